@@ -1,0 +1,199 @@
+"""Every data set as the same two arrays, and batches of them as a function of (seed, step)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from adv_networks.errors import UserError
+from adv_networks.experiments import DATASETS, Experiment, choose
+
+_DIGITS_SPLIT_SEED = 0
+
+
+class Images(NamedTuple):
+    """Images uint8 [N, H, W, C] and their labels int32 [N]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def first(self, count: int) -> Images:
+        """The first `count` of them; 0 means all."""
+        return self if count == 0 else Images(self.images[:count], self.labels[:count])
+
+
+def load(
+    dataset: str, split: str, *, data_dir: str | os.PathLike | None = None, download: bool = False, limit: int = 0
+) -> Images:
+    """Loads a split ("train", "test", for SVHN also "extra") in its official order.
+
+    Args:
+        dataset: a name of `experiments.DATASETS`.
+        split: the split's name.
+        data_dir: a TFDS directory; None for TFDS's own default. Not used for the embedded digits.
+        download: fetch what is missing.
+        limit: read only the first this many; 0 means all.
+
+    Raises:
+        UserError: the directory does not hold the data set, or the data set has no such split.
+    """
+    name = choose(DATASETS, dataset, "dataset").tfds_name
+    images = _load_digits(split) if name is None else _load_tfds(name, split, data_dir, download, limit)
+    return images.first(limit)
+
+
+def _load_digits(split: str) -> Images:
+    from sklearn.datasets import load_digits
+
+    if split not in ("train", "test"):
+        raise UserError(f"digits: expected split train or test, received {split}")
+    digits = load_digits()
+    images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    order = np.random.default_rng(_DIGITS_SPLIT_SEED).permutation(len(images))
+    chosen = order[: DATASETS["digits"].train_images] if split == "train" else order[DATASETS["digits"].train_images :]
+    return Images(images[chosen], digits.target[chosen].astype(np.int32))
+
+
+def _load_tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: bool, limit: int) -> Images:
+    with contextlib.redirect_stderr(None):
+        import tensorflow_datasets as tfds
+
+    # Asked first, because TFDS tries the network for minutes before it says that a data set is missing.
+    builder = tfds.builder(name, data_dir=data_dir)
+    directory = Path(builder.data_dir)
+    if not (directory / "dataset_info.json").exists():
+        if not download:
+            raise UserError(
+                f"data set {name}: expected it prepared in {directory}, found none (--data_dir says where it is, --download fetches it)"
+            )
+        builder.download_and_prepare()
+    if split not in builder.info.splits:
+        raise UserError(
+            f"data set {name} in {directory}: expected a split {split}, found {', '.join(builder.info.splits)}"
+        )
+    # One file after another, not interleaved: that is the official order.
+    config = tfds.ReadConfig(interleave_cycle_length=1)
+    rows = builder.as_dataset(split=f"{split}[:{limit}]" if limit else split, read_config=config, batch_size=1024)
+    batches = [(batch["image"], batch["label"]) for batch in tfds.as_numpy(rows)]
+    return Images(
+        np.concatenate([images for images, _ in batches]),
+        np.concatenate([labels for _, labels in batches]).astype(np.int32),
+    )
+
+
+def training_and_validation(
+    spec: Experiment, *, data_dir: str | os.PathLike | None = None, download: bool = False
+) -> tuple[Images, Images]:
+    """The training images of an experiment and those held out of them for validation: the first `validation` ones.
+
+    SVHN's draw of extra images, fixed by the seed, joins the training images where the data directory has that split.
+    """
+    images, labels = load(spec.dataset, "train", data_dir=data_dir, download=download, limit=spec.train_images)
+    if spec.validation >= len(images):
+        raise UserError(
+            f"validation: expected fewer than the {len(images)} training images, received {spec.validation}"
+        )
+    validation = Images(images[: spec.validation], labels[: spec.validation])
+    training = Images(images[spec.validation :], labels[spec.validation :])
+    if spec.extra_images and not spec.train_images:
+        extra = _extra(spec, data_dir, download)
+        if extra is not None:
+            training = Images(
+                np.concatenate([training.images, extra.images]), np.concatenate([training.labels, extra.labels])
+            )
+    return training, validation
+
+
+def _extra(spec: Experiment, data_dir: str | os.PathLike | None, download: bool) -> Images | None:
+    try:
+        images, labels = load(spec.dataset, "extra", data_dir=data_dir, download=download)
+    except UserError:
+        return None
+    chosen = np.random.default_rng(spec.seed).choice(
+        len(images), min(spec.extra_images, len(images)), replace=spec.extra_replacement
+    )
+    return Images(images[chosen], labels[chosen])
+
+
+def batches(
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int,
+    *,
+    training: bool,
+    seed: int = 0,
+    augment: int = 0,
+    start: int = 0,
+    perturbations: np.ndarray | None = None,
+    epsilon: float = 0.0,
+) -> tf.data.Dataset:
+    """Batches (float32 images in [0,1], int32 labels).
+
+    In training the stream has no end, every batch is full, each epoch is another permutation, and batch number s, its
+    augmentation included, is a function of (seed, s) alone. Otherwise the images come once, in order, the last batch partial.
+
+    Args:
+        images: uint8 [N, H, W, C].
+        labels: integers [N].
+        batch_size: images per batch.
+        training: see above.
+        seed: of the order and the augmentation.
+        augment: pad-and-crop by at most this many pixels, with flips; 0 for none.
+        start: number of the first batch.
+        perturbations: int8 [kinds, N, H, W, C] in units of ε/127, enlarging the training set to (kinds + 1) N images.
+        epsilon: ε of the perturbations.
+    """
+    labels = np.asarray(labels, np.int32)
+    if not training:
+        rows = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size)
+        return rows.map(lambda x, y: (_to_float(x), y)).prefetch(tf.data.AUTOTUNE)
+    kinds = 1 if perturbations is None else 1 + len(perturbations)
+    count = len(images)
+    all_images, all_labels = tf.constant(images), tf.constant(labels)
+    all_perturbations = None if perturbations is None else tf.constant(perturbations.reshape(-1, *images.shape[1:]))
+
+    def batch(step):
+        index = _order(step, batch_size, kinds * count, seed)
+        x, y = _to_float(tf.gather(all_images, index % count)), tf.gather(all_labels, index % count)
+        if all_perturbations is not None:
+            unit = tf.cast(tf.gather(all_perturbations, tf.maximum(index - count, 0)), tf.float32) / 127
+            x = tf.where((index < count)[:, None, None, None], x, tf.clip_by_value(x + epsilon * unit, 0, 1))
+        x = tf.ensure_shape(x, [batch_size, *images.shape[1:]])
+        return (_augment(x, augment, (seed, step)) if augment else x), tf.ensure_shape(y, [batch_size])
+
+    return tf.data.Dataset.counter(start).map(batch, num_parallel_calls=1).prefetch(2)
+
+
+def _to_float(images: tf.Tensor) -> tf.Tensor:
+    return tf.cast(images, tf.float32) / 255
+
+
+def _order(step: tf.Tensor, batch_size: int, count: int, seed: int) -> tf.Tensor:
+    """Indices of batch number `step`: consecutive positions of an endless sequence of permutations, one an epoch."""
+    position = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+    epoch = position // count
+    seeds = tf.stack([tf.fill([batch_size], tf.constant(seed, tf.int64)), epoch, tf.zeros_like(epoch)], axis=1)
+    # The raw operation, because its wrapper takes one seed for all indices.
+    return tf.raw_ops.RandomIndexShuffle(
+        index=position % count, seed=seeds, max_index=tf.constant(count - 1, tf.int64), rounds=4
+    )
+
+
+def _augment(x: tf.Tensor, pad: int, seed: tuple[int, tf.Tensor]) -> tf.Tensor:
+    """Random crops of the zero-padded images and random flips, each image its own."""
+    batch_size, height, width, channels = x.shape
+    crop_seed, flip_seed = tf.unstack(
+        tf.random.experimental.stateless_split(tf.stack([tf.constant(seed[0], tf.int64), seed[1]]), 2)
+    )
+    offsets = tf.random.stateless_uniform([batch_size, 2], crop_seed, 0, 2 * pad + 1, tf.int32)
+    padded = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    rows = offsets[:, :1] + tf.range(height)
+    columns = offsets[:, 1:] + tf.range(width)
+    cropped = tf.gather(tf.gather(padded, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+    flipped = tf.random.stateless_uniform([batch_size, 1, 1, 1], flip_seed) < 0.5
+    return tf.ensure_shape(tf.where(flipped, tf.reverse(cropped, [2]), cropped), x.shape)

@@ -1,0 +1,258 @@
+"""Accuracies under attack: one classifier, or a grid of targets against sources, as records with their provenance."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from adv_networks import attacks as attack_functions
+from adv_networks import data
+from adv_networks.errors import UserError
+from adv_networks.experiments import DATASETS, Attack
+from adv_networks.provenance import commit, versions
+from adv_networks.records import Record, record_key
+
+BATCH_SIZE = 250
+# With BN on batch statistics the batch size is part of the protocol; like the released code's, its last batch is full.
+BATCH_STATISTICS_SIZE = 64
+
+
+def load_model(file: str | os.PathLike) -> keras.Model:
+    """Loads a `.keras` file, or raises a UserError where it is missing or damaged."""
+    file = Path(file)
+    if not file.is_file():
+        raise UserError(f"{file}: expected a .keras file, found none")
+    try:
+        return keras.models.load_model(file, compile=False)
+    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise UserError(f"{file}: expected a Keras model, found: {reason}") from None
+
+
+def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> keras.Model:
+    """Loads the classifier of a run directory, or of a `.keras` file.
+
+    Args:
+        path: a run's directory (its `d.keras` is read) or a file.
+        dataset: where given, the classifier must be one of that data set: images of its shape to logits of its classes.
+
+    Raises:
+        UserError: no such file, not a Keras model, or not a classifier of `dataset`.
+    """
+    path = Path(path)
+    file = path / "d.keras" if path.is_dir() else path
+    model = load_model(file)
+    if dataset is not None:
+        expected = DATASETS[dataset]
+        wanted = f"{(None, *expected.image_shape)} to {(None, expected.classes)}"
+        found = f"{_shapes(model.inputs)} to {_shapes(model.outputs)}"
+        if found != wanted:
+            raise UserError(f"{file}: expected a classifier of {dataset}, {wanted}, found {found}")
+    return model
+
+
+def _shapes(tensors: Sequence[Any]) -> str:
+    return " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
+
+
+def is_generator(model: keras.Model) -> bool:
+    """Whether the model returns images rather than logits."""
+    return len(model.outputs[0].shape) == 4
+
+
+def weights_hash(model: keras.Model) -> str:
+    """16 hexadecimal digits of SHA-256 over all weights, BN averages included."""
+    return _digest(*(np.ascontiguousarray(weight) for weight in model.get_weights()))
+
+
+def _digest(*parts: np.ndarray | bytes) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(str(getattr(part, "shape", "")).encode())
+        total.update(part)
+    return total.hexdigest()[:16]
+
+
+def images_hash(images: np.ndarray, labels: np.ndarray) -> str:
+    """16 hexadecimal digits of SHA-256 over the images and labels."""
+    return _digest(np.ascontiguousarray(images), np.ascontiguousarray(labels))
+
+
+def craft(
+    attack: Attack, source: keras.Model | None, x, y, *, seed: attack_functions.Seed = 0, training: bool = False
+) -> tf.Tensor:
+    """Adversarial images of a batch: `attack` run on `source`, a classifier or, for the generator's attack, a generator."""
+    functions: dict[str, Callable[[], tf.Tensor]] = {
+        "clean": lambda: tf.convert_to_tensor(x),
+        "fgs": lambda: attack_functions.fgs(source, x, y if attack.label == "true" else None, attack.epsilon, training=training),
+        "least_likely": lambda: attack_functions.least_likely(source, x, attack.epsilon, training=training),
+        "pgd": lambda: attack_functions.pgd(
+            source, x, y, attack.epsilon, step_size=attack.epsilon * attack.step_fraction, steps=attack.steps, restarts=attack.restarts, seed=seed, training=training
+        ),
+        "generator": lambda: attack_functions.generator(source, x, y, attack.epsilon, seed=seed, training=training),
+    }  # fmt: skip
+    return functions[attack.kind]()
+
+
+def _batches(
+    images: np.ndarray, labels: np.ndarray, bn_evaluation: str
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(number, images in [0,1], labels) of each batch; float images are taken as they are."""
+    size = BATCH_SIZE if bn_evaluation == "moving" else BATCH_STATISTICS_SIZE
+    for number, start in enumerate(range(0, len(images), size)):
+        x = images[start : start + size]
+        if len(x) < size and bn_evaluation == "batch":
+            return
+        yield (
+            number,
+            x / np.float32(255) if x.dtype == np.uint8 else x,
+            np.asarray(labels[start : start + size], np.int32),
+        )
+
+
+def accuracy(
+    model: keras.Model,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    attack: Attack | None = None,
+    source: keras.Model | None = None,
+    bn_evaluation: str = "moving",
+) -> float:
+    """The fraction of images in [0,1] that the model labels correctly, clean or under an attack.
+
+    Args:
+        model: classifier that returns logits.
+        x: images, uint8 or floats in [0,1], [N, H, W, C].
+        y: labels [N].
+        attack: None for the images as they are.
+        source: the model that the attack is crafted on; None for `model` itself.
+        bn_evaluation: "moving" averages, or "batch" statistics of 64 images (the last partial batch is then left out).
+    """
+    correct, seen = _score([model], x, y, attack or Attack("clean", "clean"), source or model, bn_evaluation)
+    return correct[0] / seen
+
+
+def _score(
+    targets: Sequence[keras.Model],
+    images: np.ndarray,
+    labels: np.ndarray,
+    attack: Attack,
+    source: keras.Model | None,
+    bn_evaluation: str,
+) -> tuple[list[int], int]:
+    """How many of how many adversarial images, each crafted once, every target labels correctly."""
+    training = bn_evaluation == "batch"
+    correct, seen = [0] * len(targets), 0
+    for number, x, y in _batches(images, labels, bn_evaluation):
+        adversarial = craft(attack, source, x, y, seed=(attack.seed, number), training=training)
+        for index, target in enumerate(targets):
+            predicted = np.argmax(attack_functions.predict(target, adversarial, training=training), 1)
+            correct[index] += int((predicted == y).sum())
+        seen += len(y)
+    return correct, seen
+
+
+def grid(
+    targets: Mapping[str, keras.Model],
+    sources: Mapping[str, keras.Model],
+    attacks: Iterable[Attack],
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    known: Iterable[Record] = (),
+    wanted: Callable[[str, str, Attack], bool] = lambda target, source, attack: True,
+    provenance: Mapping[str, Mapping[str, Any]] | None = None,
+    bn_evaluation: str = "moving",
+    on_records: Callable[[list[Record]], None] = lambda records: None,
+) -> list[Record]:
+    """Scores every target under every attack crafted on every source; each (source, attack) is crafted once for all targets.
+
+    Args:
+        targets: classifiers under attack, by name.
+        sources: models that the attacks are crafted on, by name: classifiers, and generators for the generator's attack. A
+            target that is also a source under the same name is attacked white-box.
+        attacks: the attacks; the clean "attack" needs no source and gives one record a target, of source "".
+        images: uint8 or floats in [0,1].
+        labels: integers.
+        known: records computed before; those of the same weights, images and attack settings are returned as they are.
+        wanted: says of (target, source, attack) whether the record is needed.
+        provenance: per target what to put into its records' further fields.
+        bn_evaluation: as in `accuracy`.
+        on_records: called with the new records after each (source, attack), for instance to save them.
+
+    Returns:
+        A record per wanted (target, source, attack).
+    """
+    data_hash = images_hash(images, labels)
+    hashes = functools.cache(lambda kind, name: weights_hash((targets if kind == "target" else sources)[name]))
+    by_key = {record.key: record for record in known}
+    results = []
+    for attack in attacks:
+        for source in (
+            [""]
+            if attack.kind == "clean"
+            else [name for name, model in sources.items() if is_generator(model) == (attack.kind == "generator")]
+        ):
+            missing = {}
+            for target in targets:
+                if not wanted(target, source, attack):
+                    continue
+                source_hash = source and hashes("source", source)
+                identity = dict(
+                    target_hash=hashes("target", target),
+                    source_hash=source_hash,
+                    images_hash=data_hash,
+                    attack_settings=_settings(attack),
+                    bn_evaluation=bn_evaluation,
+                )
+                key = record_key(target=target, source=source, **identity)
+                if key in by_key:
+                    results.append(by_key[key])
+                else:
+                    missing[target] = dict(identity, key=key)
+            if not missing:
+                continue
+            started = time.perf_counter()
+            correct, seen = _score(
+                [targets[name] for name in missing], images, labels, attack, sources.get(source), bn_evaluation
+            )
+            seconds = round((time.perf_counter() - started) / len(missing), 2)
+            new = [
+                Record(target=target, source=source, attack=attack.name, epsilon=attack.epsilon, correct=count, images=seen, seconds=seconds,
+                       accuracy_percent=round(100 * count / seen, 4), commit=commit(), versions=versions(), **identity, **(provenance or {}).get(target, {}))
+                for (target, identity), count in zip(missing.items(), correct, strict=True)
+            ]  # fmt: skip
+            on_records(new)
+            results += new
+    return results
+
+
+def _settings(attack: Attack) -> str:
+    return json.dumps(
+        {key: value for key, value in dataclasses.asdict(attack).items() if key != "name"}, sort_keys=True
+    )
+
+
+def static_examples(attacks: Sequence[Attack], classifier: keras.Model, training: data.Images) -> np.ndarray:
+    """Perturbations of the training images, int8 [attacks, N, H, W, C] in units of ε/127: off by at most ε/254, never above ε."""
+    result = np.empty((len(attacks), *training.images.shape), np.int8)
+    for kind, attack in enumerate(attacks):
+        done = 0
+        for number, x, y in _batches(training.images, training.labels, "moving"):
+            perturbation = craft(attack, classifier, x, y, seed=(attack.seed, number)).numpy() - x
+            result[kind, done : done + len(x)] = np.round(np.clip(perturbation / attack.epsilon, -1, 1) * 127)
+            done += len(x)
+    return result

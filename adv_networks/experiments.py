@@ -1,0 +1,491 @@
+"""The paper as data: data sets, methods, attacks, protocols, scales, tables and the experiments they name.
+
+Everything that is a number of the paper or of its authors' released code is declared here once and resolved by `experiment`.
+Imports no TensorFlow, so the command line can list and plan without loading it. ε is on the [0,1] pixel scale everywhere.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from adv_networks.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A labelled image data set. `tfds_name` is None for the one that ships with scikit-learn."""
+
+    name: str
+    tfds_name: str | None
+    image_shape: tuple[int, int, int]
+    classes: int
+    train_images: int
+    test_images: int
+    validation: int
+    recipe: Mapping[str, Any]
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A way to train D: `letter` is the paper's name of the model, `needs` the method of the run it builds upon."""
+
+    name: str
+    letter: str
+    title: str
+    trains_generator: bool = False
+    needs: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+    """An attack with all that its result depends on (Eq. 6-8); `kind` names the function of `attacks` that runs it.
+
+    `label` is the label that FGS ascends on: the true one or the one that the source predicts.
+    `step_fraction` is PGD's step size over ε.
+    """
+
+    name: str
+    kind: str
+    epsilon: float = 0.0
+    label: str = "true"
+    steps: int = 1
+    step_fraction: float = 1.0
+    restarts: int = 1
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """Named settings laid over the data set's recipe: a sequence of (data sets, methods, settings), None meaning all."""
+
+    name: str
+    title: str
+    rules: tuple[tuple[tuple[str, ...] | None, tuple[str, ...] | None, Mapping[str, Any]], ...] = ()
+
+    def settings(self, dataset: str, method: str) -> dict[str, Any]:
+        """The settings of this protocol for one data set and method; a later rule wins."""
+        merged: dict[str, Any] = {}
+        for datasets, methods, settings in self.rules:
+            if (datasets is None or dataset in datasets) and (methods is None or method in methods):
+                merged.update(settings)
+        return merged
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How much is computed, never what. Mappings are by data set, with "*" for the others; 0 images means all.
+
+    Widths are the recipe's divided by the divisor.
+    """
+
+    name: str
+    title: str
+    steps: Mapping[str, int]
+    generator_divisor: Mapping[str, int]
+    classifier_divisor: Mapping[str, int]
+    train_images: int = 0
+    test_images: int = 0
+    validation: int | None = None
+
+
+def _setting(
+    default: Any,
+    help: str,
+    *,
+    choices: tuple | None = None,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """A field of `Experiment` with its help and range; `default` is the value that the paper gives all data sets."""
+    return dataclasses.field(
+        default=default, metadata={"help": help, "choices": choices, "above": above, "least": least, "most": most}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One training run, fully resolved: what `experiment.json` holds and what the update rules read.
+
+    Every field after `overrides` is a setting that a flag of the same name overrides.
+    """
+
+    dataset: str
+    method: str
+    protocol: str
+    scale: str
+    seed: int
+    overrides: tuple[tuple[str, Any], ...] = ()
+
+    epsilon: float = _setting(0.3, "size of the perturbations, L∞ on the [0,1] pixel scale", above=0, most=1)
+    steps: int = _setting(200_000, "iterations: minibatches seen by D", least=1)
+    batch_size: int = _setting(64, "images per minibatch", least=1)
+
+    classifier: str = _setting("d1", "discriminative network (appendix, Fig. 3)", choices=("d1", "d2"))
+    classifier_width: int = _setting(32, "filters of the discriminative network's first convolution", least=1)
+    stem_normalisation: bool = _setting(True, "d2: BN and ReLU follow the first convolution")
+    final_normalisation: bool = _setting(False, "d2: BN and ReLU precede the pooling")
+    pixel_levels: int = _setting(255, "the networks see pixel / this, rescaled to [-1,1]", choices=(255, 256))
+    learning_rate: float = _setting(0.01, "initial learning rate of D, η_D", above=0)
+    learning_rate_drops: tuple[float, ...] = _setting(
+        (), "fractions of the iterations after which η_D is divided by 10", above=0, most=1
+    )
+    momentum: float = _setting(0.9, "momentum of D's SGD", least=0, most=1)
+    weight_decay: float = _setting(1e-5, "wd of the term wd/2 Σ w² over D's kernels", least=0)
+
+    generator: str = _setting(
+        "g1",
+        "generative network (appendix, Fig. 4; `released_mnist` is the authors' code's)",
+        choices=("g1", "g2", "g3", "released_mnist"),
+    )
+    generator_width: int = _setting(64, "k, the width of the generative network", least=1)
+    encoder_widths: tuple[int, ...] = _setting((1, 1, 2), "widths of g1's three encoder convolutions, in k", least=1)
+    generator_optimizer: str = _setting("adam", "optimiser of G", choices=("adam", "sgd"))
+    generator_learning_rate: float = _setting(0.002, "learning rate of G, η_G", above=0)
+    generator_momentum: float = _setting(0.5, "G's momentum: β1 of Adam, momentum of SGD", least=0, most=1)
+    generator_steps: int = _setting(5, "gradient steps of G on each minibatch", least=1)
+    generator_weight_decay: float = _setting(0.0, "wd of the same term over G's kernels", least=0)
+    discriminator_period: int = _setting(1, "D is updated on every this many-th minibatch", least=1)
+
+    adversarial_weight: float = _setting(1.0, "λ, the weight of the adversarial loss (Eq. 4)", least=0)
+    gradient_penalty: float = _setting(0.01, "γ, the weight of the gradient regulariser (Eq. 5)", least=0)
+    regulariser: str = _setting(
+        "fd",
+        "Hessian-vector product of Eq. 5: finite difference, double backprop or none",
+        choices=("fd", "exact", "none"),
+    )
+    regulariser_sign: int = _setting(1, "1 as in Eq. 5, -1 as in the released code", choices=(1, -1))
+    finite_difference_rate: str = _setting(
+        "generator", "h is this network's initial learning rate / 10", choices=("generator", "discriminator")
+    )
+    clip_perturbed: bool = _setting(False, "clip x + εG(x) to [0,1] in training")
+
+    pgd_steps: int = _setting(10, "steps of PGD in training and evaluation (Eq. 7)", least=1)
+    pgd_step_fraction: float = _setting(0.25, "step size of PGD over ε", above=0)
+    pgd_clip_start: bool = _setting(True, "clip PGD's random start to [0,1]")
+
+    augment_pad: int = _setting(
+        0, "random pad-and-crop by at most this many pixels, with flips; 0: no augmentation", least=0
+    )
+    extra_images: int = _setting(0, "images drawn at random from the extra split", least=0)
+    extra_replacement: bool = _setting(False, "draw them with replacement")
+    validation: int = _setting(0, "training images held out for validation", least=0)
+    train_images: int = _setting(0, "use only the first this many training images; 0: all", least=0)
+    test_images: int = _setting(0, "use only the first this many test images; 0: all", least=0)
+    bn_evaluation: str = _setting(
+        "moving", "BN at evaluation: moving averages, or statistics of each batch of 64", choices=("moving", "batch")
+    )
+
+    @property
+    def name(self) -> str:
+        """The run's directory name: data set, method, scale, seed, then protocol and overrides where they differ."""
+        parts = [self.dataset, self.method, self.scale, f"s{self.seed}"]
+        parts += [self.protocol] * (self.protocol != "paper")
+        return "-".join(parts + [f"{key}={_written(value)}" for key, value in self.overrides])
+
+    @property
+    def finite_difference_step(self) -> float:
+        """h of Eq. 5: a tenth of the learning rate that `finite_difference_rate` names."""
+        return (self.generator_learning_rate if self.finite_difference_rate == "generator" else self.learning_rate) / 10
+
+    def needs(self) -> Experiment | None:
+        """The experiment whose classifier this one builds upon (ensemble training: the undefended A), if any."""
+        needed = METHODS[self.method].needs
+        if needed is None:
+            return None
+        return experiment(
+            self.dataset, needed, protocol=self.protocol, scale=self.scale, seed=self.seed, **dict(self.overrides)
+        )
+
+    def attack(self, name: str) -> Attack:
+        """The attack of that name at this experiment's ε and PGD settings."""
+        attack = dataclasses.replace(ATTACKS[name], epsilon=0.0 if name == "clean" else self.epsilon)
+        if attack.kind == "pgd":
+            attack = dataclasses.replace(attack, steps=self.pgd_steps, step_fraction=self.pgd_step_fraction)
+        return attack
+
+    def settings(self) -> dict[str, Any]:
+        """All fields as plain values, in the form that a JSON file gives back."""
+        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+def _written(value: Any) -> str:
+    return (
+        "_".join(map(_written, value)) or "none"
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+SETTINGS: dict[str, dataclasses.Field] = {
+    field.name: field for field in dataclasses.fields(Experiment) if "help" in field.metadata
+}
+
+_CIFAR = dict(
+    epsilon=8 / 256, classifier="d2", classifier_width=16, learning_rate=0.1, learning_rate_drops=(0.5,), weight_decay=1e-5, augment_pad=4,
+)  # fmt: skip
+
+DATASETS: dict[str, Dataset] = {
+    dataset.name: dataset
+    for dataset in (
+        # Not of the paper. Its numbers were chosen on its validation part, the sizes of D and G being those of MNIST.
+        Dataset("digits", None, (8, 8, 1), 10, 1_437, 360, 237, dict(epsilon=0.2, weight_decay=1e-3, generator_width=8)),
+        Dataset("mnist", "mnist", (28, 28, 1), 10, 60_000, 10_000, 5_000, dict(epsilon=0.3, weight_decay=1e-3)),
+        Dataset(
+            "svhn", "svhn_cropped", (32, 32, 3), 10, 73_257, 26_032, 5_000,
+            dict(epsilon=0.05, classifier="d2", classifier_width=16, learning_rate_drops=(0.5,), weight_decay=1e-5, extra_images=80_000,
+                 generator_optimizer="sgd", generator_learning_rate=0.01, generator_momentum=0.9),
+        ),
+        Dataset("cifar10", "cifar10", (32, 32, 3), 10, 50_000, 10_000, 5_000, _CIFAR),
+        Dataset("cifar100", "cifar100", (32, 32, 3), 100, 50_000, 10_000, 5_000, _CIFAR),
+    )
+}  # fmt: skip
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("standard", "A", "standard training, undefended"),
+        Method("pgd", "B", "adversarial training with PGD (Eq. 3, 7)"),
+        Method("advnet", "C", "adversarial network: D co-trained with a generator (Eq. 4-5)", trains_generator=True),
+        Method(
+            "ensemble", "EAT", "ensemble adversarial training on static examples of A (Section 4.4)", needs="standard"
+        ),
+    )
+}
+
+ATTACKS: dict[str, Attack] = {
+    attack.name: attack
+    for attack in (
+        Attack("clean", "clean"),
+        Attack("fgs", "fgs"),
+        Attack("fgs_predicted", "fgs", label="predicted"),
+        Attack("least_likely", "least_likely"),
+        Attack("pgd", "pgd", steps=10, step_fraction=0.25),
+        Attack("generator", "generator"),
+    )
+}
+
+# What ensemble adversarial training adds to the clean images, in equal parts (Section 4.4).
+STATIC_ATTACKS: tuple[str, ...] = ("fgs_predicted", "pgd", "least_likely")
+
+_SGD = dict(generator_optimizer="sgd", generator_learning_rate=0.01, generator_momentum=0.9)
+
+PROTOCOLS: dict[str, Protocol] = {
+    "paper": Protocol("paper", "as the paper's text says"),
+    "released": Protocol(
+        "released",
+        "as the authors' released code does",
+        (
+            (None, None, dict(regulariser_sign=-1, finite_difference_rate="discriminator", bn_evaluation="batch", pgd_clip_start=False, encoder_widths=(1, 2, 4))),
+            (None, ("standard", "pgd", "ensemble"), dict(weight_decay=1e-4)),
+            (("mnist",), ("standard",), dict(learning_rate=0.1)),
+            (("mnist",), ("ensemble",), dict(learning_rate=0.1, learning_rate_drops=(0.5,))),
+            (("mnist",), ("advnet",), dict(weight_decay=1e-5, generator_weight_decay=1e-5, learning_rate_drops=(0.5,), discriminator_period=5,
+                                           generator="released_mnist", **_SGD)),
+            (("svhn",), None, dict(stem_normalisation=False, final_normalisation=True, pixel_levels=256, extra_replacement=True)),
+            (("svhn",), ("advnet",), dict(weight_decay=1e-4, generator_weight_decay=1e-4)),
+            (("cifar10", "cifar100"), None, dict(augment_pad=2)),
+            (("cifar10", "cifar100"), ("standard", "ensemble"), dict(learning_rate_drops=(0.5, 0.75))),
+            (("cifar10", "cifar100"), ("advnet",), dict(weight_decay=1e-5, generator_weight_decay=1e-5)),
+        ),
+    ),
+}  # fmt: skip
+
+_ONE = {"*": 1}
+
+SCALES: dict[str, Scale] = {
+    "tiny": Scale(
+        "tiny", "seconds, for tests: the numbers mean nothing", steps={"*": 20}, generator_divisor={"*": 16, "digits": 1},
+        classifier_divisor={"*": 1}, train_images=1024, test_images=256, validation=128,
+    ),
+    "cpu": Scale("cpu", "two cores, minutes to an hour a run", steps={"*": 3_000, "digits": 600}, generator_divisor={"*": 4, "mnist": 8, "digits": 1}, classifier_divisor=_ONE),
+    "paper": Scale("paper", "the paper's 200k iterations at full width", steps={"*": 200_000, "digits": 20_000}, generator_divisor=_ONE, classifier_divisor=_ONE),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table: the classifiers under attack."""
+
+    label: str
+    method: str
+    overrides: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table. `source` is the method of the surrogate that crafts the attack, None for a white-box attack;
+    surrogates are trained with the next seed unless `same_seed`."""
+
+    label: str
+    attack: str
+    source: str | None = None
+    same_seed: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of the paper: `rows` of classifiers against `columns` of attacks, repeated for each data set."""
+
+    name: str
+    title: str
+    datasets: tuple[str, ...]
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+
+    def cells(
+        self,
+        scale: str,
+        *,
+        protocol: str = "paper",
+        seed: int = 0,
+        datasets: tuple[str, ...] | None = None,
+        **overrides: Any,
+    ) -> list[Cell]:
+        """Every cell with the experiments that it rests on; `datasets` keeps only those data sets' cells."""
+        result = []
+        for dataset in self.datasets if datasets is None else datasets:
+            for row in self.rows:
+                for column in self.columns:
+                    target = experiment(
+                        dataset,
+                        row.method,
+                        protocol=protocol,
+                        scale=scale,
+                        seed=seed,
+                        **{**dict(row.overrides), **overrides},
+                    )
+                    surrogate_seed = seed if column.same_seed else seed + 1
+                    source = column.source and experiment(
+                        dataset, column.source, protocol=protocol, scale=scale, seed=surrogate_seed, **overrides
+                    )
+                    result.append(
+                        Cell(
+                            self.name,
+                            dataset,
+                            row.label,
+                            column.label,
+                            target,
+                            source or None,
+                            target.attack(column.attack),
+                        )
+                    )
+        return result
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell: `attack` crafted on `source` (None: on the target itself) and scored on `target`."""
+
+    table: str
+    dataset: str
+    row: str
+    column: str
+    target: Experiment
+    source: Experiment | None
+    attack: Attack
+
+
+_WHITE_BOX = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
+_BLACK_BOX = tuple(
+    Column(f"{attack.upper()}({METHODS[source].letter}')", attack, source)
+    for source in ("standard", "pgd", "advnet")
+    for attack in ("fgs", "pgd")
+)
+_A, _B, _C = (
+    Row("standard (A)", "standard"),
+    Row("adversarial PGD (B)", "pgd"),
+    Row("adversarial network (C)", "advnet"),
+)
+
+
+def _grid(name: str, dataset: str, title: str) -> Table:
+    return Table(name, title, (dataset,), (_A, _B, _C), _WHITE_BOX + _BLACK_BOX)
+
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        _grid("1", "mnist", "White-box and black-box attacks on MNIST (ε = 0.3)"),
+        _grid("2", "svhn", "White-box and black-box attacks on SVHN (ε = 0.05)"),
+        _grid("3", "cifar10", "White-box and black-box attacks on CIFAR10 (ε = 8/256)"),
+        Table("4", "Ensemble adversarial training against the adversarial network", ("mnist", "svhn", "cifar10"),
+              (Row("ensemble adversarial training", "ensemble"), _C), _WHITE_BOX + _BLACK_BOX),
+        _grid("7", "cifar100", "White-box and black-box attacks on CIFAR100 (ε = 8/256)"),
+        Table("digits", "White-box attacks on the embedded digits, not of the paper (ε = 0.2)", ("digits",), (_A, _C),
+              _WHITE_BOX + (Column("G(C)", "generator", "advnet", same_seed=True),)),
+    )
+}  # fmt: skip
+
+
+def _check(name: str, value: Any) -> Any:
+    """The value of a setting in its declared type and range, or a UsageError that says what was expected."""
+    rule, default = SETTINGS[name].metadata, SETTINGS[name].default
+    items = value = tuple(value) if isinstance(default, tuple) else type(default)(value)
+    for item in items if isinstance(items, tuple) else (items,):
+        if rule["choices"] and item not in rule["choices"]:
+            raise UsageError(f"{name}: expected one of {', '.join(map(str, rule['choices']))}, received {item}")
+        low = (rule["above"] is not None and not item > rule["above"]) or (
+            rule["least"] is not None and not item >= rule["least"]
+        )
+        if low or (rule["most"] is not None and not item <= rule["most"]):
+            raise UsageError(f"{name}: expected a value {_range(rule)}, received {item}")
+    return value
+
+
+def _range(rule: Mapping[str, Any]) -> str:
+    lower = (
+        ""
+        if rule["above"] is None and rule["least"] is None
+        else f"above {rule['above']}"
+        if rule["above"] is not None
+        else f"of at least {rule['least']}"
+    )
+    upper = "" if rule["most"] is None else f"of at most {rule['most']}"
+    return " and ".join(filter(None, (lower, upper)))
+
+
+def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
+    """`mapping[name]`, or a UsageError that lists the names there are."""
+    if name not in mapping:
+        raise UsageError(f"{what}: expected one of {', '.join(mapping)}, received {name}")
+    return mapping[name]
+
+
+def experiment(
+    dataset: str, method: str, *, protocol: str = "paper", scale: str = "cpu", seed: int = 0, **overrides: Any
+) -> Experiment:
+    """Resolves one experiment: the data set's recipe, then the protocol, then the scale, then the overrides.
+
+    Raises:
+        UsageError: a name that is not declared here, or an override out of its range.
+    """
+    recipe = choose(DATASETS, dataset, "dataset")
+    choose(METHODS, method, "method")
+    amount = choose(SCALES, scale, "scale")
+    settings = {**recipe.recipe, **choose(PROTOCOLS, protocol, "protocol").settings(dataset, method)}
+    for key, divisors in (
+        ("generator_width", amount.generator_divisor),
+        ("classifier_width", amount.classifier_divisor),
+    ):
+        settings[key] = max(1, settings.get(key, SETTINGS[key].default) // divisors.get(dataset, divisors["*"]))
+    settings["steps"] = amount.steps.get(dataset, amount.steps["*"])
+    settings["validation"] = recipe.validation if amount.validation is None else amount.validation
+    settings.update(train_images=amount.train_images, test_images=amount.test_images)
+    chosen = {}
+    for key in sorted(overrides):
+        value = _check(choose({name: name for name in SETTINGS}, key, "setting"), overrides[key])
+        if value != settings.get(key, SETTINGS[key].default):
+            chosen[key] = value
+    return Experiment(dataset, method, protocol, scale, seed, tuple(chosen.items()), **{**settings, **chosen})

@@ -1,0 +1,195 @@
+"""The paper's networks (appendix, Figs. 2-4), all built from one residual block.
+
+Classifiers take images in [0,1] and return logits; their first layer rescales to the paper's [-1,1]. Generators return a
+perturbation in [-1,1] of the image's shape, and the name of their input ("image", "noise" or "label") says what they take.
+Image sides are multiples of 4. He-normal kernels, BN momentum 0.997 and ε 1e-5, and the projection shortcut in the first
+block of every stage are those of the authors' released code, where the paper is silent; so are D1's Glorot kernels.
+D1's last layer starts at zero, which is ours: from random ones PGD training at the paper's learning rate drives the second
+convolution's units to zero within 50 steps and does not recover (seeds 0-2; Glorot, LeCun and He kernels alike).
+"""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from adv_networks.experiments import DATASETS, Experiment
+
+Shape = tuple[int, int, int]
+
+
+def _convolution(
+    x,
+    filters: int,
+    kernel_size: int,
+    stride: int = 1,
+    *,
+    use_bias: bool = False,
+    transposed: bool = False,
+    initializer: str = "he_normal",
+):
+    layer = keras.layers.Conv2DTranspose if transposed else keras.layers.Conv2D
+    return layer(filters, kernel_size, stride, padding="same", use_bias=use_bias, kernel_initializer=initializer)(x)
+
+
+def _normalise(x):
+    return keras.layers.BatchNormalization(momentum=0.997, epsilon=1e-5)(x)
+
+
+def _normalised_relu(x):
+    return keras.layers.ReLU()(_normalise(x))
+
+
+def residual_block(x, kernel_size: int, stride: int, filters: int, *, project: bool):
+    """residual-block(d, s, k) of Fig. 2; with `project` the shortcut is a 1×1 convolution and BN."""
+    shortcut = _normalise(_convolution(x, filters, 1, stride)) if project else x
+    x = _normalised_relu(_convolution(x, filters, kernel_size, stride))
+    x = _normalise(_convolution(x, filters, kernel_size))
+    return keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
+
+
+def _stage(x, blocks: int, stride: int, filters: int):
+    for block in range(blocks):
+        x = residual_block(x, 3, stride if block == 0 else 1, filters, project=block == 0)
+    return x
+
+
+def _image(input_shape: Shape):
+    if any(side % 4 for side in input_shape[:2]):
+        raise ValueError(f"image sides: expected multiples of 4, received {tuple(input_shape)}")
+    return keras.Input(input_shape, name="image")
+
+
+def _rescaled(image, pixel_levels: int = 255):
+    return keras.layers.Rescaling(2 * 255 / pixel_levels, -1)(image)
+
+
+def _logits(x, classes: int, initializer: str = "glorot_uniform"):
+    return keras.layers.Dense(classes, kernel_initializer=initializer, name="logits")(x)
+
+
+def d1(input_shape: Shape, classes: int, width: int = 32) -> keras.Model:
+    """D1 (Fig. 3a, MNIST): two 5×5 convolutions with ReLU and max-pooling, and a fully connected layer; no BN."""
+    image = _image(input_shape)
+    x = _rescaled(image)
+    for filters in (width, 2 * width):
+        x = keras.layers.MaxPooling2D(2)(
+            keras.layers.ReLU()(_convolution(x, filters, 5, use_bias=True, initializer="glorot_uniform"))
+        )
+    return keras.Model(image, _logits(keras.layers.Flatten()(x), classes, "zeros"), name="d1")
+
+
+def d2(
+    input_shape: Shape,
+    classes: int,
+    width: int = 16,
+    *,
+    stem_normalisation: bool = True,
+    final_normalisation: bool = False,
+    pixel_levels: int = 255,
+) -> keras.Model:
+    """D2 (Fig. 3b, SVHN and CIFAR): three stages of three residual blocks, average pooling, a fully connected layer.
+
+    The keywords are the released code's SVHN variant: BN and ReLU before the pooling instead of after the first
+    convolution, and pixels divided by 256.
+    """
+    image = _image(input_shape)
+    x = _convolution(_rescaled(image, pixel_levels), width, 3, use_bias=not stem_normalisation)
+    x = _normalised_relu(x) if stem_normalisation else x
+    for stride, filters in ((1, width), (2, 2 * width), (2, 4 * width)):
+        x = _stage(x, 3, stride, filters)
+    x = _normalised_relu(x) if final_normalisation else x
+    return keras.Model(image, _logits(keras.layers.GlobalAveragePooling2D()(x), classes), name="d2")
+
+
+def _decoder(x, width: int, channels: int):
+    """The part that the three generators share: six residual blocks, two deconvolutions, a convolution and tanh."""
+    x = _stage(x, 6, 1, 4 * width)
+    for filters in (2 * width, width):
+        x = _normalised_relu(_convolution(x, filters, 3, 2, transposed=True))
+    return keras.layers.Activation("tanh", name="perturbation")(_convolution(x, channels, 3, use_bias=True))
+
+
+def g1(input_shape: Shape, width: int = 64, *, encoder_widths: tuple[int, ...] = (1, 1, 2)) -> keras.Model:
+    """G1(k) (Fig. 4a): autoencoder of the image; `encoder_widths` are its encoder's widths in k."""
+    image = _image(input_shape)
+    x = _rescaled(image)
+    for stride, multiple in zip((1, 2, 2), encoder_widths, strict=True):
+        x = _normalised_relu(_convolution(x, multiple * width, 3, stride))
+    return keras.Model(image, _decoder(x, width, input_shape[2]), name="g1")
+
+
+def g2(input_shape: Shape, width: int = 64) -> keras.Model:
+    """G2(k) (Fig. 4b): decoder of Gaussian noise z of (H/4)(W/4)·4k numbers (256k on 32×32 images)."""
+    height, _, _ = _image(input_shape).shape[1:]
+    bottleneck = (height // 4, input_shape[1] // 4, 4 * width)
+    noise = keras.Input((bottleneck[0] * bottleneck[1] * bottleneck[2],), name="noise")
+    return keras.Model(noise, _decoder(keras.layers.Reshape(bottleneck)(noise), width, input_shape[2]), name="g2")
+
+
+def g3(input_shape: Shape, classes: int, width: int = 64) -> keras.Model:
+    """G3(k) (Fig. 4c): decoder of the one-hot label."""
+    label = keras.Input((classes,), name="label")
+    height, _, _ = _image(input_shape).shape[1:]
+    bottleneck = (height // 4, input_shape[1] // 4, 4 * width)
+    x = keras.layers.Dense(bottleneck[0] * bottleneck[1] * bottleneck[2], kernel_initializer="he_normal")(label)
+    return keras.Model(label, _decoder(keras.layers.Reshape(bottleneck)(x), width, input_shape[2]), name="g3")
+
+
+def released_mnist_generator(input_shape: Shape, width: int = 64) -> keras.Model:
+    """The small MNIST generator of the released code: two 5×5 convolutions and two 5×5 deconvolutions, all of stride 2."""
+    image = _image(input_shape)
+    x = _rescaled(image)
+    for filters in (width, 2 * width):
+        x = _normalised_relu(_convolution(x, filters, 5, 2))
+    x = _normalised_relu(_convolution(x, width, 5, 2, transposed=True))
+    x = _convolution(x, input_shape[2], 5, 2, use_bias=True, transposed=True)
+    return keras.Model(image, keras.layers.Activation("tanh", name="perturbation")(x), name="released_mnist")
+
+
+def classifier(spec: Experiment) -> keras.Model:
+    """The discriminative network that the experiment names, with fresh weights."""
+    dataset = DATASETS[spec.dataset]
+    if spec.classifier == "d1":
+        return d1(dataset.image_shape, dataset.classes, spec.classifier_width)
+    return d2(
+        dataset.image_shape,
+        dataset.classes,
+        spec.classifier_width,
+        stem_normalisation=spec.stem_normalisation,
+        final_normalisation=spec.final_normalisation,
+        pixel_levels=spec.pixel_levels,
+    )
+
+
+def generator(spec: Experiment) -> keras.Model:
+    """The generative network that the experiment names, with fresh weights."""
+    dataset = DATASETS[spec.dataset]
+    shape, width = dataset.image_shape, spec.generator_width
+    return {
+        "g1": lambda: g1(shape, width, encoder_widths=spec.encoder_widths),
+        "g2": lambda: g2(shape, width),
+        "g3": lambda: g3(shape, dataset.classes, width),
+        "released_mnist": lambda: released_mnist_generator(shape, width),
+    }[spec.generator]()
+
+
+def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+    """What `generator` takes for the images x and labels y: x itself, noise drawn from `seed` (int32 [2]), or one-hot labels."""
+    kind, shape = generator.inputs[0].name, generator.inputs[0].shape
+    if kind == "image":
+        return x
+    if kind == "noise":
+        return tf.random.stateless_normal([tf.shape(x)[0], shape[1]], seed, x.dtype)
+    if y is None:
+        raise ValueError("y: this generator takes labels, received None")
+    return tf.one_hot(y, shape[1], dtype=x.dtype)
+
+
+def discarding_statistics(
+    model: keras.Model, inputs: tf.Tensor, *, training: bool, parameters: list[tf.Tensor] | None = None
+) -> tf.Tensor:
+    """The output of `model`, its BN averages left as they are; `parameters` stand in for its trainable variables by value."""
+    trainable = [variable.value for variable in model.trainable_variables] if parameters is None else parameters
+    frozen = [variable.value for variable in model.non_trainable_variables]
+    return model.stateless_call(trainable, frozen, inputs, training=training)[0]

@@ -1,0 +1,40 @@
+"""Pictures for people, as PNG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from adv_networks.files import write_whole
+
+
+def perturbations(file: Path, images: np.ndarray, perturbed: np.ndarray, epsilon: float) -> None:
+    """Draws original / perturbation / perturbed, one column an image; the perturbation on a diverging scale from -ε to ε.
+
+    Args:
+        file: PNG to write.
+        images: [N, H, W, C] in [0,1].
+        perturbed: the same, perturbed.
+        epsilon: limit of the perturbation's colour scale.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.1 * len(images) + 1, 3.6), layout="constrained")
+    axes = figure.subplots(3, len(images), squeeze=False)
+    rows = {
+        "original": (images, dict(cmap="gray", vmin=0, vmax=1)),
+        f"perturbation\n±{epsilon:.3g}": (
+            (perturbed - images).mean(axis=-1, keepdims=True),
+            dict(cmap="RdBu_r", vmin=-epsilon, vmax=epsilon),
+        ),
+        "perturbed": (perturbed, dict(cmap="gray", vmin=0, vmax=1)),
+    }
+    for row, (label, (pictures, style)) in zip(axes, rows.items(), strict=True):
+        row[0].set_ylabel(label)
+        for axis, picture in zip(row, pictures, strict=True):
+            axis.imshow(picture.squeeze(), **style)
+            axis.set(xticks=[], yticks=[])
+    FigureCanvasAgg(figure)
+    write_whole(file, lambda temporary: figure.savefig(temporary, dpi=110))

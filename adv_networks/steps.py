@@ -1,0 +1,248 @@
+"""The update rules: one minibatch, one update of the players.
+
+Every rule has the arguments (players, x, y, spec, seed): images x in [0,1] [batch, height, width, channels], labels y int32
+[batch], the experiment, and seed = (run seed, step), so that a step is a pure function of its arguments and the players'
+state. It returns a dict of scalars to log. BN averages move only in the passes that update their own network; D sees clean
+and adversarial images as separate BN batches.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from adv_networks import attacks, networks
+from adv_networks.experiments import METHODS, Experiment
+
+Scalars = dict[str, tf.Tensor]
+
+
+@dataclasses.dataclass(eq=False)
+class Players:
+    """D and G with their optimisers; the latter pair is None where a method trains no generator."""
+
+    d: keras.Model
+    d_optimizer: keras.optimizers.Optimizer
+    g: keras.Model | None = None
+    g_optimizer: keras.optimizers.Optimizer | None = None
+
+    def variables(self) -> list[tf.Variable]:
+        """The whole state in a fixed order: parameters, BN averages and optimiser slots."""
+        parts = (self.d, self.d_optimizer, self.g, self.g_optimizer)
+        return [variable.value for part in parts if part is not None for variable in part.variables]
+
+
+def make_players(spec: Experiment) -> Players:
+    """Fresh networks and optimisers of an experiment, their weights drawn from its seed."""
+    keras.utils.set_random_seed(spec.seed)
+    d = networks.classifier(spec)
+    players = Players(d, keras.optimizers.SGD(_classifier_schedule(spec), momentum=spec.momentum))
+    players.d_optimizer.build(d.trainable_variables)
+    if METHODS[spec.method].trains_generator:
+        players.g = networks.generator(spec)
+        players.g_optimizer = _generator_optimizer(spec)
+        players.g_optimizer.build(players.g.trainable_variables)
+    return players
+
+
+def _classifier_schedule(spec: Experiment) -> keras.optimizers.schedules.LearningRateSchedule | float:
+    if not spec.learning_rate_drops:
+        return spec.learning_rate
+    boundaries = [max(1, int(spec.steps * drop) // spec.discriminator_period) for drop in spec.learning_rate_drops]
+    rates = [spec.learning_rate / 10**drops for drops in range(len(boundaries) + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
+
+
+def _generator_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
+    if spec.generator_optimizer == "sgd":
+        return keras.optimizers.SGD(spec.generator_learning_rate, momentum=spec.generator_momentum)
+    # 1e-8 is the ε of the TensorFlow 1 optimiser that the paper used; Keras would take 1e-7.
+    return keras.optimizers.Adam(
+        spec.generator_learning_rate, beta_1=spec.generator_momentum, beta_2=0.999, epsilon=1e-8
+    )
+
+
+def _compiled(step: Callable[..., Scalars]) -> Callable[..., Scalars]:
+    """Runs a rule as one graph per players and experiment; the seed is passed as a tensor, so that no step traces again."""
+    graph = tf.function(step, autograph=False)
+
+    @functools.wraps(step)
+    def run(players: Players, x, y, spec: Experiment, seed: attacks.Seed) -> Scalars:
+        return graph(players, tf.convert_to_tensor(x), tf.cast(y, tf.int32), spec, attacks.as_seed(seed))
+
+    return run
+
+
+def _cross_entropy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+
+
+def _weight_decay(parameters: list[tf.Tensor], amount: float) -> tf.Tensor:
+    """wd/2 Σ w² over kernels: the tensors of more than one dimension, biases and BN having one."""
+    return amount * tf.add_n([tf.nn.l2_loss(parameter) for parameter in parameters if len(parameter.shape) > 1])
+
+
+def _values(model: keras.Model) -> list[tf.Tensor]:
+    return [variable.value for variable in model.trainable_variables]
+
+
+def _accuracy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), y), tf.float32))
+
+
+def _update_on(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment) -> Scalars:
+    """One SGD step of D on the images as they are."""
+    d = players.d
+    with tf.GradientTape() as tape:
+        logits = d(x, training=True)
+        loss = _cross_entropy(y, logits)
+        decay = _weight_decay(_values(d), spec.weight_decay)
+        objective = loss + decay
+    players.d_optimizer.apply(tape.gradient(objective, _values(d)), d.trainable_variables)
+    return {"d_loss": loss, "d_weight_decay": decay, "d_accuracy": _accuracy(y, logits)}
+
+
+@_compiled
+def standard_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
+    """Standard training: cross-entropy of the images as they are."""
+    return _update_on(players, x, y, spec)
+
+
+# Ensemble adversarial training enlarges the training set (Section 4.4); its update is the standard one.
+ensemble_step = standard_step
+
+
+@_compiled
+def pgd_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
+    """Adversarial training (Eq. 3): every image is replaced by its PGD example (Eq. 7) before the update."""
+    adversarial = attacks.pgd(
+        players.d,
+        x,
+        y,
+        spec.epsilon,
+        step_size=spec.epsilon * spec.pgd_step_fraction,
+        steps=spec.pgd_steps,
+        seed=seed,
+        clip_start=spec.pgd_clip_start,
+        training=True,
+    )
+    return _update_on(players, adversarial, y, spec)
+
+
+def _perturb(x: tf.Tensor, perturbation: tf.Tensor, spec: Experiment) -> tf.Tensor:
+    perturbed = x + spec.epsilon * perturbation
+    return tf.clip_by_value(perturbed, 0, 1) if spec.clip_perturbed else perturbed
+
+
+@_compiled
+def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
+    """One ascent step of G on F of Eq. 4, φ ← φ + η_G ∇_φ F, with θ fixed."""
+    d, g = players.d, players.g
+    inputs = networks.generator_input(g, x, y, seed)
+    with tf.GradientTape() as tape:
+        perturbed = _perturb(x, g(inputs, training=True), spec)
+        loss = _cross_entropy(y, networks.discarding_statistics(d, perturbed, training=True))
+        descended = _weight_decay(_values(g), spec.generator_weight_decay) - spec.adversarial_weight * loss
+    gradient = tape.gradient(descended, _values(g))
+    players.g_optimizer.apply(gradient, g.trainable_variables)
+    return {"g_loss": loss, "g_gradient_norm": tf.linalg.global_norm(gradient)}
+
+
+def regularised_gradient(
+    d: keras.Model, g: keras.Model, inputs: tf.Tensor, x: tf.Tensor, y: tf.Tensor, spec: Experiment
+) -> tuple[list[tf.Tensor], Scalars]:
+    """∇_θ F + γ ∇²_{θφ}F · v with v = ∇_φ F (Eq. 5), per trainable variable of D, and what to log of it.
+
+    The product is [∇_θ F(θ, φ + hv) − ∇_θ F(θ, φ)] / h (`fd`), or the gradient of ½‖v‖² (`exact`). Only the adversarial
+    term of F depends on φ, so neither needs the clean one. D's BN averages move by the clean and the adversarial pass.
+
+    Args:
+        d: classifier.
+        g: generator.
+        inputs: what g takes for this minibatch.
+        x: images in [0,1].
+        y: labels int32.
+        spec: λ, γ, ε, the regulariser, its sign and h.
+    """
+    theta, phi = _values(d), [tf.convert_to_tensor(value) for value in _values(g)]
+
+    def adversarial_term(phi: list[tf.Tensor], classify: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        perturbation = networks.discarding_statistics(g, inputs, training=True, parameters=phi)
+        logits = classify(_perturb(x, perturbation, spec))
+        loss = _cross_entropy(y, logits)
+        return spec.adversarial_weight * loss - _weight_decay(phi, spec.generator_weight_decay), loss, logits
+
+    with tf.GradientTape() as tape:
+        clean_logits = d(x, training=True)
+        clean_loss = _cross_entropy(y, clean_logits)
+    clean = tape.gradient(clean_loss, theta)
+    with tf.GradientTape() as outer_tape:
+        with tf.GradientTape() as tape:
+            tape.watch(phi)
+            term, loss, logits = adversarial_term(phi, functools.partial(d, training=True))
+        gradients = tape.gradient(term, theta + phi)
+        adversarial, v = gradients[: len(theta)], gradients[len(theta) :]
+        half_squared_norm = tf.add_n([tf.nn.l2_loss(part) for part in v])
+    scalars = {
+        "d_loss": clean_loss,
+        "d_loss_adversarial": loss,
+        "d_accuracy": _accuracy(y, clean_logits),
+        "d_accuracy_adversarial": _accuracy(y, logits),
+    }
+    total = [sum(parts) for parts in zip(clean, adversarial, strict=True)]
+    if spec.regulariser == "none":
+        return total, scalars
+    if spec.regulariser == "exact":
+        product = outer_tape.gradient(half_squared_norm, theta, unconnected_gradients="zero")
+    else:
+        h = spec.finite_difference_step
+        shifted_phi = [value + h * part for value, part in zip(phi, v, strict=True)]
+        with tf.GradientTape() as tape:
+            shifted_term, _, _ = adversarial_term(
+                shifted_phi, functools.partial(networks.discarding_statistics, d, training=True)
+            )
+        shifted = tape.gradient(shifted_term, theta)
+        product = [(there - here) / h for there, here in zip(shifted, adversarial, strict=True)]
+    weight = spec.regulariser_sign * spec.gradient_penalty
+    scalars["regulariser_norm"] = spec.gradient_penalty * tf.linalg.global_norm(product)
+    return [gradient + weight * part for gradient, part in zip(total, product, strict=True)], scalars
+
+
+@_compiled
+def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
+    """One descent step of D on Eq. 5 with φ fixed."""
+    d, g = players.d, players.g
+    inputs = networks.generator_input(g, x, y, seed)
+    gradient, scalars = regularised_gradient(d, g, inputs, x, y, spec)
+    with tf.GradientTape() as tape:
+        decay = _weight_decay(_values(d), spec.weight_decay)
+    decay_gradient = tape.gradient(decay, _values(d), unconnected_gradients="zero")
+    total = [a + b for a, b in zip(gradient, decay_gradient, strict=True)]
+    players.d_optimizer.apply(total, d.trainable_variables)
+    return {**scalars, "d_weight_decay": decay}
+
+
+def adversarial_network_step(players: Players, x, y, spec: Experiment, seed: attacks.Seed) -> Scalars:
+    """`generator_steps` ascent steps of G, then one descent step of D, all on one minibatch (Eq. 4-5, Section 3.2).
+
+    The two parts are compiled apart: tracing then takes the same time for any number of G's steps. With a
+    `discriminator_period` above 1 (the released code on MNIST), D is updated on every so many-th step only.
+    """
+    seed = attacks.as_seed(seed)
+    for _ in range(spec.generator_steps):
+        scalars = generator_step(players, x, y, spec, seed)
+    if (int(seed[1]) + 1) % spec.discriminator_period:
+        return scalars
+    return {**scalars, **discriminator_step(players, x, y, spec, seed)}
+
+
+STEPS: dict[str, Callable[..., Scalars]] = {
+    "standard": standard_step,
+    "pgd": pgd_step,
+    "ensemble": ensemble_step,
+    "advnet": adversarial_network_step,
+}

@@ -1,0 +1,163 @@
+"""Records beside the paper's numbers: the cells of a table as rows, CSV and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import importlib.resources
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from adv_networks.errors import UsageError
+from adv_networks.experiments import SCALES, Cell, Table
+from adv_networks.files import write_text
+from adv_networks.records import Record
+
+FIELDS = (
+    "table",
+    "dataset",
+    "row",
+    "column",
+    "measured_percent",
+    "published_percent",
+    "difference",
+    "run",
+    "steps",
+    "images",
+)
+GENERATOR_SUFFIX = "/g"
+
+
+@functools.cache
+def published() -> dict[tuple[str, str, str, str], float]:
+    """The paper's accuracies in percent, keyed by (table, dataset, row, column)."""
+    text = importlib.resources.files("adv_networks").joinpath("published/tables.csv").read_text(encoding="utf-8")
+    keys = ("table", "dataset", "row", "column")
+    return {
+        tuple(line[key] for key in keys): float(line["accuracy_percent"]) for line in csv.DictReader(io.StringIO(text))
+    }
+
+
+def source_name(cell: Cell) -> str:
+    """What a record of this cell has for its source: a run, a run's generator, or nothing for clean images."""
+    if cell.attack.kind == "clean":
+        return ""
+    return (cell.source or cell.target).name + GENERATOR_SUFFIX * (cell.attack.kind == "generator")
+
+
+def make_table(
+    table: Table, records: Iterable[Record], *, scale: str | None = None, **options: Any
+) -> list[dict[str, Any]]:
+    """The rows of `table<N>.csv`, one per cell; a cell without a record has None where numbers would be.
+
+    Args:
+        table: one of `experiments.TABLES`.
+        records: records to look the cells up in; of several that fit a cell the last counts.
+        scale: the runs' scale; None for the one that all records have.
+        options: seed, protocol, datasets and overrides, as for `Table.cells`.
+
+    Raises:
+        UsageError: `scale` is None and the records are not of one scale.
+    """
+    records = list(records)
+    if scale is None:
+        scales = {record.scale for record in records}
+        if len(scales) != 1:
+            raise UsageError(
+                f"scale: expected records of one scale, received {', '.join(sorted(scales)) or 'no record'}"
+            )
+        (scale,) = scales
+    found = {(record.target, record.source, record.attack, record.epsilon): record for record in records}
+    return [
+        _row(cell, found.get((cell.target.name, source_name(cell), cell.attack.name, cell.attack.epsilon)))
+        for cell in table.cells(scale, **options)
+    ]
+
+
+def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
+    paper = published().get((cell.table, cell.dataset, cell.row, cell.column))
+    measured = None if record is None else round(record.accuracy_percent, 2)
+    return {
+        "table": cell.table,
+        "dataset": cell.dataset,
+        "row": cell.row,
+        "column": cell.column,
+        "measured_percent": measured,
+        "published_percent": paper,
+        "difference": None if measured is None or paper is None else round(measured - paper, 2),
+        "run": cell.target.name,
+        "steps": cell.target.steps,
+        "images": None if record is None else record.images,
+    }
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as CSV text; None is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_markdown(table: Table, rows: Sequence[dict[str, Any]], *, scale: str, notes: Sequence[str] = ()) -> str:
+    """The paper's layout, each cell measured (published), one table per data set, with the scale and `notes` above."""
+    parts = [
+        f"# {_heading(table)}",
+        f"Scale `{scale}`: {SCALES[scale].title}. Accuracy in %, measured (published); an empty cell is not measured.",
+    ]
+    parts += [f"- {note}" for note in notes]
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        cells = {(row["row"], row["column"]): row for row in rows if row["dataset"] == dataset}
+        columns = list(dict.fromkeys(column for _, column in cells))
+        lines = [["method \\ attack", *columns], ["---"] + ["---:"] * len(columns)]
+        lines += [
+            [label, *(_text(cells[label, column]) for column in columns)]
+            for label in dict.fromkeys(label for label, _ in cells)
+        ]
+        parts += [
+            f"## {dataset}" if len({row["dataset"] for row in rows}) > 1 else "",
+            "\n".join("| " + " | ".join(line) + " |" for line in lines),
+        ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
+    """The same for a terminal: aligned columns, measured over (published)."""
+    lines = [f"{_heading(table)}, scale {scale}; accuracy in %, measured (published)"]
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        cells = {(row["row"], row["column"]): _text(row) for row in rows if row["dataset"] == dataset}
+        columns = list(dict.fromkeys(column for _, column in cells))
+        body = [[dataset, *columns]] + [
+            [label, *(cells[label, column] for column in columns)]
+            for label in dict.fromkeys(label for label, _ in cells)
+        ]
+        widths = [max(len(line[index]) for line in body) for index in range(len(columns) + 1)]
+        lines += [
+            "  ".join(
+                text.ljust(width) if index == 0 else text.rjust(width)
+                for index, (text, width) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in body
+        ]
+    return "\n".join(lines)
+
+
+def _heading(table: Table) -> str:
+    return f"Table {table.name}. {table.title}" if table.name.isdigit() else table.title
+
+
+def _text(row: dict[str, Any]) -> str:
+    measured = "" if row["measured_percent"] is None else f"{row['measured_percent']:.2f}"
+    paper = "" if row["published_percent"] is None else f"({row['published_percent']:.2f})"
+    return " ".join(filter(None, (measured, paper)))
+
+
+def write(
+    table: Table, rows: Sequence[dict[str, Any]], directory: Path, *, scale: str, notes: Sequence[str] = ()
+) -> None:
+    """Writes `table<N>.csv` and `table<N>.md` into `directory`."""
+    write_text(directory / f"table{table.name}.csv", as_csv(rows))
+    write_text(directory / f"table{table.name}.md", as_markdown(table, rows, scale=scale, notes=notes))

@@ -1,0 +1,328 @@
+"""Training one experiment in one directory: loop, checkpoints, logs, resume."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from adv_networks import data, evaluation, pictures
+from adv_networks.errors import Interrupted, UserError
+from adv_networks.experiments import STATIC_ATTACKS, Experiment
+from adv_networks.files import explained, locked, write_text, write_whole
+from adv_networks.provenance import commit, machine, versions
+from adv_networks.steps import STEPS, Players, make_players
+
+VALIDATION_IMAGES = 500
+_VALIDATIONS_PER_RUN = 10
+
+
+def train(
+    experiment: Experiment,
+    workdir: str | os.PathLike,
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+    checkpoint_seconds: float = 120,
+    progress: bool = True,
+) -> Path:
+    """Trains an experiment, going on from its last checkpoint if there is one; a finished run is left as it is.
+
+    Args:
+        experiment: what to train. An ensemble run first trains the classifier that it needs, beside `workdir`.
+        workdir: the run's directory; afterwards it holds d.keras, g.keras (advnet), experiment.json, metrics.csv,
+            perturbations.png, checkpoints/ and events/ for TensorBoard.
+        strategy: scope to create and update the variables in; None for one device.
+        data_dir: TFDS directory.
+        download: let TFDS fetch what is missing.
+        checkpoint_seconds: time between checkpoints.
+        progress: show a progress bar.
+
+    Returns:
+        `workdir` as a path.
+
+    Raises:
+        UserError: the directory belongs to a run with other settings, is in use or cannot be written, the data set is
+            missing, or a loss is not finite.
+        Interrupted: SIGINT or SIGTERM came; a checkpoint is saved first.
+    """
+    workdir = Path(workdir)
+    if is_finished(experiment, workdir):
+        return workdir
+    with locked(
+        workdir / "lock", wait=False, busy=f"{workdir}: expected to be alone, found another process training there"
+    ):
+        static = _static_perturbations(
+            experiment, workdir, dict(data_dir=data_dir, download=download, progress=progress)
+        )
+        training, validation = data.training_and_validation(experiment, data_dir=data_dir, download=download)
+        description = {
+            "experiment": experiment.settings(),
+            "provenance": dict(
+                commit=commit(),
+                versions=versions(),
+                machine=machine(),
+                training_images=len(training.images),
+                validation_images=len(validation.images),
+            ),
+        }
+        write_text(workdir / "experiment.json", json.dumps(description, indent=2))
+        with (strategy or tf.distribute.get_strategy()).scope():
+            players = make_players(experiment)
+            run = _Run(experiment, workdir, players, validation.first(VALIDATION_IMAGES), checkpoint_seconds)
+            run.go(_training_batches(experiment, training, static, run.step), progress)
+        _save_results(experiment, workdir, players, validation if experiment.validation else training, description)
+    return workdir
+
+
+def is_finished(experiment: Experiment, workdir: Path) -> bool:
+    """Whether the directory holds this experiment, trained to its end.
+
+    Raises:
+        UserError: it holds a run with other settings; the first that differs is named.
+    """
+    description = describe(workdir)
+    if description is None:
+        return False
+    expected = json.loads(json.dumps(experiment.settings()))
+    found = description["experiment"]
+    for key in expected | found:
+        if expected.get(key) != found.get(key):
+            raise UserError(
+                f"{workdir}: expected a run with {key} = {expected.get(key)}, found {found.get(key)} (--workdir names another directory)"
+            )
+    return "finished" in description
+
+
+def describe(workdir: Path) -> dict[str, Any] | None:
+    """What `experiment.json` says of a run, None if there is no run."""
+    file = workdir / "experiment.json"
+    if not file.exists():
+        return None
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+        description["experiment"], description["provenance"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: expected a run's description, found: {error}") from None
+    return description
+
+
+def _static_perturbations(experiment: Experiment, workdir: Path, options: dict[str, Any]) -> np.ndarray | None:
+    """The static examples of ensemble adversarial training, from the file in the directory of the run they are crafted on."""
+    needed = experiment.needs()
+    if needed is None:
+        return None
+    source = train(needed, workdir.parent / needed.name, **options)
+    file = source / "static_examples.npy"
+    if not file.exists():
+        training, _ = data.training_and_validation(
+            experiment, data_dir=options["data_dir"], download=options["download"]
+        )
+        crafted = evaluation.static_examples(
+            [experiment.attack(name) for name in STATIC_ATTACKS], evaluation.load_classifier(source), training
+        )
+        write_whole(file, lambda temporary: np.save(temporary, crafted))
+    return np.load(file, mmap_mode="r")
+
+
+def _training_batches(
+    experiment: Experiment, training: data.Images, static: np.ndarray | None, start: int
+) -> tf.data.Dataset:
+    return data.batches(
+        *training,
+        experiment.batch_size,
+        training=True,
+        seed=experiment.seed,
+        augment=experiment.augment_pad,
+        start=start,
+        perturbations=static,
+        epsilon=experiment.epsilon,
+    )
+
+
+def _save_results(
+    experiment: Experiment, workdir: Path, players: Players, shown: data.Images, description: dict[str, Any]
+) -> None:
+    write_whole(workdir / "d.keras", players.d.save)
+    if players.g is not None:
+        write_whole(workdir / "g.keras", players.g.save)
+    pictures.perturbations(workdir / "perturbations.png", *_perturbed(experiment, players, shown.first(8)))
+    write_text(workdir / "experiment.json", json.dumps({**description, "finished": True}, indent=2))
+
+
+def _perturbed(experiment: Experiment, players: Players, shown: data.Images) -> tuple[np.ndarray, np.ndarray, float]:
+    """Images, and the same perturbed by G, or by PGD where there is none."""
+    x = shown.images / np.float32(255)
+    name, source = ("pgd", players.d) if players.g is None else ("generator", players.g)
+    return x, evaluation.craft(experiment.attack(name), source, x, shown.labels).numpy(), experiment.epsilon
+
+
+class _Run:
+    """The loop's state: players, step, checkpoints, and the files that it logs to."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        workdir: Path,
+        players: Players,
+        validation: data.Images,
+        checkpoint_seconds: float,
+    ):
+        self.experiment, self.workdir, self.players, self.validation = experiment, workdir, players, validation
+        self.checkpoint_seconds = checkpoint_seconds
+        self.log_every = min(20, max(1, experiment.steps // 100))
+        self.validate_every = max(1, experiment.steps // _VALIDATIONS_PER_RUN)
+        self.accuracies: dict[str, float] = {}
+        step = tf.Variable(0, dtype=tf.int64)
+        self.checkpoint = tf.train.Checkpoint(step=step, state=players.variables())
+        self.manager = tf.train.CheckpointManager(self.checkpoint, workdir / "checkpoints", max_to_keep=2)
+        if self.manager.latest_checkpoint:
+            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+        self.step = int(step.numpy())
+        self.metrics = _Metrics(workdir / "metrics.csv", self.step)
+        with explained(f"writing {workdir}"):
+            self.events = tf.summary.create_file_writer(str(workdir / "events"))
+
+    def go(self, batches: tf.data.Dataset, progress: bool) -> None:
+        """Runs the remaining steps."""
+        experiment = self.experiment
+        update = STEPS[experiment.method]
+        bar = tqdm(
+            total=experiment.steps,
+            initial=self.step,
+            desc=experiment.name,
+            disable=not progress,
+            dynamic_ncols=True,
+            mininterval=1,
+        )
+        saved = timed = time.monotonic()
+        timed_step = self.step
+        with bar, _stop_requests() as stop, self.events.as_default():
+            for x, y in batches.take(experiment.steps - self.step):
+                scalars = update(self.players, x, y, experiment, (experiment.seed, self.step))
+                self.step += 1
+                bar.update()
+                last = self.step == experiment.steps
+                if self.step % self.log_every == 0 or last:
+                    now = time.monotonic()
+                    rate = (self.step - timed_step) / (now - timed)
+                    self._log(self._finite(scalars), rate, bar, validate=self.step % self.validate_every == 0 or last)
+                    timed, timed_step = time.monotonic(), self.step
+                if stop or last or time.monotonic() - saved > self.checkpoint_seconds:
+                    self._save(scalars)
+                    saved = time.monotonic()
+                if stop and not last:
+                    raise Interrupted(
+                        stop[0],
+                        f"{experiment.name}: stopped at step {self.step} of {experiment.steps}; the same command goes on from there",
+                    )
+
+    def _finite(self, scalars: dict[str, tf.Tensor]) -> dict[str, float]:
+        values = {name: float(value) for name, value in scalars.items()}
+        for name, value in values.items():
+            if not math.isfinite(value):
+                raise UserError(
+                    f"{self.experiment.name} step {self.step}: expected a finite {name}, found {value} (the last checkpoint is kept)"
+                )
+        return values
+
+    def _save(self, scalars: dict[str, tf.Tensor]) -> None:
+        self._finite(scalars)
+        self.checkpoint.step.assign(self.step)
+        with explained(f"writing {self.workdir / 'checkpoints'}"):
+            self.manager.save(checkpoint_number=self.step)
+
+    def _log(self, values: dict[str, float], rate: float, bar: tqdm, *, validate: bool) -> None:
+        values["learning_rate"] = float(self.players.d_optimizer.learning_rate)
+        validated = self._validate() if validate else {}
+        self.metrics.add(self.step, {**values, **validated})
+        for name, value in {**values, **validated, "steps_per_second": rate}.items():
+            tf.summary.scalar(name, value, self.step)
+        self.events.flush()
+        self.accuracies.update(validated)
+        shown = {name: f"{value:.3g}" for name, value in values.items() if "loss" in name}
+        bar.set_postfix(
+            {**shown, **{name.removeprefix("validation_"): f"{value:.3f}" for name, value in self.accuracies.items()}},
+            refresh=False,
+        )
+
+    def _validate(self) -> dict[str, float]:
+        """Accuracies on the first validation images, and pictures of them for TensorBoard."""
+        if not len(self.validation.images):
+            return {}
+        players, experiment = self.players, self.experiment
+        sources = {"clean": players.d, "fgs": players.d, "pgd": players.d}
+        if players.g is not None:
+            sources["generator"] = players.g
+        result = {
+            f"validation_{name}": evaluation.accuracy(
+                players.d,
+                *self.validation,
+                attack=experiment.attack(name),
+                source=source,
+                bn_evaluation=experiment.bn_evaluation,
+            )
+            for name, source in sources.items()
+        }
+        x, perturbed, epsilon = _perturbed(experiment, players, self.validation.first(8))
+        images = {"original": x, "perturbation": (perturbed - x) / (2 * epsilon) + 0.5, "perturbed": perturbed}
+        for name, image in images.items():
+            tf.summary.image(name, np.clip(image, 0, 1), self.step, max_outputs=len(image))
+        return result
+
+
+class _Metrics:
+    """`metrics.csv`: a line per logged step; lines after the step resumed from are dropped."""
+
+    _FIELDS = (
+        "step", "d_loss", "d_loss_adversarial", "d_accuracy", "d_accuracy_adversarial", "d_weight_decay", "g_loss", "g_gradient_norm", "regulariser_norm",
+        "learning_rate", "validation_clean", "validation_fgs", "validation_pgd", "validation_generator",
+    )  # fmt: skip
+
+    def __init__(self, file: Path, step: int):
+        self.file = file
+        header, *lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else [""]
+        kept = [
+            line
+            for line in lines
+            if line.split(",")[0].isdigit()
+            and int(line.split(",")[0]) <= step
+            and line.count(",") == len(self._FIELDS) - 1
+        ]
+        write_text(file, "\n".join([",".join(self._FIELDS), *kept]) + "\n")
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        with explained(f"writing {self.file}"), self.file.open("a", newline="", encoding="utf-8") as handle:
+            csv.writer(handle, lineterminator="\n").writerow(
+                [step, *(repr(values[name]) if name in values else "" for name in self._FIELDS[1:])]
+            )
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """A list that receives SIGINT and SIGTERM instead of the process, so that a step is never cut in two."""
+    received: list[int] = []
+    try:
+        previous = {
+            number: signal.signal(number, lambda number, _: received.append(number))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+    except ValueError:  # Not the main thread: whoever runs it there handles the signals.
+        previous = {}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

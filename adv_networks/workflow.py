@@ -1,0 +1,266 @@
+"""From experiments to results: trains what is missing, evaluates what is missing, writes and prints tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from adv_networks import costs, data, evaluation, tables, training
+from adv_networks.errors import UserError
+from adv_networks.experiments import DATASETS, METHODS, TABLES, Cell, Column, Experiment, Row, Table, experiment
+from adv_networks.records import Record, merge, read
+
+
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where things are: runs, results, data; `workdir` is the directory of the one run that is not under `runs`."""
+
+    runs: Path = Path("runs")
+    results: Path = Path("results")
+    data_dir: Path | None = None
+    download: bool = False
+    workdir: tuple[Experiment, Path] | None = None
+
+    def of(self, spec: Experiment) -> Path:
+        """The directory of a run."""
+        return self.workdir[1] if self.workdir and self.workdir[0] == spec else self.runs / spec.name
+
+    def group(self, spec: Experiment) -> Path:
+        """The directory of the results that one scale, protocol and set of overrides have in common."""
+        parts = [spec.scale] + [spec.protocol] * (spec.protocol != "paper")
+        return self.results / "-".join(parts + [f"{key}={value}" for key, value in spec.overrides])
+
+
+def run(
+    *,
+    dataset: str | None,
+    method: str,
+    protocol: str,
+    scale: str,
+    seed: int,
+    table: str | None,
+    plan_only: bool,
+    model: str | None,
+    input_range: tuple[float, float] | None,
+    data_dir: str | None,
+    download: bool,
+    workdir: str | None,
+    runs: str,
+    results: str,
+    progress: bool,
+    overrides: dict[str, Any],
+) -> str:
+    """What `main.py` does, as text to print: evaluates `model`, or makes or plans `table`, or runs one experiment."""
+    places = Places(Path(runs), Path(results), Path(data_dir) if data_dir else None, download)
+    if model is not None:
+        return evaluate_classifier(Path(model), dataset, input_range, places, **overrides)
+    if table is not None:
+        names = (
+            [name for name in TABLES if name.isdigit() and (dataset is None or dataset in TABLES[name].datasets)]
+            if table == "all"
+            else [table]
+        )
+        options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
+        return plan(names, places, **options) if plan_only else run_tables(names, places, progress=progress, **options)
+    spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
+    if workdir is not None:
+        places = dataclasses.replace(places, workdir=(spec, Path(workdir)))
+    return run_experiment(spec, places, progress=progress)
+
+
+def run_experiment(spec: Experiment, places: Places, *, progress: bool = True) -> str:
+    """Trains (or resumes, or leaves) one experiment, evaluates its classifier white-box, and returns the small grid as text."""
+    columns = [Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd")]
+    if METHODS[spec.method].trains_generator:
+        columns.append(Column("G", "generator"))
+    method = METHODS[spec.method]
+    table = Table(
+        "run", spec.name, (spec.dataset,), (Row(f"{method.name} ({method.letter})", spec.method),), tuple(columns)
+    )
+    options = dict(protocol=spec.protocol, seed=spec.seed, **dict(spec.overrides))
+    cells = table.cells(spec.scale, **options)
+    _train([spec], places, progress)
+    records = evaluate(cells, places)
+    return tables.as_text(table, tables.make_table(table, records, scale=spec.scale, **options), scale=spec.scale)
+
+
+def run_tables(
+    names: Sequence[str], places: Places, *, scale: str, seed: int = 0, progress: bool = True, **options: Any
+) -> str:
+    """Trains and evaluates what the tables lack, writes them to the results directory, and returns them as text.
+
+    Args:
+        names: keys of `experiments.TABLES`.
+        places: where runs and results are.
+        scale: the runs' scale.
+        seed: of the classifiers under attack; other seeds than 0 have a directory of their own.
+        progress: show progress bars.
+        options: protocol, datasets and overrides, as for `Table.cells`.
+    """
+    text = []
+    for name in names:
+        table = TABLES[name]
+        cells = table.cells(scale, seed=seed, **options)
+        _train(experiments_of(cells), places, progress)
+        records = evaluate(cells, places)
+        rows = tables.make_table(table, records, scale=scale, seed=seed, **options)
+        directory = places.group(cells[0].target) / (f"seed{seed}" if seed else "")
+        tables.write(table, rows, directory, scale=scale, notes=_notes(cells, records, places))
+        text.append(tables.as_text(table, rows, scale=scale))
+    return "\n\n".join(text)
+
+
+def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) -> str:
+    """Every training that the tables need, once, in an order that can be run: a command a line, whether done, and the time it takes."""
+    cells = [cell for name in names for cell in TABLES[name].cells(scale, **options)]
+    return "\n".join(f"{_command(spec, places)}  # {_state(spec, places)}" for spec in experiments_of(cells))
+
+
+def evaluate_classifier(
+    file: Path, dataset: str, input_range: tuple[float, float], places: Places, **overrides: Any
+) -> str:
+    """The white-box grid (clean, FGS, PGD) of a Keras classifier from elsewhere, as text.
+
+    Args:
+        file: a `.keras` file, or a run's directory.
+        dataset: whose test images to use.
+        input_range: what the classifier's inputs for black and white are.
+        places: where the data is.
+        overrides: settings of the attacks and the data: epsilon, pgd_steps, test_images, bn_evaluation and so on.
+    """
+    model = with_unit_range(evaluation.load_classifier(file, dataset), input_range)
+    spec = experiment(dataset, "standard", scale="paper", **overrides)
+    images, labels = _test_images(dataset, spec.test_images, places)
+    lines = [f"{file} on {len(images)} test images of {dataset}, ε = {spec.epsilon:g}; accuracy in %"]
+    for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd")):
+        lines.append(
+            f"{label:<10}{100 * evaluation.accuracy(model, images, labels, attack=spec.attack(name), bn_evaluation=spec.bn_evaluation):6.2f}"
+        )
+    return "\n".join(lines)
+
+
+def with_unit_range(model: keras.Model, input_range: tuple[float, float]) -> keras.Model:
+    """The same classifier for images in [0,1]."""
+    low, high = input_range
+    if (low, high) == (0, 1):
+        return model
+    return keras.Sequential([keras.Input(model.input_shape[1:]), keras.layers.Rescaling(high - low, low), model])
+
+
+def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
+    """The experiments that the cells rest on, each once, after those that it needs."""
+    ordered: dict[Experiment, None] = {}
+    for cell in cells:
+        for spec in (cell.target, cell.source):
+            if spec is not None:
+                needed = spec.needs()
+                ordered.update({needed: None} if needed else {})
+                ordered[spec] = None
+    return list(ordered)
+
+
+def _train(specs: Iterable[Experiment], places: Places, progress: bool) -> None:
+    for spec in specs:
+        training.train(spec, places.of(spec), data_dir=places.data_dir, download=places.download, progress=progress)
+
+
+def evaluate(cells: Sequence[Cell], places: Places) -> list[Record]:
+    """The records of the cells, computing and saving those that `records.csv` lacks."""
+    results = []
+    for dataset, bn_evaluation in dict.fromkeys((cell.dataset, cell.target.bn_evaluation) for cell in cells):
+        chosen = [cell for cell in cells if (cell.dataset, cell.target.bn_evaluation) == (dataset, bn_evaluation)]
+        file = places.group(chosen[0].target) / "records.csv"
+        images, labels = _test_images(dataset, chosen[0].target.test_images, places)
+        wanted = {(cell.target.name, tables.source_name(cell), cell.attack) for cell in chosen}
+        results += evaluation.grid(
+            {cell.target.name: _model(places.of(cell.target), "d.keras", dataset) for cell in chosen},
+            {tables.source_name(cell): _source(cell, places) for cell in chosen if cell.attack.kind != "clean"},
+            dict.fromkeys(cell.attack for cell in chosen),
+            images,
+            labels,
+            known=read(file),
+            wanted=lambda target, source, attack, wanted=wanted: (target, source, attack) in wanted,
+            provenance={cell.target.name: _provenance(cell.target, places) for cell in chosen},
+            bn_evaluation=bn_evaluation,
+            on_records=functools.partial(merge, file),
+        )
+    return results
+
+
+def _source(cell: Cell, places: Places) -> keras.Model:
+    spec = cell.source or cell.target
+    return _model(places.of(spec), "g.keras" if cell.attack.kind == "generator" else "d.keras", cell.dataset)
+
+
+@functools.cache
+def _model(workdir: Path, file: str, dataset: str) -> keras.Model:
+    if file == "d.keras":
+        return evaluation.load_classifier(workdir, dataset)
+    return evaluation.load_model(workdir / file)
+
+
+def _test_images(dataset: str, limit: int, places: Places) -> data.Images:
+    return data.load(dataset, "test", data_dir=places.data_dir, download=places.download, limit=limit)
+
+
+def _provenance(spec: Experiment, places: Places) -> dict[str, Any]:
+    description = training.describe(places.of(spec))
+    if description is None:
+        raise UserError(f"{places.of(spec)}: expected a trained run, found none")
+    fields = ("dataset", "method", "protocol", "scale", "seed", "steps", "classifier_width", "generator_width")
+    known = description["provenance"]
+    return {
+        **{name: getattr(spec, name) for name in fields},
+        "training_images": known["training_images"],
+        "training_commit": known["commit"],
+    }
+
+
+def _notes(cells: Sequence[Cell], records: Sequence[Record], places: Places) -> list[str]:
+    """What a reader must know of the numbers: how long and how wide the networks, on how much data, by which code."""
+    notes = []
+    for dataset in dict.fromkeys(cell.dataset for cell in cells):
+        specs = experiments_of(cell for cell in cells if cell.dataset == dataset)
+        seen = [record for record in records if record.dataset == dataset]
+        available = DATASETS[dataset].test_images
+        tested, trained = max(record.images for record in seen), max(record.training_images for record in seen)
+        notes.append(
+            f"{dataset}: {_listed(spec.steps for spec in specs)} iterations of {_listed(spec.batch_size for spec in specs)} images (the paper's: 200000 of 64), "
+            f"{specs[0].classifier.upper()} of width {_listed(spec.classifier_width for spec in specs)}, "
+            f"{specs[0].generator.upper()} of width {_listed(spec.generator_width for spec in specs if METHODS[spec.method].trains_generator)}, "
+            f"{trained} training images, {tested} of {available} test images, ε = {specs[0].epsilon:g}."
+        )
+    notes.append(
+        f"Seeds {_listed(spec.seed for spec in experiments_of(cells))}; protocol {_listed(cell.target.protocol for cell in cells)}."
+    )
+    notes.append(
+        f"Trained at commit {_listed(record.training_commit for record in records)}, evaluated at {_listed(record.commit for record in records)}; {_listed(record.versions for record in records)}."
+    )
+    return notes
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values))
+
+
+def _command(spec: Experiment, places: Places) -> str:
+    named = dict(dataset=spec.dataset, method=spec.method, scale=spec.scale, seed=spec.seed)
+    if spec.protocol != "paper":
+        named["protocol"] = spec.protocol
+    for key, value in spec.overrides:
+        named[key] = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    named |= {"runs": places.runs, "results": places.results} | (
+        {"data_dir": places.data_dir} if places.data_dir else {}
+    )
+    return "python main.py " + " ".join(f"--{key}={value}" for key, value in named.items())
+
+
+def _state(spec: Experiment, places: Places) -> str:
+    if training.is_finished(spec, places.of(spec)):
+        return "done"
+    return f"to do, {costs.describe(spec)}"

@@ -1,0 +1,169 @@
+"""Every command-line flag and its validator. Only this package and main.py know that absl flags exist."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, SETTINGS, TABLES
+
+_DATASET = flags.DEFINE_enum(
+    "dataset", None, list(DATASETS), "data set (default: digits, embedded); with --table, restricts the table to it"
+)
+_METHOD = flags.DEFINE_enum(
+    "method",
+    "advnet",
+    list(METHODS),
+    "how D is trained: " + "; ".join(f"{method.name}: {method.title}" for method in METHODS.values()),
+)
+_PROTOCOL = flags.DEFINE_enum(
+    "protocol",
+    "paper",
+    list(PROTOCOLS),
+    "; ".join(f"{protocol.name}: {protocol.title}" for protocol in PROTOCOLS.values()),
+)
+_SCALE = flags.DEFINE_enum(
+    "scale", "cpu", list(SCALES), "; ".join(f"{scale.name}: {scale.title}" for scale in SCALES.values())
+)
+_SEED = flags.DEFINE_integer(
+    "seed",
+    0,
+    "seed of the run: initial weights, data order, augmentation, attacks; surrogates take the next one",
+    lower_bound=0,
+    upper_bound=2**31 - 2,
+)
+_TABLE = flags.DEFINE_enum(
+    "table",
+    None,
+    [*TABLES, "all"],
+    "make this table of the paper, training and evaluating what is missing ('all': those of the paper)",
+)
+_PLAN = flags.DEFINE_bool(
+    "plan", False, "with --table: only print the runs it needs, a command a line, done or not, with the estimated time"
+)
+_MODEL = flags.DEFINE_string(
+    "model",
+    None,
+    "evaluate this Keras classifier (a .keras file or a run's directory) on --dataset instead of training",
+)
+_INPUT_RANGE = flags.DEFINE_list(
+    "input_range", None, "with --model: what its inputs for black and white are, for instance 0,1 or -1,1 or 0,255"
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "TensorFlow Datasets directory (default: TFDS's own)")
+_DOWNLOAD = flags.DEFINE_bool("download", False, "let TFDS fetch a missing data set")
+_WORKDIR = flags.DEFINE_string("workdir", None, "directory of this one run (default: RUNS/its name)")
+_RUNS = flags.DEFINE_string("runs", "runs", "directory that holds the runs' directories")
+_RESULTS = flags.DEFINE_string("results", "results", "directory for records and tables")
+_PROGRESS = flags.DEFINE_bool("progress", True, "show a progress bar")
+
+
+def _define_setting(name: str) -> flags.FlagHolder:
+    """The flag that overrides one setting of the experiment; its type and range are the setting's own."""
+    field = SETTINGS[name]
+    rule, text = field.metadata, f"override: {field.metadata['help']}"
+    if isinstance(field.default, bool):
+        return flags.DEFINE_bool(name, None, text)
+    if isinstance(field.default, tuple):
+        return flags.DEFINE_list(name, None, text)
+    if isinstance(field.default, str):
+        return flags.DEFINE_enum(name, None, rule["choices"], text)
+    define = flags.DEFINE_integer if isinstance(field.default, int) else flags.DEFINE_float
+    holder = define(
+        name,
+        None,
+        text,
+        lower_bound=rule["above"] if rule["least"] is None else rule["least"],
+        upper_bound=rule["most"],
+    )
+    if rule["above"] is not None:
+        flags.register_validator(
+            name, lambda value: value is None or value > rule["above"], f"must be above {rule['above']}"
+        )
+    if rule["choices"]:
+        flags.register_validator(
+            name,
+            lambda value: value is None or value in rule["choices"],
+            f"must be one of {', '.join(map(str, rule['choices']))}",
+        )
+    return holder
+
+
+_SETTINGS = {name: _define_setting(name) for name in SETTINGS}
+flags.DEFINE_alias("width", "generator_width")
+
+
+@flags.multi_flags_validator(
+    ["model", "input_range", "dataset"],
+    "--model needs --dataset, and --input_range=LOW,HIGH with two numbers, LOW < HIGH",
+)
+def _model_is_described(values: dict[str, Any]) -> bool:
+    if values["model"] is None:
+        return values["input_range"] is None
+    try:
+        low, high = map(float, values["input_range"])
+    except (TypeError, ValueError):
+        return False
+    return values["dataset"] is not None and low < high
+
+
+@flags.multi_flags_validator(["plan", "table"], "--plan needs --table")
+def _plan_has_a_table(values: dict[str, Any]) -> bool:
+    return values["table"] is not None or not values["plan"]
+
+
+@flags.multi_flags_validator(
+    ["workdir", "table", "model"], "--workdir is for one run: it goes with neither --table nor --model"
+)
+def _workdir_is_of_a_run(values: dict[str, Any]) -> bool:
+    return values["workdir"] is None or (values["table"] is None and values["model"] is None)
+
+
+@flags.multi_flags_validator(["table", "dataset"], "--dataset is not one of the table's data sets")
+def _table_has_the_dataset(values: dict[str, Any]) -> bool:
+    return (
+        values["table"] in (None, "all")
+        or values["dataset"] is None
+        or values["dataset"] in TABLES[values["table"]].datasets
+    )
+
+
+def parse(arguments: list[str]) -> list[str]:
+    """Parses the command line; a wrong one ends the process with one line and exit code 2."""
+    try:
+        rest = flags.FLAGS(arguments)
+        if len(rest) > 1:
+            raise flags.Error(f"expected flags only, received {' '.join(rest[1:])}")
+    except flags.Error as error:
+        print(f"{Path(arguments[0]).name}: {' '.join(str(error).split())} (--help lists the flags)", file=sys.stderr)
+        sys.exit(2)
+    return rest
+
+
+def chosen() -> dict[str, Any]:
+    """What the command line says, as the arguments of `adv_networks.workflow.run`."""
+    overrides = {name: holder.value for name, holder in _SETTINGS.items() if holder.value is not None}
+    for name, value in overrides.items():
+        if isinstance(value, list):
+            kind = float if name == "learning_rate_drops" else int
+            overrides[name] = tuple(kind(item) for item in value)
+    return dict(
+        dataset=_DATASET.value,
+        method=_METHOD.value,
+        protocol=_PROTOCOL.value,
+        scale=_SCALE.value,
+        seed=_SEED.value,
+        table=_TABLE.value,
+        plan_only=_PLAN.value,
+        model=_MODEL.value,
+        input_range=None if _INPUT_RANGE.value is None else tuple(map(float, _INPUT_RANGE.value)),
+        data_dir=_DATA_DIR.value,
+        download=_DOWNLOAD.value,
+        workdir=_WORKDIR.value,
+        runs=_RUNS.value,
+        results=_RESULTS.value,
+        progress=_PROGRESS.value,
+        overrides=overrides,
+    )

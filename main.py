@@ -1,0 +1,43 @@
+"""Reproduces "A Direct Approach to Robust Deep Learning Using Adversarial Networks" (ICLR 2019): trains, attacks, makes its tables.
+
+    python main.py                                        the embedded digits: train the adversarial network, evaluate it
+    python main.py --dataset=mnist --method=pgd           train (or resume) and evaluate one experiment
+    python main.py --table=1 --scale=cpu                  a table of the paper, from what is missing to results/cpu/table1.csv
+    python main.py --table=all --plan                     the runs that would take, one command a line
+    python main.py --model=mine.keras --input_range=0,1 --dataset=mnist    the white-box attacks on any Keras classifier
+
+Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 130 or 143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from absl import app, logging
+
+import flags
+from adv_networks.errors import Interrupted, UsageError, UserError
+
+EXIT_CODES = {UserError: 1, UsageError: 2}
+
+
+def main(_: list[str]) -> int:
+    """Runs what the flags say; returns the exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.set_verbosity(logging.WARNING)
+    from adv_networks import workflow
+
+    try:
+        print(workflow.run(**flags.chosen()))
+    except UserError as error:
+        print(f"main.py: {error}", file=sys.stderr)
+        return EXIT_CODES[type(error)]
+    except Interrupted as interruption:
+        print(f"main.py: {interruption}", file=sys.stderr)
+        return 128 + interruption.signal_number
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=flags.parse)
