@@ -1,10 +1,11 @@
-"""Reproduces "A Direct Approach to Robust Deep Learning Using Adversarial Networks" (ICLR 2019): trains, attacks, makes its tables.
+"""Reproduces "A Direct Approach to Robust Deep Learning Using Adversarial Networks" (ICLR 2019).
 
-    python main.py                                        the embedded digits: train the adversarial network, evaluate it
-    python main.py --dataset=mnist --method=pgd           train (or resume) and evaluate one experiment
-    python main.py --table=1 --scale=cpu                  a table of the paper, from what is missing to results/cpu/table1.csv
-    python main.py --table=all --plan                     the runs that would take, one command a line
-    python main.py --model=mine.keras --input_range=0,1 --dataset=mnist    the white-box attacks on any Keras classifier
+    python main.py                                  the embedded digits: train the adversarial network, evaluate it
+    python main.py --dataset=mnist --method=pgd     train (or resume) and evaluate one experiment
+    python main.py --table=1 --scale=cpu            a table of the paper: what is missing, then results/cpu/table1.csv
+    python main.py --table=all --plan               the runs that takes, one command a line
+    python main.py --model=mine.keras --input_range=0,1 --dataset=mnist
+                                                    the white-box attacks on any Keras classifier
 
 Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 130 or 143 stopped by a signal.
 """

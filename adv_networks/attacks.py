@@ -57,9 +57,7 @@ def _replace_weaker(model, training, targeted, best, candidate, y):
     return tf.where(stronger[:, None, None, None], candidate, best)
 
 
-_compiled = {
-    function: tf.function(function, autograph=False) for function in (_follow_gradient, _predict, _replace_weaker)
-}
+_compiled = {function: tf.function(function, autograph=False) for function in (_follow_gradient, _predict, _replace_weaker)}
 
 
 def _run(function, *arguments):
@@ -155,9 +153,7 @@ def pgd(
         start = x
         if random_start:
             restart_seed = seed if restarts == 1 else tf.random.experimental.stateless_fold_in(seed, restart)
-            start = x + tf.cast(epsilon, x.dtype) * tf.random.stateless_uniform(
-                tf.shape(x), restart_seed, -1, 1, x.dtype
-            )
+            start = x + tf.cast(epsilon, x.dtype) * tf.random.stateless_uniform(tf.shape(x), restart_seed, -1, 1, x.dtype)
             start = tf.clip_by_value(start, 0, 1) if clip_start else start
         candidate = _sign_attack(
             model, x, y, epsilon, -step_size if targeted else step_size, steps, start=start, training=training

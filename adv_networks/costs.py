@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adv_networks.experiments import DATASETS, METHODS, Experiment
 
-# What the compiled steps reach on two cores of the machine that benchmarks/README.md describes; only the order of magnitude counts.
+# What the compiled steps reach on two cores; an estimate, of which only the order of magnitude counts.
 GFLOPS_OF_TWO_CORES = 100.0
 
 
@@ -53,11 +53,7 @@ def training_flops(spec: Experiment) -> float:
         per_image = 3 * d + (2 * d * spec.pgd_steps if spec.method == "pgd" else 0)
     else:
         g = generator_multiply_adds(spec)
-        update = (
-            6 * d
-            + 3 * g
-            + (0 if spec.regulariser == "none" else 3 * d + g if spec.regulariser == "fd" else 3 * (d + g))
-        )
+        update = 6 * d + 3 * g + (0 if spec.regulariser == "none" else 3 * d + g if spec.regulariser == "fd" else 3 * (d + g))
         per_image = spec.generator_steps * (2 * d + 3 * g) + update / spec.discriminator_period
     return 2.0 * per_image * spec.batch_size * spec.steps
 
@@ -66,11 +62,5 @@ def describe(spec: Experiment) -> str:
     """The cost of a run in words."""
     flops = training_flops(spec)
     seconds = flops / (GFLOPS_OF_TWO_CORES * 1e9)
-    time = (
-        f"{seconds / 3600:.1f} h"
-        if seconds >= 3600
-        else f"{seconds / 60:.0f} min"
-        if seconds >= 60
-        else f"{seconds:.0f} s"
-    )
+    time = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
     return f"{flops:.2g} FLOPs, about {time} on two cores"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,16 +72,17 @@ def _load_tfds(name: str, split: str, data_dir: str | os.PathLike | None, downlo
     if not (directory / "dataset_info.json").exists():
         if not download:
             raise UserError(
-                f"data set {name}: expected it prepared in {directory}, found none (--data_dir says where it is, --download fetches it)"
+                f"data set {name}: expected it prepared in {directory}, found none "
+                "(--data_dir says where it is, --download fetches it)"
             )
         builder.download_and_prepare()
-    if split not in builder.info.splits:
-        raise UserError(
-            f"data set {name} in {directory}: expected a split {split}, found {', '.join(builder.info.splits)}"
-        )
     # One file after another, not interleaved: that is the official order.
     config = tfds.ReadConfig(interleave_cycle_length=1)
-    rows = builder.as_dataset(split=f"{split}[:{limit}]" if limit else split, read_config=config, batch_size=1024)
+    try:
+        rows = builder.as_dataset(split=f"{split}[:{limit}]" if limit else split, read_config=config, batch_size=1024)
+    except ValueError:
+        found = ", ".join(builder.info.splits)
+        raise UserError(f"data set {name} in {directory}: expected a split {split}, found {found}") from None
     batches = [(batch["image"], batch["label"]) for batch in tfds.as_numpy(rows)]
     return Images(
         np.concatenate([images for images, _ in batches]),
@@ -95,17 +99,13 @@ def training_and_validation(
     """
     images, labels = load(spec.dataset, "train", data_dir=data_dir, download=download, limit=spec.train_images)
     if spec.validation >= len(images):
-        raise UserError(
-            f"validation: expected fewer than the {len(images)} training images, received {spec.validation}"
-        )
+        raise UserError(f"validation: expected fewer than the {len(images)} training images, received {spec.validation}")
     validation = Images(images[: spec.validation], labels[: spec.validation])
     training = Images(images[spec.validation :], labels[spec.validation :])
     if spec.extra_images and not spec.train_images:
         extra = _extra(spec, data_dir, download)
         if extra is not None:
-            training = Images(
-                np.concatenate([training.images, extra.images]), np.concatenate([training.labels, extra.labels])
-            )
+            training = Images(np.concatenate([training.images, extra.images]), np.concatenate([training.labels, extra.labels]))
     return training, validation
 
 
@@ -157,8 +157,7 @@ def batches(
     all_images, all_labels = tf.constant(images), tf.constant(labels)
     all_perturbations = None if perturbations is None else tf.constant(perturbations.reshape(-1, *images.shape[1:]))
 
-    def batch(step):
-        index = _order(step, batch_size, kinds * count, seed)
+    def batch(step, index):
         x, y = _to_float(tf.gather(all_images, index % count)), tf.gather(all_labels, index % count)
         if all_perturbations is not None:
             unit = tf.cast(tf.gather(all_perturbations, tf.maximum(index - count, 0)), tf.float32) / 127
@@ -166,27 +165,34 @@ def batches(
         x = tf.ensure_shape(x, [batch_size, *images.shape[1:]])
         return (_augment(x, augment, (seed, step)) if augment else x), tf.ensure_shape(y, [batch_size])
 
-    return tf.data.Dataset.counter(start).map(batch, num_parallel_calls=1).prefetch(2)
+    order = functools.partial(_order, start, batch_size, kinds * count, seed)
+    signature = (tf.TensorSpec([], tf.int64), tf.TensorSpec([batch_size], tf.int64))
+    return tf.data.Dataset.from_generator(order, output_signature=signature).map(batch).prefetch(2)
 
 
 def _to_float(images: tf.Tensor) -> tf.Tensor:
     return tf.cast(images, tf.float32) / 255
 
 
-def _order(step: tf.Tensor, batch_size: int, count: int, seed: int) -> tf.Tensor:
-    """Indices of batch number `step`: consecutive positions of an endless sequence of permutations, one an epoch."""
-    position = step * batch_size + tf.range(batch_size, dtype=tf.int64)
-    epoch = position // count
-    seeds = tf.stack([tf.fill([batch_size], tf.constant(seed, tf.int64)), epoch, tf.zeros_like(epoch)], axis=1)
-    # The raw operation, because its wrapper takes one seed for all indices.
-    return tf.raw_ops.RandomIndexShuffle(
-        index=position % count, seed=seeds, max_index=tf.constant(count - 1, tf.int64), rounds=4
-    )
+def _order(start: int, batch_size: int, count: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, indices) of each batch from number `start` on: consecutive parts of an endless sequence of permutations.
+
+    Each epoch's permutation has a seed of its own, so that starting late replays nothing.
+    """
+    epoch, permutation = -1, np.empty(0, np.int64)
+    for step in itertools.count(start):
+        positions = step * batch_size + np.arange(batch_size)
+        indices = []
+        for current in np.unique(positions // count):
+            if current != epoch:
+                epoch, permutation = current, np.random.default_rng((seed, current)).permutation(count)
+            indices.append(permutation[positions[positions // count == current] % count])
+        yield step, np.concatenate(indices)
 
 
 def _augment(x: tf.Tensor, pad: int, seed: tuple[int, tf.Tensor]) -> tf.Tensor:
     """Random crops of the zero-padded images and random flips, each image its own."""
-    batch_size, height, width, channels = x.shape
+    batch_size, height, width, _ = x.shape
     crop_seed, flip_seed = tf.unstack(
         tf.random.experimental.stateless_split(tf.stack([tf.constant(seed[0], tf.int64), seed[1]]), 2)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import os
@@ -90,25 +89,25 @@ def images_hash(images: np.ndarray, labels: np.ndarray) -> str:
     return _digest(np.ascontiguousarray(images), np.ascontiguousarray(labels))
 
 
-def craft(
-    attack: Attack, source: keras.Model | None, x, y, *, seed: attack_functions.Seed = 0, training: bool = False
-) -> tf.Tensor:
+def craft(attack: Attack, source: keras.Model, x, y, *, seed: attack_functions.Seed = 0, training: bool = False) -> tf.Tensor:
     """Adversarial images of a batch: `attack` run on `source`, a classifier or, for the generator's attack, a generator."""
-    functions: dict[str, Callable[[], tf.Tensor]] = {
-        "clean": lambda: tf.convert_to_tensor(x),
-        "fgs": lambda: attack_functions.fgs(source, x, y if attack.label == "true" else None, attack.epsilon, training=training),
-        "least_likely": lambda: attack_functions.least_likely(source, x, attack.epsilon, training=training),
-        "pgd": lambda: attack_functions.pgd(
-            source, x, y, attack.epsilon, step_size=attack.epsilon * attack.step_fraction, steps=attack.steps, restarts=attack.restarts, seed=seed, training=training
-        ),
-        "generator": lambda: attack_functions.generator(source, x, y, attack.epsilon, seed=seed, training=training),
-    }  # fmt: skip
-    return functions[attack.kind]()
+    epsilon, options = attack.epsilon, dict(training=training)
+    match attack.kind:
+        case "clean":
+            return tf.convert_to_tensor(x)
+        case "fgs":
+            return attack_functions.fgs(source, x, y if attack.label == "true" else None, epsilon, **options)
+        case "least_likely":
+            return attack_functions.least_likely(source, x, epsilon, **options)
+        case "pgd":
+            options |= dict(step_size=epsilon * attack.step_fraction, steps=attack.steps, restarts=attack.restarts)
+            return attack_functions.pgd(source, x, y, epsilon, seed=seed, clip_start=attack.clip_start, **options)
+        case "generator":
+            return attack_functions.generator(source, x, y, epsilon, seed=seed, **options)
+    raise ValueError(f"attack kind: expected clean, fgs, least_likely, pgd or generator, received {attack.kind}")
 
 
-def _batches(
-    images: np.ndarray, labels: np.ndarray, bn_evaluation: str
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def _batches(images: np.ndarray, labels: np.ndarray, bn_evaluation: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """(number, images in [0,1], labels) of each batch; float images are taken as they are."""
     size = BATCH_SIZE if bn_evaluation == "moving" else BATCH_STATISTICS_SIZE
     for number, start in enumerate(range(0, len(images), size)):
@@ -196,58 +195,75 @@ def grid(
     Returns:
         A record per wanted (target, source, attack).
     """
-    data_hash = images_hash(images, labels)
-    hashes = functools.cache(lambda kind, name: weights_hash((targets if kind == "target" else sources)[name]))
     by_key = {record.key: record for record in known}
+    data_hash = images_hash(images, labels)
+    target_hashes = {name: weights_hash(model) for name, model in targets.items()}
+    source_hashes = {name: weights_hash(model) for name, model in sources.items()}
     results = []
     for attack in attacks:
-        for source in (
-            [""]
-            if attack.kind == "clean"
-            else [name for name, model in sources.items() if is_generator(model) == (attack.kind == "generator")]
-        ):
-            missing = {}
-            for target in targets:
-                if not wanted(target, source, attack):
-                    continue
-                source_hash = source and hashes("source", source)
-                identity = dict(
-                    target_hash=hashes("target", target),
-                    source_hash=source_hash,
+        for source in _sources_of(attack, sources):
+            identities = {
+                target: dict(
+                    target=target,
+                    source=source,
+                    target_hash=target_hash,
+                    source_hash=source_hashes.get(source, ""),
                     images_hash=data_hash,
                     attack_settings=_settings(attack),
                     bn_evaluation=bn_evaluation,
                 )
-                key = record_key(target=target, source=source, **identity)
-                if key in by_key:
-                    results.append(by_key[key])
-                else:
-                    missing[target] = dict(identity, key=key)
+                for target, target_hash in target_hashes.items()
+                if wanted(target, source, attack)
+            }
+            keys = {target: record_key(**identity) for target, identity in identities.items()}
+            results += [by_key[key] for key in keys.values() if key in by_key]
+            missing = [target for target, key in keys.items() if key not in by_key]
             if not missing:
                 continue
             started = time.perf_counter()
             correct, seen = _score(
                 [targets[name] for name in missing], images, labels, attack, sources.get(source), bn_evaluation
             )
-            seconds = round((time.perf_counter() - started) / len(missing), 2)
+            measured = dict(
+                attack=attack.name,
+                epsilon=attack.epsilon,
+                images=seen,
+                seconds=round((time.perf_counter() - started) / len(missing), 2),
+                commit=commit(),
+                versions=versions(),
+            )
             new = [
-                Record(target=target, source=source, attack=attack.name, epsilon=attack.epsilon, correct=count, images=seen, seconds=seconds,
-                       accuracy_percent=round(100 * count / seen, 4), commit=commit(), versions=versions(), **identity, **(provenance or {}).get(target, {}))
-                for (target, identity), count in zip(missing.items(), correct, strict=True)
-            ]  # fmt: skip
+                Record(
+                    key=keys[target],
+                    correct=count,
+                    accuracy_percent=round(100 * count / seen, 4),
+                    **identities[target],
+                    **measured,
+                    **(provenance or {}).get(target, {}),
+                )
+                for target, count in zip(missing, correct, strict=True)
+            ]
             on_records(new)
             results += new
     return results
 
 
+def _sources_of(attack: Attack, sources: Mapping[str, keras.Model]) -> list[str]:
+    """The sources that the attack can be crafted on; the clean images have none, named ""."""
+    if attack.kind == "clean":
+        return [""]
+    return [name for name, model in sources.items() if is_generator(model) == (attack.kind == "generator")]
+
+
 def _settings(attack: Attack) -> str:
-    return json.dumps(
-        {key: value for key, value in dataclasses.asdict(attack).items() if key != "name"}, sort_keys=True
-    )
+    return json.dumps({key: value for key, value in dataclasses.asdict(attack).items() if key != "name"}, sort_keys=True)
 
 
 def static_examples(attacks: Sequence[Attack], classifier: keras.Model, training: data.Images) -> np.ndarray:
-    """Perturbations of the training images, int8 [attacks, N, H, W, C] in units of ε/127: off by at most ε/254, never above ε."""
+    """Perturbations of the training images, int8 [attacks, N, H, W, C] in units of ε/127.
+
+    Rounding makes them off by at most ε/254, and never above ε.
+    """
     result = np.empty((len(attacks), *training.images.shape), np.int8)
     for kind, attack in enumerate(attacks):
         done = 0

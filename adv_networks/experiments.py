@@ -46,7 +46,7 @@ class Attack:
     """An attack with all that its result depends on (Eq. 6-8); `kind` names the function of `attacks` that runs it.
 
     `label` is the label that FGS ascends on: the true one or the one that the source predicts.
-    `step_fraction` is PGD's step size over ε.
+    `step_fraction` is PGD's step size over ε, `clip_start` whether its random start is clipped to [0,1].
     """
 
     name: str
@@ -56,6 +56,7 @@ class Attack:
     steps: int = 1
     step_fraction: float = 1.0
     restarts: int = 1
+    clip_start: bool = True
     seed: int = 0
 
 
@@ -169,9 +170,7 @@ class Experiment:
     pgd_step_fraction: float = _setting(0.25, "step size of PGD over ε", above=0)
     pgd_clip_start: bool = _setting(True, "clip PGD's random start to [0,1]")
 
-    augment_pad: int = _setting(
-        0, "random pad-and-crop by at most this many pixels, with flips; 0: no augmentation", least=0
-    )
+    augment_pad: int = _setting(0, "random pad-and-crop by at most this many pixels, with flips; 0: no augmentation", least=0)
     extra_images: int = _setting(0, "images drawn at random from the extra split", least=0)
     extra_replacement: bool = _setting(False, "draw them with replacement")
     validation: int = _setting(0, "training images held out for validation", least=0)
@@ -206,7 +205,9 @@ class Experiment:
         """The attack of that name at this experiment's ε and PGD settings."""
         attack = dataclasses.replace(ATTACKS[name], epsilon=0.0 if name == "clean" else self.epsilon)
         if attack.kind == "pgd":
-            attack = dataclasses.replace(attack, steps=self.pgd_steps, step_fraction=self.pgd_step_fraction)
+            attack = dataclasses.replace(
+                attack, steps=self.pgd_steps, step_fraction=self.pgd_step_fraction, clip_start=self.pgd_clip_start
+            )
         return attack
 
     def settings(self) -> dict[str, Any]:
@@ -232,8 +233,11 @@ SETTINGS: dict[str, dataclasses.Field] = {
     field.name: field for field in dataclasses.fields(Experiment) if "help" in field.metadata
 }
 
+_SGD = dict(generator_optimizer="sgd", generator_learning_rate=0.01, generator_momentum=0.9)
+
 _CIFAR = dict(
-    epsilon=8 / 256, classifier="d2", classifier_width=16, learning_rate=0.1, learning_rate_drops=(0.5,), weight_decay=1e-5, augment_pad=4,
+    epsilon=8 / 256, classifier="d2", classifier_width=16,
+    learning_rate=0.1, learning_rate_drops=(0.5,), weight_decay=1e-5, augment_pad=4,
 )  # fmt: skip
 
 DATASETS: dict[str, Dataset] = {
@@ -244,8 +248,8 @@ DATASETS: dict[str, Dataset] = {
         Dataset("mnist", "mnist", (28, 28, 1), 10, 60_000, 10_000, 5_000, dict(epsilon=0.3, weight_decay=1e-3)),
         Dataset(
             "svhn", "svhn_cropped", (32, 32, 3), 10, 73_257, 26_032, 5_000,
-            dict(epsilon=0.05, classifier="d2", classifier_width=16, learning_rate_drops=(0.5,), weight_decay=1e-5, extra_images=80_000,
-                 generator_optimizer="sgd", generator_learning_rate=0.01, generator_momentum=0.9),
+            dict(epsilon=0.05, classifier="d2", classifier_width=16, learning_rate_drops=(0.5,), weight_decay=1e-5,
+                 extra_images=80_000, **_SGD),
         ),
         Dataset("cifar10", "cifar10", (32, 32, 3), 10, 50_000, 10_000, 5_000, _CIFAR),
         Dataset("cifar100", "cifar100", (32, 32, 3), 100, 50_000, 10_000, 5_000, _CIFAR),
@@ -258,9 +262,7 @@ METHODS: dict[str, Method] = {
         Method("standard", "A", "standard training, undefended"),
         Method("pgd", "B", "adversarial training with PGD (Eq. 3, 7)"),
         Method("advnet", "C", "adversarial network: D co-trained with a generator (Eq. 4-5)", trains_generator=True),
-        Method(
-            "ensemble", "EAT", "ensemble adversarial training on static examples of A (Section 4.4)", needs="standard"
-        ),
+        Method("ensemble", "EAT", "ensemble adversarial training on static examples of A (Section 4.4)", needs="standard"),
     )
 }
 
@@ -279,21 +281,21 @@ ATTACKS: dict[str, Attack] = {
 # What ensemble adversarial training adds to the clean images, in equal parts (Section 4.4).
 STATIC_ATTACKS: tuple[str, ...] = ("fgs_predicted", "pgd", "least_likely")
 
-_SGD = dict(generator_optimizer="sgd", generator_learning_rate=0.01, generator_momentum=0.9)
-
 PROTOCOLS: dict[str, Protocol] = {
     "paper": Protocol("paper", "as the paper's text says"),
     "released": Protocol(
         "released",
         "as the authors' released code does",
         (
-            (None, None, dict(regulariser_sign=-1, finite_difference_rate="discriminator", bn_evaluation="batch", pgd_clip_start=False, encoder_widths=(1, 2, 4))),
+            (None, None, dict(regulariser_sign=-1, finite_difference_rate="discriminator", bn_evaluation="batch",
+                              pgd_clip_start=False, encoder_widths=(1, 2, 4))),
             (None, ("standard", "pgd", "ensemble"), dict(weight_decay=1e-4)),
             (("mnist",), ("standard",), dict(learning_rate=0.1)),
             (("mnist",), ("ensemble",), dict(learning_rate=0.1, learning_rate_drops=(0.5,))),
-            (("mnist",), ("advnet",), dict(weight_decay=1e-5, generator_weight_decay=1e-5, learning_rate_drops=(0.5,), discriminator_period=5,
-                                           generator="released_mnist", **_SGD)),
-            (("svhn",), None, dict(stem_normalisation=False, final_normalisation=True, pixel_levels=256, extra_replacement=True)),
+            (("mnist",), ("advnet",), dict(weight_decay=1e-5, generator_weight_decay=1e-5, learning_rate_drops=(0.5,),
+                                           discriminator_period=5, generator="released_mnist", **_SGD)),
+            (("svhn",), None, dict(stem_normalisation=False, final_normalisation=True, pixel_levels=256,
+                                   extra_replacement=True)),
             (("svhn",), ("advnet",), dict(weight_decay=1e-4, generator_weight_decay=1e-4)),
             (("cifar10", "cifar100"), None, dict(augment_pad=2)),
             (("cifar10", "cifar100"), ("standard", "ensemble"), dict(learning_rate_drops=(0.5, 0.75))),
@@ -305,12 +307,21 @@ PROTOCOLS: dict[str, Protocol] = {
 _ONE = {"*": 1}
 
 SCALES: dict[str, Scale] = {
-    "tiny": Scale(
-        "tiny", "seconds, for tests: the numbers mean nothing", steps={"*": 20}, generator_divisor={"*": 16, "digits": 1},
-        classifier_divisor={"*": 1}, train_images=1024, test_images=256, validation=128,
-    ),
-    "cpu": Scale("cpu", "two cores, minutes to an hour a run", steps={"*": 3_000, "digits": 600}, generator_divisor={"*": 4, "mnist": 8, "digits": 1}, classifier_divisor=_ONE),
-    "paper": Scale("paper", "the paper's 200k iterations at full width", steps={"*": 200_000, "digits": 20_000}, generator_divisor=_ONE, classifier_divisor=_ONE),
+    scale.name: scale
+    for scale in (
+        Scale(
+            "tiny", "seconds, for tests: the numbers mean nothing", steps={"*": 20}, generator_divisor={"*": 16, "digits": 1},
+            classifier_divisor=_ONE, train_images=1024, test_images=256, validation=128,
+        ),
+        Scale(
+            "cpu", "two cores, minutes to an hour a run", steps={"*": 3_000, "digits": 600},
+            generator_divisor={"*": 4, "mnist": 8, "digits": 1}, classifier_divisor=_ONE,
+        ),
+        Scale(
+            "paper", "the paper's 200k iterations at full width", steps={"*": 200_000, "digits": 20_000},
+            generator_divisor=_ONE, classifier_divisor=_ONE,
+        ),
+    )
 }  # fmt: skip
 
 
@@ -411,7 +422,7 @@ _A, _B, _C = (
 
 
 def _grid(name: str, dataset: str, title: str) -> Table:
-    return Table(name, title, (dataset,), (_A, _B, _C), _WHITE_BOX + _BLACK_BOX)
+    return Table(name, title, (dataset,), (_A, _B, _C), (*_WHITE_BOX, *_BLACK_BOX))
 
 
 TABLES: dict[str, Table] = {
@@ -421,10 +432,10 @@ TABLES: dict[str, Table] = {
         _grid("2", "svhn", "White-box and black-box attacks on SVHN (ε = 0.05)"),
         _grid("3", "cifar10", "White-box and black-box attacks on CIFAR10 (ε = 8/256)"),
         Table("4", "Ensemble adversarial training against the adversarial network", ("mnist", "svhn", "cifar10"),
-              (Row("ensemble adversarial training", "ensemble"), _C), _WHITE_BOX + _BLACK_BOX),
+              (Row("ensemble adversarial training", "ensemble"), _C), (*_WHITE_BOX, *_BLACK_BOX)),
         _grid("7", "cifar100", "White-box and black-box attacks on CIFAR100 (ε = 8/256)"),
         Table("digits", "White-box attacks on the embedded digits, not of the paper (ε = 0.2)", ("digits",), (_A, _C),
-              _WHITE_BOX + (Column("G(C)", "generator", "advnet", same_seed=True),)),
+              (*_WHITE_BOX, Column("G(C)", "generator", "advnet", same_seed=True))),
     )
 }  # fmt: skip
 

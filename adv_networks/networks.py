@@ -175,7 +175,7 @@ def generator(spec: Experiment) -> keras.Model:
 
 
 def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
-    """What `generator` takes for the images x and labels y: x itself, noise drawn from `seed` (int32 [2]), or one-hot labels."""
+    """What `generator` takes for images x and labels y: x itself, noise drawn from `seed` (int32 [2]), or one-hot labels."""
     kind, shape = generator.inputs[0].name, generator.inputs[0].shape
     if kind == "image":
         return x

@@ -46,9 +46,7 @@ class Record:
     versions: str = ""
 
 
-_FIELDS = {
-    field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in dataclasses.fields(Record)
-}
+_FIELDS = {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in dataclasses.fields(Record)}
 
 
 def record_key(**identity: Any) -> str:
@@ -71,14 +69,13 @@ def read(file: Path) -> list[Record]:
         raise UserError(f"{file}: expected a record file, found: {error} (mend it or move it away)") from None
     if not rows or rows[0] != list(_FIELDS):
         raise UserError(
-            f"{file}: expected the header {','.join(_FIELDS)[:60]}…, found {','.join(rows[0])[:60] if rows else 'an empty file'} (mend it or move it away)"
+            f"{file}: expected the header {','.join(_FIELDS)[:60]}…, "
+            f"found {','.join(rows[0])[:60] if rows else 'an empty file'} (mend it or move it away)"
         )
     records = []
     for number, row in enumerate(rows[1:], start=2):
         try:
-            records.append(
-                Record(**{name: kind(text) for (name, kind), text in zip(_FIELDS.items(), row, strict=True)})
-            )
+            records.append(Record(**{name: kind(text) for (name, kind), text in zip(_FIELDS.items(), row, strict=True)}))
         except ValueError as error:
             raise UserError(
                 f"{file} line {number}: expected {len(_FIELDS)} valid fields, found: {error} (mend it or move it away)"

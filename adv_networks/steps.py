@@ -61,9 +61,7 @@ def _generator_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
     if spec.generator_optimizer == "sgd":
         return keras.optimizers.SGD(spec.generator_learning_rate, momentum=spec.generator_momentum)
     # 1e-8 is the ε of the TensorFlow 1 optimiser that the paper used; Keras would take 1e-7.
-    return keras.optimizers.Adam(
-        spec.generator_learning_rate, beta_1=spec.generator_momentum, beta_2=0.999, epsilon=1e-8
-    )
+    return keras.optimizers.Adam(spec.generator_learning_rate, beta_1=spec.generator_momentum, beta_2=0.999, epsilon=1e-8)
 
 
 def _compiled(step: Callable[..., Scalars]) -> Callable[..., Scalars]:

@@ -35,9 +35,7 @@ def published() -> dict[tuple[str, str, str, str], float]:
     """The paper's accuracies in percent, keyed by (table, dataset, row, column)."""
     text = importlib.resources.files("adv_networks").joinpath("published/tables.csv").read_text(encoding="utf-8")
     keys = ("table", "dataset", "row", "column")
-    return {
-        tuple(line[key] for key in keys): float(line["accuracy_percent"]) for line in csv.DictReader(io.StringIO(text))
-    }
+    return {tuple(line[key] for key in keys): float(line["accuracy_percent"]) for line in csv.DictReader(io.StringIO(text))}
 
 
 def source_name(cell: Cell) -> str:
@@ -47,9 +45,7 @@ def source_name(cell: Cell) -> str:
     return (cell.source or cell.target).name + GENERATOR_SUFFIX * (cell.attack.kind == "generator")
 
 
-def make_table(
-    table: Table, records: Iterable[Record], *, scale: str | None = None, **options: Any
-) -> list[dict[str, Any]]:
+def make_table(table: Table, records: Iterable[Record], *, scale: str | None = None, **options: Any) -> list[dict[str, Any]]:
     """The rows of `table<N>.csv`, one per cell; a cell without a record has None where numbers would be.
 
     Args:
@@ -65,9 +61,7 @@ def make_table(
     if scale is None:
         scales = {record.scale for record in records}
         if len(scales) != 1:
-            raise UsageError(
-                f"scale: expected records of one scale, received {', '.join(sorted(scales)) or 'no record'}"
-            )
+            raise UsageError(f"scale: expected records of one scale, received {', '.join(sorted(scales)) or 'no record'}")
         (scale,) = scales
     found = {(record.target, record.source, record.attack, record.epsilon): record for record in records}
     return [
@@ -131,8 +125,7 @@ def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
         cells = {(row["row"], row["column"]): _text(row) for row in rows if row["dataset"] == dataset}
         columns = list(dict.fromkeys(column for _, column in cells))
         body = [[dataset, *columns]] + [
-            [label, *(cells[label, column] for column in columns)]
-            for label in dict.fromkeys(label for label, _ in cells)
+            [label, *(cells[label, column] for column in columns)] for label in dict.fromkeys(label for label, _ in cells)
         ]
         widths = [max(len(line[index]) for line in body) for index in range(len(columns) + 1)]
         lines += [
@@ -155,9 +148,7 @@ def _text(row: dict[str, Any]) -> str:
     return " ".join(filter(None, (measured, paper)))
 
 
-def write(
-    table: Table, rows: Sequence[dict[str, Any]], directory: Path, *, scale: str, notes: Sequence[str] = ()
-) -> None:
+def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path, *, scale: str, notes: Sequence[str] = ()) -> None:
     """Writes `table<N>.csv` and `table<N>.md` into `directory`."""
     write_text(directory / f"table{table.name}.csv", as_csv(rows))
     write_text(directory / f"table{table.name}.md", as_markdown(table, rows, scale=scale, notes=notes))

@@ -61,12 +61,8 @@ def train(
     workdir = Path(workdir)
     if is_finished(experiment, workdir):
         return workdir
-    with locked(
-        workdir / "lock", wait=False, busy=f"{workdir}: expected to be alone, found another process training there"
-    ):
-        static = _static_perturbations(
-            experiment, workdir, dict(data_dir=data_dir, download=download, progress=progress)
-        )
+    with locked(workdir / "lock", wait=False, busy=f"{workdir}: expected to be alone, found another process training there"):
+        static = _static_perturbations(experiment, workdir, dict(data_dir=data_dir, download=download, progress=progress))
         training, validation = data.training_and_validation(experiment, data_dir=data_dir, download=download)
         description = {
             "experiment": experiment.settings(),
@@ -101,7 +97,8 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
     for key in expected | found:
         if expected.get(key) != found.get(key):
             raise UserError(
-                f"{workdir}: expected a run with {key} = {expected.get(key)}, found {found.get(key)} (--workdir names another directory)"
+                f"{workdir}: expected a run with {key} = {expected.get(key)}, found {found.get(key)} "
+                "(--workdir names another directory)"
             )
     return "finished" in description
 
@@ -127,9 +124,7 @@ def _static_perturbations(experiment: Experiment, workdir: Path, options: dict[s
     source = train(needed, workdir.parent / needed.name, **options)
     file = source / "static_examples.npy"
     if not file.exists():
-        training, _ = data.training_and_validation(
-            experiment, data_dir=options["data_dir"], download=options["download"]
-        )
+        training, _ = data.training_and_validation(experiment, data_dir=options["data_dir"], download=options["download"])
         crafted = evaluation.static_examples(
             [experiment.attack(name) for name in STATIC_ATTACKS], evaluation.load_classifier(source), training
         )
@@ -137,9 +132,7 @@ def _static_perturbations(experiment: Experiment, workdir: Path, options: dict[s
     return np.load(file, mmap_mode="r")
 
 
-def _training_batches(
-    experiment: Experiment, training: data.Images, static: np.ndarray | None, start: int
-) -> tf.data.Dataset:
+def _training_batches(experiment: Experiment, training: data.Images, static: np.ndarray | None, start: int) -> tf.data.Dataset:
     return data.batches(
         *training,
         experiment.batch_size,
@@ -226,7 +219,8 @@ class _Run:
                 if stop and not last:
                     raise Interrupted(
                         stop[0],
-                        f"{experiment.name}: stopped at step {self.step} of {experiment.steps}; the same command goes on from there",
+                        f"{experiment.name}: stopped at step {self.step} of {experiment.steps}; "
+                        "the same command goes on from there",
                     )
 
     def _finite(self, scalars: dict[str, tf.Tensor]) -> dict[str, float]:
@@ -234,7 +228,8 @@ class _Run:
         for name, value in values.items():
             if not math.isfinite(value):
                 raise UserError(
-                    f"{self.experiment.name} step {self.step}: expected a finite {name}, found {value} (the last checkpoint is kept)"
+                    f"{self.experiment.name} step {self.step}: expected a finite {name}, found {value} "
+                    "(the last checkpoint is kept)"
                 )
         return values
 
@@ -287,19 +282,18 @@ class _Metrics:
     """`metrics.csv`: a line per logged step; lines after the step resumed from are dropped."""
 
     _FIELDS = (
-        "step", "d_loss", "d_loss_adversarial", "d_accuracy", "d_accuracy_adversarial", "d_weight_decay", "g_loss", "g_gradient_norm", "regulariser_norm",
-        "learning_rate", "validation_clean", "validation_fgs", "validation_pgd", "validation_generator",
+        "step", "d_loss", "d_loss_adversarial", "d_accuracy", "d_accuracy_adversarial", "d_weight_decay",
+        "g_loss", "g_gradient_norm", "regulariser_norm", "learning_rate",
+        "validation_clean", "validation_fgs", "validation_pgd", "validation_generator",
     )  # fmt: skip
 
     def __init__(self, file: Path, step: int):
         self.file = file
-        header, *lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else [""]
+        _, *lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else [""]
         kept = [
             line
             for line in lines
-            if line.split(",")[0].isdigit()
-            and int(line.split(",")[0]) <= step
-            and line.count(",") == len(self._FIELDS) - 1
+            if line.split(",")[0].isdigit() and int(line.split(",")[0]) <= step and line.count(",") == len(self._FIELDS) - 1
         ]
         write_text(file, "\n".join([",".join(self._FIELDS), *kept]) + "\n")
 

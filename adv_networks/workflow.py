@@ -12,7 +12,7 @@ import keras
 
 from adv_networks import costs, data, evaluation, tables, training
 from adv_networks.errors import UserError
-from adv_networks.experiments import DATASETS, METHODS, TABLES, Cell, Column, Experiment, Row, Table, experiment
+from adv_networks.experiments import DATASETS, METHODS, SETTINGS, TABLES, Cell, Column, Experiment, Row, Table, experiment
 from adv_networks.records import Record, merge, read
 
 
@@ -79,9 +79,7 @@ def run_experiment(spec: Experiment, places: Places, *, progress: bool = True) -
     if METHODS[spec.method].trains_generator:
         columns.append(Column("G", "generator"))
     method = METHODS[spec.method]
-    table = Table(
-        "run", spec.name, (spec.dataset,), (Row(f"{method.name} ({method.letter})", spec.method),), tuple(columns)
-    )
+    table = Table("run", spec.name, (spec.dataset,), (Row(f"{method.name} ({method.letter})", spec.method),), tuple(columns))
     options = dict(protocol=spec.protocol, seed=spec.seed, **dict(spec.overrides))
     cells = table.cells(spec.scale, **options)
     _train([spec], places, progress)
@@ -110,20 +108,18 @@ def run_tables(
         records = evaluate(cells, places)
         rows = tables.make_table(table, records, scale=scale, seed=seed, **options)
         directory = places.group(cells[0].target) / (f"seed{seed}" if seed else "")
-        tables.write(table, rows, directory, scale=scale, notes=_notes(cells, records, places))
+        tables.write(table, rows, directory, scale=scale, notes=_notes(cells, records))
         text.append(tables.as_text(table, rows, scale=scale))
     return "\n\n".join(text)
 
 
 def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) -> str:
-    """Every training that the tables need, once, in an order that can be run: a command a line, whether done, and the time it takes."""
+    """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes."""
     cells = [cell for name in names for cell in TABLES[name].cells(scale, **options)]
     return "\n".join(f"{_command(spec, places)}  # {_state(spec, places)}" for spec in experiments_of(cells))
 
 
-def evaluate_classifier(
-    file: Path, dataset: str, input_range: tuple[float, float], places: Places, **overrides: Any
-) -> str:
+def evaluate_classifier(file: Path, dataset: str, input_range: tuple[float, float], places: Places, **overrides: Any) -> str:
     """The white-box grid (clean, FGS, PGD) of a Keras classifier from elsewhere, as text.
 
     Args:
@@ -138,9 +134,8 @@ def evaluate_classifier(
     images, labels = _test_images(dataset, spec.test_images, places)
     lines = [f"{file} on {len(images)} test images of {dataset}, ε = {spec.epsilon:g}; accuracy in %"]
     for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd")):
-        lines.append(
-            f"{label:<10}{100 * evaluation.accuracy(model, images, labels, attack=spec.attack(name), bn_evaluation=spec.bn_evaluation):6.2f}"
-        )
+        accuracy = evaluation.accuracy(model, images, labels, attack=spec.attack(name), bn_evaluation=spec.bn_evaluation)
+        lines.append(f"{label:<10}{100 * accuracy:6.2f}")
     return "\n".join(lines)
 
 
@@ -221,25 +216,27 @@ def _provenance(spec: Experiment, places: Places) -> dict[str, Any]:
     }
 
 
-def _notes(cells: Sequence[Cell], records: Sequence[Record], places: Places) -> list[str]:
+def _notes(cells: Sequence[Cell], records: Sequence[Record]) -> list[str]:
     """What a reader must know of the numbers: how long and how wide the networks, on how much data, by which code."""
     notes = []
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         specs = experiments_of(cell for cell in cells if cell.dataset == dataset)
         seen = [record for record in records if record.dataset == dataset]
-        available = DATASETS[dataset].test_images
-        tested, trained = max(record.images for record in seen), max(record.training_images for record in seen)
+        generators = [spec for spec in specs if METHODS[spec.method].trains_generator]
         notes.append(
-            f"{dataset}: {_listed(spec.steps for spec in specs)} iterations of {_listed(spec.batch_size for spec in specs)} images (the paper's: 200000 of 64), "
+            f"{dataset}: {_listed(spec.steps for spec in specs)} iterations (the paper's: 200000) of "
+            f"{_listed(spec.batch_size for spec in specs)} images out of {_listed(record.training_images for record in seen)}; "
             f"{specs[0].classifier.upper()} of width {_listed(spec.classifier_width for spec in specs)}, "
-            f"{specs[0].generator.upper()} of width {_listed(spec.generator_width for spec in specs if METHODS[spec.method].trains_generator)}, "
-            f"{trained} training images, {tested} of {available} test images, ε = {specs[0].epsilon:g}."
+            f"{_listed(spec.generator.upper() for spec in generators)} of width "
+            f"{_listed(spec.generator_width for spec in generators)} (the paper's: {SETTINGS['generator_width'].default}); "
+            f"ε = {specs[0].epsilon:g}; {_listed(record.images for record in seen)} of "
+            f"{DATASETS[dataset].test_images} test images."
         )
+    seeds, protocols = _listed(spec.seed for spec in experiments_of(cells)), _listed(cell.target.protocol for cell in cells)
+    notes.append(f"Seeds {seeds}; protocol {protocols}.")
     notes.append(
-        f"Seeds {_listed(spec.seed for spec in experiments_of(cells))}; protocol {_listed(cell.target.protocol for cell in cells)}."
-    )
-    notes.append(
-        f"Trained at commit {_listed(record.training_commit for record in records)}, evaluated at {_listed(record.commit for record in records)}; {_listed(record.versions for record in records)}."
+        f"Trained at commit {_listed(record.training_commit for record in records)}, "
+        f"evaluated at {_listed(record.commit for record in records)}; {_listed(record.versions for record in records)}."
     )
     return notes
 
@@ -254,9 +251,7 @@ def _command(spec: Experiment, places: Places) -> str:
         named["protocol"] = spec.protocol
     for key, value in spec.overrides:
         named[key] = ",".join(map(str, value)) if isinstance(value, tuple) else value
-    named |= {"runs": places.runs, "results": places.results} | (
-        {"data_dir": places.data_dir} if places.data_dir else {}
-    )
+    named |= {"runs": places.runs, "results": places.results} | ({"data_dir": places.data_dir} if places.data_dir else {})
     return "python main.py " + " ".join(f"--{key}={value}" for key, value in named.items())
 
 

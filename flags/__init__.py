@@ -25,9 +25,7 @@ _PROTOCOL = flags.DEFINE_enum(
     list(PROTOCOLS),
     "; ".join(f"{protocol.name}: {protocol.title}" for protocol in PROTOCOLS.values()),
 )
-_SCALE = flags.DEFINE_enum(
-    "scale", "cpu", list(SCALES), "; ".join(f"{scale.name}: {scale.title}" for scale in SCALES.values())
-)
+_SCALE = flags.DEFINE_enum("scale", "cpu", list(SCALES), "; ".join(f"{scale.name}: {scale.title}" for scale in SCALES.values()))
 _SEED = flags.DEFINE_integer(
     "seed",
     0,
@@ -79,9 +77,7 @@ def _define_setting(name: str) -> flags.FlagHolder:
         upper_bound=rule["most"],
     )
     if rule["above"] is not None:
-        flags.register_validator(
-            name, lambda value: value is None or value > rule["above"], f"must be above {rule['above']}"
-        )
+        flags.register_validator(name, lambda value: value is None or value > rule["above"], f"must be above {rule['above']}")
     if rule["choices"]:
         flags.register_validator(
             name,
@@ -124,9 +120,7 @@ def _workdir_is_of_a_run(values: dict[str, Any]) -> bool:
 @flags.multi_flags_validator(["table", "dataset"], "--dataset is not one of the table's data sets")
 def _table_has_the_dataset(values: dict[str, Any]) -> bool:
     return (
-        values["table"] in (None, "all")
-        or values["dataset"] is None
-        or values["dataset"] in TABLES[values["table"]].datasets
+        values["table"] in (None, "all") or values["dataset"] is None or values["dataset"] in TABLES[values["table"]].datasets
     )
 
 

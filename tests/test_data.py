@@ -1,0 +1,155 @@
+"""Loading, the validation split, and batches as a function of (seed, step)."""
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from adv_networks import data
+from adv_networks.errors import UserError
+from adv_networks.experiments import experiment
+
+
+def numbered(count):
+    """Images that carry their own number, so that a batch tells which it holds."""
+    images = np.zeros((count, 8, 8, 1), np.uint8)
+    images[:, 0, 0, 0], images[:, 0, 1, 0] = np.arange(count) % 256, np.arange(count) // 256
+    return images, np.arange(count) % 10
+
+
+def numbers(x):
+    pixels = np.round(np.asarray(x) * 255).astype(int)
+    return pixels[:, 0, 0, 0] + 256 * pixels[:, 0, 1, 0]
+
+
+def taken(dataset, count):
+    return [(x.numpy(), y.numpy()) for x, y in dataset.take(count)]
+
+
+def test_digits_are_all_there_once():
+    train, test = (data.load("digits", split) for split in ("train", "test"))
+    assert (train.images.shape, test.images.shape) == ((1437, 8, 8, 1), (360, 8, 8, 1))
+    assert (train.images.dtype, train.labels.dtype) == (np.uint8, np.int32)
+    from sklearn.datasets import load_digits
+
+    own = np.concatenate([train.images, test.images]).reshape(1797, -1)
+    original = np.round(load_digits().data * 255 / 16).astype(np.uint8)
+    assert sorted(map(bytes, own)) == sorted(map(bytes, original))
+
+
+def test_training_batches_visit_every_image_once_an_epoch_and_in_another_order_the_next():
+    images, labels = numbered(300)
+    batches = taken(data.batches(images, labels, 50, training=True, seed=1), 12)
+    first, second = (np.concatenate([numbers(x) for x, _ in part]) for part in (batches[:6], batches[6:]))
+    assert sorted(first) == sorted(second) == list(range(300))
+    assert (first != second).mean() > 0.9
+    for x, y in batches:
+        np.testing.assert_array_equal(y, numbers(x) % 10)
+
+
+def test_a_batch_may_span_two_epochs_and_is_always_full():
+    images, labels = numbered(70)
+    batches = taken(data.batches(images, labels, 64, training=True), 35)
+    visits = np.bincount(np.concatenate([numbers(x) for x, _ in batches]), minlength=70)
+    assert all(len(y) == 64 for _, y in batches)
+    assert (visits == 32).all()
+
+
+def test_shuffling_mixes_near_and_far():
+    images, labels = numbered(2000)
+    order = numbers(np.concatenate([x for x, _ in taken(data.batches(images, labels, 100, training=True), 20)]))
+    assert abs(np.corrcoef(order, np.arange(2000))[0, 1]) < 0.1
+    assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("augment", [0, 2])
+def test_batches_are_a_function_of_seed_and_step(augment):
+    images, labels = numbered(100)
+    images = np.random.default_rng(0).integers(0, 256, images.shape, np.uint8)
+    options = dict(training=True, augment=augment)
+    whole = taken(data.batches(images, labels, 16, seed=5, **options), 9)
+    resumed = taken(data.batches(images, labels, 16, seed=5, start=6, **options), 3)
+    other = taken(data.batches(images, labels, 16, seed=6, **options), 9)
+    for (x, y), (same_x, same_y) in zip(whole[6:], resumed, strict=True):
+        np.testing.assert_array_equal(x, same_x)
+        np.testing.assert_array_equal(y, same_y)
+    assert not any(np.array_equal(x, other_x) for (x, _), (other_x, _) in zip(whole, other, strict=True))
+
+
+def test_evaluation_batches_come_in_order_with_a_partial_last_one():
+    images, labels = numbered(70)
+    batches = taken(data.batches(images, labels, 32, training=False), 9)
+    assert [len(y) for _, y in batches] == [32, 32, 6]
+    np.testing.assert_array_equal(np.concatenate([numbers(x) for x, _ in batches]), np.arange(70))
+    assert batches[0][0].dtype == np.float32
+
+
+def test_augmentation_shifts_by_at_most_the_padding_and_flips():
+    image = np.random.default_rng(0).integers(1, 256, (1, 8, 8, 1), np.uint8)
+    batch = taken(data.batches(image, np.zeros(1), 512, training=True, augment=2), 1)[0][0]
+    padded = np.pad(image[0, :, :, 0], 2) / np.float32(255)
+    crops = {(row, column): padded[row : row + 8, column : column + 8] for row in range(5) for column in range(5)}
+    variants = {(*offset, flip): crop[:, ::-1] if flip else crop for offset, crop in crops.items() for flip in (False, True)}
+    seen = {key for x in batch for key, variant in variants.items() if np.allclose(x[:, :, 0], variant)}
+    assert all(any(np.allclose(x[:, :, 0], variant) for variant in variants.values()) for x in batch)
+    assert len(seen) == 50
+
+
+def test_static_examples_enlarge_the_training_set_in_equal_parts():
+    images, labels = numbered(100)
+    images[:] = images // 2 + 64
+    perturbations = np.stack([np.full(images.shape, units, np.int8) for units in (127, -127, 0)])
+    stream = data.batches(images, labels, 100, training=True, perturbations=perturbations, epsilon=0.1)
+    x = np.concatenate([x for x, _ in taken(stream, 4)])
+    shift = x[:, 4, 4, 0] - 64 / 255
+    assert [int((np.abs(shift - expected) < 1e-6).sum()) for expected in (0.1, -0.1, 0.0)] == [100, 100, 200]
+
+
+def test_validation_images_are_held_out_of_training():
+    spec = experiment("digits", "standard")
+    training, validation = data.training_and_validation(spec)
+    assert (len(training.images), len(validation.images)) == (1200, 237)
+    whole = data.load("digits", "train")
+    np.testing.assert_array_equal(np.concatenate([validation.images, training.images]), whole.images)
+    training, validation = data.training_and_validation(experiment("digits", "standard", validation=0))
+    assert (len(training.images), len(validation.images)) == (1437, 0)
+
+
+def test_missing_data_set_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match=f"data set mnist: expected it prepared in {tmp_path}.*--download"):
+        data.load("mnist", "train", data_dir=tmp_path)
+
+
+def test_svhn_adds_its_draw_of_extra_images_where_there_are_some(monkeypatch):
+    loaded = {"train": numbered(40), "extra": numbered(200)}
+    monkeypatch.setattr(data, "load", lambda dataset, split, **_: data.Images(*loaded[split]))
+    options = dict(validation=10, extra_images=80)
+    training, validation = data.training_and_validation(experiment("svhn", "standard", **options))
+    assert (len(training.images), len(validation.images)) == (110, 10)
+    drawn = numbers(training.images[30:] / 255)
+    assert len(set(drawn)) == 80
+    again, _ = data.training_and_validation(experiment("svhn", "standard", **options))
+    np.testing.assert_array_equal(again.images, training.images)
+    replaced, _ = data.training_and_validation(experiment("svhn", "standard", extra_replacement=True, **options))
+    assert len(set(numbers(replaced.images[30:] / 255))) < 80
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100"])
+def test_tfds_data_sets_load_through_their_builders(name, tmp_path, monkeypatch):
+    directory = tmp_path / name / "1.0.0"
+    directory.mkdir(parents=True)
+    (directory / "dataset_info.json").write_text("{}")
+    with tfds.testing.mock_data(num_examples=5):
+        builder = tfds.builder
+        monkeypatch.setattr(tfds, "builder", lambda *args, **options: _at(builder(*args, **options), directory))
+        images, labels = data.load(name, "train", data_dir=tmp_path)
+    assert images.shape == (5, *experiment_shape(name))
+    assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
+
+
+def _at(builder, directory):
+    builder._data_dir = str(directory)
+    return builder
+
+
+def experiment_shape(name):
+    return data.DATASETS[name].image_shape

@@ -1,0 +1,101 @@
+"""The declared recipes against the paper's numbers, and how experiments are resolved and named."""
+
+import subprocess
+import sys
+
+import pytest
+
+from adv_networks import costs
+from adv_networks.errors import UsageError
+from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, TABLES, experiment
+
+# Table of recipes as the paper's Sections 4.1-4.3 and appendix state them:
+# ε, D, η_D, drops, weight decay, G's optimiser, η_G, momentum or β1.
+RECIPES = {
+    "mnist": (0.3, "d1", 0.01, (), 1e-3, "adam", 0.002, 0.5),
+    "svhn": (0.05, "d2", 0.01, (0.5,), 1e-5, "sgd", 0.01, 0.9),
+    "cifar10": (0.03125, "d2", 0.1, (0.5,), 1e-5, "adam", 0.002, 0.5),
+    "cifar100": (0.03125, "d2", 0.1, (0.5,), 1e-5, "adam", 0.002, 0.5),
+}
+
+
+@pytest.mark.parametrize("dataset", RECIPES)
+def test_paper_recipe(dataset):
+    spec = experiment(dataset, "advnet", scale="paper")
+    fields = (
+        *("epsilon", "classifier", "learning_rate", "learning_rate_drops", "weight_decay"),
+        *("generator_optimizer", "generator_learning_rate", "generator_momentum"),
+    )
+    assert tuple(getattr(spec, field) for field in fields) == RECIPES[dataset]
+    assert (spec.steps, spec.batch_size, spec.momentum) == (200_000, 64, 0.9)
+    assert (spec.generator_steps, spec.adversarial_weight, spec.gradient_penalty) == (5, 1.0, 0.01)
+    assert (spec.generator, spec.generator_width) == ("g1", 64)
+    assert spec.finite_difference_step == pytest.approx(spec.generator_learning_rate / 10)
+    assert (spec.pgd_steps, spec.pgd_step_fraction) == (10, 0.25)
+
+
+def test_released_protocol_differs_where_the_released_code_does():
+    mnist, cifar = (experiment(name, "advnet", protocol="released", scale="paper") for name in ("mnist", "cifar10"))
+    assert (mnist.regulariser_sign, cifar.regulariser_sign) == (-1, -1)
+    assert cifar.finite_difference_step == pytest.approx(0.01)
+    assert (mnist.discriminator_period, mnist.generator, mnist.generator_optimizer) == (5, "released_mnist", "sgd")
+    assert (cifar.augment_pad, cifar.bn_evaluation, cifar.encoder_widths) == (2, "batch", (1, 2, 4))
+    assert experiment("mnist", "standard", protocol="released").learning_rate == 0.1
+    assert experiment("cifar10", "ensemble", protocol="released").learning_rate_drops == (0.5, 0.75)
+    assert experiment("svhn", "pgd", protocol="released").pixel_levels == 256
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_scale_changes_only_how_much_is_computed(dataset, method):
+    amounts = {"scale", "steps", "classifier_width", "generator_width", "train_images", "test_images", "validation"}
+    specs = [experiment(dataset, method, scale=scale).settings() for scale in SCALES]
+    for other in specs[1:]:
+        assert {key for key in other if other[key] != specs[0][key]} <= amounts
+
+
+def test_overrides_are_named_and_those_that_change_nothing_are_not():
+    spec = experiment("mnist", "advnet", seed=3, epsilon=0.2, generator_width=8, protocol="released", learning_rate_drops=())
+    assert spec.name == "mnist-advnet-cpu-s3-released-epsilon=0.2-learning_rate_drops=none"
+    assert experiment("mnist", "advnet", epsilon=0.3) == experiment("mnist", "advnet")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"epsilon": 0.0}, "epsilon: expected a value above 0 and of at most 1, received 0.0"),
+        ({"epsilon": 1.5}, "received 1.5"),
+        ({"steps": 0}, "steps: expected a value of at least 1, received 0"),
+        ({"regulariser": "fancy"}, "expected one of fd, exact, none, received fancy"),
+        ({"colour": 1}, "received colour"),
+    ],
+)
+def test_bad_overrides_say_what_was_expected(overrides, message):
+    with pytest.raises(UsageError, match=message):
+        experiment("mnist", "advnet", **overrides)
+
+
+def test_ensemble_needs_the_standard_run_of_its_own_settings():
+    needed = experiment("mnist", "ensemble", seed=2, epsilon=0.1).needs()
+    assert needed == experiment("mnist", "standard", seed=2, epsilon=0.1)
+    assert needed.needs() is None
+
+
+def test_surrogates_have_the_next_seed_and_their_own_method():
+    cells = {(cell.row, cell.column): cell for cell in TABLES["1"].cells("cpu", seed=4)}
+    cell = cells["adversarial network (C)", "PGD(B')"]
+    assert (cell.target.method, cell.target.seed, cell.source.method, cell.source.seed) == ("advnet", 4, "pgd", 5)
+    assert (cell.attack.kind, cell.attack.epsilon, cell.attack.steps) == ("pgd", 0.3, 10)
+    assert cells["standard (A)", "PGD"].source is None
+
+
+def test_importing_experiments_loads_no_tensorflow():
+    code = "import sys, adv_networks.experiments, adv_networks.costs; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_every_protocol_and_method_resolves_for_every_data_set():
+    for dataset in DATASETS:
+        for method in METHODS:
+            for protocol in PROTOCOLS:
+                assert costs.training_flops(experiment(dataset, method, protocol=protocol)) > 0
