@@ -1,0 +1,207 @@
+"""Accuracies, the grid and its records, and what is refused."""
+
+import dataclasses
+import multiprocessing
+
+import keras
+import numpy as np
+import pytest
+
+from adv_networks import attacks, data, evaluation, networks, records
+from adv_networks.errors import UserError
+from adv_networks.experiments import ATTACKS, STATIC_ATTACKS, Attack, experiment
+
+COUNT = evaluation.BATCH_SIZE + 3
+CLEAN, FGS, PGD = (dataclasses.replace(ATTACKS[name], epsilon=0.1) for name in ("clean", "fgs", "pgd"))
+
+
+def randomised(model, seed):
+    generator = np.random.default_rng(seed)
+    model.set_weights([generator.normal(0, 0.3, weight.shape) ** 2 + 0.01 if "var" in variable.name else
+                       generator.normal(0, 0.3, weight.shape) for weight, variable in zip(model.get_weights(), model.weights, strict=True)])  # fmt: skip
+    return model
+
+
+@pytest.fixture(scope="module")
+def images():
+    loaded = data.load("digits", "train")
+    return data.Images(loaded.images[:COUNT], loaded.labels[:COUNT])
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: randomised(networks.d1((8, 8, 1), 10, 4), seed) for seed, name in enumerate("abc")}
+
+
+@pytest.fixture
+def crafted(monkeypatch):
+    """Records every (attack, source model) whose adversaries are crafted for a first batch."""
+    calls = []
+    craft = evaluation.craft
+
+    def recording(attack, source, x, y, *, seed, training):
+        calls.extend([(attack.name, source)] if seed[1] == 0 else [])
+        return craft(attack, source, x, y, seed=seed, training=training)
+
+    monkeypatch.setattr(evaluation, "craft", recording)
+    return calls
+
+
+def test_accuracy_counts_every_image_the_last_partial_batch_included(images, models):
+    model = models["a"]
+    predicted = np.argmax(model(images.images / np.float32(255), training=False), 1)
+    expected = (predicted == images.labels).sum() / COUNT
+    assert evaluation.accuracy(model, images.images, images.labels) == pytest.approx(expected, abs=1e-12)
+    assert evaluation.accuracy(model, images.images / np.float32(255), images.labels) == pytest.approx(expected, abs=1e-12)
+
+
+def test_transfer_accuracy_is_of_the_targets_labels_on_the_sources_adversaries(images, models):
+    x, y = images.images / np.float32(255), images.labels
+    adversarial = attacks.fgs(models["b"], x, y, 0.1)
+    expected = np.mean(np.argmax(models["a"](adversarial, training=False), 1) == y)
+    assert evaluation.accuracy(models["a"], *images, attack=FGS, source=models["b"]) == pytest.approx(expected, abs=1.5 / COUNT)
+
+
+def test_grid_crafts_once_per_source_and_attack_and_scores_every_target(images, models, crafted):
+    targets = {name: models[name] for name in "ab"}
+    found = evaluation.grid(targets, models, [CLEAN, FGS, PGD], *images)
+    assert len(found) == 2 + 2 * 2 * 3
+    assert len({record.key for record in found}) == len(found)
+    assert len(crafted) == 1 + 2 * 3
+    by_name = {(record.target, record.source, record.attack): record for record in found}
+    for target, source in (("a", "a"), ("a", "c"), ("b", "a")):
+        record = by_name[target, source, "pgd"]
+        assert record.accuracy_percent == pytest.approx(100 * record.correct / COUNT, abs=1e-3)
+        expected = evaluation.accuracy(models[target], *images, attack=PGD, source=models[source])
+        assert record.correct == round(expected * COUNT)
+        assert (record.images, record.epsilon) == (COUNT, 0.1)
+    assert by_name["a", "", "clean"].source_hash == ""
+
+
+def test_grid_computes_no_known_record_again(images, models, crafted):
+    first = evaluation.grid(models, {"a": models["a"]}, [CLEAN, FGS], *images)
+    crafted.clear()
+    assert evaluation.grid(models, {"a": models["a"]}, [CLEAN, FGS], *images, known=first) == first
+    assert crafted == []
+
+
+@pytest.mark.parametrize("change", ["target", "source", "attack", "images", "bn_evaluation"])
+def test_grid_computes_again_what_a_change_touches(change, images, models, crafted):
+    targets, sources, attack, options = {"a": models["a"]}, {"b": models["b"]}, FGS, {}
+    known = evaluation.grid(targets, sources, [attack], *images)
+    crafted.clear()
+    changed = randomised(networks.d1((8, 8, 1), 10, 4), 7)
+    if change == "target":
+        targets = {"a": changed}
+    elif change == "source":
+        sources = {"b": changed}
+    elif change == "attack":
+        attack = dataclasses.replace(attack, epsilon=0.2)
+    elif change == "images":
+        images = data.Images(images.images[1:], images.labels[1:])
+    else:
+        options = dict(bn_evaluation="batch")
+    evaluation.grid(targets, sources, [attack], *images, known=known, **options)
+    assert len(crafted) == 1
+
+
+def test_grid_runs_the_generators_attack_on_generators_and_the_others_on_classifiers(images, models):
+    sources = {"b": models["b"], "b/g": networks.g1((8, 8, 1), 4)}
+    found = evaluation.grid({"a": models["a"]}, sources, [FGS, Attack("generator", "generator", epsilon=0.1)], *images)
+    assert [(record.source, record.attack) for record in found] == [("b", "fgs"), ("b/g", "generator")]
+
+
+def test_batch_statistics_leave_the_last_partial_batch_out(images):
+    model = randomised(networks.d2((8, 8, 1), 10, 16), 0)
+    (record,) = evaluation.grid({"a": model}, {}, [CLEAN], *images, bn_evaluation="batch")
+    assert record.images == COUNT // 64 * 64
+    x = images.images[: record.images].reshape(-1, 64, 8, 8, 1) / np.float32(255)
+    predicted = np.concatenate([np.argmax(networks.discarding_statistics(model, batch, training=True), 1) for batch in x])
+    assert record.correct == (predicted == images.labels[: record.images]).sum()
+
+
+def test_static_examples_are_within_epsilon_and_close_to_the_attacks(images, models):
+    spec = experiment("digits", "ensemble", epsilon=0.15)
+    chosen = [spec.attack(name) for name in STATIC_ATTACKS]
+    crafted = evaluation.static_examples(chosen, models["a"], images)
+    assert crafted.shape == (3, *images.images.shape)
+    assert crafted.dtype == np.int8
+    x, y = images.images[:200] / np.float32(255), images.labels[:200]
+    for attack, units in zip(chosen, crafted, strict=True):
+        exact = np.asarray(evaluation.craft(attack, models["a"], images.images[:250] / np.float32(255), images.labels[:250], seed=(0, 0)))
+        np.testing.assert_allclose(x + units[:200] * np.float32(0.15 / 127), exact[:200], atol=0.15 / 254 + 1e-6)
+    assert not np.array_equal(crafted[0], crafted[2])
+    assert len(y) == 200
+
+
+def test_records_survive_the_file(images, models, tmp_path):
+    found = evaluation.grid({"a": models["a"]}, models, [CLEAN, FGS], *images, provenance={"a": dict(dataset="digits", seed=3)})
+    file = tmp_path / "deeper" / "records.csv"
+    records.merge(file, found[:2])
+    records.merge(file, found[1:])
+    assert records.read(file) == found
+    newer = dataclasses.replace(found[0], seconds=99.0)
+    records.merge(file, [newer])
+    assert records.read(file) == [newer, *found[1:]]
+
+
+@pytest.mark.parametrize("damage", ["header", "cut", "number", "binary", "empty"])
+def test_corrupt_record_file_is_refused_and_left_as_it_is(damage, images, models, tmp_path):
+    file = tmp_path / "records.csv"
+    (record,) = evaluation.grid({"a": models["a"]}, {}, [CLEAN], *images)
+    records.merge(file, [record])
+    whole = file.read_bytes()
+    damaged = {
+        "header": whole.replace(b"key,", b"kee,", 1),
+        "cut": whole[: len(whole) - 40],
+        "number": whole.replace(b",%d," % COUNT, b",many,"),
+        "binary": b"\xff\xfe\x00" + whole,
+        "empty": b"",
+    }[damage]
+    file.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"records\.csv.*expected.*found"):
+        records.read(file)
+    with pytest.raises(UserError):
+        records.merge(file, [record])
+    assert file.read_bytes() == damaged
+
+
+def _merge_many(file, worker):
+    template = records.Record(*([""] * 4), 0.1, 50.0, 1, 2, *([""] * 5), 0.0)
+    for number in range(20):
+        records.merge(file, [dataclasses.replace(template, key=f"{worker}-{number}")])
+
+
+def test_processes_that_merge_at_once_lose_nothing(tmp_path):
+    file = tmp_path / "records.csv"
+    workers = [multiprocessing.get_context("fork").Process(target=_merge_many, args=(file, name)) for name in "abc"]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert {record.key for record in records.read(file)} == {f"{name}-{number}" for name in "abc" for number in range(20)}
+
+
+def test_load_classifier_reads_a_run_directory_or_a_file(models, tmp_path):
+    models["a"].save(tmp_path / "d.keras")
+    x = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
+    for path in (tmp_path, tmp_path / "d.keras"):
+        np.testing.assert_allclose(evaluation.load_classifier(path, "digits")(x), models["a"](x), atol=1e-6)
+
+
+def test_load_classifier_refuses_what_is_none(models, tmp_path):
+    models["a"].save(tmp_path / "d.keras")
+    networks.g1((8, 8, 1), 4).save(tmp_path / "g.keras")
+    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]).save(tmp_path / "three.keras")
+    (tmp_path / "cut.keras").write_bytes((tmp_path / "d.keras").read_bytes()[:2000])
+    (tmp_path / "text.keras").write_text("not a model")
+    for file, dataset, message in (
+        ("d.keras", "mnist", r"expected a classifier of mnist, \(None, 28, 28, 1\) to \(None, 10\), found \(None, 8, 8, 1\)"),
+        ("g.keras", "digits", r"found \(None, 8, 8, 1\) to \(None, 8, 8, 1\)"),
+        ("three.keras", "digits", r"to \(None, 3\)"),
+        ("cut.keras", "digits", "expected a Keras model, found"),
+        ("text.keras", "digits", "expected a Keras model, found"),
+        ("absent.keras", "digits", r"expected a \.keras file, found none"),
+    ):
+        with pytest.raises(UserError, match=message):
+            evaluation.load_classifier(tmp_path / file, dataset)

@@ -1,0 +1,97 @@
+"""Tables from records: keys, empty cells, differences, and the files."""
+
+import csv
+import dataclasses
+import io
+
+import pytest
+
+from adv_networks import tables
+from adv_networks.errors import UsageError
+from adv_networks.experiments import TABLES
+from adv_networks.records import Record
+
+
+def record_of(cell, accuracy, **changes):
+    blank = Record(*([""] * 4), 0.0, 0.0, 0, 0, *([""] * 5), 0.0)
+    known = dict(
+        target=cell.target.name,
+        source=tables.source_name(cell),
+        attack=cell.attack.name,
+        epsilon=cell.attack.epsilon,
+        accuracy_percent=accuracy,
+        images=10_000,
+        scale=cell.target.scale,
+    )
+    return dataclasses.replace(blank, **known | changes)
+
+
+def test_published_numbers_are_the_papers_206():
+    assert len(tables.published()) == 206
+    assert tables.published()["1", "mnist", "adversarial network (C)", "PGD(B')"] == 98.10
+    assert tables.published()["4", "mnist", "ensemble adversarial training", "No Noise"] == 97.17
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name.isdigit()])
+def test_cells_are_exactly_the_published_ones(name):
+    own = {(cell.table, cell.dataset, cell.row, cell.column) for cell in TABLES[name].cells("cpu")}
+    assert own == {key for key in tables.published() if key[0] == name}
+
+
+def test_missing_record_is_an_empty_cell():
+    cells = TABLES["1"].cells("cpu")
+    rows = tables.make_table(TABLES["1"], [record_of(cells[2], 1.239)])
+    measured = [row for row in rows if row["measured_percent"] is not None]
+    assert len(rows) == 27
+    assert [(row["column"], row["measured_percent"], row["published_percent"], row["difference"]) for row in measured] == [
+        ("PGD", 1.24, 0.26, 0.98)
+    ]
+    lines = list(csv.DictReader(io.StringIO(tables.as_csv(rows))))
+    assert lines[0]["measured_percent"] == lines[0]["difference"] == ""
+    assert tuple(lines[0]) == tables.FIELDS
+
+
+def test_records_of_other_runs_sources_or_epsilons_fill_no_cell():
+    cell = TABLES["1"].cells("cpu")[3]
+    for change in (dict(target="other"), dict(source=cell.target.name), dict(attack="pgd"), dict(epsilon=0.2)):
+        rows = tables.make_table(TABLES["1"], [record_of(cell, 50.0, **change)])
+        assert rows[3]["measured_percent"] is None
+
+
+def test_a_later_record_counts():
+    cell = TABLES["1"].cells("cpu")[0]
+    rows = tables.make_table(TABLES["1"], [record_of(cell, 10.0), record_of(cell, 20.0)])
+    assert rows[0]["measured_percent"] == 20.0
+
+
+def test_scale_must_be_plain():
+    cell = TABLES["1"].cells("cpu")[0]
+    with pytest.raises(UsageError, match="expected records of one scale, received cpu, tiny"):
+        tables.make_table(TABLES["1"], [record_of(cell, 1.0), record_of(cell, 1.0, scale="tiny")])
+    with pytest.raises(UsageError, match="received no record"):
+        tables.make_table(TABLES["1"], [])
+
+
+def test_datasets_restrict_a_table():
+    rows = tables.make_table(TABLES["4"], [], scale="cpu", datasets=("mnist",))
+    assert {row["dataset"] for row in rows} == {"mnist"}
+    assert len(rows) == 18
+
+
+def test_markdown_and_text_show_measured_beside_published(tmp_path):
+    cells = TABLES["1"].cells("cpu")
+    rows = tables.make_table(TABLES["1"], [record_of(cells[0], 98.5)])
+    tables.write(TABLES["1"], rows, tmp_path, scale="cpu", notes=["a note"])
+    text = (tmp_path / "table1.md").read_text()
+    assert "Scale `cpu`" in text and "- a note" in text
+    assert "| standard (A) | 98.50 (99.14) | (36.35) | (0.26) |" in text
+    assert (tmp_path / "table1.csv").read_text() == tables.as_csv(rows)
+    lines = tables.as_text(TABLES["1"], rows, scale="cpu").splitlines()
+    assert "98.50 (99.14)" in lines[2]
+    assert len({len(line) for line in lines[1:]}) == 1
+
+
+def test_generator_column_names_the_generator_of_its_run():
+    cells = {(cell.row, cell.column): cell for cell in TABLES["digits"].cells("cpu")}
+    cell = cells["standard (A)", "G(C)"]
+    assert tables.source_name(cell) == "digits-advnet-cpu-s0/g"
