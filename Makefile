@@ -1,6 +1,5 @@
 # `make demo` and `make test` need Python 3.11 or newer and nothing else; both install into .venv first.
 PYTHON ?= python3
-export TF_CPP_MIN_LOG_LEVEL = 3
 
 .PHONY: demo test clean
 

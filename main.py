@@ -12,21 +12,24 @@ Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2
 
 from __future__ import annotations
 
-import os
 import sys
 
 from absl import app, logging
+from absl import flags as absl_flags
 
 import flags
 from adv_networks.errors import Interrupted, UsageError, UserError
+from adv_networks.startup import start_tensorflow
+
+absl_flags.adopt_module_key_flags(flags)
 
 EXIT_CODES = {UserError: 1, UsageError: 2}
 
 
 def main(_: list[str]) -> int:
     """Runs what the flags say; returns the exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.set_verbosity(logging.WARNING)
+    start_tensorflow()
     from adv_networks import workflow
 
     try:

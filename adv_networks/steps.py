@@ -100,8 +100,14 @@ def _update_on(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment) -
         loss = _cross_entropy(y, logits)
         decay = _weight_decay(_values(d), spec.weight_decay)
         objective = loss + decay
-    players.d_optimizer.apply(tape.gradient(objective, _values(d)), d.trainable_variables)
-    return {"d_loss": loss, "d_weight_decay": decay, "d_accuracy": _accuracy(y, logits)}
+    gradient = tape.gradient(objective, _values(d))
+    players.d_optimizer.apply(gradient, d.trainable_variables)
+    return {
+        "d_loss": loss,
+        "d_weight_decay": decay,
+        "d_accuracy": _accuracy(y, logits),
+        "d_gradient_norm": tf.linalg.global_norm(gradient),
+    }
 
 
 @_compiled
@@ -221,7 +227,7 @@ def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Exper
     decay_gradient = tape.gradient(decay, _values(d), unconnected_gradients="zero")
     total = [a + b for a, b in zip(gradient, decay_gradient, strict=True)]
     players.d_optimizer.apply(total, d.trainable_variables)
-    return {**scalars, "d_weight_decay": decay}
+    return {**scalars, "d_weight_decay": decay, "d_gradient_norm": tf.linalg.global_norm(total)}
 
 
 def adversarial_network_step(players: Players, x, y, spec: Experiment, seed: attacks.Seed) -> Scalars:

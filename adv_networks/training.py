@@ -25,7 +25,6 @@ from adv_networks.provenance import commit, machine, versions
 from adv_networks.steps import STEPS, Players, make_players
 
 VALIDATION_IMAGES = 500
-_VALIDATIONS_PER_RUN = 10
 
 
 def train(
@@ -94,7 +93,8 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
         return False
     expected = json.loads(json.dumps(experiment.settings()))
     found = description["experiment"]
-    for key in expected | found:
+    # The overrides only say which of the settings were asked for; the settings themselves are compared.
+    for key in (expected | found).keys() - {"overrides"}:
         if expected.get(key) != found.get(key):
             raise UserError(
                 f"{workdir}: expected a run with {key} = {expected.get(key)}, found {found.get(key)} "
@@ -176,7 +176,7 @@ class _Run:
         self.experiment, self.workdir, self.players, self.validation = experiment, workdir, players, validation
         self.checkpoint_seconds = checkpoint_seconds
         self.log_every = min(20, max(1, experiment.steps // 100))
-        self.validate_every = max(1, experiment.steps // _VALIDATIONS_PER_RUN)
+        self.validate_every = max(10, experiment.steps // 10)
         self.accuracies: dict[str, float] = {}
         step = tf.Variable(0, dtype=tf.int64)
         self.checkpoint = tf.train.Checkpoint(step=step, state=players.variables())
@@ -282,7 +282,7 @@ class _Metrics:
     """`metrics.csv`: a line per logged step; lines after the step resumed from are dropped."""
 
     _FIELDS = (
-        "step", "d_loss", "d_loss_adversarial", "d_accuracy", "d_accuracy_adversarial", "d_weight_decay",
+        "step", "d_loss", "d_loss_adversarial", "d_accuracy", "d_accuracy_adversarial", "d_weight_decay", "d_gradient_norm",
         "g_loss", "g_gradient_norm", "regulariser_norm", "learning_rate",
         "validation_clean", "validation_fgs", "validation_pgd", "validation_generator",
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import keras
 from adv_networks import costs, data, evaluation, tables, training
 from adv_networks.errors import UserError
 from adv_networks.experiments import DATASETS, METHODS, SETTINGS, TABLES, Cell, Column, Experiment, Row, Table, experiment
+from adv_networks.files import write_whole
 from adv_networks.records import Record, merge, read
 
 
@@ -109,8 +111,16 @@ def run_tables(
         rows = tables.make_table(table, records, scale=scale, seed=seed, **options)
         directory = places.group(cells[0].target) / (f"seed{seed}" if seed else "")
         tables.write(table, rows, directory, scale=scale, notes=_notes(cells, records))
+        _copy_pictures(cells, places, directory)
         text.append(tables.as_text(table, rows, scale=scale))
     return "\n\n".join(text)
+
+
+def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> None:
+    """The perturbations that each co-trained generator of the table's rows ended with, beside the table."""
+    for spec in {cell.target: None for cell in cells if METHODS[cell.target.method].trains_generator}:
+        picture = places.of(spec) / "perturbations.png"
+        write_whole(directory / f"{spec.name}-perturbations.png", functools.partial(shutil.copyfile, picture))
 
 
 def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) -> str:

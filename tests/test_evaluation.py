@@ -17,8 +17,9 @@ CLEAN, FGS, PGD = (dataclasses.replace(ATTACKS[name], epsilon=0.1) for name in (
 
 def randomised(model, seed):
     generator = np.random.default_rng(seed)
-    model.set_weights([generator.normal(0, 0.3, weight.shape) ** 2 + 0.01 if "var" in variable.name else
-                       generator.normal(0, 0.3, weight.shape) for weight, variable in zip(model.get_weights(), model.weights, strict=True)])  # fmt: skip
+    for variable in model.weights:
+        values = generator.normal(0, 0.3, variable.shape)
+        variable.assign(values**2 + 0.01 if variable.name == "moving_variance" else values)
     return model
 
 
@@ -128,7 +129,9 @@ def test_static_examples_are_within_epsilon_and_close_to_the_attacks(images, mod
     assert crafted.dtype == np.int8
     x, y = images.images[:200] / np.float32(255), images.labels[:200]
     for attack, units in zip(chosen, crafted, strict=True):
-        exact = np.asarray(evaluation.craft(attack, models["a"], images.images[:250] / np.float32(255), images.labels[:250], seed=(0, 0)))
+        exact = np.asarray(
+            evaluation.craft(attack, models["a"], images.images[:250] / np.float32(255), images.labels[:250], seed=(0, 0))
+        )
         np.testing.assert_allclose(x + units[:200] * np.float32(0.15 / 127), exact[:200], atol=0.15 / 254 + 1e-6)
     assert not np.array_equal(crafted[0], crafted[2])
     assert len(y) == 200

@@ -67,6 +67,7 @@ def test_overrides_are_named_and_those_that_change_nothing_are_not():
         ({"epsilon": 1.5}, "received 1.5"),
         ({"steps": 0}, "steps: expected a value of at least 1, received 0"),
         ({"regulariser": "fancy"}, "expected one of fd, exact, none, received fancy"),
+        ({"encoder_widths": (1, 2)}, "encoder_widths: expected 3 values, received 2"),
         ({"colour": 1}, "received colour"),
     ],
 )

@@ -1,0 +1,27 @@
+"""Starts TensorFlow without its start-up messages, which no environment variable silences."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+
+def start_tensorflow() -> None:
+    """Imports TensorFlow and lists its devices; what it writes to standard error meanwhile is shown only if that fails."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as messages:
+        os.dup2(messages.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        except BaseException:
+            messages.seek(0)
+            os.write(kept, messages.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,192 @@
+"""The command line end to end: what it prints, what it leaves, and its exit codes."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+
+import flags
+import main
+from adv_networks import networks, training
+from adv_networks.experiments import METHODS
+
+ROOT = Path(main.__file__).parent
+SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
+SMALL = ("--scale=tiny", "--steps=3", "--width=4", "--noprogress")
+
+
+@pytest.fixture
+def run(capsys, tmp_path):
+    """Runs the command line in this process; returns exit code, standard output and standard error."""
+
+    def run(*arguments):
+        places = () if any(argument.startswith("--runs") for argument in arguments) else (f"--runs={tmp_path}/runs",)
+        with flagsaver.flagsaver():
+            try:
+                flags.parse(["main.py", f"--results={tmp_path}/results", *places, *arguments])
+                code = main.main([])
+            except SystemExit as exit:
+                code = exit.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def in_a_process(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "main.py", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+@pytest.mark.skipif(not SHARED_DATA.exists(), reason="the prepared MNIST is not beside this checkout")
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_on_mnist_trains_once_and_then_only_prints(method, run, tmp_path, monkeypatch):
+    command = ("--dataset=mnist", f"--method={method}", "--scale=tiny", f"--data_dir={SHARED_DATA}", "--noprogress")
+    code, first, _ = run(*command)
+    assert code == 0
+    assert re.search(rf"{method} \(\w+\) +\d+\.\d\d +\d+\.\d\d +\d+\.\d\d", first)
+    monkeypatch.setattr(training, "make_players", None)
+    monkeypatch.setattr("adv_networks.evaluation.craft", None)
+    code, second, _ = run(*command)
+    assert (code, second) == (0, first)
+
+
+def test_demo_table_has_standard_and_advnet_and_the_generator(run, tmp_path):
+    code, output, _ = run("--table=digits", *SMALL)
+    assert code == 0
+    assert [line.split("  ")[0] for line in output.splitlines()[2:]] == ["standard (A)", "adversarial network (C)"]
+    (file,) = (tmp_path / "results").rglob("tabledigits.csv")
+    assert (file.parent / "digits-advnet-tiny-s0-generator_width=4-steps=3-perturbations.png").exists()
+    with file.open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["column"] for row in rows[:4]] == ["No Noise", "FGS", "PGD", "G(C)"]
+    assert all(row["measured_percent"] and not row["published_percent"] for row in rows)
+
+
+def test_plan_lists_each_run_once_and_what_is_done(run, tmp_path):
+    run("--dataset=digits", "--method=standard", *SMALL)
+    code, output, _ = run("--table=digits", "--plan", *SMALL)
+    assert code == 0
+    done, to_do = output.splitlines()
+    assert "--method=standard" in done and done.endswith("# done")
+    assert "--method=advnet" in to_do and "# to do, " in to_do
+    command = to_do.split("  #")[0].split()
+    assert command[:2] == ["python", "main.py"]
+    assert run(*command[2:])[0] == 0
+    assert run("--table=digits", "--plan", *SMALL)[1].count("# done") == 2
+
+
+def test_plan_of_all_shares_the_runs_of_the_tables(run):
+    code, output, _ = run("--table=all", "--plan", "--scale=paper")
+    assert code == 0
+    lines = output.splitlines()
+    assert len(lines) == len(set(lines)) == 4 * 6 + 3
+
+
+def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
+    model = networks.d1((8, 8, 1), 10, 4)
+    model.set_weights([np.random.default_rng(0).normal(0, 0.3, weight.shape) for weight in model.get_weights()])
+    model.save(tmp_path / "mine.keras")
+    code, output, _ = run(f"--model={tmp_path}/mine.keras", "--input_range=0,1", "--dataset=digits", "--epsilon=0.1")
+    assert code == 0
+    assert re.search(r"360 test images of digits, ε = 0\.1.*\nNo Noise +\d+\.\d\d\nFGS +\d+\.\d\d\nPGD +\d+\.\d\d", output)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dataset=imagenet"], r"--dataset=imagenet.*digits\|mnist\|svhn"),
+        (["--method=magic"], "--method=magic"),
+        (["--nonsense=1"], "nonsense"),
+        (["--epsilon=0"], r"epsilon=0.*must be above 0"),
+        (["--epsilon=1.5"], r"--epsilon=1\.5"),
+        (["--epsilon=x"], "--epsilon=x"),
+        (["--regulariser_sign=2"], "must be one of 1, -1"),
+        (["--learning_rate_drops=0.5,2"], "learning_rate_drops.*at most 1"),
+        (["--plan"], "--plan needs --table"),
+        (["--model=x.keras", "--dataset=digits"], "--input_range=LOW,HIGH"),
+        (["--model=x.keras", "--input_range=1,0", "--dataset=digits"], "LOW < HIGH"),
+        (["--table=1", "--dataset=digits"], "not one of the table's data sets"),
+        (["--table=1", "--workdir=x"], "--workdir is for one run"),
+        (["stray"], "expected flags only, received stray"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments, message, run):
+    code, output, error = run(*arguments)
+    assert (code, output, error.count("\n")) == (2, "", 1)
+    assert re.search(message, error)
+
+
+def test_bad_files_and_directories_are_one_line_and_exit_code_1(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    networks.g1((8, 8, 1), 4).save(tmp_path / "g.keras")
+    assert run(*SMALL, "--method=standard", f"--workdir={tmp_path}/run")[0] == 0
+    (records,) = (tmp_path / "results").rglob("records.csv")
+    damaged = records.read_text().replace("key,", "kee,")
+    for arguments, message in (
+        (["--dataset=mnist", f"--data_dir={tmp_path}", *SMALL], "expected it prepared in"),
+        (["--model=g.keras", "--input_range=0,1", "--dataset=digits"], r"expected a \.keras file, found none"),
+        ([f"--model={tmp_path}/g.keras", "--input_range=0,1", "--dataset=digits"], "expected a classifier of digits"),
+        ([*SMALL, "--method=pgd", f"--workdir={tmp_path}/run"], "expected a run with method = pgd, found standard"),
+        ([*SMALL, f"--workdir={tmp_path}/file/run"], "expected a place to write to, found: Not a directory"),
+        ([*SMALL, "--runs=/proc/runs"], "expected a place to write to, found"),
+        ([*SMALL, "--method=standard", f"--workdir={tmp_path}/run"], r"records\.csv: expected the header"),
+    ):
+        if "records" in message:
+            records.write_text(damaged)
+        code, output, error = run(*arguments)
+        assert (code, output, error.count("\n")) == (1, "", 1), error
+        assert re.search(message, error)
+    assert records.read_text() == damaged
+
+
+def test_help_shows_the_commands_and_the_settings():
+    process = in_a_process("--help")
+    output, _ = process.communicate(timeout=60)
+    for expected in ("--table=1 --scale=cpu", "--epsilon", "--generator_steps", "Exit codes"):
+        assert expected in output
+    assert "Traceback" not in output
+
+
+def test_wrong_usage_exits_the_process_with_2():
+    process = in_a_process("--dataset=imagenet")
+    output, error = process.communicate(timeout=60)
+    assert (process.returncode, output) == (2, "")
+    assert error.startswith("main.py: ") and error.count("\n") == 1
+
+
+def test_missing_data_set_is_the_only_line_of_the_process(tmp_path):
+    process = in_a_process("--dataset=mnist", f"--data_dir={tmp_path}", f"--runs={tmp_path}/runs")
+    output, error = process.communicate(timeout=60)
+    assert (process.returncode, output, error.count("\n")) == (1, "", 1)
+    assert error.startswith("main.py: data set mnist: expected it prepared in")
+
+
+def test_interrupted_process_saves_and_the_same_command_goes_on(tmp_path):
+    command = (f"--runs={tmp_path}/runs", f"--results={tmp_path}/results", "--method=standard", "--steps=400", "--noprogress")
+    process = in_a_process(*command)
+    deadline = time.monotonic() + 120
+    while not any("\n40," in file.read_text() for file in tmp_path.rglob("metrics.csv")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    step = int(re.search(r"stopped at step (\d+) of 400; the same command goes on from there", error).group(1))
+    assert 40 <= step < 400
+    assert "Traceback" not in error
+    process = in_a_process(*command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    output, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    assert "standard (A)" in output
+    (file,) = tmp_path.rglob("metrics.csv")
+    steps = [int(line.split(",")[0]) for line in file.read_text().splitlines()[1:]]
+    assert steps == sorted(set(steps)) and steps[-1] == 400

@@ -1,0 +1,169 @@
+"""Runs on the embedded digits: what they leave, how they stop and go on, what they refuse."""
+
+import csv
+import json
+import os
+import signal
+import threading
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from adv_networks import evaluation, training
+from adv_networks.errors import Interrupted, UserError
+from adv_networks.experiments import METHODS, experiment
+from adv_networks.files import locked
+
+
+def tiny(method, **overrides):
+    return experiment("digits", method, scale="tiny", **{"steps": 6, "generator_width": 4, **overrides})
+
+
+def train(spec, workdir, **options):
+    return training.train(spec, workdir, progress=False, **options)
+
+
+def metrics(workdir):
+    with (workdir / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def advnet_run(tmp_path_factory):
+    return train(tiny("advnet"), tmp_path_factory.mktemp("runs") / "advnet")
+
+
+def test_run_leaves_its_files(advnet_run):
+    d, g = (keras.models.load_model(advnet_run / file) for file in ("d.keras", "g.keras"))
+    assert (d.name, g.name) == ("d1", "g1")
+    description = json.loads((advnet_run / "experiment.json").read_text())
+    assert description["finished"] is True
+    assert description["experiment"]["generator_width"] == 4
+    assert {"commit", "versions", "machine", "training_images", "validation_images"} <= set(description["provenance"])
+    assert (advnet_run / "perturbations.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_metrics_have_a_line_per_logged_step_and_validation_accuracies(advnet_run):
+    lines = metrics(advnet_run)
+    assert [int(line["step"]) for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert [line["validation_pgd"] != "" for line in lines] == [False] * 5 + [True]
+    last = lines[-1]
+    assert all(0 <= float(last[f"validation_{name}"]) <= 1 for name in ("clean", "fgs", "pgd", "generator"))
+    assert all(np.isfinite(float(last[name])) for name in ("d_loss", "d_loss_adversarial", "g_loss", "regulariser_norm"))
+
+
+def test_tensorboard_reads_scalars_and_images(advnet_run):
+    events = EventAccumulator(str(advnet_run / "events"), size_guidance={"tensors": 0}).Reload()
+    assert {"d_loss", "g_loss", "validation_pgd", "steps_per_second", "original", "perturbation", "perturbed"} <= set(
+        events.Tags()["tensors"]
+    )
+    logged = [tf.make_ndarray(event.tensor_proto).item() for event in events.Tensors("d_loss")]
+    np.testing.assert_allclose(logged, [float(line["d_loss"]) for line in metrics(advnet_run)], rtol=1e-6)
+
+
+def test_finished_run_is_left_as_it_is(advnet_run):
+    before = {file: file.stat().st_mtime_ns for file in advnet_run.rglob("*") if file.is_file()}
+    train(tiny("advnet"), advnet_run)
+    assert {file: file.stat().st_mtime_ns for file in advnet_run.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_stopped_run_goes_on_and_ends_like_an_uninterrupted_one(method, tmp_path, monkeypatch):
+    spec = tiny(method, steps=8)
+    whole = train(spec, tmp_path / "whole" / spec.name)
+    stopped = tmp_path / "stopped" / spec.name
+    step, calls = training.STEPS[method], []
+
+    def terminated_at_the_fourth(*arguments):
+        calls.append(1)
+        if len(calls) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(*arguments)
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted, match="stopped at step 4 of 8") as stop:
+        patched.setitem(training.STEPS, method, terminated_at_the_fourth)
+        train(spec, stopped)
+    assert stop.value.signal_number == signal.SIGTERM
+    assert not (stopped / "d.keras").exists()
+    train(spec, stopped)
+    assert [line["step"] for line in metrics(stopped)] == [line["step"] for line in metrics(whole)]
+    for name in ("d.keras", "g.keras")[: 1 + METHODS[method].trains_generator]:
+        weights, expected = (evaluation.load_model(run / name).get_weights() for run in (stopped, whole))
+        for weight, other in zip(weights, expected, strict=True):
+            np.testing.assert_allclose(weight, other, atol=2e-5)
+
+
+def test_lines_after_the_checkpoint_are_dropped_on_resume(tmp_path, advnet_run):
+    file = tmp_path / "metrics.csv"
+    text = (advnet_run / "metrics.csv").read_text()
+    file.write_text(text + "7,0.1")
+    training._Metrics(file, 4)
+    assert file.read_text().splitlines() == text.splitlines()[:5]
+
+
+def test_directory_of_other_settings_is_refused(advnet_run):
+    with pytest.raises(UserError, match=r"expected a run with epsilon = 0\.05, found 0\.\d+ \(--workdir"):
+        train(tiny("advnet", epsilon=0.05), advnet_run)
+
+
+def test_damaged_description_is_refused(tmp_path):
+    (tmp_path / "experiment.json").write_text('{"experiment": ')
+    with pytest.raises(UserError, match=r"experiment\.json: expected a run's description, found"):
+        train(tiny("standard"), tmp_path)
+
+
+def test_directory_in_use_is_refused(tmp_path):
+    with locked(tmp_path / "lock", wait=False), pytest.raises(UserError, match="found another process training there"):
+        train(tiny("standard"), tmp_path)
+
+
+def test_unwritable_directory_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for workdir in (tmp_path / "file" / "run", "/proc/run"):
+        with pytest.raises(UserError, match="expected a place to write to, found"):
+            train(tiny("standard"), workdir)
+
+
+def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, monkeypatch):
+    spec, step, calls = tiny("standard"), training.STEPS["standard"], []
+
+    def poisoned_at_the_fourth(players, x, y, *rest):
+        calls.append(1)
+        return step(players, x * np.nan if len(calls) == 4 else x, y, *rest)
+
+    monkeypatch.setitem(training.STEPS, "standard", poisoned_at_the_fourth)
+    with pytest.raises(UserError, match=r"step 4: expected a finite d_\w+, found nan"):
+        train(spec, tmp_path, checkpoint_seconds=0)
+    assert tf.train.latest_checkpoint(tmp_path / "checkpoints").endswith("ckpt-3")
+
+
+def test_ensemble_reuses_its_static_examples(tmp_path, monkeypatch):
+    spec = tiny("ensemble")
+    train(spec, tmp_path / spec.name)
+    assert (tmp_path / spec.needs().name / "static_examples.npy").exists()
+    monkeypatch.setattr(evaluation, "static_examples", None)
+    train(spec, tmp_path / "another")
+
+
+def test_training_in_another_thread_needs_no_signals(tmp_path):
+    thread = threading.Thread(target=train, args=(tiny("standard", steps=2), tmp_path))
+    thread.start()
+    thread.join()
+    assert (tmp_path / "d.keras").exists()
+
+
+def test_batches_of_every_method_train_on_the_held_in_images_only(tmp_path, monkeypatch):
+    seen = []
+    batches = training.data.batches
+    monkeypatch.setattr(
+        training.data,
+        "batches",
+        lambda images, *rest, **options: (seen.append(len(images)), batches(images, *rest, **options))[1],
+    )
+    for validation, expected in ((100, 924), (0, 1024)):
+        spec = tiny("standard", validation=validation, steps=1)
+        train(spec, tmp_path / spec.name)
+        assert seen.pop() == expected
