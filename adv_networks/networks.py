@@ -10,6 +10,8 @@ convolution's units to zero within 50 steps and does not recover (seeds 0-2; Glo
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -172,6 +174,23 @@ def generator(spec: Experiment) -> keras.Model:
         "g3": lambda: g3(shape, dataset.classes, width),
         "released_mnist": lambda: released_mnist_generator(shape, width),
     }[spec.generator]()
+
+
+def differentiate_through_batch_means(model: keras.Model) -> None:
+    """Makes the second derivatives through the model's BN right, in place.
+
+    TensorFlow's moments take the mean inside the variance for a constant. Its gradient there is zero, so first derivatives
+    are right; its second derivative is not.
+    """
+
+    def moments(layer: keras.layers.BatchNormalization, inputs, mask):
+        axes = [axis for axis in range(len(inputs.shape)) if axis != layer.axis % len(inputs.shape)]
+        mean = keras.ops.mean(inputs, axes, keepdims=True)
+        return keras.ops.squeeze(mean, axes), keras.ops.mean(keras.ops.square(inputs - mean), axes)
+
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer._moments = functools.partial(moments, layer)
 
 
 def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:

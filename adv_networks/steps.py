@@ -46,6 +46,9 @@ def make_players(spec: Experiment) -> Players:
         players.g = networks.generator(spec)
         players.g_optimizer = _generator_optimizer(spec)
         players.g_optimizer.build(players.g.trainable_variables)
+        if spec.regulariser == "exact":
+            networks.differentiate_through_batch_means(players.d)
+            networks.differentiate_through_batch_means(players.g)
     return players
 
 
@@ -161,8 +164,9 @@ def regularised_gradient(
 ) -> tuple[list[tf.Tensor], Scalars]:
     """∇_θ F + γ ∇²_{θφ}F · v with v = ∇_φ F (Eq. 5), per trainable variable of D, and what to log of it.
 
-    The product is [∇_θ F(θ, φ + hv) − ∇_θ F(θ, φ)] / h (`fd`), or the gradient of ½‖v‖² (`exact`). Only the adversarial
-    term of F depends on φ, so neither needs the clean one. D's BN averages move by the clean and the adversarial pass.
+    The product is [∇_θ F(θ, φ + hv) − ∇_θ F(θ, φ)] / h (`fd`), or the gradient of ½‖v‖² (`exact`; with BN it is exact only
+    after `networks.differentiate_through_batch_means`). Only the adversarial term of F depends on φ, so neither needs the
+    clean one. D's BN averages move by the clean and the adversarial pass.
 
     Args:
         d: classifier.

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from adv_networks import costs, networks
 from adv_networks.experiments import experiment
@@ -99,3 +100,27 @@ def test_stateless_parameters_stand_in_for_the_models_own():
     np.testing.assert_allclose(output, other(x, training=True), atol=1e-6)
     for weight, unchanged in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, unchanged)
+
+
+def test_batch_means_are_differentiated_twice_without_changing_the_network(float64):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization(scale=False, epsilon=1e-5)])
+    x = tf.constant(np.random.default_rng(0).normal(1, 2, (6, 3)))
+    before = model(x, training=True), model.get_weights()
+    networks.differentiate_through_batch_means(model)
+    model.set_weights([np.zeros(3), np.zeros(3), np.ones(3)])
+    np.testing.assert_allclose(model(x, training=True), before[0], atol=1e-12)
+    for weight, expected in zip(model.get_weights(), before[1], strict=True):
+        np.testing.assert_allclose(weight, expected, atol=1e-12)
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            total = tf.reduce_sum(model(x, training=True) ** 3)
+        return tape.gradient(total, x)
+
+    direction = tf.constant(np.random.default_rng(1).normal(size=(6, 3)))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        along = tf.reduce_sum(gradient(x) * direction)
+    finite = (gradient(x + 1e-6 * direction) - gradient(x - 1e-6 * direction)) / 2e-6
+    np.testing.assert_allclose(tape.gradient(along, x), finite, rtol=1e-6, atol=1e-7)
