@@ -18,7 +18,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from adv_networks import data, evaluation, pictures
-from adv_networks.errors import Interrupted, UserError
+from adv_networks.errors import Interrupted, UsageError, UserError
 from adv_networks.experiments import STATIC_ATTACKS, Experiment
 from adv_networks.files import explained, locked, write_text, write_whole
 from adv_networks.provenance import commit, machine, versions
@@ -43,7 +43,8 @@ def train(
         experiment: what to train. An ensemble run first trains the classifier that it needs, beside `workdir`.
         workdir: the run's directory; afterwards it holds d.keras, g.keras (advnet), experiment.json, metrics.csv,
             perturbations.png, checkpoints/ and events/ for TensorBoard.
-        strategy: scope to create and update the variables in; None for one device.
+        strategy: where to create the variables; None for the default device. Strategies of several replicas are refused:
+            the update rules do not reduce over replicas yet.
         data_dir: TFDS directory.
         download: let TFDS fetch what is missing.
         checkpoint_seconds: time between checkpoints.
@@ -53,11 +54,14 @@ def train(
         `workdir` as a path.
 
     Raises:
+        UsageError: `strategy` has several replicas.
         UserError: the directory belongs to a run with other settings, is in use or cannot be written, the data set is
             missing, or a loss is not finite.
         Interrupted: SIGINT or SIGTERM came; a checkpoint is saved first.
     """
-    workdir = Path(workdir)
+    workdir, strategy = Path(workdir), strategy or tf.distribute.get_strategy()
+    if strategy.num_replicas_in_sync > 1:
+        raise UsageError(f"strategy: expected one replica, received {strategy.num_replicas_in_sync}")
     if is_finished(experiment, workdir):
         return workdir
     with locked(workdir / "lock", wait=False, busy=f"{workdir}: expected to be alone, found another process training there"):
@@ -66,7 +70,7 @@ def train(
         description = {
             "experiment": experiment.settings(),
             "provenance": dict(
-                commit=commit(),
+                commit=_commits(workdir),
                 versions=versions(),
                 machine=machine(),
                 training_images=len(training.images),
@@ -74,7 +78,7 @@ def train(
             ),
         }
         write_text(workdir / "experiment.json", json.dumps(description, indent=2))
-        with (strategy or tf.distribute.get_strategy()).scope():
+        with strategy.scope():
             players = make_players(experiment)
             run = _Run(experiment, workdir, players, validation.first(VALIDATION_IMAGES), checkpoint_seconds)
             run.go(_training_batches(experiment, training, static, run.step), progress)
@@ -94,13 +98,20 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
     expected = json.loads(json.dumps(experiment.settings()))
     found = description["experiment"]
     # The overrides only say which of the settings were asked for; the settings themselves are compared.
-    for key in (expected | found).keys() - {"overrides"}:
-        if expected.get(key) != found.get(key):
+    for key in expected | found:
+        if key != "overrides" and expected.get(key) != found.get(key):
             raise UserError(
                 f"{workdir}: expected a run with {key} = {expected.get(key)}, found {found.get(key)} "
                 "(--workdir names another directory)"
             )
     return "finished" in description
+
+
+def _commits(workdir: Path) -> str:
+    """The commits that trained the run, joined by "+": this one, after those that began it."""
+    begun = describe(workdir)
+    commits = [] if begun is None else begun["provenance"]["commit"].split("+")
+    return "+".join(dict.fromkeys([*commits, commit()]))
 
 
 def describe(workdir: Path) -> dict[str, Any] | None:

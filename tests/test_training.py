@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adv_networks import evaluation, training
-from adv_networks.errors import Interrupted, UserError
+from adv_networks.errors import Interrupted, UsageError, UserError
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.files import locked
 
@@ -113,6 +113,14 @@ def test_damaged_description_is_refused(tmp_path):
     (tmp_path / "experiment.json").write_text('{"experiment": ')
     with pytest.raises(UserError, match=r"experiment\.json: expected a run's description, found"):
         train(tiny("standard"), tmp_path)
+
+
+def test_strategy_of_several_replicas_is_refused(tmp_path):
+    class Two:
+        num_replicas_in_sync = 2
+
+    with pytest.raises(UsageError, match="strategy: expected one replica, received 2"):
+        train(tiny("standard"), tmp_path, strategy=Two())
 
 
 def test_directory_in_use_is_refused(tmp_path):
