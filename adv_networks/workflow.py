@@ -90,7 +90,14 @@ def run_experiment(spec: Experiment, places: Places, *, progress: bool = True) -
 
 
 def run_tables(
-    names: Sequence[str], places: Places, *, scale: str, seed: int = 0, progress: bool = True, **options: Any
+    names: Sequence[str],
+    places: Places,
+    *,
+    scale: str,
+    seed: int = 0,
+    datasets: tuple[str, ...] | None = None,
+    progress: bool = True,
+    **options: Any,
 ) -> str:
     """Trains and evaluates what the tables lack, writes them to the results directory, and returns them as text.
 
@@ -99,20 +106,23 @@ def run_tables(
         places: where runs and results are.
         scale: the runs' scale.
         seed: of the classifiers under attack; other seeds than 0 have a directory of their own.
+        datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
         progress: show progress bars.
-        options: protocol, datasets and overrides, as for `Table.cells`.
+        options: protocol and overrides, as for `Table.cells`.
     """
     text = []
     for name in names:
         table = TABLES[name]
-        cells = table.cells(scale, seed=seed, **options)
+        cells = table.cells(scale, seed=seed, datasets=datasets, **options)
         _train(experiments_of(cells), places, progress)
         records = evaluate(cells, places)
-        rows = tables.make_table(table, records, scale=scale, seed=seed, **options)
-        directory = places.group(cells[0].target) / (f"seed{seed}" if seed else "")
+        group = places.group(cells[0].target)
+        rows = tables.make_table(table, [*read(group / "records.csv"), *records], scale=scale, seed=seed, **options)
+        directory = group / (f"seed{seed}" if seed else "")
         tables.write(table, rows, directory, scale=scale, notes=_notes(cells, records))
         _copy_pictures(cells, places, directory)
-        text.append(tables.as_text(table, rows, scale=scale))
+        completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
+        text.append(tables.as_text(table, completed, scale=scale))
     return "\n\n".join(text)
 
 
