@@ -12,6 +12,7 @@ Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from absl import app, logging
@@ -40,6 +41,9 @@ def main(_: list[str]) -> int:
     except Interrupted as interruption:
         print(f"main.py: {interruption}", file=sys.stderr)
         return 128 + interruption.signal_number
+    except KeyboardInterrupt:
+        print("main.py: interrupted; the same command goes on from what is saved", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 

@@ -112,7 +112,7 @@ def _batches(images: np.ndarray, labels: np.ndarray, bn_evaluation: str) -> Iter
     size = BATCH_SIZE if bn_evaluation == "moving" else BATCH_STATISTICS_SIZE
     for number, start in enumerate(range(0, len(images), size)):
         x = images[start : start + size]
-        if len(x) < size and bn_evaluation == "batch":
+        if bn_evaluation == "batch" and number > 0 and len(x) < size:
             return
         yield (
             number,
@@ -138,7 +138,7 @@ def accuracy(
         y: labels [N].
         attack: None for the images as they are.
         source: the model that the attack is crafted on; None for `model` itself.
-        bn_evaluation: "moving" averages, or "batch" statistics of 64 images (the last partial batch is then left out).
+        bn_evaluation: "moving" averages, or "batch" statistics of 64 images (a partial batch after full ones is then left out).
     """
     correct, seen = _score([model], x, y, attack or Attack("clean", "clean"), source or model, bn_evaluation)
     return correct[0] / seen

@@ -4,13 +4,14 @@ Classifiers take images in [0,1] and return logits; their first layer rescales t
 perturbation in [-1,1] of the image's shape, and the name of their input ("image", "noise" or "label") says what they take.
 Image sides are multiples of 4. He-normal kernels, BN momentum 0.997 and ε 1e-5, and the projection shortcut in the first
 block of every stage are those of the authors' released code, where the paper is silent; so are D1's Glorot kernels.
-D1's last layer starts at zero, which is ours: from random ones PGD training at the paper's learning rate drives the second
-convolution's units to zero within 50 steps and does not recover (seeds 0-2; Glorot, LeCun and He kernels alike).
+D1's last layer starts at zero, which is ours: from random values PGD training on MNIST at the paper's learning rate silences
+the second convolution within 100 steps, with Glorot, LeCun and He kernels alike (README).
 """
 
 from __future__ import annotations
 
 import functools
+import math
 
 import keras
 import tensorflow as tf
@@ -56,10 +57,20 @@ def _stage(x, blocks: int, stride: int, filters: int):
     return x
 
 
-def _image(input_shape: Shape):
-    if any(side % 4 for side in input_shape[:2]):
+def _check_sides(input_shape: Shape) -> None:
+    if input_shape[0] % 4 or input_shape[1] % 4:
         raise ValueError(f"image sides: expected multiples of 4, received {tuple(input_shape)}")
+
+
+def _image(input_shape: Shape):
+    _check_sides(input_shape)
     return keras.Input(input_shape, name="image")
+
+
+def _bottleneck(input_shape: Shape, width: int) -> Shape:
+    """Where encoder and decoder meet: a quarter of the image's sides, 4k channels."""
+    _check_sides(input_shape)
+    return input_shape[0] // 4, input_shape[1] // 4, 4 * width
 
 
 def _rescaled(image, pixel_levels: int = 255):
@@ -123,18 +134,16 @@ def g1(input_shape: Shape, width: int = 64, *, encoder_widths: tuple[int, ...] =
 
 def g2(input_shape: Shape, width: int = 64) -> keras.Model:
     """G2(k) (Fig. 4b): decoder of Gaussian noise z of (H/4)(W/4)·4k numbers (256k on 32×32 images)."""
-    height, _, _ = _image(input_shape).shape[1:]
-    bottleneck = (height // 4, input_shape[1] // 4, 4 * width)
-    noise = keras.Input((bottleneck[0] * bottleneck[1] * bottleneck[2],), name="noise")
+    bottleneck = _bottleneck(input_shape, width)
+    noise = keras.Input((math.prod(bottleneck),), name="noise")
     return keras.Model(noise, _decoder(keras.layers.Reshape(bottleneck)(noise), width, input_shape[2]), name="g2")
 
 
 def g3(input_shape: Shape, classes: int, width: int = 64) -> keras.Model:
     """G3(k) (Fig. 4c): decoder of the one-hot label."""
+    bottleneck = _bottleneck(input_shape, width)
     label = keras.Input((classes,), name="label")
-    height, _, _ = _image(input_shape).shape[1:]
-    bottleneck = (height // 4, input_shape[1] // 4, 4 * width)
-    x = keras.layers.Dense(bottleneck[0] * bottleneck[1] * bottleneck[2], kernel_initializer="he_normal")(label)
+    x = keras.layers.Dense(math.prod(bottleneck), kernel_initializer="he_normal")(label)
     return keras.Model(label, _decoder(keras.layers.Reshape(bottleneck)(x), width, input_shape[2]), name="g3")
 
 

@@ -243,7 +243,7 @@ def adversarial_network_step(players: Players, x, y, spec: Experiment, seed: att
     seed = attacks.as_seed(seed)
     for _ in range(spec.generator_steps):
         scalars = generator_step(players, x, y, spec, seed)
-    if (int(seed[1]) + 1) % spec.discriminator_period:
+    if spec.discriminator_period > 1 and (int(seed[1]) + 1) % spec.discriminator_period:
         return scalars
     return {**scalars, **discriminator_step(players, x, y, spec, seed)}
 
