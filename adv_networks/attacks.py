@@ -82,9 +82,14 @@ def _images(model: keras.Model, x) -> tf.Tensor:
     return tf.cast(tf.convert_to_tensor(x), model.compute_dtype)
 
 
+def _scalar(value, dtype: tf.DType) -> tf.Tensor:
+    """A number as a tensor; tf.cast would take a Python number to double precision by way of single."""
+    return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
+
+
 def _sign_attack(model, x, y, epsilon, step_size, steps, *, start=None, training=False) -> tf.Tensor:
     start = x if start is None else start
-    sizes = (tf.cast(size, x.dtype) for size in (epsilon, step_size))
+    sizes = (_scalar(size, x.dtype) for size in (epsilon, step_size))
     return _run(_follow_gradient, model, training, x, start, y, *sizes, tf.convert_to_tensor(steps, tf.int32))
 
 
@@ -145,7 +150,12 @@ def pgd(
         clip_start: clip the random start to [0,1] (the released code does not).
         targeted: descend on the loss of y instead of ascending.
         training: BN with the batch's statistics.
+
+    Raises:
+        ValueError: fewer than one step or restart.
     """
+    if min(steps, restarts) < 1:
+        raise ValueError(f"steps and restarts: expected at least 1, received {steps} and {restarts}")
     x, y, seed = _images(model, x), _labels(y), as_seed(seed)
     step_size = epsilon / 4 if step_size is None else step_size
     best = None
@@ -153,7 +163,7 @@ def pgd(
         start = x
         if random_start:
             restart_seed = seed if restarts == 1 else tf.random.experimental.stateless_fold_in(seed, restart)
-            start = x + tf.cast(epsilon, x.dtype) * tf.random.stateless_uniform(tf.shape(x), restart_seed, -1, 1, x.dtype)
+            start = x + _scalar(epsilon, x.dtype) * tf.random.stateless_uniform(tf.shape(x), restart_seed, -1, 1, x.dtype)
             start = tf.clip_by_value(start, 0, 1) if clip_start else start
         candidate = _sign_attack(
             model, x, y, epsilon, -step_size if targeted else step_size, steps, start=start, training=training
@@ -167,4 +177,4 @@ def generator(g: keras.Model, x, y, epsilon: float, *, seed: Seed = 0, training:
     x = _images(g, x)
     inputs = networks.generator_input(g, x, None if y is None else _labels(y), as_seed(seed))
     perturbation = _run(_predict, g, training, inputs)
-    return tf.clip_by_value(x + tf.cast(epsilon, x.dtype) * perturbation, 0, 1)
+    return tf.clip_by_value(x + _scalar(epsilon, x.dtype) * perturbation, 0, 1)

@@ -208,7 +208,7 @@ def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, s
     if kind == "image":
         return x
     if kind == "noise":
-        return tf.random.stateless_normal([tf.shape(x)[0], shape[1]], seed, x.dtype)
+        return tf.random.stateless_normal([tf.shape(x)[0], shape[1]], seed, dtype=x.dtype)
     if y is None:
         raise ValueError("y: this generator takes labels, received None")
     return tf.one_hot(y, shape[1], dtype=x.dtype)

@@ -1,0 +1,69 @@
+"""What the tests share: a quiet TensorFlow, double precision, and a classifier that attacks fool on some images."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+
+import numpy as np
+import pytest
+
+IMAGES_UNDER_ATTACK = 2_000
+
+
+class PartlyRobust(NamedTuple):
+    """A trained classifier, distinct images in [0,1], their labels, and its accuracy on them under PGD of that ε."""
+
+    model: Any
+    x: np.ndarray
+    y: np.ndarray
+    epsilon: float
+    pgd_accuracy: float
+
+
+@pytest.fixture
+def float64():
+    """Keras in double precision: its float type, and its dtype policy, which does not follow it once read."""
+    import keras
+
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture(scope="session")
+def partly_robust() -> PartlyRobust:
+    """D1 after 150 steps of PGD training on the digits: at this ε the attack leaves it between 20 and 80% accuracy."""
+    from adv_networks import attacks, data, steps
+    from adv_networks.experiments import experiment
+
+    settings = dict(epsilon=0.1, classifier_width=16, learning_rate=0.05, pgd_steps=3, pgd_step_fraction=0.5)
+    spec = experiment("digits", "pgd", **settings)
+    train, test = data.load("digits", "train"), data.load("digits", "test")
+    players = steps.make_players(spec)
+    for step, (x, y) in zip(range(150), data.batches(*train, spec.batch_size, training=True), strict=False):
+        steps.pgd_step(players, x, y, spec, (spec.seed, step))
+
+    images, y = (np.concatenate(parts) for parts in zip(test, train, strict=True))
+    images, y = _with_shifted_copies(images, y)
+    x, epsilon = images / np.float32(255), 0.15
+    adversarial = attacks.pgd(players.d, x, y, epsilon)
+    accuracy = float(np.mean(np.argmax(attacks.predict(players.d, adversarial), 1) == y))
+    assert 0.2 < accuracy < 0.8, f"expected a partly robust model, found {accuracy:.1%} under PGD"
+    return PartlyRobust(players.d, x, y, epsilon, accuracy)
+
+
+def _with_shifted_copies(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct images, and the first of them again rolled by one pixel, until there are enough."""
+    images, chosen = np.unique(images, axis=0, return_index=True)
+    labels = labels[chosen]
+    missing = IMAGES_UNDER_ATTACK - len(images)
+    images = np.concatenate([images, np.roll(images[:missing], 1, axis=1)])
+    labels = np.concatenate([labels, labels[:missing]])
+    assert len(np.unique(images, axis=0)) == len(images) == IMAGES_UNDER_ATTACK
+    return images, labels
