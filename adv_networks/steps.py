@@ -55,7 +55,8 @@ def make_players(spec: Experiment) -> Players:
 def _classifier_schedule(spec: Experiment) -> keras.optimizers.schedules.LearningRateSchedule | float:
     if not spec.learning_rate_drops:
         return spec.learning_rate
-    boundaries = [max(1, int(spec.steps * drop) // spec.discriminator_period) for drop in spec.learning_rate_drops]
+    # Keras keeps the earlier rate at the boundary itself, and counts updates from 0.
+    boundaries = [max(1, int(spec.steps * drop) // spec.discriminator_period) - 1 for drop in spec.learning_rate_drops]
     rates = [spec.learning_rate / 10**drops for drops in range(len(boundaries) + 1)]
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
 
