@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any, NamedTuple
 
@@ -23,17 +24,25 @@ class PartlyRobust(NamedTuple):
     pgd_accuracy: float
 
 
-@pytest.fixture
-def float64():
-    """Keras in double precision: its float type, and its dtype policy, which does not follow it once read."""
+@contextlib.contextmanager
+def precision(name):
+    """Keras's float type, and its dtype policy, which does not follow the float type once it was read."""
     import keras
 
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx(floatx)
-    keras.config.set_dtype_policy(policy)
+    keras.config.set_floatx(name)
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+
+
+@pytest.fixture
+def float64():
+    with precision("float64"):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The update rules against references that share no code with them: closed forms, double backprop and an eager loop."""
 
-import contextlib
 import itertools
 
 import keras
@@ -10,27 +9,12 @@ import tensorflow as tf
 
 from adv_networks import attacks, networks, steps
 from adv_networks.experiments import experiment
+from tests.conftest import precision
 
 IMAGE_SHAPE, CLASSES, BATCH = (8, 8, 1), 10, 8
 
 
-@contextlib.contextmanager
-def precision(name):
-    """Keras's float type, and its dtype policy, which does not follow the float type once it was read."""
-    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx(name)
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(floatx)
-        keras.config.set_dtype_policy(policy)
-
-
-@pytest.fixture(autouse=True)
-def double_precision():
-    with precision("float64"):
-        yield
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.fixture(scope="module", autouse=True)
