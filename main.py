@@ -24,20 +24,18 @@ from adv_networks.startup import start_tensorflow
 
 absl_flags.adopt_module_key_flags(flags)
 
-EXIT_CODES = {UserError: 1, UsageError: 2}
-
 
 def main(_: list[str]) -> int:
     """Runs what the flags say; returns the exit code."""
     logging.set_verbosity(logging.WARNING)
-    start_tensorflow()
-    from adv_networks import workflow
-
     try:
+        start_tensorflow()
+        from adv_networks import workflow
+
         print(workflow.run(**flags.chosen()))
     except UserError as error:
         print(f"main.py: {error}", file=sys.stderr)
-        return EXIT_CODES[type(error)]
+        return 2 if isinstance(error, UsageError) else 1
     except Interrupted as interruption:
         print(f"main.py: {interruption}", file=sys.stderr)
         return 128 + interruption.signal_number

@@ -8,7 +8,7 @@ setup(
     description="A reproduction of 'A Direct Approach to Robust Deep Learning Using Adversarial Networks' (ICLR 2019)",
     license="MIT",
     python_requires=">=3.11,<3.14",
-    packages=["adv_networks", "flags"],
+    packages=["adv_networks"],
     package_data={"adv_networks": ["published/*.csv"]},
     install_requires=[
         "absl-py>=2.1",

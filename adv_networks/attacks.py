@@ -1,8 +1,9 @@
 """Attacks in the L∞ norm: FGS (Eq. 6), PGD (Eq. 7), least likely (Eq. 8) and the generator's x + εG(x).
 
 One compiled loop runs all the gradient attacks; they differ in its arguments. Images are in [0,1], of the model's floating
-type, [batch, height, width, channels]; ε ≥ 0 on the same scale; labels are integers [batch]. Results lie within ε of x and
-in [0,1]. No call traces again for another batch size, ε, step size, number of steps or seed.
+type (uint8 ones are divided by 255), [batch, height, width, channels]; ε ≥ 0 on the same scale; labels are integers
+[batch]. Results lie within ε of x and in [0,1]. No call traces again for another batch size, ε, step size, number of steps
+or seed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from adv_networks import networks
 
+Array = np.ndarray | tf.Tensor
 Seed = int | tuple[int, int] | tf.Tensor
 
 
@@ -74,12 +76,13 @@ def _run(function, *arguments):
     return _compiled[function].get_concrete_function(*spec)(*tensors)
 
 
-def _labels(y) -> tf.Tensor:
+def _labels(y: Array) -> tf.Tensor:
     return tf.cast(tf.convert_to_tensor(y), tf.int32)
 
 
-def _images(model: keras.Model, x) -> tf.Tensor:
-    return tf.cast(tf.convert_to_tensor(x), model.compute_dtype)
+def _images(model: keras.Model, x: Array) -> tf.Tensor:
+    x = tf.convert_to_tensor(x)
+    return tf.cast(x, model.compute_dtype) / (255 if x.dtype == tf.uint8 else 1)
 
 
 def _scalar(value, dtype: tf.DType) -> tf.Tensor:
@@ -93,12 +96,12 @@ def _sign_attack(model, x, y, epsilon, step_size, steps, *, start=None, training
     return _run(_follow_gradient, model, training, x, start, y, *sizes, tf.convert_to_tensor(steps, tf.int32))
 
 
-def predict(model: keras.Model, x, *, training: bool = False) -> tf.Tensor:
+def predict(model: keras.Model, x: Array, *, training: bool = False) -> tf.Tensor:
     """Logits [batch, classes]; `training` uses the batch's statistics in BN, leaving the averages alone."""
     return _run(_predict, model, training, _images(model, x))
 
 
-def fgs(model: keras.Model, x, y=None, epsilon: float = 0.0, *, training: bool = False) -> tf.Tensor:
+def fgs(model: keras.Model, x: Array, y: Array | None, epsilon: float, *, training: bool = False) -> tf.Tensor:
     """Fast gradient sign (Eq. 6): x + ε sign ∇_x ℓ(D(x), y), projected.
 
     Args:
@@ -113,7 +116,7 @@ def fgs(model: keras.Model, x, y=None, epsilon: float = 0.0, *, training: bool =
     return _sign_attack(model, x, y, epsilon, epsilon, 1, training=training)
 
 
-def least_likely(model: keras.Model, x, epsilon: float, *, training: bool = False) -> tf.Tensor:
+def least_likely(model: keras.Model, x: Array, epsilon: float, *, training: bool = False) -> tf.Tensor:
     """One step towards the least likely class (Eq. 8): x − ε sign ∇_x ℓ(D(x), argmin D(x)), projected."""
     x = _images(model, x)
     y = tf.argmin(predict(model, x, training=training), 1, tf.int32)
@@ -122,8 +125,8 @@ def least_likely(model: keras.Model, x, epsilon: float, *, training: bool = Fals
 
 def pgd(
     model: keras.Model,
-    x,
-    y,
+    x: Array,
+    y: Array,
     epsilon: float,
     *,
     step_size: float | None = None,
@@ -172,7 +175,9 @@ def pgd(
     return best
 
 
-def generator(g: keras.Model, x, y, epsilon: float, *, seed: Seed = 0, training: bool = False) -> tf.Tensor:
+def generator(
+    g: keras.Model, x: Array, y: Array | None, epsilon: float, *, seed: Seed = 0, training: bool = False
+) -> tf.Tensor:
     """The generator's attack x + εG, clipped to [0,1]; y is read by generators of the label only, `seed` by those of noise."""
     x = _images(g, x)
     inputs = networks.generator_input(g, x, None if y is None else _labels(y), as_seed(seed))

@@ -19,6 +19,10 @@ from adv_networks.experiments import DATASETS, Experiment, choose
 _DIGITS_SPLIT_SEED = 0
 
 
+class NoSuchSplit(UserError):
+    """The data set is there, but has no split of that name."""
+
+
 class Images(NamedTuple):
     """Images uint8 [N, H, W, C] and their labels int32 [N]."""
 
@@ -43,7 +47,8 @@ def load(
         limit: read only the first this many; 0 means all.
 
     Raises:
-        UserError: the directory does not hold the data set, or the data set has no such split.
+        UserError: the directory does not hold the data set, or a damaged one.
+        NoSuchSplit: the data set has no such split.
     """
     name = choose(DATASETS, dataset, "dataset").tfds_name
     images = _load_digits(split) if name is None else _load_tfds(name, split, data_dir, download, limit)
@@ -54,7 +59,7 @@ def _load_digits(split: str) -> Images:
     from sklearn.datasets import load_digits
 
     if split not in ("train", "test"):
-        raise UserError(f"digits: expected split train or test, received {split}")
+        raise NoSuchSplit(f"digits: expected split train or test, received {split}")
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     order = np.random.default_rng(_DIGITS_SPLIT_SEED).permutation(len(images))
@@ -66,28 +71,34 @@ def _load_tfds(name: str, split: str, data_dir: str | os.PathLike | None, downlo
     with contextlib.redirect_stderr(None):
         import tensorflow_datasets as tfds
 
-    # Asked first, because TFDS tries the network for minutes before it says that a data set is missing.
-    builder = tfds.builder(name, data_dir=data_dir)
-    directory = Path(builder.data_dir)
-    if not (directory / "dataset_info.json").exists():
-        if not download:
-            raise UserError(
-                f"data set {name}: expected it prepared in {directory}, found none "
-                "(--data_dir says where it is, --download fetches it)"
-            )
-        builder.download_and_prepare()
-    # One file after another, not interleaved: that is the official order.
-    config = tfds.ReadConfig(interleave_cycle_length=1)
     try:
-        rows = builder.as_dataset(split=f"{split}[:{limit}]" if limit else split, read_config=config, batch_size=1024)
-    except ValueError:
-        found = ", ".join(builder.info.splits)
-        raise UserError(f"data set {name} in {directory}: expected a split {split}, found {found}") from None
-    batches = [(batch["image"], batch["label"]) for batch in tfds.as_numpy(rows)]
-    return Images(
-        np.concatenate([images for images, _ in batches]),
-        np.concatenate([labels for _, labels in batches]).astype(np.int32),
-    )
+        builder = tfds.builder(name, data_dir=data_dir)
+        directory = Path(builder.data_dir)
+        # Asked first, because TFDS tries the network for minutes before it says that a data set is missing.
+        if not (directory / "dataset_info.json").exists():
+            if not download:
+                raise UserError(
+                    f"data set {name}: expected it prepared in {directory}, found none "
+                    "(--data_dir says where it is, --download fetches it)"
+                )
+            builder.download_and_prepare()
+        splits = builder.info.splits
+        if splits and split not in splits:
+            raise NoSuchSplit(f"data set {name} in {directory}: expected a split {split}, found {', '.join(splits)}")
+        limited = limit and not (splits and splits[split].num_examples <= limit)
+        # One file after another, not interleaved: that is the official order.
+        config = tfds.ReadConfig(interleave_cycle_length=1)
+        rows = builder.as_dataset(split=f"{split}[:{limit}]" if limited else split, read_config=config, batch_size=1024)
+        batches = [(batch["image"], batch["label"]) for batch in tfds.as_numpy(rows)]
+    except UserError:
+        raise
+    except Exception as error:  # TFDS, protobuf and TensorFlow each have errors of their own for damaged files.
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"data set {name}: expected to read it from {data_dir or 'the default directory'}, found: {reason}"
+        ) from error
+    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return Images(images, labels.astype(np.int32))
 
 
 def training_and_validation(
@@ -112,7 +123,7 @@ def training_and_validation(
 def _extra(spec: Experiment, data_dir: str | os.PathLike | None, download: bool) -> Images | None:
     try:
         images, labels = load(spec.dataset, "extra", data_dir=data_dir, download=download)
-    except UserError:
+    except NoSuchSplit:
         return None
     chosen = np.random.default_rng(spec.seed).choice(
         len(images), min(spec.extra_images, len(images)), replace=spec.extra_replacement

@@ -19,7 +19,7 @@ import tensorflow as tf
 from adv_networks import attacks as attack_functions
 from adv_networks import data
 from adv_networks.errors import UserError
-from adv_networks.experiments import DATASETS, Attack
+from adv_networks.experiments import ATTACKS, DATASETS, Attack
 from adv_networks.provenance import commit, versions
 from adv_networks.records import Record, record_key
 
@@ -35,7 +35,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
         raise UserError(f"{file}: expected a .keras file, found none")
     try:
         return keras.models.load_model(file, compile=False)
-    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(f"{file}: expected a Keras model, found: {reason}") from None
 
@@ -54,6 +54,8 @@ def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> kera
     file = path / "d.keras" if path.is_dir() else path
     model = load_model(file)
     if dataset is not None:
+        if not model.built:
+            raise UserError(f"{file}: expected a classifier of {dataset}, found a model that was never built")
         expected = DATASETS[dataset]
         wanted = f"{(None, *expected.image_shape)} to {(None, expected.classes)}"
         found = f"{_shapes(model.inputs)} to {_shapes(model.outputs)}"
@@ -92,6 +94,8 @@ def images_hash(images: np.ndarray, labels: np.ndarray) -> str:
 def craft(attack: Attack, source: keras.Model, x, y, *, seed: attack_functions.Seed = 0, training: bool = False) -> tf.Tensor:
     """Adversarial images of a batch: `attack` run on `source`, a classifier or, for the generator's attack, a generator."""
     epsilon, options = attack.epsilon, dict(training=training)
+    if epsilon is None:
+        raise ValueError(f"attack {attack.name}: expected an ε, received None")
     match attack.kind:
         case "clean":
             return tf.convert_to_tensor(x)
@@ -107,18 +111,15 @@ def craft(attack: Attack, source: keras.Model, x, y, *, seed: attack_functions.S
     raise ValueError(f"attack kind: expected clean, fgs, least_likely, pgd or generator, received {attack.kind}")
 
 
-def _batches(images: np.ndarray, labels: np.ndarray, bn_evaluation: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(number, images in [0,1], labels) of each batch; float images are taken as they are."""
-    size = BATCH_SIZE if bn_evaluation == "moving" else BATCH_STATISTICS_SIZE
+def _batch_size(bn_evaluation: str) -> int:
+    return BATCH_SIZE if bn_evaluation == "moving" else BATCH_STATISTICS_SIZE
+
+
+def _batches(images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(number, images in [0,1], labels) of each batch, the last one partial; float images are taken as they are."""
     for number, start in enumerate(range(0, len(images), size)):
         x = images[start : start + size]
-        if bn_evaluation == "batch" and number > 0 and len(x) < size:
-            return
-        yield (
-            number,
-            x / np.float32(255) if x.dtype == np.uint8 else x,
-            np.asarray(labels[start : start + size], np.int32),
-        )
+        yield number, x / np.float32(255) if x.dtype == np.uint8 else x, np.asarray(labels[start : start + size], np.int32)
 
 
 def accuracy(
@@ -140,7 +141,7 @@ def accuracy(
         source: the model that the attack is crafted on; None for `model` itself.
         bn_evaluation: "moving" averages, or "batch" statistics of 64 images (a partial batch after full ones is then left out).
     """
-    correct, seen = _score([model], x, y, attack or Attack("clean", "clean"), source or model, bn_evaluation)
+    correct, seen = _score([model], x, y, attack or ATTACKS["clean"], source or model, bn_evaluation)
     return correct[0] / seen
 
 
@@ -155,7 +156,9 @@ def _score(
     """How many of how many adversarial images, each crafted once, every target labels correctly."""
     training = bn_evaluation == "batch"
     correct, seen = [0] * len(targets), 0
-    for number, x, y in _batches(images, labels, bn_evaluation):
+    for number, x, y in _batches(images, labels, _batch_size(bn_evaluation)):
+        if training and number > 0 and len(x) < BATCH_STATISTICS_SIZE:
+            break
         adversarial = craft(attack, source, x, y, seed=(attack.seed, number), training=training)
         for index, target in enumerate(targets):
             predicted = np.argmax(attack_functions.predict(target, adversarial, training=training), 1)
@@ -259,7 +262,9 @@ def _settings(attack: Attack) -> str:
     return json.dumps({key: value for key, value in dataclasses.asdict(attack).items() if key != "name"}, sort_keys=True)
 
 
-def static_examples(attacks: Sequence[Attack], classifier: keras.Model, training: data.Images) -> np.ndarray:
+def static_examples(
+    attacks: Sequence[Attack], classifier: keras.Model, training: data.Images, *, bn_evaluation: str = "moving"
+) -> np.ndarray:
     """Perturbations of the training images, int8 [attacks, N, H, W, C] in units of ε/127.
 
     Rounding makes them off by at most ε/254, and never above ε.
@@ -267,8 +272,9 @@ def static_examples(attacks: Sequence[Attack], classifier: keras.Model, training
     result = np.empty((len(attacks), *training.images.shape), np.int8)
     for kind, attack in enumerate(attacks):
         done = 0
-        for number, x, y in _batches(training.images, training.labels, "moving"):
-            perturbation = craft(attack, classifier, x, y, seed=(attack.seed, number)).numpy() - x
+        for number, x, y in _batches(*training, _batch_size(bn_evaluation)):
+            adversarial = craft(attack, classifier, x, y, seed=(attack.seed, number), training=bn_evaluation == "batch")
+            perturbation = adversarial.numpy() - x
             result[kind, done : done + len(x)] = np.round(np.clip(perturbation / attack.epsilon, -1, 1) * 127)
             done += len(x)
     return result

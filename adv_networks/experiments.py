@@ -45,13 +45,14 @@ class Method:
 class Attack:
     """An attack with all that its result depends on (Eq. 6-8); `kind` names the function of `attacks` that runs it.
 
+    An attack whose ε is None is only a name: `Experiment.attack` or `dataclasses.replace` gives it one.
     `label` is the label that FGS ascends on: the true one or the one that the source predicts.
     `step_fraction` is PGD's step size over ε, `clip_start` whether its random start is clipped to [0,1].
     """
 
     name: str
     kind: str
-    epsilon: float = 0.0
+    epsilon: float | None = None
     label: str = "true"
     steps: int = 1
     step_fraction: float = 1.0
@@ -81,7 +82,8 @@ class Protocol:
 class Scale:
     """How much is computed, never what. Mappings are by data set, with "*" for the others; 0 images means all.
 
-    Widths are the recipe's divided by the divisor.
+    Widths are the recipe's divided by the divisor; the data set says how many images to hold out for validation where
+    `validation` does not.
     """
 
     name: str
@@ -91,7 +93,10 @@ class Scale:
     classifier_divisor: Mapping[str, int]
     train_images: int = 0
     test_images: int = 0
-    validation: int | None = None
+    validation: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
 
 def _setting(
@@ -129,6 +134,7 @@ class Experiment:
 
     classifier: str = _setting("d1", "discriminative network (appendix, Fig. 3)", choices=("d1", "d2"))
     classifier_width: int = _setting(32, "filters of the discriminative network's first convolution", least=1)
+    logits_initializer: str = _setting("zeros", "d1: initial kernel of the last layer", choices=("zeros", "glorot_uniform"))
     stem_normalisation: bool = _setting(True, "d2: BN and ReLU follow the first convolution")
     final_normalisation: bool = _setting(False, "d2: BN and ReLU precede the pooling")
     pixel_levels: int = _setting(255, "the networks see pixel / this, rescaled to [-1,1]", choices=(255, 256))
@@ -185,7 +191,7 @@ class Experiment:
         """The run's directory name: data set, method, scale, seed, then protocol and overrides where they differ."""
         parts = [self.dataset, self.method, self.scale, f"s{self.seed}"]
         parts += [self.protocol] * (self.protocol != "paper")
-        return "-".join(parts + [f"{key}={_written(value)}" for key, value in self.overrides])
+        return "-".join(parts + [f"{key}={written(value)}" for key, value in self.overrides])
 
     @property
     def finite_difference_step(self) -> float:
@@ -203,7 +209,9 @@ class Experiment:
 
     def attack(self, name: str) -> Attack:
         """The attack of that name at this experiment's ε and PGD settings."""
-        attack = dataclasses.replace(ATTACKS[name], epsilon=0.0 if name == "clean" else self.epsilon)
+        attack = ATTACKS[name]
+        if attack.kind != "clean":
+            attack = dataclasses.replace(attack, epsilon=self.epsilon)
         if attack.kind == "pgd":
             attack = dataclasses.replace(
                 attack, steps=self.pgd_steps, step_fraction=self.pgd_step_fraction, clip_start=self.pgd_clip_start
@@ -219,14 +227,11 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
-def _written(value: Any) -> str:
-    return (
-        "_".join(map(_written, value)) or "none"
-        if isinstance(value, tuple)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+def written(value: Any) -> str:
+    """A setting's value in the name of a file: 0.25_0.5 for (0.25, 0.5)."""
+    if isinstance(value, tuple):
+        return "_".join(map(written, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 SETTINGS: dict[str, dataclasses.Field] = {
@@ -270,7 +275,7 @@ METHODS: dict[str, Method] = {
 ATTACKS: dict[str, Attack] = {
     attack.name: attack
     for attack in (
-        Attack("clean", "clean"),
+        Attack("clean", "clean", epsilon=0.0),
         Attack("fgs", "fgs"),
         Attack("fgs_predicted", "fgs", label="predicted"),
         Attack("least_likely", "least_likely"),
@@ -289,7 +294,7 @@ PROTOCOLS: dict[str, Protocol] = {
         "as the authors' released code does",
         (
             (None, None, dict(regulariser_sign=-1, finite_difference_rate="discriminator", bn_evaluation="batch",
-                              pgd_clip_start=False, encoder_widths=(1, 2, 4))),
+                              pgd_clip_start=False, encoder_widths=(1, 2, 4), logits_initializer="glorot_uniform")),
             (None, ("standard", "pgd", "ensemble"), dict(weight_decay=1e-4)),
             (("mnist",), ("standard",), dict(learning_rate=0.1)),
             (("mnist",), ("ensemble",), dict(learning_rate=0.1, learning_rate_drops=(0.5,))),
@@ -312,7 +317,7 @@ SCALES: dict[str, Scale] = {
     for scale in (
         Scale(
             "tiny", "seconds, for tests: the numbers mean nothing", steps={"*": 20}, generator_divisor={"*": 16, "digits": 1},
-            classifier_divisor=_ONE, train_images=1024, test_images=256, validation=128,
+            classifier_divisor=_ONE, train_images=1024, test_images=256, validation={"*": 128},
         ),
         Scale(
             "cpu", "two cores, minutes to an hour a run", steps={"*": 3_000, "digits": 600},
@@ -320,7 +325,7 @@ SCALES: dict[str, Scale] = {
         ),
         Scale(
             "paper", "the paper's 200k iterations at full width", steps={"*": 200_000, "digits": 20_000},
-            generator_divisor=_ONE, classifier_divisor=_ONE,
+            generator_divisor=_ONE, classifier_divisor=_ONE, validation={"svhn": 0, "cifar10": 0, "cifar100": 0},
         ),
     )
 }  # fmt: skip
@@ -441,21 +446,40 @@ TABLES: dict[str, Table] = {
 }  # fmt: skip
 
 
+_LARGEST = 2**31 - 1
+
+
 def _check(name: str, value: Any) -> Any:
     """The value of a setting in its declared type and range, or a UsageError that says what was expected."""
     rule, default = SETTINGS[name].metadata, SETTINGS[name].default
-    items = value = tuple(value) if isinstance(default, tuple) else type(default)(value)
-    if isinstance(default, tuple) and default and len(value) != len(default):
-        raise UsageError(f"{name}: expected {len(default)} values, received {len(value)}")
-    for item in items if isinstance(items, tuple) else (items,):
+    many = isinstance(default, tuple)
+    kind = (float if name == "learning_rate_drops" else int) if many else type(default)
+    try:
+        given = value if many else (value,)
+        items = [kind(item) for item in given]
+        if kind is int and any(isinstance(item, float) and not item.is_integer() for item in given):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"{name}: expected {'values' if many else 'a value'} of type {kind.__name__}, received {value}"
+        ) from None
+    if many and default and len(items) != len(default):
+        raise UsageError(f"{name}: expected {len(default)} values, received {len(items)}")
+    for item in items:
         if rule["choices"] and item not in rule["choices"]:
             raise UsageError(f"{name}: expected one of {', '.join(map(str, rule['choices']))}, received {item}")
         low = (rule["above"] is not None and not item > rule["above"]) or (
             rule["least"] is not None and not item >= rule["least"]
         )
-        if low or (rule["most"] is not None and not item <= rule["most"]):
+        if (
+            low
+            or (rule["most"] is not None and not item <= rule["most"])
+            or (kind in (int, float) and not abs(item) <= _LARGEST)
+        ):
             raise UsageError(f"{name}: expected a value {_range(rule)}, received {item}")
-    return value
+    if kind is float and many and items != sorted(set(items)):
+        raise UsageError(f"{name}: expected ascending values, received {value}")
+    return tuple(items) if many else items[0]
 
 
 def _range(rule: Mapping[str, Any]) -> str:
@@ -466,7 +490,7 @@ def _range(rule: Mapping[str, Any]) -> str:
         if rule["above"] is not None
         else f"of at least {rule['least']}"
     )
-    upper = "" if rule["most"] is None else f"of at most {rule['most']}"
+    upper = f"of at most {_LARGEST if rule['most'] is None else rule['most']}"
     return " and ".join(filter(None, (lower, upper)))
 
 
@@ -488,6 +512,8 @@ def experiment(
     recipe = choose(DATASETS, dataset, "dataset")
     choose(METHODS, method, "method")
     amount = choose(SCALES, scale, "scale")
+    if not 0 <= seed < _LARGEST:
+        raise UsageError(f"seed: expected a value from 0 to {_LARGEST - 1}, received {seed}")
     settings = {**recipe.recipe, **choose(PROTOCOLS, protocol, "protocol").settings(dataset, method)}
     for key, divisors in (
         ("generator_width", amount.generator_divisor),
@@ -495,11 +521,12 @@ def experiment(
     ):
         settings[key] = max(1, settings.get(key, SETTINGS[key].default) // divisors.get(dataset, divisors["*"]))
     settings["steps"] = amount.steps.get(dataset, amount.steps["*"])
-    settings["validation"] = recipe.validation if amount.validation is None else amount.validation
+    settings["validation"] = amount.validation.get(dataset, amount.validation.get("*", recipe.validation))
     settings.update(train_images=amount.train_images, test_images=amount.test_images)
     chosen = {}
     for key in sorted(overrides):
-        value = _check(choose({name: name for name in SETTINGS}, key, "setting"), overrides[key])
+        choose(SETTINGS, key, "setting")
+        value = _check(key, overrides[key])
         if value != settings.get(key, SETTINGS[key].default):
             chosen[key] = value
     return Experiment(dataset, method, protocol, scale, seed, tuple(chosen.items()), **{**settings, **chosen})

@@ -12,12 +12,13 @@ from adv_networks.errors import UserError
 
 
 @contextlib.contextmanager
-def explained(doing: str) -> Iterator[None]:
-    """Turns an operating system's refusal into one line: what was being done, and what was found."""
+def explained(doing: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Turns an OSError, or another of `kinds`, into one line: what was being done, and what was found."""
     try:
         yield
-    except OSError as error:
-        raise UserError(f"{doing}: expected a place to write to, found: {error.strerror or error}") from None
+    except (OSError, *kinds) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:200]
+        raise UserError(f"{doing}: expected a place to write to, found: {reason}") from None
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:

@@ -4,8 +4,8 @@ Classifiers take images in [0,1] and return logits; their first layer rescales t
 perturbation in [-1,1] of the image's shape, and the name of their input ("image", "noise" or "label") says what they take.
 Image sides are multiples of 4. He-normal kernels, BN momentum 0.997 and ε 1e-5, and the projection shortcut in the first
 block of every stage are those of the authors' released code, where the paper is silent; so are D1's Glorot kernels.
-D1's last layer starts at zero, which is ours: from random values PGD training on MNIST at the paper's learning rate silences
-the second convolution within 100 steps, with Glorot, LeCun and He kernels alike (README).
+Experiments start D1's last layer at zero, which is ours (`logits_initializer`): from random values PGD training on MNIST at
+the paper's learning rate silences the second convolution within 100 steps, whichever the kernels (README).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _logits(x, classes: int, initializer: str = "glorot_uniform"):
     return keras.layers.Dense(classes, kernel_initializer=initializer, name="logits")(x)
 
 
-def d1(input_shape: Shape, classes: int, width: int = 32) -> keras.Model:
+def d1(input_shape: Shape, classes: int, width: int = 32, *, logits_initializer: str = "glorot_uniform") -> keras.Model:
     """D1 (Fig. 3a, MNIST): two 5×5 convolutions with ReLU and max-pooling, and a fully connected layer; no BN."""
     image = _image(input_shape)
     x = _rescaled(image)
@@ -89,7 +89,7 @@ def d1(input_shape: Shape, classes: int, width: int = 32) -> keras.Model:
         x = keras.layers.MaxPooling2D(2)(
             keras.layers.ReLU()(_convolution(x, filters, 5, use_bias=True, initializer="glorot_uniform"))
         )
-    return keras.Model(image, _logits(keras.layers.Flatten()(x), classes, "zeros"), name="d1")
+    return keras.Model(image, _logits(keras.layers.Flatten()(x), classes, logits_initializer), name="d1")
 
 
 def d2(
@@ -123,10 +123,12 @@ def _decoder(x, width: int, channels: int):
     return keras.layers.Activation("tanh", name="perturbation")(_convolution(x, channels, 3, use_bias=True))
 
 
-def g1(input_shape: Shape, width: int = 64, *, encoder_widths: tuple[int, ...] = (1, 1, 2)) -> keras.Model:
+def g1(
+    input_shape: Shape, width: int = 64, *, encoder_widths: tuple[int, ...] = (1, 1, 2), pixel_levels: int = 255
+) -> keras.Model:
     """G1(k) (Fig. 4a): autoencoder of the image; `encoder_widths` are its encoder's widths in k."""
     image = _image(input_shape)
-    x = _rescaled(image)
+    x = _rescaled(image, pixel_levels)
     for stride, multiple in zip((1, 2, 2), encoder_widths, strict=True):
         x = _normalised_relu(_convolution(x, multiple * width, 3, stride))
     return keras.Model(image, _decoder(x, width, input_shape[2]), name="g1")
@@ -162,7 +164,7 @@ def classifier(spec: Experiment) -> keras.Model:
     """The discriminative network that the experiment names, with fresh weights."""
     dataset = DATASETS[spec.dataset]
     if spec.classifier == "d1":
-        return d1(dataset.image_shape, dataset.classes, spec.classifier_width)
+        return d1(dataset.image_shape, dataset.classes, spec.classifier_width, logits_initializer=spec.logits_initializer)
     return d2(
         dataset.image_shape,
         dataset.classes,
@@ -178,7 +180,7 @@ def generator(spec: Experiment) -> keras.Model:
     dataset = DATASETS[spec.dataset]
     shape, width = dataset.image_shape, spec.generator_width
     return {
-        "g1": lambda: g1(shape, width, encoder_widths=spec.encoder_widths),
+        "g1": lambda: g1(shape, width, encoder_widths=spec.encoder_widths, pixel_levels=spec.pixel_levels),
         "g2": lambda: g2(shape, width),
         "g3": lambda: g3(shape, dataset.classes, width),
         "released_mnist": lambda: released_mnist_generator(shape, width),

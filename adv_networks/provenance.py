@@ -19,10 +19,12 @@ def commit() -> str:
     """The commit of the checkout that this library runs from, "-modified" if its code differs; else the package's version."""
     root = Path(__file__).parents[1]
     try:
+        if not (root / ".git").exists():
+            raise FileNotFoundError
         head = subprocess.run(
             ["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
-        code = ["git", "-C", root, "status", "--porcelain", "--untracked-files=no", "--", "*.py"]
+        code = ["git", "-C", root, "status", "--porcelain", "--", "adv_networks", "flags", "main.py"]
         changed = subprocess.run(code, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return f"adv_networks {adv_networks.__version__}"

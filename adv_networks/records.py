@@ -83,10 +83,23 @@ def read(file: Path) -> list[Record]:
     return records
 
 
+def check(file: Path) -> None:
+    """Raises a UserError where `merge` would, before the work whose records it is to keep."""
+    with locked(_lock(file), wait=True):
+        read(file)
+
+
+def _lock(file: Path) -> Path:
+    return file.with_name(f".{file.name}.lock")
+
+
 def merge(file: Path, new: Iterable[Record]) -> None:
-    """Adds records to a file that other processes may be adding to; one of the same key is replaced."""
-    with locked(file.with_name(f".{file.name}.lock"), wait=True):
-        by_key = {record.key: record for record in (*read(file), *new)}
+    """Adds records at the end of a file that other processes may be adding to; one of the same key goes."""
+    with locked(_lock(file), wait=True):
+        by_key = {}
+        for record in (*read(file), *new):
+            by_key.pop(record.key, None)
+            by_key[record.key] = record
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(_FIELDS)

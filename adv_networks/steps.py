@@ -235,7 +235,9 @@ def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Exper
     return {**scalars, "d_weight_decay": decay, "d_gradient_norm": tf.linalg.global_norm(total)}
 
 
-def adversarial_network_step(players: Players, x, y, spec: Experiment, seed: attacks.Seed) -> Scalars:
+def adversarial_network_step(
+    players: Players, x: attacks.Array, y: attacks.Array, spec: Experiment, seed: attacks.Seed
+) -> Scalars:
     """`generator_steps` ascent steps of G, then one descent step of D, all on one minibatch (Eq. 4-5, Section 3.2).
 
     The two parts are compiled apart: tracing then takes the same time for any number of G's steps. With a

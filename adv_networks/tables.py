@@ -63,11 +63,17 @@ def make_table(table: Table, records: Iterable[Record], *, scale: str | None = N
         if len(scales) != 1:
             raise UsageError(f"scale: expected records of one scale, received {', '.join(sorted(scales)) or 'no record'}")
         (scale,) = scales
+    return [_row(cell, record) for cell, record in match(table.cells(scale, **options), records)]
+
+
+def match(cells: Iterable[Cell], records: Iterable[Record]) -> list[tuple[Cell, Record | None]]:
+    """Each cell with its record, the last that fits; one of another number of iterations than the cell's run fits none."""
     found = {(record.target, record.source, record.attack, record.epsilon): record for record in records}
-    return [
-        _row(cell, found.get((cell.target.name, source_name(cell), cell.attack.name, cell.attack.epsilon)))
-        for cell in table.cells(scale, **options)
-    ]
+    pairs = []
+    for cell in cells:
+        record = found.get((cell.target.name, source_name(cell), cell.attack.name, cell.attack.epsilon))
+        pairs.append((cell, record if record and record.steps in (0, cell.target.steps) else None))
+    return pairs
 
 
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
@@ -97,10 +103,11 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def as_markdown(table: Table, rows: Sequence[dict[str, Any]], *, scale: str, notes: Sequence[str] = ()) -> str:
-    """The paper's layout, each cell measured (published), one table per data set, with the scale and `notes` above."""
+    """The paper's layout, one table per data set, each cell measured (published, difference); the scale and `notes` above."""
     parts = [
         f"# {_heading(table)}",
-        f"Scale `{scale}`: {SCALES[scale].title}. Accuracy in %, measured (published); an empty cell is not measured.",
+        f"Scale `{scale}`: {SCALES[scale].title}. "
+        "Accuracy in %, measured (published, difference); an empty cell is not measured.",
     ]
     parts += [f"- {note}" for note in notes]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
@@ -119,8 +126,8 @@ def as_markdown(table: Table, rows: Sequence[dict[str, Any]], *, scale: str, not
 
 
 def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
-    """The same for a terminal: aligned columns, measured over (published)."""
-    lines = [f"{_heading(table)}, scale {scale}; accuracy in %, measured (published)"]
+    """The same for a terminal: aligned columns."""
+    lines = [f"{_heading(table)}, scale {scale}; accuracy in %, measured (published, difference)"]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         cells = {(row["row"], row["column"]): _text(row) for row in rows if row["dataset"] == dataset}
         columns = list(dict.fromkeys(column for _, column in cells))
@@ -144,7 +151,8 @@ def _heading(table: Table) -> str:
 
 def _text(row: dict[str, Any]) -> str:
     measured = "" if row["measured_percent"] is None else f"{row['measured_percent']:.2f}"
-    paper = "" if row["published_percent"] is None else f"({row['published_percent']:.2f})"
+    difference = "" if row["difference"] is None else f", {row['difference']:+.2f}"
+    paper = "" if row["published_percent"] is None else f"({row['published_percent']:.2f}{difference})"
     return " ".join(filter(None, (measured, paper)))
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from adv_networks import data, evaluation, pictures
 from adv_networks.errors import Interrupted, UsageError, UserError
-from adv_networks.experiments import STATIC_ATTACKS, Experiment
+from adv_networks.experiments import METHODS, SETTINGS, STATIC_ATTACKS, Experiment
 from adv_networks.files import explained, locked, write_text, write_whole
 from adv_networks.provenance import commit, machine, versions
 from adv_networks.steps import STEPS, Players, make_players
@@ -36,6 +36,7 @@ def train(
     download: bool = False,
     checkpoint_seconds: float = 120,
     progress: bool = True,
+    wait: bool = False,
 ) -> Path:
     """Trains an experiment, going on from its last checkpoint if there is one; a finished run is left as it is.
 
@@ -49,6 +50,7 @@ def train(
         download: let TFDS fetch what is missing.
         checkpoint_seconds: time between checkpoints.
         progress: show a progress bar.
+        wait: where another process trains in `workdir`, wait for it to end instead of raising.
 
     Returns:
         `workdir` as a path.
@@ -64,9 +66,12 @@ def train(
         raise UsageError(f"strategy: expected one replica, received {strategy.num_replicas_in_sync}")
     if is_finished(experiment, workdir):
         return workdir
-    with locked(workdir / "lock", wait=False, busy=f"{workdir}: expected to be alone, found another process training there"):
-        static = _static_perturbations(experiment, workdir, dict(data_dir=data_dir, download=download, progress=progress))
-        training, validation = data.training_and_validation(experiment, data_dir=data_dir, download=download)
+    with locked(workdir / "lock", wait=wait, busy=f"{workdir}: expected to be alone, found another process training there"):
+        if is_finished(experiment, workdir):  # by the process that was waited for
+            return workdir
+        places = dict(data_dir=data_dir, download=download)
+        training, validation = data.training_and_validation(experiment, **places)
+        static = _static_perturbations(experiment, workdir, training, dict(places, progress=progress))
         description = {
             "experiment": experiment.settings(),
             "provenance": dict(
@@ -96,7 +101,8 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
     if description is None:
         return False
     expected = json.loads(json.dumps(experiment.settings()))
-    found = description["experiment"]
+    # A setting younger than the run has its default, which is what the code did then.
+    found = {name: field.default for name, field in SETTINGS.items()} | description["experiment"]
     # The overrides only say which of the settings were asked for; the settings themselves are compared.
     for key in expected | found:
         if key != "overrides" and expected.get(key) != found.get(key):
@@ -104,7 +110,12 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
                 f"{workdir}: expected a run with {key} = {expected.get(key)}, found {found.get(key)} "
                 "(--workdir names another directory)"
             )
-    return "finished" in description
+    # A finished run that lost a file makes it again from its last checkpoint.
+    return "finished" in description and all((workdir / name).exists() for name in _results_of(experiment))
+
+
+def _results_of(experiment: Experiment) -> list[str]:
+    return ["d.keras", "perturbations.png"] + ["g.keras"] * METHODS[experiment.method].trains_generator
 
 
 def _commits(workdir: Path) -> str:
@@ -121,26 +132,36 @@ def describe(workdir: Path) -> dict[str, Any] | None:
         return None
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
-        description["experiment"], description["provenance"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{file}: expected a run's description, found: {error}") from None
+    parts = [description.get(part) if isinstance(description, dict) else None for part in ("experiment", "provenance")]
+    if not all(isinstance(part, dict) for part in parts) or not {"commit", "training_images"} <= parts[1].keys():
+        raise UserError(f"{file}: expected a run's description, found one without its settings or provenance")
     return description
 
 
-def _static_perturbations(experiment: Experiment, workdir: Path, options: dict[str, Any]) -> np.ndarray | None:
+def _static_perturbations(
+    experiment: Experiment, workdir: Path, training: data.Images, options: dict[str, Any]
+) -> np.ndarray | None:
     """The static examples of ensemble adversarial training, from the file in the directory of the run they are crafted on."""
     needed = experiment.needs()
     if needed is None:
         return None
-    source = train(needed, workdir.parent / needed.name, **options)
-    file = source / "static_examples.npy"
+    source = train(needed, workdir.parent / needed.name, wait=True, **options)
+    classifier = evaluation.load_classifier(source, experiment.dataset)
+    file = source / f"static_examples-{evaluation.weights_hash(classifier)}.npy"
     if not file.exists():
-        training, _ = data.training_and_validation(experiment, data_dir=options["data_dir"], download=options["download"])
-        crafted = evaluation.static_examples(
-            [experiment.attack(name) for name in STATIC_ATTACKS], evaluation.load_classifier(source), training
-        )
+        chosen = [experiment.attack(name) for name in STATIC_ATTACKS]
+        crafted = evaluation.static_examples(chosen, classifier, training, bn_evaluation=experiment.bn_evaluation)
         write_whole(file, lambda temporary: np.save(temporary, crafted))
-    return np.load(file, mmap_mode="r")
+    try:
+        examples = np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{file}: expected static examples, found: {error} (remove it to craft them again)") from None
+    shape = (len(STATIC_ATTACKS), *training.images.shape)
+    if examples.shape != shape:
+        raise UserError(f"{file}: expected static examples {shape}, found {examples.shape} (remove it to craft them again)")
+    return examples
 
 
 def _training_batches(experiment: Experiment, training: data.Images, static: np.ndarray | None, start: int) -> tf.data.Dataset:
@@ -170,7 +191,9 @@ def _perturbed(experiment: Experiment, players: Players, shown: data.Images) -> 
     """Images, and the same perturbed by G, or by PGD where there is none."""
     x = shown.images / np.float32(255)
     name, source = ("pgd", players.d) if players.g is None else ("generator", players.g)
-    return x, evaluation.craft(experiment.attack(name), source, x, shown.labels).numpy(), experiment.epsilon
+    batch_statistics = experiment.bn_evaluation == "batch"
+    perturbed = evaluation.craft(experiment.attack(name), source, x, shown.labels, training=batch_statistics)
+    return x, perturbed.numpy(), experiment.epsilon
 
 
 class _Run:
@@ -189,15 +212,24 @@ class _Run:
         self.log_every = min(20, max(1, experiment.steps // 100))
         self.validate_every = max(10, experiment.steps // 10)
         self.accuracies: dict[str, float] = {}
-        step = tf.Variable(0, dtype=tf.int64)
-        self.checkpoint = tf.train.Checkpoint(step=step, state=players.variables())
-        self.manager = tf.train.CheckpointManager(self.checkpoint, workdir / "checkpoints", max_to_keep=2)
-        if self.manager.latest_checkpoint:
-            self.checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
-        self.step = int(step.numpy())
-        self.metrics = _Metrics(workdir / "metrics.csv", self.step)
-        with explained(f"writing {workdir}"):
+        self.checkpoint = tf.train.Checkpoint(step=tf.Variable(0, dtype=tf.int64), state=players.variables())
+        with explained(f"writing {workdir}", tf.errors.OpError):
+            self.manager = tf.train.CheckpointManager(self.checkpoint, workdir / "checkpoints", max_to_keep=2)
             self.events = tf.summary.create_file_writer(str(workdir / "events"))
+        self._restore()
+        self.step = int(self.checkpoint.step.numpy())
+        self.metrics = _Metrics(workdir / "metrics.csv", self.step)
+
+    def _restore(self) -> None:
+        """Reads the last checkpoint, if there is any."""
+        directory, latest = self.workdir / "checkpoints", self.manager.latest_checkpoint
+        if latest is None and not any(directory.glob("ckpt-*")):
+            return
+        try:
+            self.checkpoint.restore(latest or "").assert_consumed()
+        except (OSError, ValueError, LookupError, AssertionError, tf.errors.OpError) as error:
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            raise UserError(f"{latest or directory}: expected a whole checkpoint, found: {reason}") from None
 
     def go(self, batches: tf.data.Dataset, progress: bool) -> None:
         """Runs the remaining steps."""
@@ -227,7 +259,7 @@ class _Run:
                 if stop or last or time.monotonic() - saved > self.checkpoint_seconds:
                     self._save(scalars)
                     saved = time.monotonic()
-                if stop and not last:
+                if stop:
                     raise Interrupted(
                         stop[0],
                         f"{experiment.name}: stopped at step {self.step} of {experiment.steps}; "
@@ -245,9 +277,10 @@ class _Run:
         return values
 
     def _save(self, scalars: dict[str, tf.Tensor]) -> None:
-        self._finite(scalars)
+        weights = [tf.cast(variable, tf.float32) for variable in self.checkpoint.state if variable.dtype.is_floating]
+        self._finite({**scalars, "weight": tf.linalg.global_norm(weights)})
         self.checkpoint.step.assign(self.step)
-        with explained(f"writing {self.workdir / 'checkpoints'}"):
+        with explained(f"writing {self.workdir / 'checkpoints'}", tf.errors.OpError):
             self.manager.save(checkpoint_number=self.step)
 
     def _log(self, values: dict[str, float], rate: float, bar: tqdm, *, validate: bool) -> None:
@@ -300,7 +333,7 @@ class _Metrics:
 
     def __init__(self, file: Path, step: int):
         self.file = file
-        _, *lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else [""]
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if file.exists() else []
         kept = [
             line
             for line in lines
@@ -317,15 +350,20 @@ class _Metrics:
 
 @contextlib.contextmanager
 def _stop_requests() -> Iterator[list[int]]:
-    """A list that receives SIGINT and SIGTERM instead of the process, so that a step is never cut in two."""
+    """A list that receives the first SIGINT or SIGTERM instead of the process, so that a step is never cut in two."""
     received: list[int] = []
+    previous: dict[int, Any] = {}
+
+    def receive(number: int, _: Any) -> None:
+        received.append(number)
+        for other, handler in previous.items():
+            signal.signal(other, handler)
+
     try:
-        previous = {
-            number: signal.signal(number, lambda number, _: received.append(number))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-    except ValueError:  # Not the main thread: whoever runs it there handles the signals.
-        previous = {}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, receive)
+    except ValueError:
+        pass  # Not the main thread: whoever runs it there handles the signals.
     try:
         yield received
     finally:

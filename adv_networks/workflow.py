@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shlex
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from adv_networks import costs, data, evaluation, tables, training
+from adv_networks import attacks, costs, data, evaluation, tables, training
 from adv_networks.errors import UserError
-from adv_networks.experiments import DATASETS, METHODS, SETTINGS, TABLES, Cell, Column, Experiment, Row, Table, experiment
+from adv_networks.experiments import (
+    DATASETS,
+    METHODS,
+    SETTINGS,
+    TABLES,
+    Cell,
+    Column,
+    Experiment,
+    Row,
+    Table,
+    experiment,
+    written,
+)
 from adv_networks.files import write_whole
-from adv_networks.records import Record, merge, read
+from adv_networks.records import Record, check, merge, read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +46,10 @@ class Places:
         """The directory of a run."""
         return self.workdir[1] if self.workdir and self.workdir[0] == spec else self.runs / spec.name
 
-    def group(self, spec: Experiment) -> Path:
+    def group(self, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
         """The directory of the results that one scale, protocol and set of overrides have in common."""
-        parts = [spec.scale] + [spec.protocol] * (spec.protocol != "paper")
-        return self.results / "-".join(parts + [f"{key}={value}" for key, value in spec.overrides])
+        parts = [scale] + [protocol] * (protocol != "paper")
+        return self.results / "-".join(parts + [f"{key}={written(value)}" for key, value in sorted(overrides.items())])
 
 
 def run(
@@ -82,11 +96,14 @@ def run_experiment(spec: Experiment, places: Places, *, progress: bool = True) -
         columns.append(Column("G", "generator"))
     method = METHODS[spec.method]
     table = Table("run", spec.name, (spec.dataset,), (Row(f"{method.name} ({method.letter})", spec.method),), tuple(columns))
-    options = dict(protocol=spec.protocol, seed=spec.seed, **dict(spec.overrides))
-    cells = table.cells(spec.scale, **options)
+    options = dict(protocol=spec.protocol, **dict(spec.overrides))
+    cells = table.cells(spec.scale, seed=spec.seed, **options)
+    file = places.group(spec.scale, **options) / "records.csv"
+    check(file)
     _train([spec], places, progress)
-    records = evaluate(cells, places)
-    return tables.as_text(table, tables.make_table(table, records, scale=spec.scale, **options), scale=spec.scale)
+    records = evaluate(cells, places, file)
+    rows = tables.make_table(table, records, scale=spec.scale, seed=spec.seed, **options)
+    return tables.as_text(table, rows, scale=spec.scale)
 
 
 def run_tables(
@@ -114,12 +131,15 @@ def run_tables(
     for name in names:
         table = TABLES[name]
         cells = table.cells(scale, seed=seed, datasets=datasets, **options)
+        group = places.group(scale, **options)
+        check(group / "records.csv")
         _train(experiments_of(cells), places, progress)
-        records = evaluate(cells, places)
-        group = places.group(cells[0].target)
-        rows = tables.make_table(table, [*read(group / "records.csv"), *records], scale=scale, seed=seed, **options)
+        records = evaluate(cells, places, group / "records.csv")
+        records = [*read(group / "records.csv"), *records]
+        rows = tables.make_table(table, records, scale=scale, seed=seed, **options)
         directory = group / (f"seed{seed}" if seed else "")
-        tables.write(table, rows, directory, scale=scale, notes=_notes(cells, records))
+        notes = _notes(tables.match(table.cells(scale, seed=seed, **options), records))
+        tables.write(table, rows, directory, scale=scale, notes=notes)
         _copy_pictures(cells, places, directory)
         completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
         text.append(tables.as_text(table, completed, scale=scale))
@@ -156,6 +176,11 @@ def evaluate_classifier(file: Path, dataset: str, input_range: tuple[float, floa
     for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd")):
         accuracy = evaluation.accuracy(model, images, labels, attack=spec.attack(name), bn_evaluation=spec.bn_evaluation)
         lines.append(f"{label:<10}{100 * accuracy:6.2f}")
+    outputs = attacks.predict(model, images[: evaluation.BATCH_SIZE]).numpy()
+    if outputs.min() >= 0 and np.allclose(outputs.sum(1), 1, atol=1e-3):
+        lines.append(
+            "The outputs are probabilities, not logits: their loss has weaker gradients, so the attacks may be too weak."
+        )
     return "\n".join(lines)
 
 
@@ -184,17 +209,16 @@ def _train(specs: Iterable[Experiment], places: Places, progress: bool) -> None:
         training.train(spec, places.of(spec), data_dir=places.data_dir, download=places.download, progress=progress)
 
 
-def evaluate(cells: Sequence[Cell], places: Places) -> list[Record]:
-    """The records of the cells, computing and saving those that `records.csv` lacks."""
-    results = []
+def evaluate(cells: Sequence[Cell], places: Places, file: Path) -> list[Record]:
+    """The records of the cells, computing and saving those that the record file lacks."""
+    results, models = [], _Models(places)
     for dataset, bn_evaluation in dict.fromkeys((cell.dataset, cell.target.bn_evaluation) for cell in cells):
         chosen = [cell for cell in cells if (cell.dataset, cell.target.bn_evaluation) == (dataset, bn_evaluation)]
-        file = places.group(chosen[0].target) / "records.csv"
         images, labels = _test_images(dataset, chosen[0].target.test_images, places)
         wanted = {(cell.target.name, tables.source_name(cell), cell.attack) for cell in chosen}
         results += evaluation.grid(
-            {cell.target.name: _model(places.of(cell.target), "d.keras", dataset) for cell in chosen},
-            {tables.source_name(cell): _source(cell, places) for cell in chosen if cell.attack.kind != "clean"},
+            {cell.target.name: models.classifier(cell.target) for cell in chosen},
+            {tables.source_name(cell): models.source(cell) for cell in chosen if cell.attack.kind != "clean"},
             dict.fromkeys(cell.attack for cell in chosen),
             images,
             labels,
@@ -207,16 +231,17 @@ def evaluate(cells: Sequence[Cell], places: Places) -> list[Record]:
     return results
 
 
-def _source(cell: Cell, places: Places) -> keras.Model:
-    spec = cell.source or cell.target
-    return _model(places.of(spec), "g.keras" if cell.attack.kind == "generator" else "d.keras", cell.dataset)
+class _Models:
+    """The networks of the runs, each loaded once."""
 
+    def __init__(self, places: Places):
+        self.classifier = functools.cache(lambda spec: evaluation.load_classifier(places.of(spec), spec.dataset))
+        self.generator = functools.cache(lambda spec: evaluation.load_model(places.of(spec) / "g.keras"))
 
-@functools.cache
-def _model(workdir: Path, file: str, dataset: str) -> keras.Model:
-    if file == "d.keras":
-        return evaluation.load_classifier(workdir, dataset)
-    return evaluation.load_model(workdir / file)
+    def source(self, cell: Cell) -> keras.Model:
+        """What the cell's attack is crafted on."""
+        spec = cell.source or cell.target
+        return self.generator(spec) if cell.attack.kind == "generator" else self.classifier(spec)
 
 
 def _test_images(dataset: str, limit: int, places: Places) -> data.Images:
@@ -236,12 +261,13 @@ def _provenance(spec: Experiment, places: Places) -> dict[str, Any]:
     }
 
 
-def _notes(cells: Sequence[Cell], records: Sequence[Record]) -> list[str]:
+def _notes(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
     """What a reader must know of the numbers: how long and how wide the networks, on how much data, by which code."""
+    measured = [(cell, record) for cell, record in cells if record is not None]
     notes = []
-    for dataset in dict.fromkeys(cell.dataset for cell in cells):
-        specs = experiments_of(cell for cell in cells if cell.dataset == dataset)
-        seen = [record for record in records if record.dataset == dataset]
+    for dataset in dict.fromkeys(cell.dataset for cell, _ in measured):
+        specs = experiments_of(cell for cell, _ in measured if cell.dataset == dataset)
+        seen = [record for cell, record in measured if cell.dataset == dataset]
         generators = [spec for spec in specs if METHODS[spec.method].trains_generator]
         notes.append(
             f"{dataset}: {_listed(spec.steps for spec in specs)} iterations (the paper's: 200000) of "
@@ -252,8 +278,8 @@ def _notes(cells: Sequence[Cell], records: Sequence[Record]) -> list[str]:
             f"ε = {specs[0].epsilon:g}; {_listed(record.images for record in seen)} of "
             f"{DATASETS[dataset].test_images} test images."
         )
-    seeds, protocols = _listed(spec.seed for spec in experiments_of(cells)), _listed(cell.target.protocol for cell in cells)
-    notes.append(f"Seeds {seeds}; protocol {protocols}.")
+    specs, records = experiments_of(cell for cell, _ in measured), [record for _, record in measured]
+    notes.append(f"Seeds {_listed(spec.seed for spec in specs)}; protocol {_listed(spec.protocol for spec in specs)}.")
     notes.append(
         f"Trained at commit {_listed(record.training_commit for record in records)}, "
         f"evaluated at {_listed(record.commit for record in records)}; {_listed(record.versions for record in records)}."
@@ -272,7 +298,9 @@ def _command(spec: Experiment, places: Places) -> str:
     for key, value in spec.overrides:
         named[key] = ",".join(map(str, value)) if isinstance(value, tuple) else value
     named |= {"runs": places.runs, "results": places.results} | ({"data_dir": places.data_dir} if places.data_dir else {})
-    return "python main.py " + " ".join(f"--{key}={value}" for key, value in named.items())
+    return shlex.join(
+        ["python", "main.py", *(f"--{key}={value}" for key, value in named.items()), *["--download"] * places.download]
+    )
 
 
 def _state(spec: Experiment, places: Places) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ _DATASET = flags.DEFINE_enum(
 )
 _METHOD = flags.DEFINE_enum(
     "method",
-    "advnet",
+    None,
     list(METHODS),
-    "how D is trained: " + "; ".join(f"{method.name}: {method.title}" for method in METHODS.values()),
+    "how D is trained (default: advnet): " + "; ".join(f"{method.name}: {method.title}" for method in METHODS.values()),
 )
 _PROTOCOL = flags.DEFINE_enum(
     "protocol",
@@ -29,7 +30,7 @@ _SCALE = flags.DEFINE_enum("scale", "cpu", list(SCALES), "; ".join(f"{scale.name
 _SEED = flags.DEFINE_integer(
     "seed",
     0,
-    "seed of the run: initial weights, data order, augmentation, attacks; surrogates take the next one",
+    "seed of the run: initial weights, data order, augmentation, PGD in training; surrogates take the next one",
     lower_bound=0,
     upper_bound=2**31 - 2,
 )
@@ -37,7 +38,7 @@ _TABLE = flags.DEFINE_enum(
     "table",
     None,
     [*TABLES, "all"],
-    "make this table of the paper, training and evaluating what is missing ('all': those of the paper)",
+    "make this table of the paper, training and evaluating what is missing ('all': those with a number)",
 )
 _PLAN = flags.DEFINE_bool(
     "plan", False, "with --table: only print the runs it needs, a command a line, done or not, with the estimated time"
@@ -45,7 +46,7 @@ _PLAN = flags.DEFINE_bool(
 _MODEL = flags.DEFINE_string(
     "model",
     None,
-    "evaluate this Keras classifier (a .keras file or a run's directory) on --dataset instead of training",
+    "evaluate this Keras classifier, which returns logits (a .keras file or a run's directory), on --dataset",
 )
 _INPUT_RANGE = flags.DEFINE_list(
     "input_range", None, "with --model: what its inputs for black and white are, for instance 0,1 or -1,1 or 0,255"
@@ -102,7 +103,7 @@ def _model_is_described(values: dict[str, Any]) -> bool:
         low, high = map(float, values["input_range"])
     except (TypeError, ValueError):
         return False
-    return values["dataset"] is not None and low < high
+    return values["dataset"] is not None and -math.inf < low < high < math.inf
 
 
 @flags.multi_flags_validator(["plan", "table"], "--plan needs --table")
@@ -119,17 +120,25 @@ def _workdir_is_of_a_run(values: dict[str, Any]) -> bool:
 
 @flags.multi_flags_validator(["table", "dataset"], "--dataset is not one of the table's data sets")
 def _table_has_the_dataset(values: dict[str, Any]) -> bool:
-    return (
-        values["table"] in (None, "all") or values["dataset"] is None or values["dataset"] in TABLES[values["table"]].datasets
-    )
+    if values["table"] is None or values["dataset"] is None:
+        return True
+    names = [name for name in TABLES if name.isdigit()] if values["table"] == "all" else [values["table"]]
+    return any(values["dataset"] in TABLES[name].datasets for name in names)
+
+
+@flags.multi_flags_validator(["model", "table", "method"], "--model, --table and --method exclude one another")
+def _one_thing_is_asked(values: dict[str, Any]) -> bool:
+    return sum(value is not None for value in values.values()) <= 1
 
 
 def parse(arguments: list[str]) -> list[str]:
-    """Parses the command line; a wrong one ends the process with one line and exit code 2."""
+    """Parses the command line; a wrong one ends the process with one line and exit code 2, --help with 0."""
     try:
         rest = flags.FLAGS(arguments)
         if len(rest) > 1:
             raise flags.Error(f"expected flags only, received {' '.join(rest[1:])}")
+    except SystemExit:  # --help, for which absl exits with 1
+        sys.exit(0)
     except flags.Error as error:
         print(f"{Path(arguments[0]).name}: {' '.join(str(error).split())} (--help lists the flags)", file=sys.stderr)
         sys.exit(2)
@@ -139,13 +148,9 @@ def parse(arguments: list[str]) -> list[str]:
 def chosen() -> dict[str, Any]:
     """What the command line says, as the arguments of `adv_networks.workflow.run`."""
     overrides = {name: holder.value for name, holder in _SETTINGS.items() if holder.value is not None}
-    for name, value in overrides.items():
-        if isinstance(value, list):
-            kind = float if name == "learning_rate_drops" else int
-            overrides[name] = tuple(kind(item) for item in value)
     return dict(
         dataset=_DATASET.value,
-        method=_METHOD.value,
+        method=_METHOD.value or "advnet",
         protocol=_PROTOCOL.value,
         scale=_SCALE.value,
         seed=_SEED.value,

@@ -133,6 +133,19 @@ def test_svhn_adds_its_draw_of_extra_images_where_there_are_some(monkeypatch):
     assert len(set(numbers(replaced.images[30:] / 255))) < 80
 
 
+def test_damaged_data_set_is_one_clear_line(tmp_path):
+    directory = tmp_path / "mnist" / "3.0.1"
+    directory.mkdir(parents=True)
+    (directory / "dataset_info.json").write_text("{nonsense")
+    with pytest.raises(UserError, match=f"data set mnist: expected to read it from {tmp_path}, found"):
+        data.load("mnist", "train", data_dir=tmp_path)
+
+
+def test_missing_split_of_the_digits_is_told_from_missing_data():
+    with pytest.raises(data.NoSuchSplit):
+        data.load("digits", "extra")
+
+
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100"])
 def test_tfds_data_sets_load_through_their_builders(name, tmp_path, monkeypatch):
     directory = tmp_path / name / "1.0.0"

@@ -125,6 +125,8 @@ def test_static_examples_are_within_epsilon_and_close_to_the_attacks(images, mod
     spec = experiment("digits", "ensemble", epsilon=0.15)
     chosen = [spec.attack(name) for name in STATIC_ATTACKS]
     crafted = evaluation.static_examples(chosen, models["a"], images)
+    by_batch = evaluation.static_examples(chosen, models["a"], images, bn_evaluation="batch")
+    np.testing.assert_array_equal(by_batch[0], crafted[0])  # D1 has no BN
     assert crafted.shape == (3, *images.images.shape)
     assert crafted.dtype == np.int8
     x, y = images.images[:200] / np.float32(255), images.labels[:200]
@@ -145,7 +147,7 @@ def test_records_survive_the_file(images, models, tmp_path):
     assert records.read(file) == found
     newer = dataclasses.replace(found[0], seconds=99.0)
     records.merge(file, [newer])
-    assert records.read(file) == [newer, *found[1:]]
+    assert records.read(file) == [*found[1:], newer]
 
 
 @pytest.mark.parametrize("damage", ["header", "cut", "number", "binary", "empty"])
@@ -185,6 +187,11 @@ def test_processes_that_merge_at_once_lose_nothing(tmp_path):
     assert {record.key for record in records.read(file)} == {f"{name}-{number}" for name in "abc" for number in range(20)}
 
 
+def test_attack_without_an_epsilon_is_refused(images, models):
+    with pytest.raises(ValueError, match="attack pgd: expected an ε"):
+        evaluation.accuracy(models["a"], *images, attack=ATTACKS["pgd"])
+
+
 def test_load_classifier_reads_a_run_directory_or_a_file(models, tmp_path):
     models["a"].save(tmp_path / "d.keras")
     x = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
@@ -198,12 +205,14 @@ def test_load_classifier_refuses_what_is_none(models, tmp_path):
     keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]).save(tmp_path / "three.keras")
     (tmp_path / "cut.keras").write_bytes((tmp_path / "d.keras").read_bytes()[:2000])
     (tmp_path / "text.keras").write_text("not a model")
+    keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)]).save(tmp_path / "unbuilt.keras")
     for file, dataset, message in (
         ("d.keras", "mnist", r"expected a classifier of mnist, \(None, 28, 28, 1\) to \(None, 10\), found \(None, 8, 8, 1\)"),
         ("g.keras", "digits", r"found \(None, 8, 8, 1\) to \(None, 8, 8, 1\)"),
         ("three.keras", "digits", r"to \(None, 3\)"),
         ("cut.keras", "digits", "expected a Keras model, found"),
         ("text.keras", "digits", "expected a Keras model, found"),
+        ("unbuilt.keras", "digits", "found a model that was never built"),
         ("absent.keras", "digits", r"expected a \.keras file, found none"),
     ):
         with pytest.raises(UserError, match=message):

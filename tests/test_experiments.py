@@ -65,7 +65,13 @@ def test_overrides_are_named_and_those_that_change_nothing_are_not():
     [
         ({"epsilon": 0.0}, "epsilon: expected a value above 0 and of at most 1, received 0.0"),
         ({"epsilon": 1.5}, "received 1.5"),
-        ({"steps": 0}, "steps: expected a value of at least 1, received 0"),
+        ({"epsilon": None}, "epsilon: expected a value of type float, received None"),
+        ({"learning_rate": float("nan")}, "received nan"),
+        ({"learning_rate": float("inf")}, "received inf"),
+        ({"steps": 2.5}, "steps: expected a value of type int, received 2.5"),
+        ({"steps": 10**20}, "steps: expected a value of at least 1 and of at most 2147483647"),
+        ({"learning_rate_drops": (0.7, 0.5)}, "expected ascending values"),
+        ({"steps": 0}, "steps: expected a value of at least 1 and of at most 2147483647, received 0"),
         ({"regulariser": "fancy"}, "expected one of fd, exact, none, received fancy"),
         ({"encoder_widths": (1, 2)}, "encoder_widths: expected 3 values, received 2"),
         ({"colour": 1}, "received colour"),
@@ -74,6 +80,16 @@ def test_overrides_are_named_and_those_that_change_nothing_are_not():
 def test_bad_overrides_say_what_was_expected(overrides, message):
     with pytest.raises(UsageError, match=message):
         experiment("mnist", "advnet", **overrides)
+
+
+def test_bad_seed_says_what_was_expected():
+    with pytest.raises(UsageError, match="seed: expected a value from 0 to"):
+        experiment("mnist", "advnet", seed=-1)
+
+
+def test_paper_scale_holds_out_only_what_the_released_code_does():
+    held_out = {dataset: experiment(dataset, "pgd", scale="paper").validation for dataset in RECIPES}
+    assert held_out == {"mnist": 5_000, "svhn": 0, "cifar10": 0, "cifar100": 0}
 
 
 def test_ensemble_needs_the_standard_run_of_its_own_settings():

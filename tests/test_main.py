@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -78,7 +79,7 @@ def test_plan_lists_each_run_once_and_what_is_done(run, tmp_path):
     done, to_do = output.splitlines()
     assert "--method=standard" in done and done.endswith("# done")
     assert "--method=advnet" in to_do and "# to do, " in to_do
-    command = to_do.split("  #")[0].split()
+    command = shlex.split(to_do, comments=True)
     assert command[:2] == ["python", "main.py"]
     assert run(*command[2:])[0] == 0
     assert run("--table=digits", "--plan", *SMALL)[1].count("# done") == 2
@@ -111,6 +112,13 @@ def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
         (["--epsilon=x"], "--epsilon=x"),
         (["--regulariser_sign=2"], "must be one of 1, -1"),
         (["--learning_rate_drops=0.5,2"], "learning_rate_drops.*at most 1"),
+        (["--learning_rate_drops=x"], "learning_rate_drops: expected values of type float"),
+        (["--encoder_widths=1,2"], "encoder_widths: expected 3 values"),
+        (["--epsilon=nan"], "epsilon"),
+        (["--steps=99999999999999999999"], "steps: expected"),
+        (["--table=1", "--method=pgd"], "--model, --table and --method exclude one another"),
+        (["--table=all", "--dataset=digits"], "not one of the table's data sets"),
+        (["--model=x.keras", "--input_range=0,inf", "--dataset=digits"], "LOW < HIGH"),
         (["--plan"], "--plan needs --table"),
         (["--model=x.keras", "--dataset=digits"], "--input_range=LOW,HIGH"),
         (["--model=x.keras", "--input_range=1,0", "--dataset=digits"], "LOW < HIGH"),
@@ -154,6 +162,7 @@ def test_help_shows_the_commands_and_the_settings():
     for expected in ("--table=1 --scale=cpu", "--epsilon", "--generator_steps", "Exit codes"):
         assert expected in output
     assert "Traceback" not in output
+    assert process.returncode == 0
 
 
 def test_wrong_usage_exits_the_process_with_2():

@@ -53,7 +53,7 @@ def test_missing_record_is_an_empty_cell():
 
 def test_records_of_other_runs_sources_or_epsilons_fill_no_cell():
     cell = TABLES["1"].cells("cpu")[3]
-    for change in (dict(target="other"), dict(source=cell.target.name), dict(attack="pgd"), dict(epsilon=0.2)):
+    for change in (dict(target="other"), dict(source=cell.target.name), dict(attack="pgd"), dict(epsilon=0.2), dict(steps=7)):
         rows = tables.make_table(TABLES["1"], [record_of(cell, 50.0, **change)])
         assert rows[3]["measured_percent"] is None
 
@@ -84,10 +84,10 @@ def test_markdown_and_text_show_measured_beside_published(tmp_path):
     tables.write(TABLES["1"], rows, tmp_path, scale="cpu", notes=["a note"])
     text = (tmp_path / "table1.md").read_text()
     assert "Scale `cpu`" in text and "- a note" in text
-    assert "| standard (A) | 98.50 (99.14) | (36.35) | (0.26) |" in text
+    assert "| standard (A) | 98.50 (99.14, -0.64) | (36.35) | (0.26) |" in text
     assert (tmp_path / "table1.csv").read_text() == tables.as_csv(rows)
     lines = tables.as_text(TABLES["1"], rows, scale="cpu").splitlines()
-    assert "98.50 (99.14)" in lines[2]
+    assert "98.50 (99.14, -0.64)" in lines[2]
     assert len({len(line) for line in lines[1:]}) == 1
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import threading
 
@@ -109,8 +110,11 @@ def test_directory_of_other_settings_is_refused(advnet_run):
         train(tiny("advnet", epsilon=0.05), advnet_run)
 
 
-def test_damaged_description_is_refused(tmp_path):
-    (tmp_path / "experiment.json").write_text('{"experiment": ')
+@pytest.mark.parametrize(
+    "text", ['{"experiment": ', "[]", '{"experiment": 3, "provenance": {}}', '{"experiment": {}, "provenance": {}}']
+)
+def test_damaged_description_is_refused(text, tmp_path):
+    (tmp_path / "experiment.json").write_text(text)
     with pytest.raises(UserError, match=r"experiment\.json: expected a run's description, found"):
         train(tiny("standard"), tmp_path)
 
@@ -121,6 +125,63 @@ def test_strategy_of_several_replicas_is_refused(tmp_path):
 
     with pytest.raises(UsageError, match="strategy: expected one replica, received 2"):
         train(tiny("standard"), tmp_path, strategy=Two())
+
+
+def test_run_of_before_a_setting_existed_has_its_default(advnet_run, tmp_path):
+    description = json.loads((advnet_run / "experiment.json").read_text())
+    del description["experiment"]["clip_perturbed"]
+    workdir = tmp_path / "run"
+    shutil.copytree(advnet_run, workdir)
+    (workdir / "experiment.json").write_text(json.dumps(description))
+    assert training.is_finished(tiny("advnet"), workdir)
+    with pytest.raises(UserError, match="expected a run with clip_perturbed = True, found False"):
+        training.is_finished(tiny("advnet", clip_perturbed=True), workdir)
+
+
+@pytest.mark.parametrize("lost", ["d.keras", "g.keras", "perturbations.png"])
+def test_finished_run_makes_a_lost_file_again_from_its_checkpoint(lost, advnet_run, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(advnet_run, workdir)
+    (workdir / lost).unlink()
+    train(tiny("advnet"), workdir)
+    weights, expected = (evaluation.load_model(run / "d.keras").get_weights() for run in (workdir, advnet_run))
+    for weight, other in zip(weights, expected, strict=True):
+        np.testing.assert_array_equal(weight, other)
+    assert (workdir / lost).exists()
+
+
+@pytest.mark.parametrize("damage", ["list", "data cut", "index cut", "data gone"])
+def test_damaged_checkpoint_is_one_line_and_nothing_is_lost(damage, advnet_run, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(advnet_run, workdir)
+    (workdir / "d.keras").unlink()
+    data_file, index = (workdir / "checkpoints" / f"ckpt-6.{part}" for part in ("data-00000-of-00001", "index"))
+    if damage == "list":
+        (workdir / "checkpoints" / "checkpoint").write_text("nonsense")
+    elif damage == "data gone":
+        data_file.unlink()
+    else:
+        file = data_file if damage == "data cut" else index
+        file.write_bytes(file.read_bytes()[:50])
+    before = (workdir / "metrics.csv").read_bytes(), sorted(workdir.rglob("ckpt*"))
+    with pytest.raises(UserError, match=r"checkpoints.*expected a whole checkpoint, found"):
+        train(tiny("advnet"), workdir)
+    assert ((workdir / "metrics.csv").read_bytes(), sorted(workdir.rglob("ckpt*"))) == before
+
+
+@pytest.mark.parametrize("name", ["events", "checkpoints"])
+def test_file_in_the_place_of_a_directory_is_one_line(name, tmp_path):
+    (tmp_path / name).write_text("")
+    with pytest.raises(UserError, match="expected a place to write to, found"):
+        train(tiny("standard"), tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00binary"])
+def test_damaged_metrics_start_anew(content, tmp_path):
+    file = tmp_path / "metrics.csv"
+    file.write_bytes(content)
+    training._Metrics(file, 4)
+    assert file.read_text().splitlines() == [",".join(training._Metrics._FIELDS)]
 
 
 def test_directory_in_use_is_refused(tmp_path):
@@ -151,9 +212,16 @@ def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path
 def test_ensemble_reuses_its_static_examples(tmp_path, monkeypatch):
     spec = tiny("ensemble")
     train(spec, tmp_path / spec.name)
-    assert (tmp_path / spec.needs().name / "static_examples.npy").exists()
+    (file,) = (tmp_path / spec.needs().name).glob("static_examples-*.npy")
     monkeypatch.setattr(evaluation, "static_examples", None)
     train(spec, tmp_path / "another")
+    for damage in (b"", b"text", file.read_bytes()[:-100]):
+        file.write_bytes(damage)
+        with pytest.raises(UserError, match=r"static_examples-\w+\.npy: expected static examples, found"):
+            train(spec, tmp_path / "third")
+    np.save(file, np.zeros((3, 5, 8, 8, 1), np.int8))
+    with pytest.raises(UserError, match=r"found \(3, 5, 8, 8, 1\)"):
+        train(spec, tmp_path / "third")
 
 
 def test_training_in_another_thread_needs_no_signals(tmp_path):

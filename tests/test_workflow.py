@@ -30,7 +30,7 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
     trained = []
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
     monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
-    monkeypatch.setattr(workflow, "evaluate", lambda cells, _: [record_of(cell, 50.0, dataset=cell.dataset) for cell in cells])
+    monkeypatch.setattr(workflow, "evaluate", lambda cells, *_: [record_of(cell, 50.0, dataset=cell.dataset) for cell in cells])
     text = workflow.run_tables(["4"], places, scale="cpu", seed=seed, datasets=("mnist",))
     assert {spec.dataset for spec in trained} == {"mnist"}
     assert "svhn" not in text
