@@ -425,29 +425,38 @@ def test_adversarial_network_steps_equal_an_eager_loop_in_every_tensor(number_of
     assert int(players.d_optimizer.iterations.numpy()) == number_of_steps
 
 
-def test_in_float32_a_step_is_as_far_from_float64_as_the_eager_loop_on_the_reordered_batch():
-    """Both are draws from the same rounding noise over thousands of weights: the ratio is near 1, and 3 is for its spread.
+@pytest.mark.parametrize("game", ["d1 with g1 by SGD and decay", "d2 with g1 by Adam"])
+def test_in_float32_a_step_is_no_farther_from_float64_than_on_reordered_batches(game):
+    """All orders of a batch are draws from the same rounding noise; 1.5 is for the chance that the given one is the farthest.
 
-    Compared are the updates (D's only, G's five accumulated), not the weights, whose own rounding would hide the rest.
+    Twenty orders, because a ReLU's kink inside the finite difference makes the errors of D2 bimodal (0.08 or 1.4, relative).
+    Compared are the optimisers' slots, which hold the gradients (G's of five steps), not the weights, whose own rounding
+    would hide the rest.
     """
-    _, settings = GAMES["d1 with g1 by SGD and decay"]
-    spec = experiment("digits", "advnet", **settings)
+    spec = experiment("digits", "advnet", **GAMES[game][1])
+    (x, y), random = minibatch(0), np.random.default_rng(0)
     with precision("float32"):
         players = random_players(spec)
-    exact, single = Reference(players, spec), Reference(players, spec, "float32")
-    (x, y), order = minibatch(0), np.random.default_rng(0).permutation(BATCH)
+    exact, start = Reference(players, spec), [variable.numpy() for variable in players.variables()]
     exact.adversarial_network_step(x, y, (0, 0))
-    with precision("float32"):
-        single.adversarial_network_step(x[order], y[order], (0, 0))
-        steps.adversarial_network_step(players, x, y, spec, (0, 0))
-    expected, reordered, actual = exact.state(), single.state(), state_of(players)
-    for player in ("d", "g"):
-        names = [name for name in expected if name.startswith(player) and name.endswith("_momentum")]
-        error, unavoidable = (
-            distance([state[name] for name in names], [expected[name] for name in names]) for state in (actual, reordered)
-        )
-        assert actual[names[0]].dtype == np.float32
-        assert 0 < error < 3 * unavoidable
+    expected = exact.state()
+
+    def errors(order):
+        for variable, value in zip(players.variables(), start, strict=True):
+            variable.assign(value)
+        with precision("float32"):
+            steps.adversarial_network_step(players, x[order], y[order], spec, (0, 0))
+        state = state_of(players)
+        slots = {
+            player: [name for name in state if name[0] == player and name.endswith(("_momentum", "_velocity"))]
+            for player in "dg"
+        }
+        assert all(state[name].dtype == np.float32 for name in expected)
+        return [distance([state[name] for name in names], [expected[name] for name in names]) for names in slots.values()]
+
+    given = errors(np.arange(BATCH))
+    reordered = np.max([errors(random.permutation(BATCH)) for _ in range(20)], axis=0)
+    assert all(0 < error <= 1.5 * farthest for error, farthest in zip(given, reordered, strict=True)), (given, reordered)
 
 
 @pytest.mark.parametrize("method", ("standard", "ensemble", "pgd"))
