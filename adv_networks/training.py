@@ -100,9 +100,10 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
     description = describe(workdir)
     if description is None:
         return False
-    expected = json.loads(json.dumps(experiment.settings()))
     # A setting younger than the run has its default, which is what the code did then.
-    found = {name: field.default for name, field in SETTINGS.items()} | description["experiment"]
+    defaults = {name: field.default for name, field in SETTINGS.items()}
+    expected, defaults = json.loads(json.dumps([experiment.settings(), defaults]))
+    found = defaults | description["experiment"]
     # The overrides only say which of the settings were asked for; the settings themselves are compared.
     for key in expected | found:
         if key != "overrides" and expected.get(key) != found.get(key):

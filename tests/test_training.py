@@ -129,7 +129,7 @@ def test_strategy_of_several_replicas_is_refused(tmp_path):
 
 def test_run_of_before_a_setting_existed_has_its_default(advnet_run, tmp_path):
     description = json.loads((advnet_run / "experiment.json").read_text())
-    del description["experiment"]["clip_perturbed"]
+    del description["experiment"]["clip_perturbed"], description["experiment"]["encoder_widths"]
     workdir = tmp_path / "run"
     shutil.copytree(advnet_run, workdir)
     (workdir / "experiment.json").write_text(json.dumps(description))
