@@ -468,30 +468,22 @@ def _check(name: str, value: Any) -> Any:
     for item in items:
         if rule["choices"] and item not in rule["choices"]:
             raise UsageError(f"{name}: expected one of {', '.join(map(str, rule['choices']))}, received {item}")
-        low = (rule["above"] is not None and not item > rule["above"]) or (
-            rule["least"] is not None and not item >= rule["least"]
-        )
-        if (
-            low
-            or (rule["most"] is not None and not item <= rule["most"])
-            or (kind in (int, float) and not abs(item) <= _LARGEST)
-        ):
+        if kind in (int, float) and not _in_range(item, rule):
             raise UsageError(f"{name}: expected a value {_range(rule)}, received {item}")
     if kind is float and many and items != sorted(set(items)):
         raise UsageError(f"{name}: expected ascending values, received {value}")
     return tuple(items) if many else items[0]
 
 
+def _in_range(item: float, rule: Mapping[str, Any]) -> bool:
+    """Whether a number is in the range of a setting; one that is no number is in none."""
+    above, least, most = rule["above"], rule["least"], rule["most"]
+    return (above is None or item > above) and (least is None or item >= least) and abs(item) <= (most or _LARGEST)
+
+
 def _range(rule: Mapping[str, Any]) -> str:
-    lower = (
-        ""
-        if rule["above"] is None and rule["least"] is None
-        else f"above {rule['above']}"
-        if rule["above"] is not None
-        else f"of at least {rule['least']}"
-    )
-    upper = f"of at most {_LARGEST if rule['most'] is None else rule['most']}"
-    return " and ".join(filter(None, (lower, upper)))
+    bounds = {"above": rule["above"], "of at least": rule["least"], "of at most": rule["most"] or _LARGEST}
+    return " and ".join(f"{words} {bound}" for words, bound in bounds.items() if bound is not None)
 
 
 def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:

@@ -39,6 +39,18 @@ def precision(name):
         keras.config.set_dtype_policy(policy)
 
 
+def randomised(model, *, seed=2):
+    """The model with all weights drawn at random, those included that start at zero or one."""
+    rng = np.random.default_rng(seed)
+    for variable in model.variables:
+        if variable.name in ("gamma", "moving_variance"):
+            value = rng.uniform(0.5, 1.5, variable.shape)
+        else:
+            value = rng.normal(size=variable.shape) / np.sqrt(max(1, np.prod(variable.shape[:-1])))
+        variable.assign(value)
+    return model
+
+
 @pytest.fixture
 def float64():
     with precision("float64"):

@@ -16,6 +16,7 @@ import pytest
 import tensorflow as tf
 
 from adv_networks import attacks, data, networks
+from tests.conftest import randomised
 
 # Neither this nor a quarter of it is a number of float32 or float64.
 EPSILON = 0.15
@@ -96,18 +97,6 @@ def random_images(shape: tuple[int, ...], *, seed: int = 0) -> np.ndarray:
 
 def random_labels(count: int, classes: int, *, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, classes, count).astype(np.int32)
-
-
-def randomised(model: keras.Model, *, seed: int = 2) -> keras.Model:
-    """The model with all weights drawn at random, those included that start at zero or one."""
-    rng = np.random.default_rng(seed)
-    for variable in model.variables:
-        if variable.name in ("gamma", "moving_variance"):
-            value = rng.uniform(0.5, 1.5, variable.shape)
-        else:
-            value = rng.normal(size=variable.shape) / np.sqrt(max(1, np.prod(variable.shape[:-1])))
-        variable.assign(value)
-    return model
 
 
 def numpy_of_smooth_network(weights: list[np.ndarray]) -> Reference:

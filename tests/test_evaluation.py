@@ -10,17 +10,10 @@ import pytest
 from adv_networks import attacks, data, evaluation, networks, records
 from adv_networks.errors import UserError
 from adv_networks.experiments import ATTACKS, STATIC_ATTACKS, Attack, experiment
+from tests.conftest import randomised
 
 COUNT = evaluation.BATCH_SIZE + 3
 CLEAN, FGS, PGD = (dataclasses.replace(ATTACKS[name], epsilon=0.1) for name in ("clean", "fgs", "pgd"))
-
-
-def randomised(model, seed):
-    generator = np.random.default_rng(seed)
-    for variable in model.weights:
-        values = generator.normal(0, 0.3, variable.shape)
-        variable.assign(values**2 + 0.01 if variable.name == "moving_variance" else values)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +24,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def models():
-    return {name: randomised(networks.d1((8, 8, 1), 10, 4), seed) for seed, name in enumerate("abc")}
+    return {name: randomised(networks.d1((8, 8, 1), 10, 4), seed=seed) for seed, name in enumerate("abc")}
 
 
 @pytest.fixture
@@ -91,7 +84,7 @@ def test_grid_computes_again_what_a_change_touches(change, images, models, craft
     targets, sources, attack, options = {"a": models["a"]}, {"b": models["b"]}, FGS, {}
     known = evaluation.grid(targets, sources, [attack], *images)
     crafted.clear()
-    changed = randomised(networks.d1((8, 8, 1), 10, 4), 7)
+    changed = randomised(networks.d1((8, 8, 1), 10, 4), seed=7)
     if change == "target":
         targets = {"a": changed}
     elif change == "source":
@@ -113,7 +106,7 @@ def test_grid_runs_the_generators_attack_on_generators_and_the_others_on_classif
 
 
 def test_batch_statistics_leave_the_last_partial_batch_out(images):
-    model = randomised(networks.d2((8, 8, 1), 10, 16), 0)
+    model = randomised(networks.d2((8, 8, 1), 10, 16), seed=0)
     (record,) = evaluation.grid({"a": model}, {}, [CLEAN], *images, bn_evaluation="batch")
     assert record.images == COUNT // 64 * 64
     x = images.images[: record.images].reshape(-1, 64, 8, 8, 1) / np.float32(255)

@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from absl.testing import flagsaver
 
@@ -18,6 +17,7 @@ import flags
 import main
 from adv_networks import networks, training
 from adv_networks.experiments import METHODS
+from tests.conftest import randomised
 
 ROOT = Path(main.__file__).parent
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
@@ -93,8 +93,7 @@ def test_plan_of_all_shares_the_runs_of_the_tables(run):
 
 
 def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
-    model = networks.d1((8, 8, 1), 10, 4)
-    model.set_weights([np.random.default_rng(0).normal(0, 0.3, weight.shape) for weight in model.get_weights()])
+    model = randomised(networks.d1((8, 8, 1), 10, 4))
     model.save(tmp_path / "mine.keras")
     code, output, _ = run(f"--model={tmp_path}/mine.keras", "--input_range=0,1", "--dataset=digits", "--epsilon=0.1")
     assert code == 0

@@ -9,6 +9,7 @@ import pytest
 from adv_networks import evaluation, networks, workflow
 from adv_networks.experiments import TABLES
 from adv_networks.records import merge
+from tests.conftest import randomised
 from tests.test_tables import record_of
 
 
@@ -45,8 +46,7 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
 @pytest.mark.parametrize("input_range", [(-1, 1), (0, 255)])
 def test_classifier_of_another_input_range_gives_the_numbers_of_its_rescaled_twin(input_range):
     low, high = input_range
-    twin = networks.d1((8, 8, 1), 10, 4)
-    twin.set_weights([np.random.default_rng(0).normal(0, 0.3, weight.shape) for weight in twin.get_weights()])
+    twin = randomised(networks.d1((8, 8, 1), 10, 4))
     to_unit = keras.layers.Rescaling(1 / (high - low), -low / (high - low))
     own = keras.Sequential([keras.Input((8, 8, 1)), to_unit, twin])
     wrapped = workflow.with_unit_range(own, input_range)
