@@ -320,7 +320,7 @@ SCALES: dict[str, Scale] = {
             classifier_divisor=_ONE, train_images=1024, test_images=256, validation={"*": 128},
         ),
         Scale(
-            "cpu", "two cores, minutes to an hour a run", steps={"*": 3_000, "digits": 600},
+            "cpu", "two cores, minutes to an hour a run", steps={"*": 1_000, "mnist": 3_000, "digits": 600},
             generator_divisor={"*": 4, "mnist": 8, "digits": 1}, classifier_divisor=_ONE,
         ),
         Scale(

@@ -114,6 +114,11 @@ def test_validation_images_are_held_out_of_training():
     assert (len(training.images), len(validation.images)) == (1437, 0)
 
 
+def test_of_a_subset_no_more_than_a_fifth_is_held_out():
+    training, validation = data.training_and_validation(experiment("digits", "standard", train_images=100))
+    assert (len(training.images), len(validation.images)) == (80, 20)
+
+
 def test_missing_data_set_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match=f"data set mnist: expected it prepared in {tmp_path}.*--download"):
         data.load("mnist", "train", data_dir=tmp_path)
@@ -122,15 +127,15 @@ def test_missing_data_set_is_one_clear_line(tmp_path):
 def test_svhn_adds_its_draw_of_extra_images_where_there_are_some(monkeypatch):
     loaded = {"train": numbered(40), "extra": numbered(200)}
     monkeypatch.setattr(data, "load", lambda dataset, split, **_: data.Images(*loaded[split]))
-    options = dict(validation=10, extra_images=80)
+    options = dict(validation=8, extra_images=80)
     training, validation = data.training_and_validation(experiment("svhn", "standard", **options))
-    assert (len(training.images), len(validation.images)) == (110, 10)
-    drawn = numbers(training.images[30:] / 255)
+    assert (len(training.images), len(validation.images)) == (112, 8)
+    drawn = numbers(training.images[32:] / 255)
     assert len(set(drawn)) == 80
     again, _ = data.training_and_validation(experiment("svhn", "standard", **options))
     np.testing.assert_array_equal(again.images, training.images)
     replaced, _ = data.training_and_validation(experiment("svhn", "standard", extra_replacement=True, **options))
-    assert len(set(numbers(replaced.images[30:] / 255))) < 80
+    assert len(set(numbers(replaced.images[32:] / 255))) < 80
 
 
 def test_damaged_data_set_is_one_clear_line(tmp_path):
