@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from adv_networks.experiments import DATASETS, METHODS, Experiment
 
-# What the compiled steps reach on two cores; an estimate, of which only the order of magnitude counts.
+# Estimates of what the compiled steps reach, of which only the order of magnitude counts: measured on two cores, and a
+# fifth of the 11.3 TFLOP/s of the paper's GTX 1080 Ti, whose networks are narrow and batches small (not measured).
 GFLOPS_OF_TWO_CORES = 100.0
+GFLOPS_OF_A_GPU = 2_260.0
 
 
 def _residual(side_products: int, channels_in: int, filters: int, blocks: int) -> int:
@@ -24,19 +26,19 @@ def classifier_multiply_adds(spec: Experiment) -> int:
     return pixels * 9 * channels * w + stages + 4 * w * classes
 
 
-def generator_multiply_adds(spec: Experiment) -> int:
-    """Multiply-adds of G on one image."""
+def generator_multiply_adds(spec: Experiment, name: str) -> int:
+    """Multiply-adds of one of the experiment's generators on one image."""
     height, width, channels = DATASETS[spec.dataset].image_shape
     pixels, k = height * width, spec.generator_width
-    if spec.generator == "released_mnist":
+    if name == "released_mnist":
         return pixels // 4 * 25 * channels * k + pixels // 16 * 25 * 2 * k * k * 2 + pixels // 4 * 25 * k * channels
     encoder_out = 4 * k
     encoder = 0
-    if spec.generator == "g1":
+    if name == "g1":
         first, second, third = (multiple * k for multiple in spec.encoder_widths)
         encoder = 9 * (pixels * channels * first + pixels // 4 * first * second + pixels // 16 * second * third)
         encoder_out = third
-    elif spec.generator == "g3":
+    elif name == "g3":
         encoder = DATASETS[spec.dataset].classes * pixels // 16 * 4 * k
     decoder = 9 * (pixels // 16 * 4 * k * 2 * k + pixels // 4 * 2 * k * k + pixels * k * channels)
     return encoder + _residual(pixels // 16, encoder_out, 4 * k, 6) + decoder
@@ -48,19 +50,28 @@ def training_flops(spec: Experiment) -> float:
     A forward pass, a pass back to the inputs and one to the weights count the same. PGD crafts with forward passes and
     passes to the inputs; advnet's finite difference is a third pass of D's update.
     """
-    d = classifier_multiply_adds(spec)
-    if not METHODS[spec.method].trains_generator:
+    d, method = classifier_multiply_adds(spec), METHODS[spec.method]
+    if not method.trains_generator:
         per_image = 3 * d + (2 * d * spec.pgd_steps if spec.method == "pgd" else 0)
-    else:
-        g = generator_multiply_adds(spec)
-        update = 6 * d + 3 * g + (0 if spec.regulariser == "none" else 3 * d + g if spec.regulariser == "fd" else 3 * (d + g))
-        per_image = spec.generator_steps * (2 * d + 3 * g) + update / spec.discriminator_period
+        return 2.0 * per_image * spec.batch_size * spec.steps
+    adversaries = len(spec.generators) + method.static_examples
+    g = sum(generator_multiply_adds(spec, name) for name in spec.generators) / adversaries
+    d_while_g_learns = d * len(spec.generators) / adversaries
+    per_image = spec.generator_steps * (2 * d_while_g_learns + 3 * g)
+    if method.trains_classifier:
+        second = {"none": 0, "fd": 3 * d + g, "exact": 3 * (d + g)}[spec.regulariser]
+        per_image += (6 * d + 3 * g + second) / spec.discriminator_period
     return 2.0 * per_image * spec.batch_size * spec.steps
 
 
 def describe(spec: Experiment) -> str:
     """The cost of a run in words."""
     flops = training_flops(spec)
-    seconds = flops / (GFLOPS_OF_TWO_CORES * 1e9)
-    time = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
-    return f"{flops:.2g} FLOPs, about {time} on two cores"
+    time = _time(flops / (GFLOPS_OF_TWO_CORES * 1e9))
+    return f"{flops:.2g} FLOPs: about {time} on two cores, {flops / (GFLOPS_OF_A_GPU * 3.6e12):.2g} GPU-hours"
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -141,6 +141,7 @@ def batches(
     augment: int = 0,
     start: int = 0,
     perturbations: np.ndarray | None = None,
+    paired: bool = False,
     epsilon: float = 0.0,
 ) -> tf.data.Dataset:
     """Batches (float32 images in [0,1], int32 labels).
@@ -157,26 +158,36 @@ def batches(
         augment: pad-and-crop by at most this many pixels, with flips; 0 for none.
         start: number of the first batch.
         perturbations: int8 [kinds, N, H, W, C] in units of ε/127, enlarging the training set to (kinds + 1) N images.
+        paired: the perturbed images come beside the others instead of among them: batches are [2, batch, H, W, C], each image
+            and one of its perturbed ones, of a kind drawn at random, cropped and flipped alike.
         epsilon: ε of the perturbations.
     """
     labels = np.asarray(labels, np.int32)
     if not training:
         rows = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size)
         return rows.map(lambda x, y: (_to_float(x), y)).prefetch(tf.data.AUTOTUNE)
-    kinds = 1 if perturbations is None else 1 + len(perturbations)
-    count = len(images)
+    count, kinds = len(images), 0 if perturbations is None else len(perturbations)
     all_images, all_labels = tf.constant(images), tf.constant(labels)
     all_perturbations = None if perturbations is None else tf.constant(perturbations.reshape(-1, *images.shape[1:]))
 
+    def perturbed(x, row):
+        unit = tf.cast(tf.gather(all_perturbations, row), tf.float32) / 127
+        return tf.clip_by_value(x + epsilon * unit, 0, 1)
+
     def batch(step, index):
         x, y = _to_float(tf.gather(all_images, index % count)), tf.gather(all_labels, index % count)
-        if all_perturbations is not None:
-            unit = tf.cast(tf.gather(all_perturbations, tf.maximum(index - count, 0)), tf.float32) / 127
-            x = tf.where((index < count)[:, None, None, None], x, tf.clip_by_value(x + epsilon * unit, 0, 1))
-        x = tf.ensure_shape(x, [batch_size, *images.shape[1:]])
-        return (_augment(x, augment, (seed, step)) if augment else x), tf.ensure_shape(y, [batch_size])
+        if kinds and paired:
+            kind_seed = tf.random.experimental.stateless_fold_in(_seed(seed, step), 1)
+            kind = tf.random.stateless_uniform([batch_size], kind_seed, 0, kinds, tf.int64)
+            x = tf.concat([x, perturbed(x, kind * count + index)], -1)
+        elif kinds:
+            x = tf.where((index < count)[:, None, None, None], x, perturbed(x, tf.maximum(index - count, 0)))
+        x = tf.ensure_shape(x, [batch_size, *images.shape[1:-1], x.shape[-1]])
+        x = _augment(x, augment, _seed(seed, step)) if augment else x
+        x = tf.stack(tf.split(x, 2, -1)) if kinds and paired else x
+        return x, tf.ensure_shape(y, [batch_size])
 
-    order = functools.partial(_order, start, batch_size, kinds * count, seed)
+    order = functools.partial(_order, start, batch_size, count if paired else (1 + kinds) * count, seed)
     signature = (tf.TensorSpec([], tf.int64), tf.TensorSpec([batch_size], tf.int64))
     return tf.data.Dataset.from_generator(order, output_signature=signature).map(batch).prefetch(2)
 
@@ -201,12 +212,14 @@ def _order(start: int, batch_size: int, count: int, seed: int) -> Iterator[tuple
         yield step, np.concatenate(indices)
 
 
-def _augment(x: tf.Tensor, pad: int, seed: tuple[int, tf.Tensor]) -> tf.Tensor:
+def _seed(seed: int, step: tf.Tensor) -> tf.Tensor:
+    return tf.stack([tf.constant(seed, tf.int64), step])
+
+
+def _augment(x: tf.Tensor, pad: int, seed: tf.Tensor) -> tf.Tensor:
     """Random crops of the zero-padded images and random flips, each image its own."""
     batch_size, height, width, _ = x.shape
-    crop_seed, flip_seed = tf.unstack(
-        tf.random.experimental.stateless_split(tf.stack([tf.constant(seed[0], tf.int64), seed[1]]), 2)
-    )
+    crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
     offsets = tf.random.stateless_uniform([batch_size, 2], crop_seed, 0, 2 * pad + 1, tf.int32)
     padded = tf.pad(x, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
     rows = offsets[:, :1] + tf.range(height)

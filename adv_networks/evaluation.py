@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import os
 import time
 import zipfile
@@ -212,7 +210,7 @@ def grid(
                     target_hash=target_hash,
                     source_hash=source_hashes.get(source, ""),
                     images_hash=data_hash,
-                    attack_settings=_settings(attack),
+                    attack_settings=attack.settings(),
                     bn_evaluation=bn_evaluation,
                 )
                 for target, target_hash in target_hashes.items()
@@ -256,10 +254,6 @@ def _sources_of(attack: Attack, sources: Mapping[str, keras.Model]) -> list[str]
     if attack.kind == "clean":
         return [""]
     return [name for name, model in sources.items() if is_generator(model) == (attack.kind == "generator")]
-
-
-def _settings(attack: Attack) -> str:
-    return json.dumps({key: value for key, value in dataclasses.asdict(attack).items() if key != "name"}, sort_keys=True)
 
 
 def static_examples(

@@ -7,7 +7,8 @@ Imports no TensorFlow, so the command line can list and plan without loading it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from adv_networks.errors import UsageError
@@ -32,13 +33,28 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A way to train D: `letter` is the paper's name of the model, `needs` the method of the run it builds upon."""
+    """A way to train D or G: `letter` is the paper's name of the model, `needs` the method of the run it builds upon.
+
+    `reads` names the parts of the settings (see `_setting`) that its training depends on, beside those of no part;
+    `settings` are what the paper gives this method on every data set.
+    """
 
     name: str
     letter: str
     title: str
-    trains_generator: bool = False
+    reads: tuple[str, ...] = ()
+    trains_classifier: bool = True
+    static_examples: bool = False
     needs: str | None = None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    @property
+    def trains_generator(self) -> bool:
+        """Whether the run has generators of its own."""
+        return "generator" in self.reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +75,10 @@ class Attack:
     restarts: int = 1
     clip_start: bool = True
     seed: int = 0
+
+    def settings(self) -> str:
+        """All that the attack's result depends on, as one line of JSON."""
+        return json.dumps({key: value for key, value in dataclasses.asdict(self).items() if key != "name"}, sort_keys=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,16 +122,21 @@ class Scale:
 def _setting(
     default: Any,
     help: str,
+    part: str = "",
     *,
     choices: tuple | None = None,
     above: float | None = None,
     least: float | None = None,
     most: float | None = None,
 ) -> Any:
-    """A field of `Experiment` with its help and range; `default` is the value that the paper gives all data sets."""
-    return dataclasses.field(
-        default=default, metadata={"help": help, "choices": choices, "above": above, "least": least, "most": most}
-    )
+    """A field of `Experiment` with its help and range; `default` is the value that the paper gives all data sets.
+
+    `part` says what reads it: "" every training; "perturbation" those with perturbed images; "generator" those of a
+    generator; "game" those of D against generators; "pgd" those that run PGD; "frozen" those that attack a finished
+    classifier; "test" none. Evaluation may read any of them.
+    """
+    rule = {"help": help, "part": part, "choices": choices, "above": above, "least": least, "most": most}
+    return dataclasses.field(default=default, metadata=rule)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +153,7 @@ class Experiment:
     seed: int
     overrides: tuple[tuple[str, Any], ...] = ()
 
-    epsilon: float = _setting(0.3, "size of the perturbations, L∞ on the [0,1] pixel scale", above=0, most=1)
+    epsilon: float = _setting(0.3, "size of the perturbations, L∞ on the [0,1] pixel scale", "perturbation", above=0, most=1)
     steps: int = _setting(200_000, "iterations: minibatches seen by D", least=1)
     batch_size: int = _setting(64, "images per minibatch", least=1)
 
@@ -145,53 +170,71 @@ class Experiment:
     momentum: float = _setting(0.9, "momentum of D's SGD", least=0, most=1)
     weight_decay: float = _setting(1e-5, "wd of the term wd/2 Σ w² over D's kernels", least=0)
 
-    generator: str = _setting(
-        "g1",
-        "generative network (appendix, Fig. 4; `released_mnist` is the authors' code's)",
+    generators: tuple[str, ...] = _setting(
+        ("g1",),
+        "generative networks that share out the examples of each minibatch (appendix, Fig. 4; `released_mnist` is the "
+        "authors' code's)",
+        "generator",
         choices=("g1", "g2", "g3", "released_mnist"),
     )
-    generator_width: int = _setting(64, "k, the width of the generative network", least=1)
-    encoder_widths: tuple[int, ...] = _setting((1, 1, 2), "widths of g1's three encoder convolutions, in k", least=1)
-    generator_optimizer: str = _setting("adam", "optimiser of G", choices=("adam", "sgd"))
-    generator_learning_rate: float = _setting(0.002, "learning rate of G, η_G", above=0)
-    generator_momentum: float = _setting(0.5, "G's momentum: β1 of Adam, momentum of SGD", least=0, most=1)
-    generator_steps: int = _setting(5, "gradient steps of G on each minibatch", least=1)
-    generator_weight_decay: float = _setting(0.0, "wd of the same term over G's kernels", least=0)
-    discriminator_period: int = _setting(1, "D is updated on every this many-th minibatch", least=1)
+    generator_width: int = _setting(64, "k, the width of the generative networks", "generator", least=1)
+    encoder_widths: tuple[int, ...] = _setting(
+        (1, 1, 2), "widths of g1's three encoder convolutions, in k", "generator", least=1
+    )
+    generator_optimizer: str = _setting("adam", "optimiser of G", "generator", choices=("adam", "sgd"))
+    generator_learning_rate: float = _setting(0.002, "learning rate of G, η_G", "generator", above=0)
+    generator_momentum: float = _setting(0.5, "G's momentum: β1 of Adam, momentum of SGD", "generator", least=0, most=1)
+    generator_steps: int = _setting(5, "gradient steps of G on each minibatch", "generator", least=1)
+    generator_weight_decay: float = _setting(0.0, "wd of the same term over G's kernels", "generator", least=0)
+    clip_perturbed: bool = _setting(False, "clip x + εG(x) to [0,1] in training", "generator")
+    discriminator_period: int = _setting(1, "D is updated on every this many-th minibatch", "game", least=1)
 
-    adversarial_weight: float = _setting(1.0, "λ, the weight of the adversarial loss (Eq. 4)", least=0)
-    gradient_penalty: float = _setting(0.01, "γ, the weight of the gradient regulariser (Eq. 5)", least=0)
+    adversarial_weight: float = _setting(1.0, "λ, the weight of the adversarial loss (Eq. 4)", "generator", least=0)
+    gradient_penalty: float = _setting(0.01, "γ, the weight of the gradient regulariser (Eq. 5)", "game", least=0)
     regulariser: str = _setting(
         "fd",
         "Hessian-vector product of Eq. 5: finite difference, double backprop or none",
+        "game",
         choices=("fd", "exact", "none"),
     )
-    regulariser_sign: int = _setting(1, "1 as in Eq. 5, -1 as in the released code", choices=(1, -1))
+    regulariser_sign: int = _setting(1, "1 as in Eq. 5, -1 as in the released code", "game", choices=(1, -1))
     finite_difference_rate: str = _setting(
-        "generator", "h is this network's initial learning rate / 10", choices=("generator", "discriminator")
+        "generator", "h is this network's initial learning rate / 10", "game", choices=("generator", "discriminator")
     )
-    clip_perturbed: bool = _setting(False, "clip x + εG(x) to [0,1] in training")
+    compare_regulariser: bool = _setting(
+        False, "at each validation, also log how well the finite difference agrees with double backprop", "game"
+    )
 
-    pgd_steps: int = _setting(10, "steps of PGD in training and evaluation (Eq. 7)", least=1)
-    pgd_step_fraction: float = _setting(0.25, "step size of PGD over ε", above=0)
-    pgd_clip_start: bool = _setting(True, "clip PGD's random start to [0,1]")
+    pgd_steps: int = _setting(10, "steps of PGD in training and evaluation (Eq. 7)", "pgd", least=1)
+    pgd_step_fraction: float = _setting(0.25, "step size of PGD over ε", "pgd", above=0)
+    pgd_clip_start: bool = _setting(True, "clip PGD's random start to [0,1]", "pgd")
 
     augment_pad: int = _setting(0, "random pad-and-crop by at most this many pixels, with flips; 0: no augmentation", least=0)
     extra_images: int = _setting(0, "images drawn at random from the extra split", least=0)
     extra_replacement: bool = _setting(False, "draw them with replacement")
     validation: int = _setting(0, "training images held out for validation", least=0)
     train_images: int = _setting(0, "use only the first this many training images; 0: all", least=0)
-    test_images: int = _setting(0, "use only the first this many test images; 0: all", least=0)
+    test_images: int = _setting(0, "use only the first this many test images; 0: all", "test", least=0)
     bn_evaluation: str = _setting(
-        "moving", "BN at evaluation: moving averages, or statistics of each batch of 64", choices=("moving", "batch")
+        "moving", "BN at evaluation: moving averages, or statistics of each batch of 64", "frozen", choices=("moving", "batch")
     )
 
     @property
     def name(self) -> str:
-        """The run's directory name: data set, method, scale, seed, then protocol and overrides where they differ."""
+        """The run's directory name: data set, method, scale, seed, then the protocol and the overrides that training reads."""
         parts = [self.dataset, self.method, self.scale, f"s{self.seed}"]
         parts += [self.protocol] * (self.protocol != "paper")
-        return "-".join(parts + [f"{key}={written(value)}" for key, value in self.overrides])
+        return "-".join(parts + [f"{key}={written(value)}" for key, value in self.overrides if self.trains_with(key)])
+
+    def trains_with(self, setting: str) -> bool:
+        """Whether the training reads a setting; the others only change how its result is evaluated."""
+        part = SETTINGS[setting].metadata["part"]
+        return not part or part in METHODS[self.method].reads
+
+    def trained(self) -> Experiment:
+        """The experiment that is trained for this one: without the overrides that its training does not read."""
+        read = {key: value for key, value in self.overrides if self.trains_with(key)}
+        return experiment(self.dataset, self.method, protocol=self.protocol, scale=self.scale, seed=self.seed, **read)
 
     @property
     def finite_difference_step(self) -> float:
@@ -199,13 +242,13 @@ class Experiment:
         return (self.generator_learning_rate if self.finite_difference_rate == "generator" else self.learning_rate) / 10
 
     def needs(self) -> Experiment | None:
-        """The experiment whose classifier this one builds upon (ensemble training: the undefended A), if any."""
+        """The experiment whose classifier this one builds upon (the undefended A, for static examples or frozen), if any."""
         needed = METHODS[self.method].needs
         if needed is None:
             return None
         return experiment(
             self.dataset, needed, protocol=self.protocol, scale=self.scale, seed=self.seed, **dict(self.overrides)
-        )
+        ).trained()
 
     def attack(self, name: str) -> Attack:
         """The attack of that name at this experiment's ε and PGD settings."""
@@ -232,6 +275,11 @@ def written(value: Any) -> str:
     if isinstance(value, tuple):
         return "_".join(map(written, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def generator_file(position: int) -> str:
+    """The file of a run's generator, which is at that position (from 0) among `generators`."""
+    return f"g-{position + 1}.keras" if position else "g.keras"
 
 
 SETTINGS: dict[str, dataclasses.Field] = {
@@ -266,11 +314,18 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("standard", "A", "standard training, undefended"),
-        Method("pgd", "B", "adversarial training with PGD (Eq. 3, 7)"),
-        Method("advnet", "C", "adversarial network: D co-trained with a generator (Eq. 4-5)", trains_generator=True),
-        Method("ensemble", "EAT", "ensemble adversarial training on static examples of A (Section 4.4)", needs="standard"),
+        Method("pgd", "B", "adversarial training with PGD (Eq. 3, 7)", ("perturbation", "pgd")),
+        Method("advnet", "C", "adversarial network: D co-trained with generators (Eq. 4-5)",
+               ("perturbation", "generator", "game")),
+        Method("ensemble", "EAT", "ensemble adversarial training on static examples of A (Section 4.4)",
+               ("perturbation", "pgd", "frozen"), static_examples=True, needs="standard"),
+        Method("advnet+ensemble", "C+EAT", "adversarial network and static examples of A together (Section 4.6)",
+               ("perturbation", "generator", "game", "pgd", "frozen"), static_examples=True, needs="standard"),
+        Method("generator", "G", "a generator trained against A as it is (Section 4.5)",
+               ("perturbation", "generator", "frozen"), trains_classifier=False, needs="standard",
+               settings=dict(generator_steps=1, **_SGD)),
     )
-}
+}  # fmt: skip
 
 ATTACKS: dict[str, Attack] = {
     attack.name: attack
@@ -287,6 +342,8 @@ ATTACKS: dict[str, Attack] = {
 # What ensemble adversarial training adds to the clean images, in equal parts (Section 4.4).
 STATIC_ATTACKS: tuple[str, ...] = ("fgs_predicted", "pgd", "least_likely")
 
+_GAME = ("advnet", "advnet+ensemble")
+
 PROTOCOLS: dict[str, Protocol] = {
     "paper": Protocol("paper", "as the paper's text says"),
     "released": Protocol(
@@ -294,18 +351,20 @@ PROTOCOLS: dict[str, Protocol] = {
         "as the authors' released code does",
         (
             (None, None, dict(regulariser_sign=-1, finite_difference_rate="discriminator", bn_evaluation="batch",
-                              pgd_clip_start=False, encoder_widths=(1, 2, 4), logits_initializer="glorot_uniform")),
+                              pgd_clip_start=False)),
+            (("digits", "mnist"), None, dict(logits_initializer="glorot_uniform")),
+            (("svhn", "cifar10", "cifar100"), None, dict(encoder_widths=(1, 2, 4))),
             (None, ("standard", "pgd", "ensemble"), dict(weight_decay=1e-4)),
             (("mnist",), ("standard",), dict(learning_rate=0.1)),
             (("mnist",), ("ensemble",), dict(learning_rate=0.1, learning_rate_drops=(0.5,))),
-            (("mnist",), ("advnet",), dict(weight_decay=1e-5, generator_weight_decay=1e-5, learning_rate_drops=(0.5,),
-                                           discriminator_period=5, generator="released_mnist", **_SGD)),
+            (("mnist",), _GAME, dict(weight_decay=1e-5, generator_weight_decay=1e-5, learning_rate_drops=(0.5,),
+                                           discriminator_period=5, generators=("released_mnist",), **_SGD)),
             (("svhn",), None, dict(stem_normalisation=False, final_normalisation=True, pixel_levels=256,
                                    extra_replacement=True)),
-            (("svhn",), ("advnet",), dict(weight_decay=1e-4, generator_weight_decay=1e-4)),
+            (("svhn",), _GAME, dict(weight_decay=1e-4, generator_weight_decay=1e-4)),
             (("cifar10", "cifar100"), None, dict(augment_pad=2)),
             (("cifar10", "cifar100"), ("standard", "ensemble"), dict(learning_rate_drops=(0.5, 0.75))),
-            (("cifar10", "cifar100"), ("advnet",), dict(weight_decay=1e-5, generator_weight_decay=1e-5)),
+            (("cifar10", "cifar100"), _GAME, dict(weight_decay=1e-5, generator_weight_decay=1e-5)),
         ),
     ),
 }  # fmt: skip
@@ -333,33 +392,48 @@ SCALES: dict[str, Scale] = {
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of a table: the classifiers under attack."""
+    """A row of a table: the runs that have it in common, classifiers under attack or generators that attack.
+
+    `settings` are at the paper's scale: a width among them is divided as the scale divides widths. `datasets` are the
+    table's data sets that have this row, None meaning all; `protocol` is the row's own, None meaning the table's.
+    """
 
     label: str
     method: str
-    overrides: tuple[tuple[str, Any], ...] = ()
+    settings: tuple[tuple[str, Any], ...] = ()
+    datasets: tuple[str, ...] | None = None
+    protocol: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a table. `source` is the method of the surrogate that crafts the attack, None for a white-box attack;
-    surrogates are trained with the next seed unless `same_seed`."""
+    """A column of a table: an attack on the row's classifier, crafted on it too unless `source` names the surrogate's method.
+
+    Where the row is a generator, `target` names the method of the classifier that it attacks. These other runs have the
+    next seed unless `same_seed`. `generator` is the position of the attacking generator among its run's.
+    """
 
     label: str
     attack: str
     source: str | None = None
+    target: str | None = None
     same_seed: bool = False
+    generator: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table of the paper: `rows` of classifiers against `columns` of attacks, repeated for each data set."""
+    """A table of the paper: `rows` of runs against `columns` of attacks, repeated for each data set.
+
+    With `along_training` it also reports what the runs logged on their way, and the time that a step takes.
+    """
 
     name: str
     title: str
     datasets: tuple[str, ...]
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
+    along_training: bool = False
 
     def cells(
         self,
@@ -371,39 +445,35 @@ class Table:
         **overrides: Any,
     ) -> list[Cell]:
         """Every cell with the experiments that it rests on; `datasets` keeps only those data sets' cells."""
-        result = []
-        for dataset in self.datasets if datasets is None else datasets:
-            for row in self.rows:
-                for column in self.columns:
-                    target = experiment(
-                        dataset,
-                        row.method,
-                        protocol=protocol,
-                        scale=scale,
-                        seed=seed,
-                        **{**dict(row.overrides), **overrides},
-                    )
-                    surrogate_seed = seed if column.same_seed else seed + 1
-                    source = column.source and experiment(
-                        dataset, column.source, protocol=protocol, scale=scale, seed=surrogate_seed, **overrides
-                    )
-                    result.append(
-                        Cell(
-                            self.name,
-                            dataset,
-                            row.label,
-                            column.label,
-                            target,
-                            source or None,
-                            target.attack(column.attack),
-                        )
-                    )
-        return result
+        chosen = [name for name in self.datasets if datasets is None or name in datasets]
+        return [
+            self._cell(dataset, row, column, scale, protocol, seed, overrides)
+            for dataset in chosen
+            for row in self.rows
+            if row.datasets is None or dataset in row.datasets
+            for column in self.columns
+        ]
+
+    def _cell(
+        self, dataset: str, row: Row, column: Column, scale: str, protocol: str, seed: int, overrides: Mapping[str, Any]
+    ) -> Cell:
+        settings = _scaled(dataset, scale, row.settings) | overrides
+        own = experiment(dataset, row.method, protocol=row.protocol or protocol, scale=scale, seed=seed, **settings)
+        other = None
+        if column.source or column.target:
+            other_seed = seed if column.same_seed else seed + 1
+            method = column.source or column.target
+            other = experiment(dataset, method, protocol=protocol, scale=scale, seed=other_seed, **overrides)
+        target, source = (other, own) if column.target else (own, other)
+        return Cell(self.name, dataset, row.label, column.label, target, source, target.attack(column.attack), column.generator)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One cell: `attack` crafted on `source` (None: on the target itself) and scored on `target`."""
+    """One cell: `attack` crafted on `source` (None: on the target itself) and scored on `target`.
+
+    For the generator's attack `generator` is its position among the source's.
+    """
 
     table: str
     dataset: str
@@ -412,38 +482,7 @@ class Cell:
     target: Experiment
     source: Experiment | None
     attack: Attack
-
-
-_WHITE_BOX = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
-_BLACK_BOX = tuple(
-    Column(f"{attack.upper()}({METHODS[source].letter}')", attack, source)
-    for source in ("standard", "pgd", "advnet")
-    for attack in ("fgs", "pgd")
-)
-_A, _B, _C = (
-    Row("standard (A)", "standard"),
-    Row("adversarial PGD (B)", "pgd"),
-    Row("adversarial network (C)", "advnet"),
-)
-
-
-def _grid(name: str, dataset: str, title: str) -> Table:
-    return Table(name, title, (dataset,), (_A, _B, _C), (*_WHITE_BOX, *_BLACK_BOX))
-
-
-TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (
-        _grid("1", "mnist", "White-box and black-box attacks on MNIST (ε = 0.3)"),
-        _grid("2", "svhn", "White-box and black-box attacks on SVHN (ε = 0.05)"),
-        _grid("3", "cifar10", "White-box and black-box attacks on CIFAR10 (ε = 8/256)"),
-        Table("4", "Ensemble adversarial training against the adversarial network", ("mnist", "svhn", "cifar10"),
-              (Row("ensemble adversarial training", "ensemble"), _C), (*_WHITE_BOX, *_BLACK_BOX)),
-        _grid("7", "cifar100", "White-box and black-box attacks on CIFAR100 (ε = 8/256)"),
-        Table("digits", "White-box attacks on the embedded digits, not of the paper (ε = 0.15)", ("digits",), (_A, _C),
-              (*_WHITE_BOX, Column("G(C)", "generator", "advnet", same_seed=True))),
-    )
-}  # fmt: skip
+    generator: int = 0
 
 
 _LARGEST = 2**31 - 1
@@ -453,9 +492,9 @@ def _check(name: str, value: Any) -> Any:
     """The value of a setting in its declared type and range, or a UsageError that says what was expected."""
     rule, default = SETTINGS[name].metadata, SETTINGS[name].default
     many = isinstance(default, tuple)
-    kind = (float if name == "learning_rate_drops" else int) if many else type(default)
+    kind = (type(default[0]) if default else float) if many else type(default)
     try:
-        given = value if many else (value,)
+        given = value if many and not isinstance(value, str) else (value,)
         items = [kind(item) for item in given]
         if kind is int and any(isinstance(item, float) and not item.is_integer() for item in given):
             raise ValueError
@@ -463,7 +502,7 @@ def _check(name: str, value: Any) -> Any:
         raise UsageError(
             f"{name}: expected {'values' if many else 'a value'} of type {kind.__name__}, received {value}"
         ) from None
-    if many and default and len(items) != len(default):
+    if (many and kind is int and len(items) != len(default)) or (kind is str and not items):
         raise UsageError(f"{name}: expected {len(default)} values, received {len(items)}")
     for item in items:
         if rule["choices"] and item not in rule["choices"]:
@@ -493,10 +532,20 @@ def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
     return mapping[name]
 
 
+def _scaled(dataset: str, scale: str, settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The settings with their widths divided as the scale divides them."""
+    amount = SCALES[scale]
+    divisors = {"generator_width": amount.generator_divisor, "classifier_width": amount.classifier_divisor}
+    return {
+        key: max(1, value // divisors[key].get(dataset, divisors[key]["*"])) if key in divisors else value
+        for key, value in settings
+    }
+
+
 def experiment(
     dataset: str, method: str, *, protocol: str = "paper", scale: str = "cpu", seed: int = 0, **overrides: Any
 ) -> Experiment:
-    """Resolves one experiment: the data set's recipe, then the protocol, then the scale, then the overrides.
+    """Resolves one experiment: the data set's recipe, the method's settings, the protocol, the scale, then the overrides.
 
     Raises:
         UsageError: a name that is not declared here, or an override out of its range.
@@ -506,12 +555,13 @@ def experiment(
     amount = choose(SCALES, scale, "scale")
     if not 0 <= seed < _LARGEST:
         raise UsageError(f"seed: expected a value from 0 to {_LARGEST - 1}, received {seed}")
-    settings = {**recipe.recipe, **choose(PROTOCOLS, protocol, "protocol").settings(dataset, method)}
-    for key, divisors in (
-        ("generator_width", amount.generator_divisor),
-        ("classifier_width", amount.classifier_divisor),
-    ):
-        settings[key] = max(1, settings.get(key, SETTINGS[key].default) // divisors.get(dataset, divisors["*"]))
+    settings = {
+        **recipe.recipe,
+        **METHODS[method].settings,
+        **choose(PROTOCOLS, protocol, "protocol").settings(dataset, method),
+    }
+    widths = {key: settings.get(key, SETTINGS[key].default) for key in ("generator_width", "classifier_width")}
+    settings |= _scaled(dataset, scale, widths.items())
     settings["steps"] = amount.steps.get(dataset, amount.steps["*"])
     settings["validation"] = amount.validation.get(dataset, amount.validation.get("*", recipe.validation))
     settings.update(train_images=amount.train_images, test_images=amount.test_images)
@@ -522,3 +572,95 @@ def experiment(
         if value != settings.get(key, SETTINGS[key].default):
             chosen[key] = value
     return Experiment(dataset, method, protocol, scale, seed, tuple(chosen.items()), **{**settings, **chosen})
+
+
+_WHITE_BOX = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
+_BLACK_BOX = tuple(
+    Column(f"{attack.upper()}({METHODS[source].letter}')", attack, source)
+    for source in ("standard", "pgd", "advnet")
+    for attack in ("fgs", "pgd")
+)
+_A, _B, _C = (
+    Row("standard (A)", "standard"),
+    Row("adversarial PGD (B)", "pgd"),
+    Row("adversarial network (C)", "advnet"),
+)
+
+
+def _grid(name: str, dataset: str, title: str) -> Table:
+    return Table(name, title, (dataset,), (_A, _B, _C), (*_WHITE_BOX, *_BLACK_BOX))
+
+
+_GENERATORS = (
+    Row("autoencoder (8 filters)", "", (("generators", ("g1",)), ("generator_width", 8))),
+    Row("autoencoder (64 filters)", "", (("generators", ("g1",)), ("generator_width", 64))),
+    Row("random Gaussian", "", (("generators", ("g2",)),)),
+    Row("label", "", (("generators", ("g3",)),)),
+)
+
+
+def _generators(method: str) -> tuple[Row, ...]:
+    """The four generators of Section 4.5, each in a run of that method."""
+    return tuple(dataclasses.replace(row, method=method) for row in _GENERATORS)
+
+
+# Along this run the finite difference is compared with double backprop.
+_PAPER_ROW = Row("paper", "advnet", (("compare_regulariser", True),))
+
+
+def _switches(dataset: str) -> tuple[Row, ...]:
+    """The paper's C with each deviation of the released code alone; G's optimiser with its rates is one."""
+    own, released = (experiment(dataset, "advnet", protocol=name, scale="paper").settings() for name in PROTOCOLS)
+    changed = {
+        key: value for key, value in PROTOCOLS["released"].settings(dataset, "advnet").items() if own[key] != released[key]
+    }
+    groups: dict[str, dict[str, Any]] = {}
+    for key, value in changed.items():
+        groups.setdefault("G by SGD" if key in _SGD else f"{key} = {written(value)}", {})[key] = value
+    return tuple(Row(f"paper, but {label}", "advnet", tuple(group.items()), (dataset,)) for label, group in groups.items())
+
+
+def _ablations() -> tuple[Table, ...]:
+    columns = (*_WHITE_BOX, Column("G", "generator"))
+    titles = {"fd": "finite difference", "exact": "exact", "none": "no regulariser"}
+    regularisers = tuple(
+        Row(
+            f"{title}, {count} G step{'s' * (count > 1)}",
+            "advnet",
+            (("regulariser", name), ("generator_steps", count), ("compare_regulariser", name == "fd" and count == 5)),
+        )
+        for count in (5, 1)
+        for name, title in titles.items()
+    )
+    compared = ("mnist", "cifar10")
+    return (
+        Table("protocol", "The paper's text against its released code, switch by switch: adversarial network (C)", compared,
+              (_PAPER_ROW, Row("released", "advnet", protocol="released"), *_switches("mnist"), *_switches("cifar10")),
+              columns),
+        Table("regulariser", "The regulariser of Eq. 5 and the number of G's steps: adversarial network (C)", compared,
+              regularisers, columns, along_training=True),
+    )  # fmt: skip
+
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        _grid("1", "mnist", "White-box and black-box attacks on MNIST (ε = 0.3)"),
+        _grid("2", "svhn", "White-box and black-box attacks on SVHN (ε = 0.05)"),
+        _grid("3", "cifar10", "White-box and black-box attacks on CIFAR10 (ε = 8/256)"),
+        Table("4", "Ensemble adversarial training against the adversarial network", ("mnist", "svhn", "cifar10"),
+              (Row("ensemble adversarial training", "ensemble"), _C), (*_WHITE_BOX, *_BLACK_BOX)),
+        Table("5", "Attack performance of various generator networks trained against A, on CIFAR10 (ε = 8/256)", ("cifar10",),
+              _generators("generator"),
+              (Column("Test Acc on Original (A)", "generator", target="standard", same_seed=True),
+               Column("standard (A')", "generator", target="standard"),
+               Column("adversarial PGD (B)", "generator", target="pgd", same_seed=True),
+               Column("adversarial network (C)", "generator", target="advnet", same_seed=True))),
+        Table("6", "Adversarial networks trained with various generators, on CIFAR10 (ε = 8/256)", ("cifar10",),
+              _generators("advnet"), (*_WHITE_BOX, *(column for column in _BLACK_BOX if column.source != "advnet"))),
+        _grid("7", "cifar100", "White-box and black-box attacks on CIFAR100 (ε = 8/256)"),
+        Table("digits", "White-box attacks on the embedded digits, not of the paper (ε = 0.15)", ("digits",), (_A, _C),
+              (*_WHITE_BOX, Column("G(C)", "generator", "advnet", same_seed=True))),
+    )
+}  # fmt: skip
+TABLES |= {table.name: table for table in _ablations()}

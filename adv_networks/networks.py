@@ -175,16 +175,17 @@ def classifier(spec: Experiment) -> keras.Model:
     )
 
 
-def generator(spec: Experiment) -> keras.Model:
-    """The generative network that the experiment names, with fresh weights."""
+def generators(spec: Experiment) -> list[keras.Model]:
+    """The generative networks that the experiment names, with fresh weights."""
     dataset = DATASETS[spec.dataset]
     shape, width = dataset.image_shape, spec.generator_width
-    return {
+    make = {
         "g1": lambda: g1(shape, width, encoder_widths=spec.encoder_widths, pixel_levels=spec.pixel_levels),
         "g2": lambda: g2(shape, width),
         "g3": lambda: g3(shape, dataset.classes, width),
         "released_mnist": lambda: released_mnist_generator(shape, width),
-    }[spec.generator]()
+    }
+    return [make[name]() for name in spec.generators]
 
 
 def differentiate_through_batch_means(model: keras.Model) -> None:

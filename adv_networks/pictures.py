@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,5 +37,31 @@ def perturbations(file: Path, images: np.ndarray, perturbed: np.ndarray, epsilon
         for axis, picture in zip(row, pictures, strict=True):
             axis.imshow(picture.squeeze(), **style)
             axis.set(xticks=[], yticks=[])
+    FigureCanvasAgg(figure)
+    write_whole(file, lambda temporary: figure.savefig(temporary, dpi=110))
+
+
+def curves(file: Path, series: Mapping[str, Sequence[tuple[float, float | None]]], x_label: str, y_label: str) -> None:
+    """Draws curves on a logarithmic scale, colour-blind safe and told apart in print by their dashes.
+
+    Args:
+        file: PNG to write.
+        series: by name in the legend, points (x, y); those without a y are left out.
+        x_label: what x is.
+        y_label: what y is.
+    """
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    dashes = ("-", "--", ":", "-.")
+    for number, (name, points) in enumerate(series.items()):
+        x, y = zip(*((x, y) for x, y in points if y is not None), strict=True)
+        colour = colormaps["viridis"](0.9 * number / max(1, len(series) - 1))
+        axis.plot(x, y, dashes[number % len(dashes)], color=colour, label=name, linewidth=1)
+    axis.set(xlabel=x_label, ylabel=y_label, yscale="log")
+    axis.legend(fontsize=7)
     FigureCanvasAgg(figure)
     write_whole(file, lambda temporary: figure.savefig(temporary, dpi=110))

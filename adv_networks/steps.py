@@ -4,13 +4,17 @@ Every rule has the arguments (players, x, y, spec, seed): images x in [0,1] [bat
 [batch], the experiment, and seed = (run seed, step), so that a step is a pure function of its arguments and the players'
 state. It returns a dict of scalars to log. BN averages move only in the passes that update their own network; D sees clean
 and adversarial images as separate BN batches.
+
+Where there are several adversaries in the game, they share out the examples of the minibatch: of n, number i perturbs its
+i-th n-th. Static examples are the last adversary; x is then [2, batch, …], the images and static examples of the same.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -23,33 +27,50 @@ Scalars = dict[str, tf.Tensor]
 
 @dataclasses.dataclass(eq=False)
 class Players:
-    """D and G with their optimisers; the latter pair is None where a method trains no generator."""
+    """D and G with their optimisers; what a method does not train has none.
+
+    Further generators beside G share its optimiser, which treats every parameter by itself. `graphs` are the compiled rules.
+    """
 
     d: keras.Model
-    d_optimizer: keras.optimizers.Optimizer
+    d_optimizer: keras.optimizers.Optimizer | None
     g: keras.Model | None = None
     g_optimizer: keras.optimizers.Optimizer | None = None
+    further: tuple[keras.Model, ...] = ()
+    graphs: dict[Callable, Callable] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def generators(self) -> tuple[keras.Model, ...]:
+        """All generators, in the order in which they share out a minibatch."""
+        return () if self.g is None else (self.g, *self.further)
 
     def variables(self) -> list[tf.Variable]:
         """The whole state in a fixed order: parameters, BN averages and optimiser slots."""
-        parts = (self.d, self.d_optimizer, self.g, self.g_optimizer)
+        parts = (self.d, self.d_optimizer, self.g, self.g_optimizer, *self.further)
         return [variable.value for part in parts if part is not None for variable in part.variables]
 
 
 def make_players(spec: Experiment) -> Players:
     """Fresh networks and optimisers of an experiment, their weights drawn from its seed."""
     keras.utils.set_random_seed(spec.seed)
-    d = networks.classifier(spec)
-    players = Players(d, keras.optimizers.SGD(_classifier_schedule(spec), momentum=spec.momentum))
-    players.d_optimizer.build(d.trainable_variables)
-    if METHODS[spec.method].trains_generator:
-        players.g = networks.generator(spec)
+    method = METHODS[spec.method]
+    players = Players(networks.classifier(spec), None)
+    if method.trains_classifier:
+        players.d_optimizer = keras.optimizers.SGD(_classifier_schedule(spec), momentum=spec.momentum)
+        players.d_optimizer.build(players.d.trainable_variables)
+    if method.trains_generator:
+        players.g, *further = networks.generators(spec)
+        players.further = tuple(further)
         players.g_optimizer = _generator_optimizer(spec)
-        players.g_optimizer.build(players.g.trainable_variables)
-        if spec.regulariser == "exact":
-            networks.differentiate_through_batch_means(players.d)
-            networks.differentiate_through_batch_means(players.g)
+        players.g_optimizer.build(_trainable(players.generators))
+    if method.trains_classifier and spec.regulariser == "exact":
+        for model in (players.d, *players.generators):
+            networks.differentiate_through_batch_means(model)
     return players
+
+
+def _trainable(models: Sequence[keras.Model]) -> list[keras.Variable]:
+    return [variable for model in models for variable in model.trainable_variables]
 
 
 def _classifier_schedule(spec: Experiment) -> keras.optimizers.schedules.LearningRateSchedule | float:
@@ -69,12 +90,13 @@ def _generator_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
 
 
 def _compiled(step: Callable[..., Scalars]) -> Callable[..., Scalars]:
-    """Runs a rule as one graph per players and experiment; the seed is passed as a tensor, so that no step traces again."""
-    graph = tf.function(step, autograph=False)
+    """Runs a rule as one graph per experiment, which the players keep; the seed is a tensor, so that no step traces again."""
 
     @functools.wraps(step)
     def run(players: Players, x, y, spec: Experiment, seed: attacks.Seed) -> Scalars:
-        return graph(players, tf.convert_to_tensor(x), tf.cast(y, tf.int32), spec, attacks.as_seed(seed))
+        if step not in players.graphs:
+            players.graphs[step] = tf.function(functools.partial(step, players), autograph=False)
+        return players.graphs[step](tf.convert_to_tensor(x), tf.cast(y, tf.int32), spec, attacks.as_seed(seed))
 
     return run
 
@@ -88,8 +110,8 @@ def _weight_decay(parameters: list[tf.Tensor], amount: float) -> tf.Tensor:
     return amount * tf.add_n([tf.nn.l2_loss(parameter) for parameter in parameters if len(parameter.shape) > 1])
 
 
-def _values(model: keras.Model) -> list[tf.Tensor]:
-    return [variable.value for variable in model.trainable_variables]
+def _values(*models: keras.Model) -> list[tf.Tensor]:
+    return [variable.value for variable in _trainable(models)]
 
 
 def _accuracy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -141,47 +163,89 @@ def pgd_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
     return _update_on(players, adversarial, y, spec)
 
 
-def _perturb(x: tf.Tensor, perturbation: tf.Tensor, spec: Experiment) -> tf.Tensor:
-    perturbed = x + spec.epsilon * perturbation
+def _deal(players: Players, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """The images, and the static examples for the share at their end that no generator perturbs (None: there is none)."""
+    if x.shape.rank == 4:
+        return x, None
+    images, static = tf.unstack(x)
+    generators, batch_size = len(players.generators), images.shape[0]
+    return images, static[generators * batch_size // (generators + 1) :]
+
+
+def _inputs(generators: Sequence[keras.Model], x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
+    """What each generator takes for its share of the images."""
+    bounds = [number * x.shape[0] // len(generators) for number in range(len(generators) + 1)]
+    # The first one's noise is that of a generator that plays alone.
+    seeds = [seed, *(tf.random.experimental.stateless_fold_in(seed, number) for number in range(1, len(generators)))]
+    return [
+        networks.generator_input(g, x[start:end], y[start:end], own_seed)
+        for g, (start, end), own_seed in zip(generators, itertools.pairwise(bounds), seeds, strict=True)
+    ]
+
+
+def _perturb(x: tf.Tensor, perturbations: Sequence[tf.Tensor], spec: Experiment) -> tf.Tensor:
+    perturbed = x + spec.epsilon * tf.concat(perturbations, 0)
     return tf.clip_by_value(perturbed, 0, 1) if spec.clip_perturbed else perturbed
 
 
 @_compiled
 def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One ascent step of G on F of Eq. 4, φ ← φ + η_G ∇_φ F, with θ fixed."""
-    d, g = players.d, players.g
-    inputs = networks.generator_input(g, x, y, seed)
+    """One ascent step of the generators on F of Eq. 4, φ ← φ + η_G ∇_φ F, with θ fixed.
+
+    A D that is trained too has BN on the batch's statistics; one that is frozen, as in its evaluation.
+    """
+    d, generators = players.d, players.generators
+    images, static = _deal(players, x)
+    share = 1 if static is None else 1 - static.shape[0] / images.shape[0]
+    if static is not None:
+        images, y = images[: -static.shape[0]], y[: -static.shape[0]]
+    inputs = _inputs(generators, images, y, seed)
+    d_training = METHODS[spec.method].trains_classifier or spec.bn_evaluation == "batch"
     with tf.GradientTape() as tape:
-        perturbed = _perturb(x, g(inputs, training=True), spec)
-        loss = _cross_entropy(y, networks.discarding_statistics(d, perturbed, training=True))
-        descended = _weight_decay(_values(g), spec.generator_weight_decay) - spec.adversarial_weight * loss
-    gradient = tape.gradient(descended, _values(g))
-    players.g_optimizer.apply(gradient, g.trainable_variables)
+        perturbations = [g(own, training=True) for g, own in zip(generators, inputs, strict=True)]
+        perturbed = _perturb(images, perturbations, spec)
+        loss = _cross_entropy(y, networks.discarding_statistics(d, perturbed, training=d_training))
+        decay = _weight_decay(_values(*generators), spec.generator_weight_decay)
+        descended = decay - spec.adversarial_weight * share * loss
+    gradient = tape.gradient(descended, _values(*generators))
+    players.g_optimizer.apply(gradient, _trainable(generators))
     return {"g_loss": loss, "g_gradient_norm": tf.linalg.global_norm(gradient)}
 
 
 def regularised_gradient(
-    d: keras.Model, g: keras.Model, inputs: tf.Tensor, x: tf.Tensor, y: tf.Tensor, spec: Experiment
-) -> tuple[list[tf.Tensor], Scalars]:
-    """∇_θ F + γ ∇²_{θφ}F · v with v = ∇_φ F (Eq. 5), per trainable variable of D, and what to log of it.
+    d: keras.Model,
+    generators: Sequence[keras.Model],
+    inputs: Sequence[tf.Tensor],
+    x: tf.Tensor,
+    y: tf.Tensor,
+    spec: Experiment,
+    static: tf.Tensor | None = None,
+) -> tuple[list[tf.Tensor], Scalars, list[tf.Tensor]]:
+    """∇_θ F + γ ∇²_{θφ}F · v with v = ∇_φ F (Eq. 5) per trainable variable of D, what to log of it, and the product alone.
 
     The product is [∇_θ F(θ, φ + hv) − ∇_θ F(θ, φ)] / h (`fd`), or the gradient of ½‖v‖² (`exact`; with BN it is exact only
-    after `networks.differentiate_through_batch_means`). Only the adversarial term of F depends on φ, so neither needs the
-    clean one. D's BN averages move by the clean and the adversarial pass.
+    after `networks.differentiate_through_batch_means`); with `none` it is empty. Only the adversarial term of F depends on φ,
+    so neither needs the clean one. D's BN averages move by the clean and the adversarial pass.
 
     Args:
         d: classifier.
-        g: generator.
-        inputs: what g takes for this minibatch.
+        generators: who share out the images that `static` leaves; φ is the parameters of all.
+        inputs: what each takes for its share.
         x: images in [0,1].
         y: labels int32.
         spec: λ, γ, ε, the regulariser, its sign and h.
+        static: adversarial examples, in place of generated ones, of the last so many images.
     """
-    theta, phi = _values(d), [tf.convert_to_tensor(value) for value in _values(g)]
+    theta, phi = _values(d), [tf.convert_to_tensor(value) for value in _values(*generators)]
+    perturbed_by_generators = x if static is None else x[: -static.shape[0]]
 
     def adversarial_term(phi: list[tf.Tensor], classify: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, ...]:
-        perturbation = networks.discarding_statistics(g, inputs, training=True, parameters=phi)
-        logits = classify(_perturb(x, perturbation, spec))
+        rest, perturbations = list(phi), []
+        for g, own in zip(generators, inputs, strict=True):
+            parameters = [rest.pop(0) for _ in g.trainable_variables]
+            perturbations.append(networks.discarding_statistics(g, own, training=True, parameters=parameters))
+        adversarial = _perturb(perturbed_by_generators, perturbations, spec)
+        logits = classify(adversarial if static is None else tf.concat([adversarial, static], 0))
         loss = _cross_entropy(y, logits)
         return spec.adversarial_weight * loss - _weight_decay(phi, spec.generator_weight_decay), loss, logits
 
@@ -204,7 +268,7 @@ def regularised_gradient(
     }
     total = [sum(parts) for parts in zip(clean, adversarial, strict=True)]
     if spec.regulariser == "none":
-        return total, scalars
+        return total, scalars, []
     if spec.regulariser == "exact":
         product = outer_tape.gradient(half_squared_norm, theta, unconnected_gradients="zero")
     else:
@@ -218,15 +282,14 @@ def regularised_gradient(
         product = [(there - here) / h for there, here in zip(shifted, adversarial, strict=True)]
     weight = spec.regulariser_sign * spec.gradient_penalty
     scalars["regulariser_norm"] = spec.gradient_penalty * tf.linalg.global_norm(product)
-    return [gradient + weight * part for gradient, part in zip(total, product, strict=True)], scalars
+    return [gradient + weight * part for gradient, part in zip(total, product, strict=True)], scalars, product
 
 
 @_compiled
 def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
     """One descent step of D on Eq. 5 with φ fixed."""
-    d, g = players.d, players.g
-    inputs = networks.generator_input(g, x, y, seed)
-    gradient, scalars = regularised_gradient(d, g, inputs, x, y, spec)
+    d = players.d
+    gradient, scalars, _ = _regularised_gradient_of(players, x, y, spec, seed)
     with tf.GradientTape() as tape:
         decay = _weight_decay(_values(d), spec.weight_decay)
     decay_gradient = tape.gradient(decay, _values(d), unconnected_gradients="zero")
@@ -235,20 +298,55 @@ def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Exper
     return {**scalars, "d_weight_decay": decay, "d_gradient_norm": tf.linalg.global_norm(total)}
 
 
+def _regularised_gradient_of(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor):
+    """`regularised_gradient` of a minibatch, its examples dealt out to the adversaries."""
+    images, static = _deal(players, x)
+    dynamic = images.shape[0] - (0 if static is None else static.shape[0])
+    inputs = _inputs(players.generators, images[:dynamic], y[:dynamic], seed)
+    return regularised_gradient(players.d, players.generators, inputs, images, y, spec, static)
+
+
 def adversarial_network_step(
     players: Players, x: attacks.Array, y: attacks.Array, spec: Experiment, seed: attacks.Seed
 ) -> Scalars:
     """`generator_steps` ascent steps of G, then one descent step of D, all on one minibatch (Eq. 4-5, Section 3.2).
 
     The two parts are compiled apart: tracing then takes the same time for any number of G's steps. With a
-    `discriminator_period` above 1 (the released code on MNIST), D is updated on every so many-th step only.
+    `discriminator_period` above 1 (the released code on MNIST), D is updated on every so many-th step only; a frozen D never.
     """
     seed = attacks.as_seed(seed)
     for _ in range(spec.generator_steps):
         scalars = generator_step(players, x, y, spec, seed)
-    if spec.discriminator_period > 1 and (int(seed[1]) + 1) % spec.discriminator_period:
+    period = spec.discriminator_period
+    if not METHODS[spec.method].trains_classifier or (period > 1 and (int(seed[1]) + 1) % period):
         return scalars
     return {**scalars, **discriminator_step(players, x, y, spec, seed)}
+
+
+class RegulariserComparison:
+    """How well the finite difference of an experiment agrees with the exact product, on copies of its players."""
+
+    def __init__(self, spec: Experiment):
+        self.specs = [dataclasses.replace(spec, regulariser=kind) for kind in ("fd", "exact")]
+        self.twins = make_players(self.specs[1])
+
+    def measure(self, players: Players, x: attacks.Array, y: attacks.Array, seed: attacks.Seed) -> Scalars:
+        """On a minibatch: cosine and ‖fd − exact‖ / ‖exact‖ of the two products, and γ times the exact one's norm."""
+        for twin, player in zip((self.twins.d, *self.twins.generators), (players.d, *players.generators), strict=True):
+            twin.set_weights(player.get_weights())
+        difference, exact = (_product(self.twins, x, y, spec, seed) for spec in self.specs)
+        exact_norm = tf.linalg.norm(exact)
+        return {
+            "regulariser_cosine": tf.tensordot(difference, exact, 1) / (tf.linalg.norm(difference) * exact_norm),
+            "regulariser_relative_difference": tf.linalg.norm(difference - exact) / exact_norm,
+            "regulariser_exact_norm": self.specs[1].gradient_penalty * exact_norm,
+        }
+
+
+@_compiled
+def _product(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> tf.Tensor:
+    """The Hessian-vector product of Eq. 5 as one vector."""
+    return tf.concat([tf.reshape(part, [-1]) for part in _regularised_gradient_of(players, x, y, spec, seed)[2]], 0)
 
 
 STEPS: dict[str, Callable[..., Scalars]] = {
@@ -256,4 +354,6 @@ STEPS: dict[str, Callable[..., Scalars]] = {
     "pgd": pgd_step,
     "ensemble": ensemble_step,
     "advnet": adversarial_network_step,
+    "advnet+ensemble": adversarial_network_step,
+    "generator": adversarial_network_step,
 }

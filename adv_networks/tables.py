@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adv_networks.errors import UsageError
-from adv_networks.experiments import SCALES, Cell, Table
+from adv_networks.experiments import DATASETS, SCALES, Cell, Table, generator_file
 from adv_networks.files import write_text
 from adv_networks.records import Record
 
@@ -26,8 +26,8 @@ FIELDS = (
     "run",
     "steps",
     "images",
+    "data",
 )
-GENERATOR_SUFFIX = "/g"
 
 
 @functools.cache
@@ -42,7 +42,8 @@ def source_name(cell: Cell) -> str:
     """What a record of this cell has for its source: a run, a run's generator, or nothing for clean images."""
     if cell.attack.kind == "clean":
         return ""
-    return (cell.source or cell.target).name + GENERATOR_SUFFIX * (cell.attack.kind == "generator")
+    name = (cell.source or cell.target).name
+    return f"{name}/{generator_file(cell.generator)}".removesuffix(".keras") if cell.attack.kind == "generator" else name
 
 
 def make_table(table: Table, records: Iterable[Record], *, scale: str | None = None, **options: Any) -> list[dict[str, Any]]:
@@ -68,12 +69,26 @@ def make_table(table: Table, records: Iterable[Record], *, scale: str | None = N
 
 def match(cells: Iterable[Cell], records: Iterable[Record]) -> list[tuple[Cell, Record | None]]:
     """Each cell with its record, the last that fits; one of another number of iterations than the cell's run fits none."""
-    found = {(record.target, record.source, record.attack, record.epsilon): record for record in records}
+    found = {
+        (record.target, record.source, record.attack, record.attack_settings, record.bn_evaluation): record
+        for record in records
+    }
     pairs = []
     for cell in cells:
-        record = found.get((cell.target.name, source_name(cell), cell.attack.name, cell.attack.epsilon))
+        evaluated = (cell.attack.name, cell.attack.settings(), cell.target.bn_evaluation)
+        record = found.get((cell.target.name, source_name(cell), *evaluated))
         pairs.append((cell, record if record and record.steps in (0, cell.target.steps) else None))
     return pairs
+
+
+def completeness(cell: Cell, record: Record) -> str:
+    """ "complete" where all test images and, so far as the record says, all training images were there; else "subset"."""
+    declared = DATASETS[cell.dataset]
+    # BN on the batch's statistics leaves a partial last batch out.
+    tested = record.images > declared.test_images - cell.target.batch_size
+    # What is held out for validation counts; 0 training images means that nobody said.
+    trained = not record.training_images or record.training_images + cell.target.validation >= declared.train_images
+    return "complete" if tested and trained else "subset"
 
 
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
@@ -90,6 +105,7 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "run": cell.target.name,
         "steps": cell.target.steps,
         "images": None if record is None else record.images,
+        "data": None if record is None else completeness(cell, record),
     }
 
 
@@ -102,8 +118,13 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def as_markdown(table: Table, rows: Sequence[dict[str, Any]], *, scale: str, notes: Sequence[str] = ()) -> str:
-    """The paper's layout, one table per data set, each cell measured (published, difference); the scale and `notes` above."""
+def as_markdown(
+    table: Table, rows: Sequence[dict[str, Any]], *, scale: str, notes: Sequence[str] = (), appendix: str = ""
+) -> str:
+    """The paper's layout, one table per data set, each cell measured (published, difference); the scale and `notes` above.
+
+    `appendix` is Markdown that follows.
+    """
     parts = [
         f"# {_heading(table)}",
         f"Scale `{scale}`: {SCALES[scale].title}. "
@@ -122,7 +143,7 @@ def as_markdown(table: Table, rows: Sequence[dict[str, Any]], *, scale: str, not
             f"## {dataset}" if len({row["dataset"] for row in rows}) > 1 else "",
             "\n".join("| " + " | ".join(line) + " |" for line in lines),
         ]
-    return "\n\n".join(filter(None, parts)) + "\n"
+    return "\n\n".join(filter(None, [*parts, appendix])) + "\n"
 
 
 def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
@@ -145,6 +166,11 @@ def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
     return "\n".join(lines)
 
 
+def stem(table: Table) -> str:
+    """The name of the table's files, without their suffix."""
+    return f"table{table.name}" if table.name.isdigit() else table.name
+
+
 def _heading(table: Table) -> str:
     return f"Table {table.name}. {table.title}" if table.name.isdigit() else table.title
 
@@ -156,7 +182,16 @@ def _text(row: dict[str, Any]) -> str:
     return " ".join(filter(None, (measured, paper)))
 
 
-def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path, *, scale: str, notes: Sequence[str] = ()) -> None:
-    """Writes `table<N>.csv` and `table<N>.md` into `directory`."""
-    write_text(directory / f"table{table.name}.csv", as_csv(rows))
-    write_text(directory / f"table{table.name}.md", as_markdown(table, rows, scale=scale, notes=notes))
+def write(
+    table: Table,
+    rows: Sequence[dict[str, Any]],
+    directory: Path,
+    *,
+    scale: str,
+    notes: Sequence[str] = (),
+    appendix: str = "",
+) -> None:
+    """Writes `table<N>.csv` and `table<N>.md` into `directory`; a table that has no number goes by its name alone."""
+    write_text(directory / f"{stem(table)}.csv", as_csv(rows))
+    text = as_markdown(table, rows, scale=scale, notes=notes, appendix=appendix)
+    write_text(directory / f"{stem(table)}.md", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import math
 import os
@@ -19,10 +20,10 @@ from tqdm import tqdm
 
 from adv_networks import data, evaluation, pictures
 from adv_networks.errors import Interrupted, UsageError, UserError
-from adv_networks.experiments import METHODS, SETTINGS, STATIC_ATTACKS, Experiment
+from adv_networks.experiments import METHODS, SETTINGS, STATIC_ATTACKS, Experiment, generator_file
 from adv_networks.files import explained, locked, write_text, write_whole
 from adv_networks.provenance import commit, machine, versions
-from adv_networks.steps import STEPS, Players, make_players
+from adv_networks.steps import STEPS, Players, RegulariserComparison, make_players
 
 VALIDATION_IMAGES = 500
 
@@ -64,6 +65,7 @@ def train(
     workdir, strategy = Path(workdir), strategy or tf.distribute.get_strategy()
     if strategy.num_replicas_in_sync > 1:
         raise UsageError(f"strategy: expected one replica, received {strategy.num_replicas_in_sync}")
+    experiment = experiment.trained()
     if is_finished(experiment, workdir):
         return workdir
     with locked(workdir / "lock", wait=wait, busy=f"{workdir}: expected to be alone, found another process training there"):
@@ -71,7 +73,8 @@ def train(
             return workdir
         places = dict(data_dir=data_dir, download=download)
         training, validation = data.training_and_validation(experiment, **places)
-        static = _static_perturbations(experiment, workdir, training, dict(places, progress=progress))
+        needed = _needed(experiment, workdir, dict(places, progress=progress))
+        static = _static_perturbations(experiment, needed, training) if METHODS[experiment.method].static_examples else None
         description = {
             "experiment": experiment.settings(),
             "provenance": dict(
@@ -85,6 +88,8 @@ def train(
         write_text(workdir / "experiment.json", json.dumps(description, indent=2))
         with strategy.scope():
             players = make_players(experiment)
+            if not METHODS[experiment.method].trains_classifier:
+                players.d.set_weights(evaluation.load_classifier(needed, experiment.dataset).get_weights())
             run = _Run(experiment, workdir, players, validation.first(VALIDATION_IMAGES), checkpoint_seconds)
             run.go(_training_batches(experiment, training, static, run.step), progress)
         _save_results(experiment, workdir, players, validation if experiment.validation else training, description)
@@ -116,7 +121,13 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
 
 
 def _results_of(experiment: Experiment) -> list[str]:
-    return ["d.keras", "perturbations.png"] + ["g.keras"] * METHODS[experiment.method].trains_generator
+    method = METHODS[experiment.method]
+    generators = len(experiment.generators) * method.trains_generator
+    return (
+        ["d.keras"] * method.trains_classifier
+        + [generator_file(number) for number in range(generators)]
+        + ["perturbations.png"]
+    )
 
 
 def _commits(workdir: Path) -> str:
@@ -141,18 +152,20 @@ def describe(workdir: Path) -> dict[str, Any] | None:
     return description
 
 
-def _static_perturbations(
-    experiment: Experiment, workdir: Path, training: data.Images, options: dict[str, Any]
-) -> np.ndarray | None:
-    """The static examples of ensemble adversarial training, from the file in the directory of the run they are crafted on."""
+def _needed(experiment: Experiment, workdir: Path, options: dict[str, Any]) -> Path | None:
+    """The run, trained now if need be, whose classifier this one builds upon."""
     needed = experiment.needs()
-    if needed is None:
-        return None
-    source = train(needed, workdir.parent / needed.name, wait=True, **options)
+    return needed and train(needed, workdir.parent / needed.name, wait=True, **options)
+
+
+def _static_perturbations(experiment: Experiment, source: Path, training: data.Images) -> np.ndarray:
+    """The static examples of ensemble adversarial training, from the file in the directory of the run they are crafted on."""
     classifier = evaluation.load_classifier(source, experiment.dataset)
-    file = source / f"static_examples-{evaluation.weights_hash(classifier)}.npy"
+    chosen = [experiment.attack(name) for name in STATIC_ATTACKS]
+    made_of = [evaluation.weights_hash(classifier), evaluation.images_hash(*training), experiment.bn_evaluation]
+    identity = hashlib.sha256("".join(made_of + [attack.settings() for attack in chosen]).encode()).hexdigest()[:16]
+    file = source / f"static_examples-{identity}.npy"
     if not file.exists():
-        chosen = [experiment.attack(name) for name in STATIC_ATTACKS]
         crafted = evaluation.static_examples(chosen, classifier, training, bn_evaluation=experiment.bn_evaluation)
         write_whole(file, lambda temporary: np.save(temporary, crafted))
     try:
@@ -174,6 +187,7 @@ def _training_batches(experiment: Experiment, training: data.Images, static: np.
         augment=experiment.augment_pad,
         start=start,
         perturbations=static,
+        paired=METHODS[experiment.method].trains_generator,
         epsilon=experiment.epsilon,
     )
 
@@ -181,9 +195,10 @@ def _training_batches(experiment: Experiment, training: data.Images, static: np.
 def _save_results(
     experiment: Experiment, workdir: Path, players: Players, shown: data.Images, description: dict[str, Any]
 ) -> None:
-    write_whole(workdir / "d.keras", players.d.save)
-    if players.g is not None:
-        write_whole(workdir / "g.keras", players.g.save)
+    if METHODS[experiment.method].trains_classifier:
+        write_whole(workdir / "d.keras", players.d.save)
+    for position, g in enumerate(players.generators):
+        write_whole(workdir / generator_file(position), g.save)
     pictures.perturbations(workdir / "perturbations.png", *_perturbed(experiment, players, shown.first(8)))
     write_text(workdir / "experiment.json", json.dumps({**description, "finished": True}, indent=2))
 
@@ -213,6 +228,7 @@ class _Run:
         self.log_every = min(20, max(1, experiment.steps // 100))
         self.validate_every = max(10, experiment.steps // 10)
         self.accuracies: dict[str, float] = {}
+        self.comparison = RegulariserComparison(experiment) if experiment.compare_regulariser else None
         self.checkpoint = tf.train.Checkpoint(step=tf.Variable(0, dtype=tf.int64), state=players.variables())
         with explained(f"writing {workdir}", tf.errors.OpError):
             self.manager = tf.train.CheckpointManager(self.checkpoint, workdir / "checkpoints", max_to_keep=2)
@@ -252,10 +268,14 @@ class _Run:
                 self.step += 1
                 bar.update()
                 last = self.step == experiment.steps
-                if self.step % self.log_every == 0 or last:
+                validate = self.step % self.validate_every == 0 or last
+                if self.step % self.log_every == 0 or validate:
                     now = time.monotonic()
                     rate = (self.step - timed_step) / (now - timed)
-                    self._log(self._finite(scalars), rate, bar, validate=self.step % self.validate_every == 0 or last)
+                    values = self._finite(scalars)
+                    if self.comparison and validate:
+                        values |= self._finite(self.comparison.measure(self.players, x, y, (experiment.seed, self.step)))
+                    self._log(values, rate, bar, validate=validate)
                     timed, timed_step = time.monotonic(), self.step
                 if stop or last or time.monotonic() - saved > self.checkpoint_seconds:
                     self._save(scalars)
@@ -285,7 +305,7 @@ class _Run:
             self.manager.save(checkpoint_number=self.step)
 
     def _log(self, values: dict[str, float], rate: float, bar: tqdm, *, validate: bool) -> None:
-        values["learning_rate"] = float(self.players.d_optimizer.learning_rate)
+        values["learning_rate"] = float((self.players.d_optimizer or self.players.g_optimizer).learning_rate)
         validated = self._validate() if validate else {}
         self.metrics.add(self.step, {**values, **validated})
         for name, value in {**values, **validated, "steps_per_second": rate}.items():
@@ -303,7 +323,9 @@ class _Run:
         if not len(self.validation.images):
             return {}
         players, experiment = self.players, self.experiment
-        sources = {"clean": players.d, "fgs": players.d, "pgd": players.d}
+        sources = {}
+        if METHODS[experiment.method].trains_classifier:
+            sources = {"clean": players.d, "fgs": players.d, "pgd": players.d}
         if players.g is not None:
             sources["generator"] = players.g
         result = {
@@ -323,13 +345,33 @@ class _Run:
         return result
 
 
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """The lines of a run's `metrics.csv`: the step as an integer, other values as floats, None where there is none.
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    file = workdir / "metrics.csv"
+    try:
+        with file.open(newline="", encoding="utf-8") as handle:
+            lines = list(csv.DictReader(handle, strict=True))
+        return [
+            {"step": int(line["step"])}
+            | {name: float(line[name]) if line.get(name) else None for name in _Metrics.FIELDS if name != "step"}
+            for line in lines
+        ]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise UserError(f"{file}: expected a run's metrics, found: {error}") from None
+
+
 class _Metrics:
     """`metrics.csv`: a line per logged step; lines after the step resumed from are dropped."""
 
-    _FIELDS = (
+    FIELDS = (
         "step", "d_loss", "d_loss_adversarial", "d_accuracy", "d_accuracy_adversarial", "d_weight_decay", "d_gradient_norm",
         "g_loss", "g_gradient_norm", "regulariser_norm", "learning_rate",
         "validation_clean", "validation_fgs", "validation_pgd", "validation_generator",
+        "regulariser_cosine", "regulariser_relative_difference", "regulariser_exact_norm",
     )  # fmt: skip
 
     def __init__(self, file: Path, step: int):
@@ -338,14 +380,14 @@ class _Metrics:
         kept = [
             line
             for line in lines
-            if line.split(",")[0].isdigit() and int(line.split(",")[0]) <= step and line.count(",") == len(self._FIELDS) - 1
+            if line.split(",")[0].isdigit() and int(line.split(",")[0]) <= step and line.count(",") == len(self.FIELDS) - 1
         ]
-        write_text(file, "\n".join([",".join(self._FIELDS), *kept]) + "\n")
+        write_text(file, "\n".join([",".join(self.FIELDS), *kept]) + "\n")
 
     def add(self, step: int, values: dict[str, float]) -> None:
         with explained(f"writing {self.file}"), self.file.open("a", newline="", encoding="utf-8") as handle:
             csv.writer(handle, lineterminator="\n").writerow(
-                [step, *(repr(values[name]) if name in values else "" for name in self._FIELDS[1:])]
+                [step, *(repr(values[name]) if name in values else "" for name in self.FIELDS[1:])]
             )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from adv_networks import attacks, costs, data, evaluation, tables, training
+from adv_networks import along_training, attacks, costs, data, evaluation, tables, training
 from adv_networks.errors import UserError
 from adv_networks.experiments import (
     DATASETS,
@@ -26,10 +26,14 @@ from adv_networks.experiments import (
     Row,
     Table,
     experiment,
+    generator_file,
     written,
 )
 from adv_networks.files import write_whole
 from adv_networks.records import Record, check, merge, read
+
+# What --table=all makes: the paper's tables, then the ablations.
+ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "regulariser")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Places:
 
     def of(self, spec: Experiment) -> Path:
         """The directory of a run."""
-        return self.workdir[1] if self.workdir and self.workdir[0] == spec else self.runs / spec.name
+        return self.workdir[1] if self.workdir and self.workdir[0].name == spec.name else self.runs / spec.name
 
     def group(self, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
         """The directory of the results that one scale, protocol and set of overrides have in common."""
@@ -76,11 +80,9 @@ def run(
     if model is not None:
         return evaluate_classifier(Path(model), dataset, input_range, places, **overrides)
     if table is not None:
-        names = (
-            [name for name in TABLES if name.isdigit() and (dataset is None or dataset in TABLES[name].datasets)]
-            if table == "all"
-            else [table]
-        )
+        names = [table]
+        if table == "all":
+            names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
         options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
         return plan(names, places, **options) if plan_only else run_tables(names, places, progress=progress, **options)
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
@@ -91,11 +93,17 @@ def run(
 
 def run_experiment(spec: Experiment, places: Places, *, progress: bool = True) -> str:
     """Trains (or resumes, or leaves) one experiment, evaluates its classifier white-box, and returns the small grid as text."""
-    columns = [Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd")]
-    if METHODS[spec.method].trains_generator:
-        columns.append(Column("G", "generator"))
     method = METHODS[spec.method]
-    table = Table("run", spec.name, (spec.dataset,), (Row(f"{method.name} ({method.letter})", spec.method),), tuple(columns))
+    columns = [Column("No Noise", "clean")]
+    if method.trains_classifier:
+        columns += [Column("FGS", "fgs"), Column("PGD", "pgd")]
+    if method.trains_generator:
+        columns += [Column(f"G {name}", "generator", generator=number) for number, name in enumerate(spec.generators)]
+    label = f"{method.name} ({method.letter})"
+    if not method.trains_classifier:
+        columns = [dataclasses.replace(column, target=method.needs, same_seed=True) for column in columns]
+        label += f" against {method.needs} ({METHODS[method.needs].letter})"
+    table = Table("run", spec.name, (spec.dataset,), (Row(label, spec.method),), tuple(columns))
     options = dict(protocol=spec.protocol, **dict(spec.overrides))
     cells = table.cells(spec.scale, seed=spec.seed, **options)
     file = places.group(spec.scale, **options) / "records.csv"
@@ -139,24 +147,41 @@ def run_tables(
         rows = tables.make_table(table, records, scale=scale, seed=seed, **options)
         directory = group / (f"seed{seed}" if seed else "")
         notes = _notes(tables.match(table.cells(scale, seed=seed, **options), records))
-        tables.write(table, rows, directory, scale=scale, notes=notes)
+        appendix = _along_training(table, cells, places, directory) if table.along_training else ""
+        tables.write(table, rows, directory, scale=scale, notes=notes, appendix=appendix)
         _copy_pictures(cells, places, directory)
         completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
         text.append(tables.as_text(table, completed, scale=scale))
     return "\n\n".join(text)
 
 
+def _along_training(table: Table, cells: Sequence[Cell], places: Places, directory: Path) -> str:
+    return along_training.write(tables.stem(table), cells, directory, places.of)
+
+
 def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> None:
-    """The perturbations that each co-trained generator of the table's rows ended with, beside the table."""
-    for spec in {cell.target: None for cell in cells if METHODS[cell.target.method].trains_generator}:
+    """The perturbations that each generator of the table's rows ended with, beside the table."""
+    rows = (cell.source if cell.source and not METHODS[cell.source.method].trains_classifier else cell.target for cell in cells)
+    for spec in {row.trained(): None for row in rows if METHODS[row.method].trains_generator}:
         picture = places.of(spec) / "perturbations.png"
         write_whole(directory / f"{spec.name}-perturbations.png", functools.partial(shutil.copyfile, picture))
 
 
 def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) -> str:
-    """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes."""
-    cells = [cell for name in names for cell in TABLES[name].cells(scale, **options)]
-    return "\n".join(f"{_command(spec, places)}  # {_state(spec, places)}" for spec in experiments_of(cells))
+    """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes.
+
+    Beside numbered tables, the others (ablations) are only counted, in a last line that a shell takes for a comment.
+    """
+    wanted = {name: experiments_of(TABLES[name].cells(scale, **options)) for name in names}
+    numbered = [name for name in names if name.isdigit()]
+    listed = dict.fromkeys(spec for name in numbered or names for spec in wanted[name])
+    lines = [f"{_command(spec, places)}  # {_state(spec, places)}" for spec in listed]
+    others = [name for name in names if numbered and name not in numbered]
+    further = {spec for name in others for spec in wanted[name]} - listed.keys()
+    if further:
+        tables_of_them = " and ".join(f"--table={name} --plan" for name in others)
+        lines.append(f"# {len(further)} further runs are of no table of the paper: {tables_of_them}")
+    return "\n".join(lines)
 
 
 def evaluate_classifier(file: Path, dataset: str, input_range: tuple[float, float], places: Places, **overrides: Any) -> str:
@@ -200,7 +225,7 @@ def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
             if spec is not None:
                 needed = spec.needs()
                 ordered.update({needed: None} if needed else {})
-                ordered[spec] = None
+                ordered[spec.trained()] = None
     return list(ordered)
 
 
@@ -236,12 +261,16 @@ class _Models:
 
     def __init__(self, places: Places):
         self.classifier = functools.cache(lambda spec: evaluation.load_classifier(places.of(spec), spec.dataset))
-        self.generator = functools.cache(lambda spec: evaluation.load_model(places.of(spec) / "g.keras"))
+        self.generator = functools.cache(lambda spec, position: _generator(places.of(spec), position))
 
     def source(self, cell: Cell) -> keras.Model:
         """What the cell's attack is crafted on."""
         spec = cell.source or cell.target
-        return self.generator(spec) if cell.attack.kind == "generator" else self.classifier(spec)
+        return self.generator(spec, cell.generator) if cell.attack.kind == "generator" else self.classifier(spec)
+
+
+def _generator(run: Path, position: int) -> keras.Model:
+    return evaluation.load_model(run / generator_file(position))
 
 
 def _test_images(dataset: str, limit: int, places: Places) -> data.Images:
@@ -266,17 +295,32 @@ def _notes(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
     measured = [(cell, record) for cell, record in cells if record is not None]
     notes = []
     for dataset in dict.fromkeys(cell.dataset for cell, _ in measured):
-        specs = experiments_of(cell for cell, _ in measured if cell.dataset == dataset)
-        seen = [record for cell, record in measured if cell.dataset == dataset]
+        own = [(cell, record) for cell, record in measured if cell.dataset == dataset]
+        specs = experiments_of(cell for cell, _ in own)
+        declared, seen = DATASETS[dataset], [record for _, record in own]
+        if any(tables.completeness(cell, record) == "subset" for cell, record in own):
+            notes.append(
+                f"**{dataset} is not complete here: trained on {_listed(record.training_images for record in seen)} of "
+                f"{declared.train_images} images, tested on {_listed(record.images for record in seen)} of "
+                f"{declared.test_images}. The numbers show that the code runs, and measure nothing.**"
+            )
+        elif (
+            any(spec.extra_images for spec in specs) and min(record.training_images for record in seen) <= declared.train_images
+        ):
+            notes.append(f"{dataset}: trained without the {_listed(spec.extra_images for spec in specs)} extra images.")
+        players = [f"{specs[0].classifier.upper()} of width {_listed(spec.classifier_width for spec in specs)}"]
         generators = [spec for spec in specs if METHODS[spec.method].trains_generator]
+        if generators:
+            players.append(
+                f"{_listed(name.upper() for spec in generators for name in spec.generators)} of width "
+                f"{_listed(spec.generator_width for spec in generators)} (the paper's default: "
+                f"{SETTINGS['generator_width'].default})"
+            )
         notes.append(
             f"{dataset}: {_listed(spec.steps for spec in specs)} iterations (the paper's: 200000) of "
             f"{_listed(spec.batch_size for spec in specs)} images out of {_listed(record.training_images for record in seen)}; "
-            f"{specs[0].classifier.upper()} of width {_listed(spec.classifier_width for spec in specs)}, "
-            f"{_listed(spec.generator.upper() for spec in generators)} of width "
-            f"{_listed(spec.generator_width for spec in generators)} (the paper's: {SETTINGS['generator_width'].default}); "
-            f"ε = {specs[0].epsilon:g}; {_listed(record.images for record in seen)} of "
-            f"{DATASETS[dataset].test_images} test images."
+            f"{', '.join(players)}; ε = {specs[0].epsilon:g}; {_listed(record.images for record in seen)} of "
+            f"{declared.test_images} test images."
         )
     specs, records = experiments_of(cell for cell, _ in measured), [record for _, record in measured]
     notes.append(f"Seeds {_listed(spec.seed for spec in specs)}; protocol {_listed(spec.protocol for spec in specs)}.")

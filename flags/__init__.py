@@ -38,7 +38,7 @@ _TABLE = flags.DEFINE_enum(
     "table",
     None,
     [*TABLES, "all"],
-    "make this table of the paper, training and evaluating what is missing ('all': those with a number)",
+    "make this table, training and evaluating what is missing ('all': the paper's seven, then protocol and regulariser)",
 )
 _PLAN = flags.DEFINE_bool(
     "plan", False, "with --table: only print the runs it needs, a command a line, done or not, with the estimated time"

@@ -104,6 +104,28 @@ def test_static_examples_enlarge_the_training_set_in_equal_parts():
     assert [int((np.abs(shift - expected) < 1e-6).sum()) for expected in (0.1, -0.1, 0.0)] == [100, 100, 200]
 
 
+@pytest.mark.parametrize("augment", [0, 2])
+def test_paired_static_examples_come_beside_their_own_images(augment):
+    images, labels = numbered(100)
+    images[:] = images // 2 + 64  # so that nothing is clipped; two images to a number
+    perturbations = np.stack([np.full(images.shape, units, np.int8) for units in (127, -127, 0)])
+    options = dict(training=True, perturbations=perturbations, paired=True, epsilon=0.1, augment=augment)
+    batches = taken(data.batches(images, labels, 50, **options), 24)
+    assert batches[0][0].shape == (2, 50, 8, 8, 1)
+    first = np.concatenate([numbers(x[0]) for x, _ in batches[:2]])
+    kinds = []
+    for x, _ in batches:
+        shift = x[1] - x[0]
+        kind = np.round(10 * shift[:, 4, 4, 0]).astype(int)
+        kinds.append(kind)
+        np.testing.assert_allclose(shift, np.where(x[0] > 0, 0.1 * kind[:, None, None, None], 0), atol=1e-6)
+    shares = np.unique(np.concatenate(kinds), return_counts=True)[1] / 1200
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.06)
+    assert len(np.unique(kinds, axis=0)) == 24
+    if not augment:
+        assert np.unique(first, return_counts=True)[1].tolist() == [2] * 50
+
+
 def test_validation_images_are_held_out_of_training():
     spec = experiment("digits", "standard")
     training, validation = data.training_and_validation(spec)

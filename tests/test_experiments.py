@@ -29,7 +29,7 @@ def test_paper_recipe(dataset):
     assert tuple(getattr(spec, field) for field in fields) == RECIPES[dataset]
     assert (spec.steps, spec.batch_size, spec.momentum) == (200_000, 64, 0.9)
     assert (spec.generator_steps, spec.adversarial_weight, spec.gradient_penalty) == (5, 1.0, 0.01)
-    assert (spec.generator, spec.generator_width) == ("g1", 64)
+    assert (spec.generators, spec.generator_width) == (("g1",), 64)
     assert spec.finite_difference_step == pytest.approx(spec.generator_learning_rate / 10)
     assert (spec.pgd_steps, spec.pgd_step_fraction) == (10, 0.25)
 
@@ -38,7 +38,7 @@ def test_released_protocol_differs_where_the_released_code_does():
     mnist, cifar = (experiment(name, "advnet", protocol="released", scale="paper") for name in ("mnist", "cifar10"))
     assert (mnist.regulariser_sign, cifar.regulariser_sign) == (-1, -1)
     assert cifar.finite_difference_step == pytest.approx(0.01)
-    assert (mnist.discriminator_period, mnist.generator, mnist.generator_optimizer) == (5, "released_mnist", "sgd")
+    assert (mnist.discriminator_period, mnist.generators, mnist.generator_optimizer) == (5, ("released_mnist",), "sgd")
     assert (cifar.augment_pad, cifar.bn_evaluation, cifar.encoder_widths) == (2, "batch", (1, 2, 4))
     assert experiment("mnist", "standard", protocol="released").learning_rate == 0.1
     assert experiment("cifar10", "ensemble", protocol="released").learning_rate_drops == (0.5, 0.75)
@@ -74,6 +74,8 @@ def test_overrides_are_named_and_those_that_change_nothing_are_not():
         ({"steps": 0}, "steps: expected a value of at least 1 and of at most 2147483647, received 0"),
         ({"regulariser": "fancy"}, "expected one of fd, exact, none, received fancy"),
         ({"encoder_widths": (1, 2)}, "encoder_widths: expected 3 values, received 2"),
+        ({"generators": ()}, "generators: expected 1 values, received 0"),
+        ({"generators": "g7"}, "generators: expected one of g1, g2, g3, released_mnist, received g7"),
         ({"colour": 1}, "received colour"),
     ],
 )
@@ -93,9 +95,61 @@ def test_paper_scale_holds_out_only_what_the_released_code_does():
 
 
 def test_ensemble_needs_the_standard_run_of_its_own_settings():
-    needed = experiment("mnist", "ensemble", seed=2, epsilon=0.1).needs()
-    assert needed == experiment("mnist", "standard", seed=2, epsilon=0.1)
+    needed = experiment("mnist", "ensemble", seed=2, weight_decay=0.1).needs()
+    assert needed == experiment("mnist", "standard", seed=2, weight_decay=0.1)
     assert needed.needs() is None
+
+
+@pytest.mark.parametrize(
+    ("method", "overrides", "read"),
+    [
+        ("standard", dict(epsilon=0.1, generator_width=4, pgd_steps=20, weight_decay=0.1), dict(weight_decay=0.1)),
+        ("pgd", dict(epsilon=0.1, generator_width=4, pgd_steps=20, bn_evaluation="batch"), dict(epsilon=0.1, pgd_steps=20)),
+        ("advnet", dict(pgd_clip_start=False, bn_evaluation="batch", regulariser="none"), dict(regulariser="none")),
+        ("generator", dict(regulariser="none", generators=("g2",), test_images=10), dict(generators=("g2",))),
+        ("ensemble", dict(bn_evaluation="batch", generators=("g2",)), dict(bn_evaluation="batch")),
+    ],
+)
+def test_a_run_is_named_after_the_overrides_that_its_training_reads(method, overrides, read):
+    spec = experiment("mnist", method, **overrides)
+    assert spec.trained() == experiment("mnist", method, **read)
+    assert spec.name == spec.trained().name
+    assert spec.settings() != spec.trained().settings()
+
+
+def test_tables_5_and_6_have_the_papers_generators_at_every_scale():
+    for scale, narrow, wide in (("paper", 8, 64), ("cpu", 2, 16)):
+        for table, role in (("5", "source"), ("6", "target")):
+            cells = TABLES[table].cells(scale)
+            found = {cell.row: getattr(cell, role) for cell in cells}
+            assert {row: (spec.generators, spec.generator_width) for row, spec in found.items()} == {
+                "autoencoder (8 filters)": (("g1",), narrow),
+                "autoencoder (64 filters)": (("g1",), wide),
+                "random Gaussian": (("g2",), wide),
+                "label": (("g3",), wide),
+            }
+    assert TABLES["6"].cells("cpu")[7].target == experiment("cifar10", "advnet")
+
+
+def test_table_5_attacks_four_classifiers_with_generators_trained_against_the_first():
+    cells = {cell.column: cell for cell in TABLES["5"].cells("paper", seed=3) if cell.row == "label"}
+    attacked = {column: (cell.target.method, cell.target.seed) for column, cell in cells.items()}
+    assert attacked == {
+        "Test Acc on Original (A)": ("standard", 3),
+        "standard (A')": ("standard", 4),
+        "adversarial PGD (B)": ("pgd", 3),
+        "adversarial network (C)": ("advnet", 3),
+    }
+    (source,) = {cell.source for cell in cells.values()}
+    assert source.needs() == cells["Test Acc on Original (A)"].target
+    optimizer = (source.generator_optimizer, source.generator_learning_rate, source.generator_momentum, source.generator_steps)
+    assert (source.method, *optimizer, source.steps) == ("generator", "sgd", 0.01, 0.9, 1, 200_000)
+
+
+def test_the_papers_tables_take_34_trainings():
+    cells = [cell for name in TABLES if name.isdigit() for cell in TABLES[name].cells("paper")]
+    specs = {spec.trained() for cell in cells for spec in (cell.target, cell.source) if spec}
+    assert len(specs | {spec.needs() for spec in specs} - {None}) == 34
 
 
 def test_surrogates_have_the_next_seed_and_their_own_method():
@@ -116,3 +170,29 @@ def test_every_protocol_and_method_resolves_for_every_data_set():
         for method in METHODS:
             for protocol in PROTOCOLS:
                 assert costs.training_flops(experiment(dataset, method, protocol=protocol)) > 0
+
+
+def test_protocol_table_has_each_deviation_of_the_released_code_alone_and_all_together():
+    for dataset, switches in (("mnist", 11), ("cifar10", 7)):
+        rows = {cell.row: cell.target for cell in TABLES["protocol"].cells("paper", datasets=(dataset,))}
+        paper, released = rows.pop("paper"), rows.pop("released")
+        assert released == experiment(dataset, "advnet", protocol="released", scale="paper")
+        together = {}
+        for label, spec in rows.items():
+            assert spec.protocol == "paper" and spec.overrides and label.startswith("paper, but ")
+            together |= dict(spec.overrides)
+        flipped = experiment(dataset, "advnet", scale="paper", **together).settings()
+        ignored = ("protocol", "overrides")
+        assert {k: v for k, v in flipped.items() if k not in ignored} == {
+            k: v for k, v in released.settings().items() if k not in ignored
+        }
+        assert len(rows) == switches
+        assert paper.trained() == experiment(dataset, "advnet", scale="paper", compare_regulariser=True)
+
+
+def test_regulariser_table_crosses_the_product_with_the_number_of_steps_and_shares_the_protocols_run():
+    specs = {cell.target for cell in TABLES["regulariser"].cells("cpu", datasets=("mnist",), steps=1500)}
+    assert {(spec.regulariser, spec.generator_steps) for spec in specs} == {
+        (name, count) for name in ("fd", "exact", "none") for count in (1, 5)
+    }
+    assert TABLES["protocol"].cells("cpu", steps=1500)[0].target in specs

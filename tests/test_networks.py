@@ -51,18 +51,18 @@ def test_parameter_counts_by_hand():
     assert 0.27e6 < trainable < 0.28e6
 
 
-@pytest.mark.parametrize("variant", [{}, {"generator": "g2"}, {"generator": "g3"}, {"encoder_widths": (1, 2, 4)}])
+@pytest.mark.parametrize("variant", [{}, {"generators": ("g2",)}, {"generators": ("g3",)}, {"encoder_widths": (1, 2, 4)}])
 def test_costs_count_the_multiply_adds_of_the_actual_layers(variant):
     spec = experiment("cifar10", "advnet", scale="paper", generator_width=8, **variant)
     assert costs.classifier_multiply_adds(spec) == _counted(networks.classifier(spec))
-    assert costs.generator_multiply_adds(spec) == _counted(networks.generator(spec))
+    assert costs.generator_multiply_adds(spec, spec.generators[0]) == _counted(*networks.generators(spec))
 
 
 def test_costs_count_the_networks_of_mnist():
     for protocol in ("paper", "released"):
         spec = experiment("mnist", "advnet", protocol=protocol)
         assert costs.classifier_multiply_adds(spec) == _counted(networks.classifier(spec))
-        assert costs.generator_multiply_adds(spec) == _counted(networks.generator(spec))
+        assert costs.generator_multiply_adds(spec, spec.generators[0]) == _counted(*networks.generators(spec))
 
 
 def _counted(model):

@@ -1,5 +1,6 @@
 """The update rules against references that share no code with them: closed forms, double backprop and an eager loop."""
 
+import dataclasses
 import itertools
 
 import keras
@@ -127,7 +128,7 @@ class SmoothGame:
         return outer.gradient(penalty, self.theta, unconnected_gradients="zero")
 
     def library_gradient(self, spec):
-        return steps.regularised_gradient(self.d, self.g, self.x, self.x, self.y, spec)[0]
+        return steps.regularised_gradient(self.d, [self.g], [self.x], self.x, self.y, spec)[0]
 
 
 @pytest.fixture(scope="module")
@@ -402,7 +403,7 @@ GAMES = {
             adversarial_weight=0.7,
         ),
     ),
-    "d1 with g2 by Adam": (2, dict(classifier_width=4, generator="g2", generator_width=4)),
+    "d1 with g2 by Adam": (2, dict(classifier_width=4, generators=("g2",), generator_width=4)),
 }
 
 
@@ -591,7 +592,7 @@ def test_exact_regulariser_and_finite_difference_agree_through_batch_normalisati
     def gradient(regulariser):
         settings = dict(gradient_penalty=1.0, generator_learning_rate=1e-5, epsilon=0.5, regulariser=regulariser)
         spec = experiment("digits", "advnet", **settings)
-        return steps.regularised_gradient(d, small_players(spec).g, x, x, y, spec)[0]
+        return steps.regularised_gradient(d, [small_players(spec).g], [x], x, y, spec)[0]
 
     plain = gradient("none")
     assert distance(difference(gradient("fd"), plain), difference(gradient("exact"), plain)) < 1e-4
@@ -667,6 +668,137 @@ def test_steps_are_traced_once(method):
         steps.STEPS[method](players, *small_minibatch(step), spec, (step, step))
     assert calls[1] > calls[0]
     assert calls[1:] == [Counter.calls] * 2
+
+
+# ------------------------------------------------------------------------------------------------ several adversaries
+
+
+def team(spec):
+    """D against a generator of the image and one of noise that share an optimiser, all of plain layers and BN in D only."""
+    keras.utils.set_random_seed(0)
+    d = keras.Sequential([keras.Input(SMALL_SHAPE), keras.layers.BatchNormalization(momentum=0), keras.layers.Flatten()])
+    d.add(keras.layers.Dense(CLASSES))
+    generators = []
+    for name, shape in (("image", SMALL_SHAPE), ("noise", (6,))):
+        inputs = keras.Input(shape, name=name)
+        flat = keras.layers.Dense(PIXELS, "tanh")(keras.layers.Flatten()(inputs))
+        generators.append(keras.Model(inputs, keras.layers.Reshape(SMALL_SHAPE)(flat)))
+    for number, model in enumerate((d, *generators)):
+        randomise(model, number)
+    d_optimizer = keras.optimizers.SGD(spec.learning_rate)
+    g_optimizer = keras.optimizers.SGD(spec.generator_learning_rate)
+    d_optimizer.build(d.trainable_variables)
+    g_optimizer.build([variable for g in generators for variable in g.trainable_variables])
+    return steps.Players(d, d_optimizer, generators[0], g_optimizer, (generators[1],))
+
+
+def team_minibatch(*, static):
+    """A minibatch as the rules take it; the images alone; what stands in for the last third of them; labels."""
+    x, y = small_minibatch(0)
+    other = np.float64(minibatch(1, SMALL_SHAPE)[0])
+    return (np.stack([x, other]), y, x, other[BATCH * 2 // 3 :]) if static else (x, y, x, other[BATCH:])
+
+
+def team_images(players, x, replaced, spec, seed):
+    """The adversarial images: the first share by the first generator, the next by the second, then the static ones."""
+    x = x[: len(x) - len(replaced)]
+    first, second = x[: len(x) // 2], x[len(x) // 2 :]
+    own_seed = tf.random.experimental.stateless_fold_in(tf.constant(seed), 1)
+    noise = tf.random.stateless_normal((len(second), 6), own_seed, dtype=tf.float64)
+    by_image, by_noise = players.g(first), players.further[0](noise)
+    return tf.concat([first + spec.epsilon * by_image, second + spec.epsilon * by_noise, replaced], 0)
+
+
+SHARED = pytest.mark.parametrize("static", (False, True), ids=("generators", "generators and static examples"))
+
+
+@SHARED
+def test_generators_share_out_the_minibatch_and_each_ascends_on_its_share_of_eq_4(static):
+    spec = experiment("digits", "advnet", generator_learning_rate=0.5, generator_optimizer="sgd")
+    players, (x, y, images, replaced), seed = team(spec), team_minibatch(static=static), (3, 4)
+    variables = [variable for g in players.generators for variable in g.trainable_variables]
+    with tf.GradientTape() as tape:
+        perturbed = team_images(players, images, replaced, spec, seed)[: BATCH - len(replaced)]
+        logits = players.d(perturbed, training=True)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y[: len(perturbed)], logits)
+        objective = tf.reduce_sum(losses) / len(y)
+    expected = [value + 0.5 * part for value, part in zip(variables, tape.gradient(objective, variables), strict=True)]
+    expected = arrays(expected)
+    steps.generator_step(players, x, y, spec, seed)
+    assert distance(arrays(variables), expected) < 1e-12
+
+
+@SHARED
+def test_discriminator_descends_on_eq_5_against_all_adversaries(static):
+    settings = dict(regulariser="fd", gradient_penalty=0.3, weight_decay=0.0, learning_rate=0.1)
+    spec = experiment("digits", "advnet", **settings)
+    players, (x, y, images, replaced), seed = team(spec), team_minibatch(static=static), (3, 4)
+    theta = players.d.trainable_variables
+    phi = [variable for g in players.generators for variable in g.trainable_variables]
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            adversarial = players.d(team_images(players, images, replaced, spec, seed), training=True)
+            loss = cross_entropy(y, adversarial)
+        found = arrays(tape.gradient(loss, theta + phi))
+        return found[: len(theta)], found[len(theta) :]
+
+    here, v = gradients()
+    h, kept = spec.finite_difference_step, arrays(phi)
+    for variable, value, part in zip(phi, kept, v, strict=True):
+        variable.assign(value + h * part)
+    there, _ = gradients()
+    for variable, value in zip(phi, kept, strict=True):
+        variable.assign(value)
+    with tf.GradientTape() as tape:
+        loss = cross_entropy(y, players.d(images, training=True))
+    clean = arrays(tape.gradient(loss, theta))
+    moves = [c + a + 0.3 * (b - a) / h for c, a, b in zip(clean, here, there, strict=True)]
+    expected = [value.numpy() - 0.1 * move for value, move in zip(theta, moves, strict=True)]
+    steps.discriminator_step(players, x, y, spec, seed)
+    assert distance(arrays(theta), expected) < 1e-10
+    # With averages of momentum 0, D's BN holds the adversarial images, which it saw last.
+    seen = team_images(players, images, replaced, spec, seed).numpy()
+    np.testing.assert_allclose(averages(players.d)[0], seen.mean((0, 1, 2)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("bn_evaluation", ("moving", "batch"))
+def test_generator_against_a_frozen_classifier_sees_it_as_in_its_evaluation(bn_evaluation):
+    spec = experiment("digits", "generator", bn_evaluation=bn_evaluation)
+    players, (x, y) = small_players(spec), small_minibatch(0)
+    before, variables = arrays(players.d.variables), players.g.trainable_variables
+    with tf.GradientTape() as tape:
+        perturbation = networks.discarding_statistics(players.g, x, training=True)
+        logits = copy(players.d)(x + spec.epsilon * perturbation, training=bn_evaluation == "batch")
+        loss = cross_entropy(y, logits)
+    ascent = tape.gradient(loss, variables)
+    expected = arrays([value + spec.generator_learning_rate * part for value, part in zip(variables, ascent, strict=True)])
+    scalars = steps.STEPS["generator"](players, x, y, spec, (0, 0))
+    assert distance(arrays(variables), expected) < 1e-12
+    assert float(scalars["g_loss"]) == pytest.approx(float(loss), rel=1e-12)
+    assert all(np.array_equal(a, b) for a, b in zip(before, players.d.variables, strict=True))
+
+
+def test_comparison_of_the_regularisers_agrees_where_the_networks_are_smooth(monkeypatch):
+    settings = dict(classifier="d2", classifier_width=2, generator_width=2, generator_learning_rate=1e-5, epsilon=0.3)
+    spec = experiment("digits", "advnet", **settings)
+    monkeypatch.setattr(keras.layers, "ReLU", lambda: keras.layers.Activation("softplus"))
+    players = random_players(spec)
+    (x, y), before = minibatch(0), arrays(players.variables())
+    found = steps.RegulariserComparison(spec).measure(players, np.float64(x), y, (0, 0))
+    assert float(found["regulariser_cosine"]) == pytest.approx(1, abs=1e-4)
+    assert 0 < float(found["regulariser_relative_difference"]) < 1e-2
+    product = float(found["regulariser_exact_norm"])
+    exact = dataclasses.replace(spec, regulariser="exact")
+    twin = steps.RegulariserComparison(spec).twins
+    for own, player in ((twin.d, players.d), (twin.g, players.g)):
+        own.set_weights(player.get_weights())
+    gradients = [
+        steps.regularised_gradient(twin.d, [twin.g], [np.float64(x)], np.float64(x), y, chosen)[0]
+        for chosen in (exact, dataclasses.replace(spec, regulariser="none"))
+    ]
+    assert product == pytest.approx(norm(difference(*gradients)), rel=1e-6)
+    assert all(np.array_equal(a, b) for a, b in zip(before, arrays(players.variables()), strict=True))
 
 
 # ------------------------------------------------------------------------------------------------------- the players

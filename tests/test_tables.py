@@ -19,6 +19,8 @@ def record_of(cell, accuracy, **changes):
         source=tables.source_name(cell),
         attack=cell.attack.name,
         epsilon=cell.attack.epsilon,
+        attack_settings=cell.attack.settings(),
+        bn_evaluation=cell.target.bn_evaluation,
         accuracy_percent=accuracy,
         images=10_000,
         scale=cell.target.scale,
@@ -53,7 +55,14 @@ def test_missing_record_is_an_empty_cell():
 
 def test_records_of_other_runs_sources_or_epsilons_fill_no_cell():
     cell = TABLES["1"].cells("cpu")[3]
-    for change in (dict(target="other"), dict(source=cell.target.name), dict(attack="pgd"), dict(epsilon=0.2), dict(steps=7)):
+    for change in (
+        dict(target="other"),
+        dict(source=cell.target.name),
+        dict(attack="pgd"),
+        dict(attack_settings=dataclasses.replace(cell.attack, epsilon=0.2).settings()),
+        dict(bn_evaluation="batch"),
+        dict(steps=7),
+    ):
         rows = tables.make_table(TABLES["1"], [record_of(cell, 50.0, **change)])
         assert rows[3]["measured_percent"] is None
 

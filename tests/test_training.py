@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from adv_networks import evaluation, training
+from adv_networks import data, evaluation, training
 from adv_networks.errors import Interrupted, UsageError, UserError
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.files import locked
@@ -88,13 +88,42 @@ def test_stopped_run_goes_on_and_ends_like_an_uninterrupted_one(method, tmp_path
         patched.setitem(training.STEPS, method, terminated_at_the_fourth)
         train(spec, stopped)
     assert stop.value.signal_number == signal.SIGTERM
-    assert not (stopped / "d.keras").exists()
+    assert not list(stopped.glob("*.keras"))
     train(spec, stopped)
     assert [line["step"] for line in metrics(stopped)] == [line["step"] for line in metrics(whole)]
-    for name in ("d.keras", "g.keras")[: 1 + METHODS[method].trains_generator]:
+    names = {file.name for file in whole.glob("*.keras")}
+    assert names == set(["d.keras"] * METHODS[method].trains_classifier + ["g.keras"] * METHODS[method].trains_generator)
+    for name in names:
         weights, expected = (evaluation.load_model(run / name).get_weights() for run in (stopped, whole))
         for weight, other in zip(weights, expected, strict=True):
             np.testing.assert_allclose(weight, other, atol=2e-5)
+
+
+def test_generator_is_trained_against_the_classifier_of_the_run_it_needs_which_stays_as_it_is(tmp_path):
+    spec = tiny("generator", steps=80, learning_rate=0.1, generator_learning_rate=0.1)
+    workdir = train(spec, tmp_path / "generator")
+    assert not (workdir / "d.keras").exists()
+    a = evaluation.load_classifier(tmp_path / spec.needs().name)
+    g = evaluation.load_model(workdir / "g.keras")
+    saved = tf.train.load_checkpoint(tf.train.latest_checkpoint(workdir / "checkpoints"))
+    kept = [saved.get_tensor(f"state/{number}/.ATTRIBUTES/VARIABLE_VALUE") for number in range(len(a.weights))]
+    expected = [*a.trainable_variables, *a.non_trainable_variables]
+    assert sorted(map(np.sum, kept)) == sorted(np.sum(value.numpy()) for value in expected)
+    images = data.load("digits", "test")
+    attack = spec.attack("generator")
+    assert evaluation.accuracy(a, *images, attack=attack, source=g) < evaluation.accuracy(a, *images)
+    assert [line["validation_clean"] + line["d_loss"] for line in metrics(workdir)] == [""] * len(metrics(workdir))
+
+
+def test_several_generators_and_static_examples_train_together_and_are_all_kept(tmp_path):
+    spec = tiny("advnet+ensemble", generators=("g1", "g3"), compare_regulariser=True)
+    workdir = train(spec, tmp_path / "several")
+    assert [evaluation.load_model(workdir / name).name for name in ("g.keras", "g-2.keras")] == ["g1", "g3"]
+    last = metrics(workdir)[-1]
+    assert -1 <= float(last["regulariser_cosine"]) <= 1 and float(last["regulariser_exact_norm"]) > 0
+    (workdir / "g-2.keras").unlink()
+    train(spec, workdir)
+    assert (workdir / "g-2.keras").exists()
 
 
 def test_lines_after_the_checkpoint_are_dropped_on_resume(tmp_path, advnet_run):
