@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from adv_networks import attacks, costs, data, evaluation, tables, training
+from adv_networks import attacks, claims, costs, data, evaluation, tables, training
 from adv_networks.errors import UserError
 from adv_networks.experiments import (
     DATASETS,
@@ -71,7 +71,7 @@ def run(
     progress: bool,
     overrides: dict[str, Any],
 ) -> str:
-    """What `main.py` does, as text to print: evaluates `model`, or makes or plans `table`, or runs one experiment."""
+    """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment."""
     places = Places(Path(runs), Path(results), Path(data_dir) if data_dir else None, download)
     if model is not None:
         return evaluate_classifier(Path(model), dataset, input_range, places, **overrides)
@@ -79,9 +79,11 @@ def run(
         names = (
             [name for name in TABLES if name.isdigit() and (dataset is None or dataset in TABLES[name].datasets)]
             if table == "all"
-            else [table]
+            else [table] * (table != "claims")
         )
         options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
+        if table == "claims" and not plan_only:
+            return make_claims(places, **options)
         return plan(names, places, **options) if plan_only else run_tables(names, places, progress=progress, **options)
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
@@ -144,6 +146,20 @@ def run_tables(
         completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
         text.append(tables.as_text(table, completed, scale=scale))
     return "\n\n".join(text)
+
+
+def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[str, ...] | None = None, **options: Any) -> str:
+    """Runs the paper's statements on the records there are, writes `claims.csv` and `claims.md`, and returns them as text.
+
+    Trains and evaluates nothing. `datasets` selects nothing: a statement rests on the cells that it names, of any data set.
+    The other arguments are those of `run_tables`.
+    """
+    group = places.group(scale, **options)
+    records = read(group / "records.csv")
+    numbered = [table for name, table in TABLES.items() if name.isdigit()]
+    rows = [row for table in numbered for row in tables.make_table(table, records, scale=scale, seed=seed, **options)]
+    claims.write(rows, group / (f"seed{seed}" if seed else ""), scale=scale)
+    return claims.as_text(rows, scale=scale)
 
 
 def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> None:
