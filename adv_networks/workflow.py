@@ -148,6 +148,19 @@ def run_tables(
     return "\n\n".join(text)
 
 
+def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> None:
+    """The perturbations that each co-trained generator of the table's rows ended with, beside the table."""
+    for spec in {cell.target: None for cell in cells if METHODS[cell.target.method].trains_generator}:
+        picture = places.of(spec) / "perturbations.png"
+        write_whole(directory / f"{spec.name}-perturbations.png", functools.partial(shutil.copyfile, picture))
+
+
+def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) -> str:
+    """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes."""
+    cells = [cell for name in names for cell in TABLES[name].cells(scale, **options)]
+    return "\n".join(f"{_command(spec, places)}  # {_state(spec, places)}" for spec in experiments_of(cells))
+
+
 def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[str, ...] | None = None, **options: Any) -> str:
     """Runs the paper's statements on the records there are, writes `claims.csv` and `claims.md`, and returns them as text.
 
@@ -160,19 +173,6 @@ def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[st
     rows = [row for table in numbered for row in tables.make_table(table, records, scale=scale, seed=seed, **options)]
     claims.write(rows, group / (f"seed{seed}" if seed else ""), scale=scale)
     return claims.as_text(rows, scale=scale)
-
-
-def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> None:
-    """The perturbations that each co-trained generator of the table's rows ended with, beside the table."""
-    for spec in {cell.target: None for cell in cells if METHODS[cell.target.method].trains_generator}:
-        picture = places.of(spec) / "perturbations.png"
-        write_whole(directory / f"{spec.name}-perturbations.png", functools.partial(shutil.copyfile, picture))
-
-
-def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) -> str:
-    """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes."""
-    cells = [cell for name in names for cell in TABLES[name].cells(scale, **options)]
-    return "\n".join(f"{_command(spec, places)}  # {_state(spec, places)}" for spec in experiments_of(cells))
 
 
 def evaluate_classifier(file: Path, dataset: str, input_range: tuple[float, float], places: Places, **overrides: Any) -> str:
