@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from adv_networks import along_training, attacks, costs, data, evaluation, tables, training
+from adv_networks import along_training, attacks, claims, costs, data, evaluation, tables, training
 from adv_networks.errors import UserError
 from adv_networks.experiments import (
     DATASETS,
@@ -32,7 +32,7 @@ from adv_networks.experiments import (
 from adv_networks.files import write_whole
 from adv_networks.records import Record, check, merge, read
 
-# What --table=all makes: the paper's tables, then the ablations.
+# What --table=all makes: the paper's tables and the ablations, and then the claims.
 ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "regulariser")
 
 
@@ -75,16 +75,21 @@ def run(
     progress: bool,
     overrides: dict[str, Any],
 ) -> str:
-    """What `main.py` does, as text to print: evaluates `model`, or makes or plans `table`, or runs one experiment."""
+    """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment."""
     places = Places(Path(runs), Path(results), Path(data_dir) if data_dir else None, download)
     if model is not None:
         return evaluate_classifier(Path(model), dataset, input_range, places, **overrides)
     if table is not None:
+        options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
+        if table == "claims":
+            return "" if plan_only else make_claims(places, **options)
         names = [table]
         if table == "all":
             names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
-        options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
-        return plan(names, places, **options) if plan_only else run_tables(names, places, progress=progress, **options)
+        if plan_only:
+            return plan(names, places, **options)
+        text = run_tables(names, places, progress=progress, **options)
+        return f"{text}\n\n{make_claims(places, **options)}" if table == "all" else text
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
         places = dataclasses.replace(places, workdir=(spec, Path(workdir)))
@@ -182,6 +187,20 @@ def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) ->
         tables_of_them = " and ".join(f"--table={name} --plan" for name in others)
         lines.append(f"# {len(further)} further runs are of no table of the paper: {tables_of_them}")
     return "\n".join(lines)
+
+
+def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[str, ...] | None = None, **options: Any) -> str:
+    """Runs the paper's statements on the records there are, writes `claims.csv` and `claims.md`, and returns them as text.
+
+    Trains and evaluates nothing. `datasets` selects nothing: a statement rests on the cells that it names, of any data set.
+    The other arguments are those of `run_tables`.
+    """
+    group = places.group(scale, **options)
+    records = read(group / "records.csv")
+    numbered = [table for name, table in TABLES.items() if name.isdigit()]
+    rows = [row for table in numbered for row in tables.make_table(table, records, scale=scale, seed=seed, **options)]
+    claims.write(rows, group / (f"seed{seed}" if seed else ""), scale=scale)
+    return claims.as_text(rows, scale=scale)
 
 
 def evaluate_classifier(file: Path, dataset: str, input_range: tuple[float, float], places: Places, **overrides: Any) -> str:

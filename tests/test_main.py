@@ -119,6 +119,7 @@ def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
         (["--steps=99999999999999999999"], "steps: expected"),
         (["--table=1", "--method=pgd"], "--model, --table and --method exclude one another"),
         (["--table=all", "--dataset=digits"], "not one of the table's data sets"),
+        (["--table=claims", "--dataset=mnist"], "not one of the table's data sets"),
         (["--model=x.keras", "--input_range=0,inf", "--dataset=digits"], "LOW < HIGH"),
         (["--plan"], "--plan needs --table"),
         (["--model=x.keras", "--dataset=digits"], "--input_range=LOW,HIGH"),
