@@ -6,7 +6,7 @@ import tensorflow_datasets as tfds
 
 from adv_networks import data
 from adv_networks.errors import UserError
-from adv_networks.experiments import experiment
+from adv_networks.experiments import DATASETS, experiment
 
 
 def numbered(count):
@@ -144,6 +144,21 @@ def test_of_a_subset_no_more_than_a_fifth_is_held_out():
 def test_missing_data_set_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match=f"data set mnist: expected it prepared in {tmp_path}.*--download"):
         data.load("mnist", "train", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("dataset", [name for name, declared in DATASETS.items() if declared.tfds_name])
+def test_each_data_set_comes_through_its_builder_with_the_declared_shapes(dataset):
+    declared = DATASETS[dataset]
+    with tfds.testing.mock_data(num_examples=40):
+        for split in ("train", "test"):
+            images, labels = data.load(dataset, split, download=True)
+            assert (images.shape, images.dtype) == ((40, *declared.image_shape), np.uint8)
+            assert labels.dtype == np.int32 and declared.classes / 2 < labels.max() < declared.classes
+        spec = experiment(dataset, "pgd", batch_size=16, extra_images=25 if dataset == "svhn" else 0)
+        training, validation = data.training_and_validation(spec, download=True)
+    assert (len(training.images), len(validation.images)) == (32 + spec.extra_images, 8)
+    x, y = next(iter(data.batches(*training, 16, training=True, augment=spec.augment_pad)))
+    assert x.shape == (16, *declared.image_shape) and 0 <= x.numpy().min() < x.numpy().max() <= 1 and y.shape == (16,)
 
 
 def test_svhn_adds_its_draw_of_extra_images_where_there_are_some(monkeypatch):

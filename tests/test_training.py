@@ -116,11 +116,9 @@ def test_generator_is_trained_against_the_classifier_of_the_run_it_needs_which_s
 
 
 def test_several_generators_and_static_examples_train_together_and_are_all_kept(tmp_path):
-    spec = tiny("advnet+ensemble", generators=("g1", "g3"), compare_regulariser=True)
+    spec = tiny("advnet+ensemble", generators=("released_mnist", "g3"))
     workdir = train(spec, tmp_path / "several")
-    assert [evaluation.load_model(workdir / name).name for name in ("g.keras", "g-2.keras")] == ["g1", "g3"]
-    last = metrics(workdir)[-1]
-    assert -1 <= float(last["regulariser_cosine"]) <= 1 and float(last["regulariser_exact_norm"]) > 0
+    assert [evaluation.load_model(workdir / name).name for name in ("g.keras", "g-2.keras")] == ["released_mnist", "g3"]
     (workdir / "g-2.keras").unlink()
     train(spec, workdir)
     assert (workdir / "g-2.keras").exists()

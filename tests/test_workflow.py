@@ -5,10 +5,12 @@ import csv
 import keras
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
-from adv_networks import evaluation, networks, workflow
-from adv_networks.experiments import TABLES
+from adv_networks import along_training, evaluation, networks, tables, workflow
+from adv_networks.experiments import DATASETS, TABLES, Column, Row, Table
 from adv_networks.records import merge
+from adv_networks.training import read_metrics
 from tests.conftest import randomised
 from tests.test_tables import record_of
 
@@ -54,3 +56,66 @@ def test_classifier_of_another_input_range_gives_the_numbers_of_its_rescaled_twi
     y = np.arange(64) % 10
     np.testing.assert_allclose(wrapped(x), twin(x), atol=1e-4)
     assert evaluation.accuracy(wrapped, x, y) == evaluation.accuracy(twin, x, y)
+
+
+@pytest.mark.parametrize("dataset", ["svhn", "cifar100"])
+def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measures_nothing(dataset, tmp_path):
+    table = Table("2", "A part", (dataset,), (Row("standard (A)", "standard"),), (Column("No Noise", "clean"),))
+    places = workflow.Places(tmp_path / "runs", tmp_path / "results", download=True)
+    with tfds.testing.mock_data(num_examples=64), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TABLES, "2", table)
+        workflow.run_tables(["2"], places, scale="cpu", steps=2, batch_size=16, progress=False)
+    text = (tmp_path / "results" / "cpu-batch_size=16-steps=2" / "table2.md").read_text()
+    declared = DATASETS[dataset]
+    assert f"**{dataset} is not complete here" in text
+    assert f"of {declared.train_images} images, tested on 64 of {declared.test_images}" in text
+    rows = (tmp_path / "results" / "cpu-batch_size=16-steps=2" / "table2.csv").read_text().splitlines()
+    assert rows[0].split(",")[-1] == "data" and rows[1].split(",")[-1] == "subset"
+
+
+@pytest.mark.parametrize(
+    ("images", "training_images", "expected"),
+    [
+        (10_000, 55_000, "complete"),
+        (10_000, 0, "complete"),
+        (9_984, 55_000, "complete"),
+        (9_936, 55_000, "subset"),
+        (10_000, 54_999, "subset"),
+        (256, 55_000, "subset"),
+    ],
+)
+def test_rows_say_whether_all_the_data_was_there(images, training_images, expected):
+    cell = TABLES["1"].cells("cpu")[0]
+    record = record_of(cell, 50.0, images=images, training_images=training_images)
+    assert tables.make_table(TABLES["1"], [record])[0]["data"] == expected
+
+
+def test_ablation_reports_what_its_runs_logged_and_times_them_once(tmp_path, monkeypatch):
+    table = Table(
+        "ablation", "Two regularisers", ("digits",),
+        tuple(Row(name, "advnet", (("regulariser", name), ("compare_regulariser", name == "fd"))) for name in ("fd", "none")),
+        (Column("No Noise", "clean"),), along_training=True,
+    )  # fmt: skip
+    monkeypatch.setitem(TABLES, "ablation", table)
+    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    options = dict(scale="tiny", steps=20, generators=("released_mnist",), progress=False)
+    workflow.run_tables(["ablation"], places, **options)
+    directory = tmp_path / "results" / "tiny-generators=released_mnist-steps=20"
+    with (directory / "ablation-training.csv").open() as file:
+        training = list(csv.DictReader(file))
+    for line in training:
+        logged = read_metrics(tmp_path / "runs" / line["run"])
+        last = [entry["g_gradient_norm"] for entry in logged if entry["step"] > 18]
+        assert float(line["g_gradient_norm_last_tenth"]) == pytest.approx(np.mean(last), rel=1e-3)
+        assert float(line["seconds_per_step"]) > 0
+    assert [line["regulariser_norm_last_tenth"] == "" for line in training] == [False, True]
+    with (directory / "ablation-agreement.csv").open() as file:
+        agreement = list(csv.DictReader(file))
+    assert [(line["row"], line["step"]) for line in agreement] == [("fd", "10"), ("fd", "20")]
+    text = (directory / "ablation.md").read_text()
+    assert "## Along the runs" in text and "## The finite difference beside the exact product" in text
+    assert (directory / "ablation-digits.png").read_bytes().startswith(b"\x89PNG")
+    before = {file.name: file.read_bytes() for file in directory.iterdir() if file.suffix in (".csv", ".md")}
+    monkeypatch.setattr(along_training, "seconds_per_step", None)
+    workflow.run_tables(["ablation"], places, **options)
+    assert {name: (directory / name).read_bytes() for name in before} == before
