@@ -51,6 +51,30 @@ def test_parameter_counts_by_hand():
     assert 0.27e6 < trainable < 0.28e6
 
 
+# Worked out on paper from Fig. 4 on 32×32×3 images and 10 classes. G1(k): encoder 27k + 27k², six residual blocks
+# 224k² + 5·288k², decoder 90k² + 27k, BN and the last bias; G2(k) starts from 4k channels: 304k² for the first block; G3(k)
+# adds the fully connected layer of 10·256k weights and 256k biases. Multiply-adds: per layer the weights times the positions.
+BY_HAND = {
+    ("g1", 8): (1781 * 8**2 + 290 * 8 + 3, 119_168 * 8**2 + 55_296 * 8),
+    ("g1", 64): (7_313_539, 491_651_072),
+    ("g2", 64): (7_527_875, 496_697_344),
+    ("g3", 64): (7_527_875 + 2_816 * 64, 496_697_344 + 2_560 * 64),
+}
+
+
+@pytest.mark.parametrize(("name", "width"), BY_HAND)
+def test_generators_have_the_parameters_and_multiply_adds_counted_by_hand(name, width):
+    spec = experiment("cifar10", "advnet", scale="paper", generators=(name,), generator_width=width)
+    (generator,) = networks.generators(spec)
+    assert (generator.count_params(), costs.generator_multiply_adds(spec, name)) == BY_HAND[name, width]
+
+
+def test_classifiers_have_the_multiply_adds_counted_by_hand():
+    d1, d2 = (experiment(name, "standard", scale="paper") for name in ("mnist", "cifar10"))
+    assert costs.classifier_multiply_adds(d1) == 28**2 * 25 * 32 + 14**2 * 25 * 32 * 64 + 7**2 * 64 * 10 == 10_693_760
+    assert costs.classifier_multiply_adds(d2) == 41_075_328
+
+
 @pytest.mark.parametrize("variant", [{}, {"generators": ("g2",)}, {"generators": ("g3",)}, {"encoder_widths": (1, 2, 4)}])
 def test_costs_count_the_multiply_adds_of_the_actual_layers(variant):
     spec = experiment("cifar10", "advnet", scale="paper", generator_width=8, **variant)
