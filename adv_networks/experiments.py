@@ -375,8 +375,9 @@ SCALES: dict[str, Scale] = {
     scale.name: scale
     for scale in (
         Scale(
-            "tiny", "seconds, for tests: the numbers mean nothing", steps={"*": 20}, generator_divisor={"*": 16, "digits": 1},
-            classifier_divisor=_ONE, train_images=1024, test_images=256, validation={"*": 128},
+            "tiny", "seconds, for tests: the numbers mean nothing", steps={"*": 8, "mnist": 20, "digits": 20},
+            generator_divisor={"*": 16, "digits": 1}, classifier_divisor=_ONE, train_images=1024, test_images=128,
+            validation={"*": 64},
         ),
         Scale(
             "cpu", "two cores, minutes to an hour a run", steps={"*": 1_000, "mnist": 3_000, "digits": 600},
