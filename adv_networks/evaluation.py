@@ -76,6 +76,11 @@ def weights_hash(model: keras.Model) -> str:
     return _digest(*(np.ascontiguousarray(weight) for weight in model.get_weights()))
 
 
+def file_hash(file: Path) -> str:
+    """16 hexadecimal digits of SHA-256 over the bytes of a file."""
+    return _digest(file.read_bytes())
+
+
 def _digest(*parts: np.ndarray | bytes) -> str:
     total = hashlib.sha256()
     for part in parts:
@@ -177,6 +182,7 @@ def grid(
     provenance: Mapping[str, Mapping[str, Any]] | None = None,
     bn_evaluation: str = "moving",
     on_records: Callable[[list[Record]], None] = lambda records: None,
+    hashes: Mapping[str, str] | None = None,
 ) -> list[Record]:
     """Scores every target under every attack crafted on every source; each (source, attack) is crafted once for all targets.
 
@@ -192,17 +198,21 @@ def grid(
         provenance: per target what to put into its records' further fields.
         bn_evaluation: as in `accuracy`.
         on_records: called with the new records after each (source, attack), for instance to save them.
+        hashes: `weights_hash` of the models whose is known, by name; such a model is only taken out of `targets` or
+            `sources` when a record is missing, so that a mapping may load it then.
 
     Returns:
         A record per wanted (target, source, attack).
     """
     by_key = {record.key: record for record in known}
     data_hash = images_hash(images, labels)
-    target_hashes = {name: weights_hash(model) for name, model in targets.items()}
-    source_hashes = {name: weights_hash(model) for name, model in sources.items()}
+    target_hashes, source_hashes = (
+        {name: hashes[name] if hashes and name in hashes else weights_hash(models[name]) for name in models}
+        for models in (targets, sources)
+    )
     results = []
     for attack in attacks:
-        for source in _sources_of(attack, sources):
+        for source in [""] if attack.kind == "clean" else sources:
             identities = {
                 target: dict(
                     target=target,
@@ -219,11 +229,11 @@ def grid(
             keys = {target: record_key(**identity) for target, identity in identities.items()}
             results += [by_key[key] for key in keys.values() if key in by_key]
             missing = [target for target, key in keys.items() if key not in by_key]
-            if not missing:
+            if not missing or not (attack.kind == "clean" or _suits(attack, sources[source])):
                 continue
             started = time.perf_counter()
             correct, seen = _score(
-                [targets[name] for name in missing], images, labels, attack, sources.get(source), bn_evaluation
+                [targets[name] for name in missing], images, labels, attack, sources[source] if source else None, bn_evaluation
             )
             measured = dict(
                 attack=attack.name,
@@ -249,11 +259,9 @@ def grid(
     return results
 
 
-def _sources_of(attack: Attack, sources: Mapping[str, keras.Model]) -> list[str]:
-    """The sources that the attack can be crafted on; the clean images have none, named ""."""
-    if attack.kind == "clean":
-        return [""]
-    return [name for name, model in sources.items() if is_generator(model) == (attack.kind == "generator")]
+def _suits(attack: Attack, source: keras.Model) -> bool:
+    """Whether the attack can be crafted on the source: the generator's on generators, the others on classifiers."""
+    return is_generator(source) == (attack.kind == "generator")
 
 
 def static_examples(

@@ -195,12 +195,20 @@ def _training_batches(experiment: Experiment, training: data.Images, static: np.
 def _save_results(
     experiment: Experiment, workdir: Path, players: Players, shown: data.Images, description: dict[str, Any]
 ) -> None:
-    if METHODS[experiment.method].trains_classifier:
-        write_whole(workdir / "d.keras", players.d.save)
-    for position, g in enumerate(players.generators):
-        write_whole(workdir / generator_file(position), g.save)
+    models = {"d.keras": players.d} if METHODS[experiment.method].trains_classifier else {}
+    models |= {generator_file(position): g for position, g in enumerate(players.generators)}
+    hashes = {}
+    for name, model in models.items():
+        write_whole(workdir / name, model.save)
+        hashes[name] = {"file": evaluation.file_hash(workdir / name), "weights": evaluation.weights_hash(model)}
     pictures.perturbations(workdir / "perturbations.png", *_perturbed(experiment, players, shown.first(8)))
-    write_text(workdir / "experiment.json", json.dumps({**description, "finished": True}, indent=2))
+    write_text(workdir / "experiment.json", json.dumps({**description, "finished": True, "hashes": hashes}, indent=2))
+
+
+def known_weights_hash(workdir: Path, name: str) -> str | None:
+    """The hash of the weights in one of a run's `.keras` files, without loading it; None where it is not known."""
+    known = (describe(workdir) or {}).get("hashes", {}).get(name)
+    return known["weights"] if known and evaluation.file_hash(workdir / name) == known["file"] else None
 
 
 def _perturbed(experiment: Experiment, players: Players, shown: data.Images) -> tuple[np.ndarray, np.ndarray, float]:

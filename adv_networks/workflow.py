@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import shlex
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -260,9 +260,11 @@ def evaluate(cells: Sequence[Cell], places: Places, file: Path) -> list[Record]:
         chosen = [cell for cell in cells if (cell.dataset, cell.target.bn_evaluation) == (dataset, bn_evaluation)]
         images, labels = _test_images(dataset, chosen[0].target.test_images, places)
         wanted = {(cell.target.name, tables.source_name(cell), cell.attack) for cell in chosen}
+        targets = models.some({cell.target.name: (cell.target, "d.keras") for cell in chosen})
+        sources = models.some({tables.source_name(cell): _source(cell) for cell in chosen if cell.attack.kind != "clean"})
         results += evaluation.grid(
-            {cell.target.name: models.classifier(cell.target) for cell in chosen},
-            {tables.source_name(cell): models.source(cell) for cell in chosen if cell.attack.kind != "clean"},
+            targets,
+            sources,
             dict.fromkeys(cell.attack for cell in chosen),
             images,
             labels,
@@ -271,25 +273,54 @@ def evaluate(cells: Sequence[Cell], places: Places, file: Path) -> list[Record]:
             provenance={cell.target.name: _provenance(cell.target, places) for cell in chosen},
             bn_evaluation=bn_evaluation,
             on_records=functools.partial(merge, file),
+            hashes=targets.hashes() | sources.hashes(),
         )
     return results
 
 
+def _source(cell: Cell) -> tuple[Experiment, str]:
+    """The run, and its file, that the cell's attack is crafted on."""
+    return cell.source or cell.target, generator_file(cell.generator) if cell.attack.kind == "generator" else "d.keras"
+
+
 class _Models:
-    """The networks of the runs, each loaded once."""
+    """The networks of the runs, each loaded once, when it is first used."""
 
     def __init__(self, places: Places):
-        self.classifier = functools.cache(lambda spec: evaluation.load_classifier(places.of(spec), spec.dataset))
-        self.generator = functools.cache(lambda spec, position: _generator(places.of(spec), position))
+        self.places = places
+        self.load = functools.cache(self._load)
 
-    def source(self, cell: Cell) -> keras.Model:
-        """What the cell's attack is crafted on."""
-        spec = cell.source or cell.target
-        return self.generator(spec, cell.generator) if cell.attack.kind == "generator" else self.classifier(spec)
+    def _load(self, spec: Experiment, file: str) -> keras.Model:
+        path = self.places.of(spec) / file
+        return evaluation.load_classifier(path, spec.dataset) if file == "d.keras" else evaluation.load_model(path)
+
+    def some(self, files: Mapping[str, tuple[Experiment, str]]) -> _Some:
+        """The networks of these runs and files, by name."""
+        return _Some(self, files)
 
 
-def _generator(run: Path, position: int) -> keras.Model:
-    return evaluation.load_model(run / generator_file(position))
+class _Some(Mapping):
+    """Networks by name, loaded when they are taken out."""
+
+    def __init__(self, models: _Models, files: Mapping[str, tuple[Experiment, str]]):
+        self.models, self.files = models, files
+
+    def __getitem__(self, name: str) -> keras.Model:
+        spec, file = self.files[name]
+        return self.models.load(spec.trained(), file)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def hashes(self) -> dict[str, str]:
+        """The hashes of the weights that are known without loading them."""
+        known = {
+            name: training.known_weights_hash(self.models.places.of(spec), file) for name, (spec, file) in self.files.items()
+        }
+        return {name: found for name, found in known.items() if found is not None}
 
 
 def _test_images(dataset: str, limit: int, places: Places) -> data.Images:

@@ -56,6 +56,7 @@ def test_each_method_on_mnist_trains_once_and_then_only_prints(method, run, tmp_
     assert re.search(rf"{re.escape(method)} \([\w+]+\).* +\d+\.\d\d +\d+\.\d\d", first)
     monkeypatch.setattr(training, "make_players", None)
     monkeypatch.setattr("adv_networks.evaluation.craft", None)
+    monkeypatch.setattr("adv_networks.evaluation.load_model", None)
     code, second, _ = run(*command)
     assert (code, second) == (0, first)
 

@@ -65,6 +65,17 @@ def test_tensorboard_reads_scalars_and_images(advnet_run):
     np.testing.assert_allclose(logged, [float(line["d_loss"]) for line in metrics(advnet_run)], rtol=1e-6)
 
 
+def test_run_knows_the_hashes_of_its_files_until_they_change(advnet_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(advnet_run, copy)
+    for name in ("d.keras", "g.keras"):
+        model = evaluation.load_model(copy / name)
+        assert training.known_weights_hash(copy, name) == evaluation.weights_hash(model)
+        model.save(copy / name)
+        assert training.known_weights_hash(copy, name) is None
+    assert training.known_weights_hash(tmp_path, "d.keras") is None
+
+
 def test_finished_run_is_left_as_it_is(advnet_run):
     before = {file: file.stat().st_mtime_ns for file in advnet_run.rglob("*") if file.is_file()}
     train(tiny("advnet"), advnet_run)
