@@ -8,11 +8,13 @@ or seed.
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import networks
+from adv_networks import networks, replicas
 
 Array = np.ndarray | tf.Tensor
 Seed = int | tuple[int, int] | tf.Tensor
@@ -39,6 +41,10 @@ def _follow_gradient(model, training, x, start, y, epsilon, step_size, steps):
         moved = adversarial + step_size * tf.sign(tape.gradient(loss, adversarial))
         return step + 1, tf.clip_by_value(moved, lower, upper)
 
+    if isinstance(steps, int):
+        for _ in range(steps):
+            start = advance(0, start)[1]
+        return start
     return tf.while_loop(lambda step, _: step < steps, advance, (0, start), parallel_iterations=1)[1]
 
 
@@ -93,7 +99,9 @@ def _scalar(value, dtype: tf.DType) -> tf.Tensor:
 def _sign_attack(model, x, y, epsilon, step_size, steps, *, start=None, training=False) -> tf.Tensor:
     start = x if start is None else start
     sizes = (_scalar(size, x.dtype) for size in (epsilon, step_size))
-    return _run(_follow_gradient, model, training, x, start, y, *sizes, tf.convert_to_tensor(steps, tf.int32))
+    # Replicas that share BN moments cannot do so inside a loop of the graph.
+    steps = steps if training and replicas.count() > 1 else tf.convert_to_tensor(steps, tf.int32)
+    return _run(_follow_gradient, model, training, x, start, y, *sizes, steps)
 
 
 def predict(model: keras.Model, x: Array, *, training: bool = False) -> tf.Tensor:
@@ -166,7 +174,8 @@ def pgd(
         start = x
         if random_start:
             restart_seed = seed if restarts == 1 else tf.random.experimental.stateless_fold_in(seed, restart)
-            start = x + _scalar(epsilon, x.dtype) * tf.random.stateless_uniform(tf.shape(x), restart_seed, -1, 1, x.dtype)
+            draw = functools.partial(tf.random.stateless_uniform, seed=restart_seed, minval=-1, maxval=1, dtype=x.dtype)
+            start = x + _scalar(epsilon, x.dtype) * replicas.share_of(draw, tf.unstack(tf.shape(x)))
             start = tf.clip_by_value(start, 0, 1) if clip_start else start
         candidate = _sign_attack(
             model, x, y, epsilon, -step_size if targeted else step_size, steps, start=start, training=training

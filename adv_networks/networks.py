@@ -16,6 +16,7 @@ import math
 import keras
 import tensorflow as tf
 
+from adv_networks import replicas
 from adv_networks.experiments import DATASETS, Experiment
 
 Shape = tuple[int, int, int]
@@ -188,8 +189,8 @@ def generators(spec: Experiment) -> list[keras.Model]:
     return [make[name]() for name in spec.generators]
 
 
-def differentiate_through_batch_means(model: keras.Model) -> None:
-    """Makes the second derivatives through the model's BN right, in place.
+def share_batch_moments(model: keras.Model) -> None:
+    """Makes BN in training take its moments over all replicas, and their second derivatives right, in place.
 
     TensorFlow's moments take the mean inside the variance for a constant. Its gradient there is zero, so first derivatives
     are right; its second derivative is not.
@@ -197,8 +198,8 @@ def differentiate_through_batch_means(model: keras.Model) -> None:
 
     def moments(layer: keras.layers.BatchNormalization, inputs, mask):
         axes = [axis for axis in range(len(inputs.shape)) if axis != layer.axis % len(inputs.shape)]
-        mean = keras.ops.mean(inputs, axes, keepdims=True)
-        return keras.ops.squeeze(mean, axes), keras.ops.mean(keras.ops.square(inputs - mean), axes)
+        mean = replicas.mean(keras.ops.mean(inputs, axes, keepdims=True))
+        return keras.ops.squeeze(mean, axes), replicas.mean(keras.ops.mean(keras.ops.square(inputs - mean), axes))
 
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -211,7 +212,8 @@ def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, s
     if kind == "image":
         return x
     if kind == "noise":
-        return tf.random.stateless_normal([tf.shape(x)[0], shape[1]], seed, dtype=x.dtype)
+        draw = functools.partial(tf.random.stateless_normal, seed=seed, dtype=x.dtype)
+        return replicas.share_of(draw, [tf.shape(x)[0], shape[1]])
     if y is None:
         raise ValueError("y: this generator takes labels, received None")
     return tf.one_hot(y, shape[1], dtype=x.dtype)

@@ -7,6 +7,8 @@ and adversarial images as separate BN batches.
 
 Where there are several adversaries in the game, they share out the examples of the minibatch: of n, number i perturbs its
 i-th n-th. Static examples are the last adversary; x is then [2, batch, …], the images and static examples of the same.
+
+Under a strategy of several replicas the rules take the whole minibatch and do what one replica does with it (`replicas`).
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from adv_networks import attacks, networks
+from adv_networks import attacks, networks, replicas
 from adv_networks.experiments import METHODS, Experiment
 
 Scalars = dict[str, tf.Tensor]
@@ -29,7 +32,8 @@ Scalars = dict[str, tf.Tensor]
 class Players:
     """D and G with their optimisers; what a method does not train has none.
 
-    Further generators beside G share its optimiser, which treats every parameter by itself. `graphs` are the compiled rules.
+    Further generators beside G share its optimiser, which treats every parameter by itself. `graphs` are the compiled rules,
+    `strategy` is where the variables were made.
     """
 
     d: keras.Model
@@ -38,6 +42,7 @@ class Players:
     g_optimizer: keras.optimizers.Optimizer | None = None
     further: tuple[keras.Model, ...] = ()
     graphs: dict[Callable, Callable] = dataclasses.field(default_factory=dict, repr=False)
+    strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy, repr=False)
 
     @property
     def generators(self) -> tuple[keras.Model, ...]:
@@ -51,7 +56,7 @@ class Players:
 
 
 def make_players(spec: Experiment) -> Players:
-    """Fresh networks and optimisers of an experiment, their weights drawn from its seed."""
+    """Fresh networks and optimisers of an experiment, their weights drawn from its seed, in the current strategy's scope."""
     keras.utils.set_random_seed(spec.seed)
     method = METHODS[spec.method]
     players = Players(networks.classifier(spec), None)
@@ -63,9 +68,9 @@ def make_players(spec: Experiment) -> Players:
         players.further = tuple(further)
         players.g_optimizer = _generator_optimizer(spec)
         players.g_optimizer.build(_trainable(players.generators))
-    if method.trains_classifier and spec.regulariser == "exact":
+    if players.strategy.num_replicas_in_sync > 1 or (method.trains_classifier and spec.regulariser == "exact"):
         for model in (players.d, *players.generators):
-            networks.differentiate_through_batch_means(model)
+            networks.share_batch_moments(model)
     return players
 
 
@@ -90,15 +95,46 @@ def _generator_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
 
 
 def _compiled(step: Callable[..., Scalars]) -> Callable[..., Scalars]:
-    """Runs a rule as one graph per experiment, which the players keep; the seed is a tensor, so that no step traces again."""
+    """Runs a rule as one graph per experiment, which the players keep; the seed is a tensor, so that no step traces again.
+
+    x and y are the minibatch, or what `_distributed` has made of it.
+    """
 
     @functools.wraps(step)
     def run(players: Players, x, y, spec: Experiment, seed: attacks.Seed) -> Scalars:
+        if not tf.executing_eagerly():
+            return step(players, x, y, spec, seed)
         if step not in players.graphs:
-            players.graphs[step] = tf.function(functools.partial(step, players), autograph=False)
-        return players.graphs[step](tf.convert_to_tensor(x), tf.cast(y, tf.int32), spec, attacks.as_seed(seed))
+            players.graphs[step] = tf.function(functools.partial(_on_replicas, step, players), autograph=False)
+        x, y = _distributed(players, x, y)
+        return players.graphs[step](x, y, spec, attacks.as_seed(seed))
 
     return run
+
+
+def _on_replicas(step: Callable[..., Scalars], players: Players, x, y, spec: Experiment, seed: tf.Tensor) -> Scalars:
+    """A rule on every replica, and the mean of what it returns."""
+    strategy = players.strategy
+    if strategy.num_replicas_in_sync == 1:
+        return step(players, x, y, spec, seed)
+    scalars = strategy.run(lambda x, y: step(players, x, y, spec, seed), (x, y))
+    return tf.nest.map_structure(lambda value: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), scalars)
+
+
+def _distributed(players: Players, x, y) -> tuple[Any, Any]:
+    """A minibatch as the compiled rules take it: tensors, or one per replica; what is so already is left."""
+    if isinstance(x, tf.distribute.DistributedValues):
+        return x, y
+    x, y = tf.convert_to_tensor(x), tf.cast(y, tf.int32)
+    if players.strategy.num_replicas_in_sync == 1:
+        return x, y
+    adversaries = max(1, len(players.generators)) + (x.shape.rank == 5)
+    return replicas.distribute(players.strategy, adversaries, x, y)
+
+
+def _apply(optimizer: keras.optimizers.Optimizer, gradient: list[tf.Tensor], variables: list[keras.Variable]) -> None:
+    """One step of the optimiser, which sums gradients over replicas; ours is the same on all."""
+    optimizer.apply([part / replicas.count() for part in gradient], variables)
 
 
 def _cross_entropy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -126,8 +162,8 @@ def _update_on(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment) -
         loss = _cross_entropy(y, logits)
         decay = _weight_decay(_values(d), spec.weight_decay)
         objective = loss + decay
-    gradient = tape.gradient(objective, _values(d))
-    players.d_optimizer.apply(gradient, d.trainable_variables)
+    gradient = replicas.mean(tape.gradient(objective, _values(d)))
+    _apply(players.d_optimizer, gradient, d.trainable_variables)
     return {
         "d_loss": loss,
         "d_weight_decay": decay,
@@ -207,8 +243,8 @@ def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experimen
         loss = _cross_entropy(y, networks.discarding_statistics(d, perturbed, training=d_training))
         decay = _weight_decay(_values(*generators), spec.generator_weight_decay)
         descended = decay - spec.adversarial_weight * share * loss
-    gradient = tape.gradient(descended, _values(*generators))
-    players.g_optimizer.apply(gradient, _trainable(generators))
+    gradient = replicas.mean(tape.gradient(descended, _values(*generators)))
+    _apply(players.g_optimizer, gradient, _trainable(generators))
     return {"g_loss": loss, "g_gradient_norm": tf.linalg.global_norm(gradient)}
 
 
@@ -224,7 +260,7 @@ def regularised_gradient(
     """∇_θ F + γ ∇²_{θφ}F · v with v = ∇_φ F (Eq. 5) per trainable variable of D, what to log of it, and the product alone.
 
     The product is [∇_θ F(θ, φ + hv) − ∇_θ F(θ, φ)] / h (`fd`), or the gradient of ½‖v‖² (`exact`; with BN it is exact only
-    after `networks.differentiate_through_batch_means`); with `none` it is empty. Only the adversarial term of F depends on φ,
+    after `networks.share_batch_moments`); with `none` it is empty. Only the adversarial term of F depends on φ,
     so neither needs the clean one. D's BN averages move by the clean and the adversarial pass.
 
     Args:
@@ -252,12 +288,12 @@ def regularised_gradient(
     with tf.GradientTape() as tape:
         clean_logits = d(x, training=True)
         clean_loss = _cross_entropy(y, clean_logits)
-    clean = tape.gradient(clean_loss, theta)
+    clean = replicas.mean(tape.gradient(clean_loss, theta))
     with tf.GradientTape() as outer_tape:
         with tf.GradientTape() as tape:
             tape.watch(phi)
             term, loss, logits = adversarial_term(phi, functools.partial(d, training=True))
-        gradients = tape.gradient(term, theta + phi)
+        gradients = replicas.mean(tape.gradient(term, theta + phi))
         adversarial, v = gradients[: len(theta)], gradients[len(theta) :]
         half_squared_norm = tf.add_n([tf.nn.l2_loss(part) for part in v])
     scalars = {
@@ -270,7 +306,7 @@ def regularised_gradient(
     if spec.regulariser == "none":
         return total, scalars, []
     if spec.regulariser == "exact":
-        product = outer_tape.gradient(half_squared_norm, theta, unconnected_gradients="zero")
+        product = replicas.mean(outer_tape.gradient(half_squared_norm, theta, unconnected_gradients="zero"))
     else:
         h = spec.finite_difference_step
         shifted_phi = [value + h * part for value, part in zip(phi, v, strict=True)]
@@ -278,7 +314,7 @@ def regularised_gradient(
             shifted_term, _, _ = adversarial_term(
                 shifted_phi, functools.partial(networks.discarding_statistics, d, training=True)
             )
-        shifted = tape.gradient(shifted_term, theta)
+        shifted = replicas.mean(tape.gradient(shifted_term, theta))
         product = [(there - here) / h for there, here in zip(shifted, adversarial, strict=True)]
     weight = spec.regulariser_sign * spec.gradient_penalty
     scalars["regulariser_norm"] = spec.gradient_penalty * tf.linalg.global_norm(product)
@@ -294,7 +330,7 @@ def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Exper
         decay = _weight_decay(_values(d), spec.weight_decay)
     decay_gradient = tape.gradient(decay, _values(d), unconnected_gradients="zero")
     total = [a + b for a, b in zip(gradient, decay_gradient, strict=True)]
-    players.d_optimizer.apply(total, d.trainable_variables)
+    _apply(players.d_optimizer, total, d.trainable_variables)
     return {**scalars, "d_weight_decay": decay, "d_gradient_norm": tf.linalg.global_norm(total)}
 
 
@@ -315,6 +351,7 @@ def adversarial_network_step(
     `discriminator_period` above 1 (the released code on MNIST), D is updated on every so many-th step only; a frozen D never.
     """
     seed = attacks.as_seed(seed)
+    x, y = _distributed(players, x, y)
     for _ in range(spec.generator_steps):
         scalars = generator_step(players, x, y, spec, seed)
     period = spec.discriminator_period

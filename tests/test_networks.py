@@ -130,7 +130,7 @@ def test_batch_means_are_differentiated_twice_without_changing_the_network(float
     model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization(scale=False, epsilon=1e-5)])
     x = tf.constant(np.random.default_rng(0).normal(1, 2, (6, 3)))
     before = model(x, training=True), model.get_weights()
-    networks.differentiate_through_batch_means(model)
+    networks.share_batch_moments(model)
     model.set_weights([np.zeros(3), np.zeros(3), np.ones(3)])
     np.testing.assert_allclose(model(x, training=True), before[0], atol=1e-12)
     for weight, expected in zip(model.get_weights(), before[1], strict=True):

@@ -586,7 +586,7 @@ def test_exact_regulariser_and_finite_difference_agree_through_batch_normalisati
     image = keras.Input(SMALL_SHAPE, name="image")
     hidden = keras.layers.Dense(6, "tanh")(keras.layers.Flatten()(image))
     d = keras.Model(image, keras.layers.Dense(CLASSES)(keras.layers.BatchNormalization()(hidden)))
-    networks.differentiate_through_batch_means(d)
+    networks.share_batch_moments(d)
     x, y = small_minibatch(0)
 
     def gradient(regulariser):
