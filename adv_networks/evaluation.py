@@ -93,7 +93,7 @@ def images_hash(images: np.ndarray, labels: np.ndarray) -> str:
 
 def craft(attack: Attack, source: keras.Model, x, y, *, seed: attack_functions.Seed = 0, training: bool = False) -> tf.Tensor:
     """Adversarial images of a batch: `attack` run on `source`, a classifier or, for the generator's attack, a generator."""
-    epsilon, options = attack.epsilon, dict(training=training)
+    epsilon, options = attack.epsilon, dict(training=training, norm=attack.norm)
     if epsilon is None:
         raise ValueError(f"attack {attack.name}: expected an ε, received None")
     match attack.kind:
@@ -259,13 +259,15 @@ def _sources_of(attack: Attack, sources: Mapping[str, keras.Model]) -> list[str]
 
 
 def _settings(attack: Attack) -> str:
-    return json.dumps({key: value for key, value in dataclasses.asdict(attack).items() if key != "name"}, sort_keys=True)
+    """What the key of a record says of its attack. L∞ goes unsaid, as it did before there were other norms."""
+    unsaid = {"name": attack.name, "norm": ATTACKS["clean"].norm}
+    return json.dumps(dict(dataclasses.asdict(attack).items() - unsaid.items()), sort_keys=True)
 
 
 def static_examples(
     attacks: Sequence[Attack], classifier: keras.Model, training: data.Images, *, bn_evaluation: str = "moving"
 ) -> np.ndarray:
-    """Perturbations of the training images, int8 [attacks, N, H, W, C] in units of ε/127.
+    """Perturbations of the training images by L∞ attacks, int8 [attacks, N, H, W, C] in units of ε/127.
 
     Rounding makes them off by at most ε/254, and never above ε.
     """

@@ -7,6 +7,7 @@ Imports no TensorFlow, so the command line can list and plan without loading it.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +48,7 @@ class Attack:
 
     An attack whose ε is None is only a name: `Experiment.attack` or `dataclasses.replace` gives it one.
     `label` is the label that FGS ascends on: the true one or the one that the source predicts.
-    `step_fraction` is PGD's step size over ε, `clip_start` whether its random start is clipped to [0,1].
+    `step_fraction` is PGD's step size over ε, `clip_start` whether its random start is clipped to [0,1]; ε is in `norm`.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Attack:
     restarts: int = 1
     clip_start: bool = True
     seed: int = 0
+    norm: str = "linf"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +116,10 @@ def _setting(
     )
 
 
+# The p of each norm, taken over all pixels and channels of an image.
+NORMS: dict[str, float] = {"linf": math.inf, "l2": 2, "l1": 1}
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """One training run, fully resolved: what `experiment.json` holds and what the update rules read.
@@ -128,7 +134,12 @@ class Experiment:
     seed: int
     overrides: tuple[tuple[str, Any], ...] = ()
 
-    epsilon: float = _setting(0.3, "size of the perturbations, L∞ on the [0,1] pixel scale", above=0, most=1)
+    epsilon: float = _setting(0.3, "size of the perturbations in the norm, on the [0,1] pixel scale", above=0)
+    norm: str = _setting(
+        "linf",
+        "norm of the perturbations, in training and under attack; others than linf need an epsilon",
+        choices=tuple(NORMS),
+    )
     steps: int = _setting(200_000, "iterations: minibatches seen by D", least=1)
     batch_size: int = _setting(64, "images per minibatch", least=1)
 
@@ -208,10 +219,10 @@ class Experiment:
         )
 
     def attack(self, name: str) -> Attack:
-        """The attack of that name at this experiment's ε and PGD settings."""
+        """The attack of that name at this experiment's ε, norm and PGD settings."""
         attack = ATTACKS[name]
         if attack.kind != "clean":
-            attack = dataclasses.replace(attack, epsilon=self.epsilon)
+            attack = dataclasses.replace(attack, epsilon=self.epsilon, norm=self.norm)
         if attack.kind == "pgd":
             attack = dataclasses.replace(
                 attack, steps=self.pgd_steps, step_fraction=self.pgd_step_fraction, clip_start=self.pgd_clip_start
@@ -449,9 +460,9 @@ TABLES: dict[str, Table] = {
 _LARGEST = 2**31 - 1
 
 
-def _check(name: str, value: Any) -> Any:
+def _check(name: str, value: Any, **limits: float) -> Any:
     """The value of a setting in its declared type and range, or a UsageError that says what was expected."""
-    rule, default = SETTINGS[name].metadata, SETTINGS[name].default
+    rule, default = {**SETTINGS[name].metadata, **limits}, SETTINGS[name].default
     many = isinstance(default, tuple)
     kind = (float if name == "learning_rate_drops" else int) if many else type(default)
     try:
@@ -483,7 +494,7 @@ def _in_range(item: float, rule: Mapping[str, Any]) -> bool:
 
 def _range(rule: Mapping[str, Any]) -> str:
     bounds = {"above": rule["above"], "of at least": rule["least"], "of at most": rule["most"] or _LARGEST}
-    return " and ".join(f"{words} {bound}" for words, bound in bounds.items() if bound is not None)
+    return " and ".join(f"{words} {bound:.10g}" for words, bound in bounds.items() if bound is not None)
 
 
 def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
@@ -499,7 +510,8 @@ def experiment(
     """Resolves one experiment: the data set's recipe, then the protocol, then the scale, then the overrides.
 
     Raises:
-        UsageError: a name that is not declared here, or an override out of its range.
+        UsageError: a name that is not declared here, an override out of its range, or another norm than the recipes'
+            without an ε or for ensemble training.
     """
     recipe = choose(DATASETS, dataset, "dataset")
     choose(METHODS, method, "method")
@@ -515,10 +527,24 @@ def experiment(
     settings["steps"] = amount.steps.get(dataset, amount.steps["*"])
     settings["validation"] = amount.validation.get(dataset, amount.validation.get("*", recipe.validation))
     settings.update(train_images=amount.train_images, test_images=amount.test_images)
+    norm = _check("norm", overrides.get("norm", SETTINGS["norm"].default))
+    if norm != SETTINGS["norm"].default:
+        _check_other_norm(norm, method, overrides)
+        settings["epsilon"] = None  # The recipe's number is of L∞; without it, an override that equals it is kept.
+    limits = {"epsilon": {"most": math.prod(recipe.image_shape) ** (1 / NORMS[norm])}}
     chosen = {}
     for key in sorted(overrides):
         choose(SETTINGS, key, "setting")
-        value = _check(key, overrides[key])
+        value = _check(key, overrides[key], **limits.get(key, {}))
         if value != settings.get(key, SETTINGS[key].default):
             chosen[key] = value
     return Experiment(dataset, method, protocol, scale, seed, tuple(chosen.items()), **{**settings, **chosen})
+
+
+def _check_other_norm(norm: str, method: str, overrides: Mapping[str, Any]) -> None:
+    """Raises a UsageError where the recipe has nothing to say of a norm that is not its own."""
+    if "epsilon" not in overrides:
+        raise UsageError(f"epsilon: expected a value with norm {norm} (the recipe's is of linf), received none")
+    if METHODS[method].needs:
+        # Its examples are kept as 127ths of ε, too coarse where ε is shared by all pixels.
+        raise UsageError(f"norm: expected linf for method {method}, received {norm}")
