@@ -59,13 +59,14 @@ def _project(x: tf.Tensor, moved: tf.Tensor, epsilon: tf.Tensor, p: float) -> tf
     if p == 2:
         perturbation *= tf.minimum(tf.math.divide_no_nan(epsilon, tf.norm(perturbation, axis=1, keepdims=True)), 1)
     else:
-        # All pixels shrink by one amount, those below it to zero, such that ε is left. If the k largest stay, it is their
-        # sum less ε, over k. As a function of k this rises as long as the next pixel is above it, so its maximum is right.
+        # All pixels shrink by one amount, the small ones to zero, such that ε is left. Should the k largest stay, the largest
+        # keeps the mean of ε and their gaps to it. That falls with k as long as the next gap is below it: the least is right.
         size = tf.abs(perturbation)
-        sums = tf.cumsum(tf.sort(size, direction="DESCENDING"), 1)
-        amounts = (sums - epsilon) / tf.range(1, size.shape[1] + 1, dtype=size.dtype)
-        amount = tf.maximum(tf.reduce_max(amounts, 1, keepdims=True), 0)
-        perturbation = tf.sign(perturbation) * tf.maximum(size - amount, 0)
+        largest = tf.reduce_max(size, 1, keepdims=True)
+        gaps = largest - size
+        means = (epsilon + tf.cumsum(tf.sort(gaps), 1)) / tf.range(1, size.shape[1] + 1, dtype=size.dtype)
+        kept = tf.minimum(tf.reduce_min(means, 1, keepdims=True), largest)
+        perturbation = tf.sign(perturbation) * tf.maximum(kept - gaps, 0)
     return tf.clip_by_value(x + tf.reshape(perturbation, tf.shape(x)), 0, 1)
 
 

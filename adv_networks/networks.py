@@ -125,7 +125,7 @@ def _perturbation(x, norm: str):
     p = choose(NORMS, norm, "norm")
     if p == math.inf:
         return keras.layers.Activation("tanh", name="perturbation")(x)
-    # Not keras.ops.normalize or UnitNormalization: their gradient at zero is NaN.
+    # Not keras.ops.normalize or UnitNormalization: at zero their second derivative is NaN, with XLA the first one too.
     size = keras.ops.sum(keras.ops.absolute(x) if p == 1 else keras.ops.square(x), (1, 2, 3), keepdims=True)
     size = keras.ops.maximum(size, SHORTEST**p)
     return keras.ops.divide(x, size if p == 1 else keras.ops.sqrt(size))
