@@ -103,21 +103,20 @@ def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
     assert re.search(r"360 test images of digits, ε = 0\.1.*\nNo Noise +\d+\.\d\d\nFGS +\d+\.\d\d\nPGD +\d+\.\d\d", output)
 
 
-@pytest.mark.parametrize("norm", ["l2", "l1"])
-def test_run_of_another_norm_trains_and_evaluates_in_it(norm, run, tmp_path):
-    code, output, error = run(f"--norm={norm}", "--epsilon=1.5", *SMALL)
+def test_run_in_l2_trains_and_evaluates_in_it(run, tmp_path):
+    code, output, error = run("--norm=l2", "--epsilon=1.5", *SMALL)
     assert code == 0, error
     assert re.search(r"advnet \(C\)( +\d+\.\d\d){4}", output)
     (workdir,) = (tmp_path / "runs").iterdir()
-    assert workdir.name == f"digits-advnet-tiny-s0-epsilon=1.5-generator_width=4-norm={norm}-steps=3"
+    assert workdir.name == "digits-advnet-tiny-s0-epsilon=1.5-generator_width=4-norm=l2-steps=3"
     x = np.random.default_rng(0).random((5, 8, 8, 1), np.float32)
     perturbation = keras.models.load_model(workdir / "g.keras")(x).numpy().reshape(5, -1)
-    np.testing.assert_allclose(np.linalg.norm(perturbation, int(norm[1]), axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(perturbation, axis=1), 1, rtol=1e-5)
     (records,) = (tmp_path / "results").rglob("records.csv")
     with records.open() as handle:
         settings = {row["attack"]: json.loads(row["attack_settings"]) for row in csv.DictReader(handle)}
     assert {name: value.get("norm") for name, value in settings.items()} == {
-        "clean": None, "fgs": norm, "pgd": norm, "generator": norm,
+        "clean": None, "fgs": "l2", "pgd": "l2", "generator": "l2",
     }  # fmt: skip
 
 
