@@ -96,7 +96,7 @@ def images_hash(images: np.ndarray, labels: np.ndarray) -> str:
 
 def craft(attack: Attack, source: keras.Model, x, y, *, seed: attack_functions.Seed = 0, training: bool = False) -> tf.Tensor:
     """Adversarial images of a batch: `attack` run on `source`, a classifier or, for the generator's attack, a generator."""
-    epsilon, options = attack.epsilon, dict(training=training)
+    epsilon, options = attack.epsilon, dict(training=training, norm=attack.norm)
     if epsilon is None:
         raise ValueError(f"attack {attack.name}: expected an ε, received None")
     match attack.kind:
@@ -267,7 +267,7 @@ def _suits(attack: Attack, source: keras.Model) -> bool:
 def static_examples(
     attacks: Sequence[Attack], classifier: keras.Model, training: data.Images, *, bn_evaluation: str = "moving"
 ) -> np.ndarray:
-    """Perturbations of the training images, int8 [attacks, N, H, W, C] in units of ε/127.
+    """Perturbations of the training images by L∞ attacks, int8 [attacks, N, H, W, C] in units of ε/127.
 
     Rounding makes them off by at most ε/254, and never above ε.
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -63,7 +64,7 @@ class Attack:
 
     An attack whose ε is None is only a name: `Experiment.attack` or `dataclasses.replace` gives it one.
     `label` is the label that FGS ascends on: the true one or the one that the source predicts.
-    `step_fraction` is PGD's step size over ε, `clip_start` whether its random start is clipped to [0,1].
+    `step_fraction` is PGD's step size over ε, `clip_start` whether its random start is clipped to [0,1]; ε is in `norm`.
     """
 
     name: str
@@ -75,10 +76,12 @@ class Attack:
     restarts: int = 1
     clip_start: bool = True
     seed: int = 0
+    norm: str = "linf"
 
     def settings(self) -> str:
-        """All that the attack's result depends on, as one line of JSON."""
-        return json.dumps({key: value for key, value in dataclasses.asdict(self).items() if key != "name"}, sort_keys=True)
+        """All that the attack's result depends on, as one line of JSON. L∞ goes unsaid, as it did before other norms."""
+        unsaid = {"name": self.name, "norm": "linf"}
+        return json.dumps(dict(dataclasses.asdict(self).items() - unsaid.items()), sort_keys=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +142,10 @@ def _setting(
     return dataclasses.field(default=default, metadata=rule)
 
 
+# The p of each norm, taken over all pixels and channels of an image.
+NORMS: dict[str, float] = {"linf": math.inf, "l2": 2, "l1": 1}
+
+
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """One training run, fully resolved: what `experiment.json` holds and what the update rules read.
@@ -153,7 +160,13 @@ class Experiment:
     seed: int
     overrides: tuple[tuple[str, Any], ...] = ()
 
-    epsilon: float = _setting(0.3, "size of the perturbations, L∞ on the [0,1] pixel scale", "perturbation", above=0, most=1)
+    epsilon: float = _setting(0.3, "size of the perturbations in the norm, on the [0,1] pixel scale", "perturbation", above=0)
+    norm: str = _setting(
+        "linf",
+        "norm of the perturbations, in training and under attack; others than linf need an epsilon",
+        "perturbation",
+        choices=tuple(NORMS),
+    )
     steps: int = _setting(200_000, "iterations: minibatches seen by D", least=1)
     batch_size: int = _setting(64, "images per minibatch", least=1)
 
@@ -251,10 +264,10 @@ class Experiment:
         ).trained()
 
     def attack(self, name: str) -> Attack:
-        """The attack of that name at this experiment's ε and PGD settings."""
+        """The attack of that name at this experiment's ε, norm and PGD settings."""
         attack = ATTACKS[name]
         if attack.kind != "clean":
-            attack = dataclasses.replace(attack, epsilon=self.epsilon)
+            attack = dataclasses.replace(attack, epsilon=self.epsilon, norm=self.norm)
         if attack.kind == "pgd":
             attack = dataclasses.replace(
                 attack, steps=self.pgd_steps, step_fraction=self.pgd_step_fraction, clip_start=self.pgd_clip_start
@@ -489,9 +502,9 @@ class Cell:
 _LARGEST = 2**31 - 1
 
 
-def _check(name: str, value: Any) -> Any:
+def _check(name: str, value: Any, **limits: float) -> Any:
     """The value of a setting in its declared type and range, or a UsageError that says what was expected."""
-    rule, default = SETTINGS[name].metadata, SETTINGS[name].default
+    rule, default = {**SETTINGS[name].metadata, **limits}, SETTINGS[name].default
     many = isinstance(default, tuple)
     kind = (type(default[0]) if default else float) if many else type(default)
     try:
@@ -523,7 +536,7 @@ def _in_range(item: float, rule: Mapping[str, Any]) -> bool:
 
 def _range(rule: Mapping[str, Any]) -> str:
     bounds = {"above": rule["above"], "of at least": rule["least"], "of at most": rule["most"] or _LARGEST}
-    return " and ".join(f"{words} {bound}" for words, bound in bounds.items() if bound is not None)
+    return " and ".join(f"{words} {bound:.10g}" for words, bound in bounds.items() if bound is not None)
 
 
 def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
@@ -549,7 +562,8 @@ def experiment(
     """Resolves one experiment: the data set's recipe, the method's settings, the protocol, the scale, then the overrides.
 
     Raises:
-        UsageError: a name that is not declared here, or an override out of its range.
+        UsageError: a name that is not declared here, an override out of its range, or another norm than the recipes'
+            without an ε or for ensemble training.
     """
     recipe = choose(DATASETS, dataset, "dataset")
     choose(METHODS, method, "method")
@@ -566,13 +580,27 @@ def experiment(
     settings["steps"] = amount.steps.get(dataset, amount.steps["*"])
     settings["validation"] = amount.validation.get(dataset, amount.validation.get("*", recipe.validation))
     settings.update(train_images=amount.train_images, test_images=amount.test_images)
+    norm = _check("norm", overrides.get("norm", SETTINGS["norm"].default))
+    if norm != SETTINGS["norm"].default:
+        _check_other_norm(norm, method, overrides)
+        settings["epsilon"] = None  # The recipe's number is of L∞; without it, an override that equals it is kept.
+    limits = {"epsilon": {"most": math.prod(recipe.image_shape) ** (1 / NORMS[norm])}}
     chosen = {}
     for key in sorted(overrides):
         choose(SETTINGS, key, "setting")
-        value = _check(key, overrides[key])
+        value = _check(key, overrides[key], **limits.get(key, {}))
         if value != settings.get(key, SETTINGS[key].default):
             chosen[key] = value
     return Experiment(dataset, method, protocol, scale, seed, tuple(chosen.items()), **{**settings, **chosen})
+
+
+def _check_other_norm(norm: str, method: str, overrides: Mapping[str, Any]) -> None:
+    """Raises a UsageError where the recipe has nothing to say of a norm that is not its own."""
+    if "epsilon" not in overrides:
+        raise UsageError(f"epsilon: expected a value with norm {norm} (the recipe's is of linf), received none")
+    if METHODS[method].static_examples:
+        # Its examples are kept as 127ths of ε, too coarse where ε is shared by all pixels.
+        raise UsageError(f"norm: expected linf for method {method}, received {norm}")
 
 
 _WHITE_BOX = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))

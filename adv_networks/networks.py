@@ -1,7 +1,8 @@
 """The paper's networks (appendix, Figs. 2-4), all built from one residual block.
 
 Classifiers take images in [0,1] and return logits; their first layer rescales to the paper's [-1,1]. Generators return a
-perturbation in [-1,1] of the image's shape, and the name of their input ("image", "noise" or "label") says what they take.
+perturbation of the image's shape, in [-1,1] or of l2 or l1 norm 1 (`norm`), and the name of their input ("image", "noise" or
+"label") says what they take.
 Image sides are multiples of 4. He-normal kernels, BN momentum 0.997 and ε 1e-5, and the projection shortcut in the first
 block of every stage are those of the authors' released code, where the paper is silent; so are D1's Glorot kernels.
 Experiments start D1's last layer at zero, which is ours (`logits_initializer`): from random values PGD training on MNIST at
@@ -17,9 +18,13 @@ import keras
 import tensorflow as tf
 
 from adv_networks import replicas
-from adv_networks.experiments import DATASETS, Experiment
+from adv_networks.experiments import DATASETS, NORMS, Experiment, choose
 
 Shape = tuple[int, int, int]
+
+# What the last convolution returns has a norm of about 10. An image shorter than this, all units being silent, is not brought
+# to norm 1, only divided by this, which bounds the gradient there.
+SHORTEST = 1e-5
 
 
 def _convolution(
@@ -116,41 +121,59 @@ def d2(
     return keras.Model(image, _logits(keras.layers.GlobalAveragePooling2D()(x), classes), name="d2")
 
 
-def _decoder(x, width: int, channels: int):
-    """The part that the three generators share: six residual blocks, two deconvolutions, a convolution and tanh."""
+def _perturbation(x, norm: str):
+    """The last layer of a generator: tanh (L∞), or each image over its own l2 or l1 norm."""
+    p = choose(NORMS, norm, "norm")
+    if p == math.inf:
+        return keras.layers.Activation("tanh", name="perturbation")(x)
+    # Not keras.ops.normalize or UnitNormalization: at zero their second derivative is NaN, with XLA the first one too.
+    size = keras.ops.sum(keras.ops.absolute(x) if p == 1 else keras.ops.square(x), (1, 2, 3), keepdims=True)
+    size = keras.ops.maximum(size, SHORTEST**p)
+    return keras.ops.divide(x, size if p == 1 else keras.ops.sqrt(size))
+
+
+def _decoder(x, width: int, channels: int, norm: str):
+    """The part that the three generators share: six residual blocks, two deconvolutions, a convolution and the last layer."""
     x = _stage(x, 6, 1, 4 * width)
     for filters in (2 * width, width):
         x = _normalised_relu(_convolution(x, filters, 3, 2, transposed=True))
-    return keras.layers.Activation("tanh", name="perturbation")(_convolution(x, channels, 3, use_bias=True))
+    return _perturbation(_convolution(x, channels, 3, use_bias=True), norm)
 
 
 def g1(
-    input_shape: Shape, width: int = 64, *, encoder_widths: tuple[int, ...] = (1, 1, 2), pixel_levels: int = 255
+    input_shape: Shape,
+    width: int = 64,
+    *,
+    norm: str = "linf",
+    encoder_widths: tuple[int, ...] = (1, 1, 2),
+    pixel_levels: int = 255,
 ) -> keras.Model:
     """G1(k) (Fig. 4a): autoencoder of the image; `encoder_widths` are its encoder's widths in k."""
     image = _image(input_shape)
     x = _rescaled(image, pixel_levels)
     for stride, multiple in zip((1, 2, 2), encoder_widths, strict=True):
         x = _normalised_relu(_convolution(x, multiple * width, 3, stride))
-    return keras.Model(image, _decoder(x, width, input_shape[2]), name="g1")
+    return keras.Model(image, _decoder(x, width, input_shape[2], norm), name="g1")
 
 
-def g2(input_shape: Shape, width: int = 64) -> keras.Model:
+def g2(input_shape: Shape, width: int = 64, *, norm: str = "linf") -> keras.Model:
     """G2(k) (Fig. 4b): decoder of Gaussian noise z of (H/4)(W/4)·4k numbers (256k on 32×32 images)."""
     bottleneck = _bottleneck(input_shape, width)
     noise = keras.Input((math.prod(bottleneck),), name="noise")
-    return keras.Model(noise, _decoder(keras.layers.Reshape(bottleneck)(noise), width, input_shape[2]), name="g2")
+    x = keras.layers.Reshape(bottleneck)(noise)
+    return keras.Model(noise, _decoder(x, width, input_shape[2], norm), name="g2")
 
 
-def g3(input_shape: Shape, classes: int, width: int = 64) -> keras.Model:
+def g3(input_shape: Shape, classes: int, width: int = 64, *, norm: str = "linf") -> keras.Model:
     """G3(k) (Fig. 4c): decoder of the one-hot label."""
     bottleneck = _bottleneck(input_shape, width)
     label = keras.Input((classes,), name="label")
     x = keras.layers.Dense(math.prod(bottleneck), kernel_initializer="he_normal")(label)
-    return keras.Model(label, _decoder(keras.layers.Reshape(bottleneck)(x), width, input_shape[2]), name="g3")
+    x = keras.layers.Reshape(bottleneck)(x)
+    return keras.Model(label, _decoder(x, width, input_shape[2], norm), name="g3")
 
 
-def released_mnist_generator(input_shape: Shape, width: int = 64) -> keras.Model:
+def released_mnist_generator(input_shape: Shape, width: int = 64, *, norm: str = "linf") -> keras.Model:
     """The small MNIST generator of the released code: two 5×5 convolutions and two 5×5 deconvolutions, all of stride 2."""
     image = _image(input_shape)
     x = _rescaled(image)
@@ -158,7 +181,7 @@ def released_mnist_generator(input_shape: Shape, width: int = 64) -> keras.Model
         x = _normalised_relu(_convolution(x, filters, 5, 2))
     x = _normalised_relu(_convolution(x, width, 5, 2, transposed=True))
     x = _convolution(x, input_shape[2], 5, 2, use_bias=True, transposed=True)
-    return keras.Model(image, keras.layers.Activation("tanh", name="perturbation")(x), name="released_mnist")
+    return keras.Model(image, _perturbation(x, norm), name="released_mnist")
 
 
 def classifier(spec: Experiment) -> keras.Model:
@@ -179,12 +202,12 @@ def classifier(spec: Experiment) -> keras.Model:
 def generators(spec: Experiment) -> list[keras.Model]:
     """The generative networks that the experiment names, with fresh weights."""
     dataset = DATASETS[spec.dataset]
-    shape, width = dataset.image_shape, spec.generator_width
+    shape, width, norm = dataset.image_shape, spec.generator_width, spec.norm
     make = {
-        "g1": lambda: g1(shape, width, encoder_widths=spec.encoder_widths, pixel_levels=spec.pixel_levels),
-        "g2": lambda: g2(shape, width),
-        "g3": lambda: g3(shape, dataset.classes, width),
-        "released_mnist": lambda: released_mnist_generator(shape, width),
+        "g1": lambda: g1(shape, width, norm=norm, encoder_widths=spec.encoder_widths, pixel_levels=spec.pixel_levels),
+        "g2": lambda: g2(shape, width, norm=norm),
+        "g3": lambda: g3(shape, dataset.classes, width, norm=norm),
+        "released_mnist": lambda: released_mnist_generator(shape, width, norm=norm),
     }
     return [make[name]() for name in spec.generators]
 

@@ -10,14 +10,14 @@ import numpy as np
 from adv_networks.files import write_whole
 
 
-def perturbations(file: Path, images: np.ndarray, perturbed: np.ndarray, epsilon: float) -> None:
-    """Draws original / perturbation / perturbed, one column an image; the perturbation on a diverging scale from -ε to ε.
+def perturbations(file: Path, images: np.ndarray, perturbed: np.ndarray, limit: float) -> None:
+    """Draws original / perturbation / perturbed, one column an image; the perturbation on a diverging scale.
 
     Args:
         file: PNG to write.
         images: [N, H, W, C] in [0,1].
         perturbed: the same, perturbed.
-        epsilon: limit of the perturbation's colour scale.
+        limit: the perturbation's colour scale goes from minus this to this.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -26,9 +26,9 @@ def perturbations(file: Path, images: np.ndarray, perturbed: np.ndarray, epsilon
     axes = figure.subplots(3, len(images), squeeze=False)
     rows = {
         "original": (images, dict(cmap="gray", vmin=0, vmax=1)),
-        f"perturbation\n±{epsilon:.3g}": (
+        f"perturbation\n±{limit:.3g}": (
             (perturbed - images).mean(axis=-1, keepdims=True),
-            dict(cmap="RdBu_r", vmin=-epsilon, vmax=epsilon),
+            dict(cmap="RdBu_r", vmin=-limit, vmax=limit),
         ),
         "perturbed": (perturbed, dict(cmap="gray", vmin=0, vmax=1)),
     }

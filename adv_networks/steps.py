@@ -195,6 +195,7 @@ def pgd_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
         seed=seed,
         clip_start=spec.pgd_clip_start,
         training=True,
+        norm=spec.norm,
     )
     return _update_on(players, adversarial, y, spec)
 

@@ -212,12 +212,13 @@ def known_weights_hash(workdir: Path, name: str) -> str | None:
 
 
 def _perturbed(experiment: Experiment, players: Players, shown: data.Images) -> tuple[np.ndarray, np.ndarray, float]:
-    """Images, and the same perturbed by G, or by PGD where there is none."""
+    """Images, the same perturbed by G, or by PGD where there is none, and a pixel's largest perturbation, of L∞ that is ε."""
     x = shown.images / np.float32(255)
     name, source = ("pgd", players.d) if players.g is None else ("generator", players.g)
     batch_statistics = experiment.bn_evaluation == "batch"
-    perturbed = evaluation.craft(experiment.attack(name), source, x, shown.labels, training=batch_statistics)
-    return x, perturbed.numpy(), experiment.epsilon
+    perturbed = evaluation.craft(experiment.attack(name), source, x, shown.labels, training=batch_statistics).numpy()
+    largest = experiment.epsilon if experiment.norm == "linf" else float(np.abs(perturbed - x).max())
+    return x, perturbed, largest or experiment.epsilon
 
 
 class _Run:
@@ -346,8 +347,8 @@ class _Run:
             )
             for name, source in sources.items()
         }
-        x, perturbed, epsilon = _perturbed(experiment, players, self.validation.first(8))
-        images = {"original": x, "perturbation": (perturbed - x) / (2 * epsilon) + 0.5, "perturbed": perturbed}
+        x, perturbed, largest = _perturbed(experiment, players, self.validation.first(8))
+        images = {"original": x, "perturbation": (perturbed - x) / (2 * largest) + 0.5, "perturbed": perturbed}
         for name, image in images.items():
             tf.summary.image(name, np.clip(image, 0, 1), self.step, max_outputs=len(image))
         return result

@@ -211,12 +211,12 @@ def evaluate_classifier(file: Path, dataset: str, input_range: tuple[float, floa
         dataset: whose test images to use.
         input_range: what the classifier's inputs for black and white are.
         places: where the data is.
-        overrides: settings of the attacks and the data: epsilon, pgd_steps, test_images, bn_evaluation and so on.
+        overrides: settings of the attacks and the data: epsilon, norm, pgd_steps, test_images, bn_evaluation and so on.
     """
     model = with_unit_range(evaluation.load_classifier(file, dataset), input_range)
     spec = experiment(dataset, "standard", scale="paper", **overrides)
     images, labels = _test_images(dataset, spec.test_images, places)
-    lines = [f"{file} on {len(images)} test images of {dataset}, ε = {spec.epsilon:g}; accuracy in %"]
+    lines = [f"{file} on {len(images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
     for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd")):
         accuracy = evaluation.accuracy(model, images, labels, attack=spec.attack(name), bn_evaluation=spec.bn_evaluation)
         lines.append(f"{label:<10}{100 * accuracy:6.2f}")
@@ -369,7 +369,7 @@ def _notes(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
         notes.append(
             f"{dataset}: {_listed(spec.steps for spec in specs)} iterations (the paper's: 200000) of "
             f"{_listed(spec.batch_size for spec in specs)} images out of {_listed(record.training_images for record in seen)}; "
-            f"{', '.join(players)}; ε = {specs[0].epsilon:g}; {_listed(record.images for record in seen)} of "
+            f"{', '.join(players)}; {_size(specs[0])}; {_listed(record.images for record in seen)} of "
             f"{declared.test_images} test images."
         )
     specs, records = experiments_of(cell for cell, _ in measured), [record for _, record in measured]
@@ -379,6 +379,10 @@ def _notes(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
         f"evaluated at {_listed(record.commit for record in records)}; {_listed(record.versions for record in records)}."
     )
     return notes
+
+
+def _size(spec: Experiment) -> str:
+    return f"ε = {spec.epsilon:g}" + f" in {spec.norm}" * (spec.norm != "linf")
 
 
 def _listed(values: Iterable[Any]) -> str:

@@ -13,13 +13,16 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 from adv_networks import attacks, data, networks
+from adv_networks.errors import UsageError
 from tests.conftest import randomised
 
-# Neither this nor a quarter of it is a number of float32 or float64.
+# Neither these nor a quarter of them are numbers of float32 or float64.
 EPSILON = 0.15
+SIZES = {"linf": EPSILON, "l2": 0.7, "l1": 2.3}
 EPSILONS = (0, 0.03, 0.3, 1)
 GENERATOR_WIDTH = 4
 
@@ -34,13 +37,42 @@ class Reference(NamedTuple):
     gradient: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def climb(reference, x, y, epsilon, step_size, steps, start=None) -> np.ndarray:
-    """Eq. 7 from `start`: steps along the sign of the gradient, each projected on the ε-ball, then on [0,1]."""
+def climb(reference, x, y, epsilon, step_size, steps, start=None, *, norm="linf") -> np.ndarray:
+    """Eq. 7 from `start`: steps along the sign of the gradient, each projected on the ε-ball, then on [0,1].
+
+    In l2 and l1 along the gradient over its own norm.
+    """
     adversarial = x if start is None else start
     for _ in range(steps):
-        adversarial = adversarial + step_size * np.sign(reference.gradient(adversarial, y))
-        adversarial = np.clip(x + np.clip(adversarial - x, -epsilon, epsilon), 0, 1)
+        gradient = reference.gradient(adversarial, y)
+        direction = np.sign(gradient) if norm == "linf" else gradient / length(gradient, norm)
+        adversarial = adversarial + step_size * direction
+        adversarial = np.clip(x + nearest(adversarial - x, epsilon, norm), 0, 1)
     return adversarial
+
+
+def length(images: np.ndarray, norm: str) -> np.ndarray:
+    """The norm of each image [batch, 1, 1, 1], in double precision."""
+    size = np.abs(np.asarray(images, np.float64))
+    if norm == "linf":
+        return size.max((1, 2, 3), keepdims=True)
+    return size.sum((1, 2, 3), keepdims=True) if norm == "l1" else np.sqrt((size**2).sum((1, 2, 3), keepdims=True))
+
+
+def nearest(perturbations: np.ndarray, epsilon: float, norm: str) -> np.ndarray:
+    """The nearest perturbations of norm ε at most. In l1 all pixels shrink by one amount, found here by halving intervals."""
+    if norm == "linf":
+        return np.clip(perturbations, -epsilon, epsilon)
+    if norm == "l2":
+        return perturbations / np.maximum(1, length(perturbations, norm) / epsilon)
+    size = np.abs(perturbations)
+    low, high = np.zeros_like(size[:, :1, :1, :1]), size.max((1, 2, 3), keepdims=True)
+    for _ in range(100):
+        middle = (low + high) / 2
+        too_long = length(np.maximum(size - middle, 0), "l1") > epsilon
+        low, high = np.where(too_long, middle, low), np.where(too_long, high, middle)
+    inside = length(perturbations, "l1") <= epsilon
+    return np.where(inside, perturbations, np.sign(perturbations) * np.maximum(size - high, 0))
 
 
 class Case(NamedTuple):
@@ -51,31 +83,39 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "fgs (Eq. 6)": Case(attacks.fgs, lambda reference, x, y, epsilon: climb(reference, x, y, epsilon, epsilon, 1)),
+    "fgs (Eq. 6)": Case(
+        attacks.fgs, lambda reference, x, y, epsilon, **norm: climb(reference, x, y, epsilon, epsilon, 1, **norm)
+    ),
     "fgs of the predicted label": Case(
         lambda model, x, _, epsilon, **options: attacks.fgs(model, x, None, epsilon, **options),
-        lambda reference, x, y, epsilon: climb(reference, x, np.argmax(reference.logits(x), 1), epsilon, epsilon, 1),
+        lambda reference, x, y, epsilon, **norm: climb(
+            reference, x, np.argmax(reference.logits(x), 1), epsilon, epsilon, 1, **norm
+        ),
     ),
     "least likely (Eq. 8)": Case(
         lambda model, x, _, epsilon, **options: attacks.least_likely(model, x, epsilon, **options),
-        lambda reference, x, y, epsilon: climb(reference, x, np.argmin(reference.logits(x), 1), epsilon, -epsilon, 1),
+        lambda reference, x, y, epsilon, **norm: climb(
+            reference, x, np.argmin(reference.logits(x), 1), epsilon, -epsilon, 1, **norm
+        ),
     ),
     "pgd (Eq. 7)": Case(
         lambda *inputs, **options: attacks.pgd(*inputs, random_start=False, **options),
-        lambda reference, x, y, epsilon: climb(reference, x, y, epsilon, epsilon / 4, 10),
+        lambda reference, x, y, epsilon, **norm: climb(reference, x, y, epsilon, epsilon / 4, 10, **norm),
     ),
     "pgd of another step size": Case(
         lambda model, x, y, epsilon, **options: attacks.pgd(
             model, x, y, epsilon, step_size=0.7 * epsilon, steps=3, random_start=False, **options
         ),
-        lambda reference, x, y, epsilon: climb(reference, x, y, epsilon, 0.7 * epsilon, 3),
+        lambda reference, x, y, epsilon, **norm: climb(reference, x, y, epsilon, 0.7 * epsilon, 3, **norm),
     ),
     "targeted pgd": Case(
         lambda *inputs, **options: attacks.pgd(*inputs, random_start=False, targeted=True, **options),
-        lambda reference, x, y, epsilon: climb(reference, x, y, epsilon, -epsilon / 4, 10),
+        lambda reference, x, y, epsilon, **norm: climb(reference, x, y, epsilon, -epsilon / 4, 10, **norm),
     ),
 }
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+each_norm = pytest.mark.parametrize("norm", SIZES)
+each_other_norm = pytest.mark.parametrize("norm", ["l2", "l1"])
 
 
 # --- Models and images -----------------------------------------------------------------------------------------------
@@ -176,37 +216,114 @@ def agreement(a, b) -> float:
 # --- The equations ---------------------------------------------------------------------------------------------------
 
 
+@each_norm
 @each_case
-def test_attack_is_its_equation_in_double_precision(case, smooth):
-    expected = case.expected(smooth.reference, smooth.x, smooth.y, EPSILON)
-    found = case.run(smooth.model, smooth.x, smooth.y, EPSILON)
+def test_attack_is_its_equation_in_double_precision(case, norm, smooth):
+    epsilon = SIZES[norm]
+    expected = case.expected(smooth.reference, smooth.x, smooth.y, epsilon, norm=norm)
+    found = case.run(smooth.model, smooth.x, smooth.y, epsilon, norm=norm)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
-    assert np.abs(expected - smooth.x).max() > 0.9 * EPSILON
+    assert length(expected - smooth.x, norm).max() > 0.8 * epsilon
 
 
+@each_norm
 @pytest.mark.parametrize("clip_start", [True, False])
-def test_pgd_climbs_from_its_random_start(clip_start, smooth):
-    unit = random_starts(smooth, np.full_like(smooth.x, 0.5), seed=3)
-    start = smooth.x + EPSILON * unit
+def test_pgd_climbs_from_its_random_start(clip_start, norm, smooth):
+    epsilon = SIZES[norm]
+    start = smooth.x + epsilon * random_starts(smooth, len(smooth.x), seed=3, norm=norm)
     assert start.min() < -0.05 and start.max() > 1.05
     start = np.clip(start, 0, 1) if clip_start else start
-    expected = climb(smooth.reference, smooth.x, smooth.y, EPSILON, EPSILON / 4, 2, start)
-    found = attacks.pgd(smooth.model, smooth.x, smooth.y, EPSILON, steps=2, seed=3, clip_start=clip_start)
+    expected = climb(smooth.reference, smooth.x, smooth.y, epsilon, epsilon / 4, 2, start, norm=norm)
+    found = attacks.pgd(smooth.model, smooth.x, smooth.y, epsilon, steps=2, seed=3, clip_start=clip_start, norm=norm)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
-def random_starts(subject: Subject, x: np.ndarray, *, seed: int) -> np.ndarray:
-    """The random starts of images that no clipping touches, in units of ε: PGD whose step has no length."""
-    return (attacks.pgd(subject.model, x, subject.y, EPSILON, step_size=0.0, steps=1, seed=seed).numpy() - x) / EPSILON
+def random_starts(subject: Subject, count: int, *, seed: int, norm: str = "linf") -> np.ndarray:
+    """The random starts of grey images, which no clipping touches, in units of ε: PGD whose step has no length."""
+    x, y = np.full((count, *subject.x.shape[1:]), 0.5), np.zeros(count, np.int32)
+    settings = dict(step_size=0.0, steps=1, seed=seed, norm=norm)
+    return (attacks.pgd(subject.model, x, y, EPSILON, **settings).numpy() - x) / EPSILON
 
 
 def test_random_starts_are_uniform_in_the_ball(smooth):
-    unit = random_starts(smooth, np.full_like(smooth.x, 0.5), seed=0)
+    unit = random_starts(smooth, len(smooth.x), seed=0)
     count = unit.size
     assert len(np.unique(unit)) == count
     assert np.abs(unit).max() <= 1 + 1e-12
     distance = np.abs((np.sort(unit.ravel()) + 1) / 2 - (np.arange(count) + 0.5) / count).max()
     assert distance < 1.63 / np.sqrt(count), "Kolmogorov-Smirnov at 1%"
+
+
+@each_other_norm
+def test_random_starts_are_uniform_in_the_ball_of_the_norm(norm, smooth):
+    """The n-th power of the norm of a uniform point is uniform in [0,1], and apart from it the p-th power of a pixel's share
+    of the norm is Beta(1/p, (n-1)/p)."""
+    unit, power = random_starts(smooth, 500, seed=0, norm=norm), {"l2": 2, "l1": 1}[norm]
+    pixels = unit[0].size
+    size = length(unit, norm)
+    shares = np.abs(unit / size).reshape(len(unit), pixels) ** power
+    assert scipy.stats.kstest(size.ravel() ** pixels, "uniform").pvalue > 0.01
+    assert scipy.stats.kstest(shares[:, ::5].ravel(), scipy.stats.beta(1 / power, (pixels - 1) / power).cdf).pvalue > 0.01
+    assert scipy.stats.binomtest(int((unit > 0).sum()), unit.size).pvalue > 0.01
+    assert len(np.unique(unit)) == unit.size
+    assert np.abs(np.corrcoef(unit.reshape(len(unit), pixels).T) - np.eye(pixels)).max() < 5 / np.sqrt(len(unit))
+
+
+DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
+
+
+@pytest.mark.parametrize("kind", ["normal", "sparse", "ties", "inside", "zero"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
+@each_norm
+def test_projection_is_the_nearest_point_of_the_ball(norm, dtype, tolerance, kind):
+    """It is within the ball, and the rest r has ⟨r, p⟩ = ε‖r‖ in the dual norm, so no point of the ball is farther along r."""
+    rng, shape = np.random.default_rng(0), (50, 4, 4, 3)
+    perturbation = {
+        "normal": rng.normal(size=shape),
+        "sparse": rng.normal(size=shape) ** 5,
+        "ties": rng.integers(-2, 3, shape) / 4,
+        "inside": rng.uniform(-1, 1, shape) / 1e4,
+        "zero": np.zeros(shape),
+    }[kind].astype(dtype)
+    centre = np.zeros(shape, dtype)  # Both halves of the perturbation, for what is below zero is clipped there.
+    for epsilon in (0.02, 0.5, 0.9):
+        halves = [projected(centre, sign * perturbation, epsilon, norm) for sign in (1, -1)]
+        point = np.float64(halves[0] - halves[1])
+        rest = perturbation - point
+        assert (length(point, norm) <= epsilon * (1 + tolerance)).all()
+        np.testing.assert_allclose(
+            (rest * point).sum((1, 2, 3)),
+            epsilon * length(rest, DUAL[norm]).ravel(),
+            rtol=tolerance,
+            atol=tolerance * epsilon,
+        )
+        expected = nearest(np.float64(perturbation), epsilon, norm)
+        np.testing.assert_allclose(point, expected, rtol=0, atol=tolerance)
+        if kind in ("inside", "zero"):
+            np.testing.assert_allclose(point, perturbation, rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(projected(centre, perturbation, 0.0, norm), centre)
+
+
+def projected(x, perturbation, epsilon: float, norm: str) -> np.ndarray:
+    epsilon = tf.constant(epsilon, x.dtype)
+    return attacks._project(tf.constant(x), tf.constant(x + perturbation), epsilon, attacks.NORMS[norm]).numpy()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-15, 1e-30, 0.0])
+@each_norm
+def test_small_gradients_have_a_direction_and_none_has_none(norm, scale):
+    kernel = np.random.default_rng(0).normal(size=(32, 5)).astype(np.float32)
+    model = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Flatten(), keras.layers.Dense(5, use_bias=False)])
+    x, y, epsilon = np.full((4, 4, 4, 2), np.float32(0.5)), np.array([0, 1, 2, 4], np.int32), 0.3
+    model.set_weights([kernel * 1e-3])
+    expected = attacks.fgs(model, x, y, epsilon, norm=norm) if scale else x
+    model.set_weights([kernel * np.float32(1e-3 * scale)])
+    for attack in (attacks.fgs, functools.partial(attacks.pgd, random_start=False)):
+        found = attack(model, x, y, epsilon, norm=norm)
+        if attack is attacks.fgs or not scale:
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * epsilon)
+        else:
+            assert (length(found - x, norm) > 0.99 * epsilon).all()
 
 
 def test_fgs_follows_the_finite_difference_of_the_loss(smooth):
@@ -267,64 +384,113 @@ def foolbox_attack(foolbox, model, x, y, attack, epsilon) -> np.ndarray:
     return attack.run(wrapped, tf.convert_to_tensor(x), foolbox.criteria.Misclassification(labels), epsilon=epsilon)
 
 
-def foolbox_pgd(foolbox, epsilon, *, random_start=False, steps=10):
-    return foolbox.attacks.LinfPGD(abs_stepsize=epsilon / 4, steps=steps, random_start=random_start)
+def foolbox_pgd(foolbox, epsilon, *, norm="linf", random_start=False, steps=10, step_size=None):
+    kinds = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD, "l1": foolbox.attacks.L1PGD}
+    return kinds[norm](abs_stepsize=step_size or epsilon / 4, steps=steps, random_start=random_start)
 
 
-def test_fgs_is_that_of_foolbox(foolbox, partly_robust):
-    model, x, y, epsilon, _ = partly_robust
-    theirs = foolbox_attack(foolbox, model, x, y, foolbox.attacks.LinfFastGradientAttack(), epsilon)
-    assert agreement(attacks.fgs(model, x, y, epsilon), theirs) >= 0.999
+def foolbox_fgs(foolbox, norm):
+    kinds = foolbox.attacks
+    return {"linf": kinds.LinfFastGradientAttack, "l2": kinds.L2FastGradientAttack, "l1": kinds.L1FastGradientAttack}[norm]()
 
 
-def test_pgd_without_random_start_is_that_of_foolbox(foolbox, partly_robust):
-    model, x, y, epsilon, _ = partly_robust
-    theirs = foolbox_attack(foolbox, model, x, y, foolbox_pgd(foolbox, epsilon), epsilon)
-    assert agreement(attacks.pgd(model, x, y, epsilon, random_start=False), theirs) >= 0.999
+# On the partly robust classifier these, too, fool it on some of the images.
+ROBUST_SIZES = {"linf": 0.15, "l2": 0.9, "l1": 5.0}
 
 
-@pytest.mark.parametrize("name", ["fgs", "pgd"])
-def test_attack_is_exactly_that_of_foolbox_in_double_precision(name, foolbox, smooth):
-    model, x, y, _ = smooth
-    attack = {"fgs": foolbox.attacks.LinfFastGradientAttack(), "pgd": foolbox_pgd(foolbox, EPSILON)}[name]
-    options = {"fgs": {}, "pgd": {"random_start": False}}[name]
-    theirs = foolbox_attack(foolbox, model, x, y, attack, EPSILON)
+@each_norm
+def test_fgs_is_that_of_foolbox(norm, foolbox, partly_robust):
+    model, x, y, _, _ = partly_robust
+    epsilon = ROBUST_SIZES[norm]
+    theirs = foolbox_attack(foolbox, model, x, y, foolbox_fgs(foolbox, norm), epsilon)
+    ours = attacks.fgs(model, x, y, epsilon, norm=norm)
+    assert agreement(ours, theirs) >= 0.999
+    assert 0.05 < accuracy(model, ours, y) < 0.95
+
+
+# In l1 Foolbox scales down what has left the ball. Its steps are ours while they stay within, and with a projection that is
+# the nearest point, for which the toolbox's is put in.
+PGD_OF_FOOLBOX = {"linf": ("linf", 4, False), "l2": ("l2", 4, False), "l1, within": ("l1", 10, False), "l1": ("l1", 4, True)}
+each_pgd_of_foolbox = pytest.mark.parametrize("norm, fraction, replaced", PGD_OF_FOOLBOX.values(), ids=PGD_OF_FOOLBOX)
+
+
+def project_by_art(attack):
+    """The attack of Foolbox with the toolbox's projection on the l1 ball."""
+    projection = pytest.importorskip("art.utils").projection
+
+    def project(x, centre, epsilon):
+        perturbation = projection((x - centre).numpy(), epsilon, 1, suboptimal=False)
+        return centre + ep.astensor(tf.constant(perturbation))
+
+    ep = pytest.importorskip("eagerpy")
+    attack.project = project
+    return attack
+
+
+def both_pgd(foolbox, model, x, y, norm, epsilon, fraction, replaced) -> tuple[tf.Tensor, tf.Tensor]:
+    """PGD without a random start, ours and Foolbox's."""
+    theirs = foolbox_pgd(foolbox, epsilon, norm=norm, step_size=epsilon / fraction)
+    theirs = foolbox_attack(foolbox, model, x, y, project_by_art(theirs) if replaced else theirs, epsilon)
+    return attacks.pgd(model, x, y, epsilon, norm=norm, step_size=epsilon / fraction, random_start=False), theirs
+
+
+@each_pgd_of_foolbox
+def test_pgd_without_random_start_is_that_of_foolbox(norm, fraction, replaced, foolbox, partly_robust):
+    model, x, y, _, _ = partly_robust
+    ours, theirs = both_pgd(foolbox, model, x[::4], y[::4], norm, ROBUST_SIZES[norm], fraction, replaced)
+    assert agreement(ours, theirs) >= 0.999
+
+
+@each_pgd_of_foolbox
+def test_pgd_is_exactly_that_of_foolbox_in_double_precision(norm, fraction, replaced, foolbox, smooth):
+    ours, theirs = both_pgd(foolbox, smooth.model, smooth.x, smooth.y, norm, SIZES[norm], fraction, replaced)
     assert theirs.dtype == tf.float64
-    ours = getattr(attacks, name)(model, x, y, EPSILON, **options)
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("steps", [1, 10])
-def test_accuracy_under_pgd_with_random_starts_is_that_of_foolbox(steps, foolbox, partly_robust):
-    model, x, y, epsilon, _ = partly_robust
+@each_norm
+def test_fgs_is_exactly_that_of_foolbox_in_double_precision(norm, foolbox, smooth):
+    model, x, y, _ = smooth
+    theirs = foolbox_attack(foolbox, model, x, y, foolbox_fgs(foolbox, norm), SIZES[norm])
+    assert theirs.dtype == tf.float64
+    np.testing.assert_allclose(attacks.fgs(model, x, y, SIZES[norm], norm=norm), theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("norm", "steps"), [("linf", 1), ("linf", 10), ("l2", 1), ("l2", 10), ("l1", 1)])
+def test_accuracy_under_pgd_with_random_starts_is_that_of_foolbox(norm, steps, foolbox, partly_robust):
+    model, x, y, _, _ = partly_robust
+    epsilon = ROBUST_SIZES[norm]
     tf.random.set_seed(0)
-    attack = foolbox_pgd(foolbox, epsilon, random_start=True, steps=steps)
+    attack = foolbox_pgd(foolbox, epsilon, norm=norm, random_start=True, steps=steps)
     theirs = accuracy(model, foolbox_attack(foolbox, model, x, y, attack, epsilon), y)
-    ours = accuracy(model, attacks.pgd(model, x, y, epsilon, steps=steps), y)
+    ours = accuracy(model, attacks.pgd(model, x, y, epsilon, norm=norm, steps=steps), y)
     standard_error = np.sqrt((ours * (1 - ours) + theirs * (1 - theirs)) / len(y))
     assert abs(ours - theirs) <= 3 * standard_error
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("name", ["fgs", "pgd"])
-def test_attack_is_that_of_the_adversarial_robustness_toolbox(name, partly_robust):
+def test_attack_is_that_of_the_adversarial_robustness_toolbox(name, norm, partly_robust):
     pytest.importorskip("art")
     from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
     from art.estimators.classification import TensorFlowV2Classifier
 
-    model, x, y, epsilon, _ = partly_robust
+    model, x, y, epsilon = partly_robust.model, partly_robust.x[::2], partly_robust.y[::2], ROBUST_SIZES[norm]
     wrapped = TensorFlowV2Classifier(
         model, nb_classes=10, input_shape=x.shape[1:], clip_values=(0, 1),
         loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
     )  # fmt: skip
-    settings = dict(norm=np.inf, eps=epsilon, num_random_init=0, batch_size=len(x))
+    settings = dict(norm={"linf": np.inf, "l2": 2}[norm], eps=epsilon, num_random_init=0, batch_size=len(x))
     if name == "fgs":
         theirs = FastGradientMethod(wrapped, **settings).generate(x, y)
-        ours = attacks.fgs(model, x, y, epsilon)
+        ours = attacks.fgs(model, x, y, epsilon, norm=norm)
     else:
-        settings.update(eps_step=epsilon / 4, max_iter=10, verbose=False)
+        # In l2 with steps that stay within the ball: the toolbox clips to [0,1] first and projects then.
+        step_size = epsilon / {"linf": 4, "l2": 10}[norm]
+        settings.update(eps_step=step_size, max_iter=10, verbose=False)
         theirs = ProjectedGradientDescent(wrapped, **settings).generate(x, y)
-        ours = attacks.pgd(model, x, y, epsilon, random_start=False)
+        ours = attacks.pgd(model, x, y, epsilon, norm=norm, step_size=step_size, random_start=False)
     assert agreement(ours, theirs) >= 0.999
 
 
@@ -337,43 +503,53 @@ EVERY_ATTACK = {
     "pgd": attacks.pgd,
     "targeted pgd": lambda *inputs, **options: attacks.pgd(*inputs, targeted=True, **options),
     "pgd with restarts": lambda *inputs, **options: attacks.pgd(*inputs, restarts=2, steps=2, **options),
-    "pgd with large steps": lambda *inputs, **options: attacks.pgd(*inputs, step_size=0.8, steps=2, **options),
+    "pgd with large steps": lambda *inputs, **options: attacks.pgd(*inputs, step_size=10.0, steps=2, **options),
     "pgd from anywhere": lambda *inputs, **options: attacks.pgd(*inputs, steps=1, clip_start=False, **options),
 }
 each_attack = pytest.mark.parametrize("attack", EVERY_ATTACK.values(), ids=EVERY_ATTACK.keys())
 
 
-def assert_within(adversarial: tf.Tensor, x: tf.Tensor, epsilon: float) -> None:
+def assert_within(adversarial: tf.Tensor, x: tf.Tensor, epsilon: float, norm: str = "linf") -> None:
     assert adversarial.dtype == x.dtype
     assert adversarial.shape == x.shape
     adversarial, x = np.asarray(adversarial), np.asarray(x)
     assert adversarial.min() >= 0 and adversarial.max() <= 1
-    assert np.abs(adversarial.astype(np.float64) - x).max() <= epsilon + 1e-7
+    size = length(adversarial - np.float64(x), norm)
+    rounding = 1e-7 * {"linf": 1, "l2": np.sqrt(x[0].size), "l1": x[0].size}[norm]
+    assert size.max() <= epsilon + rounding
     if epsilon == 0:
         np.testing.assert_array_equal(adversarial, x)
-    else:
-        assert np.abs(adversarial - x).max() > 0.5 * epsilon
+    elif norm == "linf":
+        assert size.max() > 0.5 * epsilon
+    elif epsilon < 0.5 * LARGEST[norm]:  # Of larger ones hardly anything is left in [0,1].
+        assert size.max() > 0.3 * epsilon
 
 
-@pytest.mark.parametrize("epsilon", EPSILONS)
-@pytest.mark.parametrize("network", ["d1", "d2"])
+# What any image of the classifiers' 64 or 48 pixels is within, or almost.
+LARGEST = {"linf": 1, "l2": 8, "l1": 64}
+
+
+@pytest.mark.parametrize("part", EPSILONS)
+@pytest.mark.parametrize(("network", "norm"), [("d1", "linf"), ("d2", "linf"), ("d1", "l2"), ("d1", "l1")])
 @each_attack
-def test_result_is_within_epsilon_and_the_pixel_range(attack, network, epsilon, classifiers):
+def test_result_is_within_epsilon_and_the_pixel_range(attack, network, norm, part, classifiers):
+    epsilon = part * LARGEST[norm]
     model = classifiers[network]
     images, labels = random_images((17, *model.input_shape[1:])), random_labels(17, 10)
     sizes = set()
     for batch_size in (1, 7):
         for x, y in itertools.islice(data.batches(images, labels, batch_size, training=False), 3):
-            assert_within(attack(model, x, y, epsilon), x, epsilon)
+            assert_within(attack(model, x, y, epsilon, norm=norm), x, epsilon, norm)
             sizes.add(len(x))
     assert sizes == {1, 7, 3}
 
 
+@each_norm
 @each_attack
-def test_double_precision_is_kept(attack, smooth):
-    found = attack(smooth.model, smooth.x, smooth.y, EPSILON)
+def test_double_precision_is_kept(attack, norm, smooth):
+    found = attack(smooth.model, smooth.x, smooth.y, SIZES[norm], norm=norm)
     assert found.dtype == tf.float64
-    assert np.abs(found.numpy() - smooth.x).max() <= EPSILON + 1e-15
+    assert length(found.numpy() - smooth.x, norm).max() <= SIZES[norm] + 1e-15 * (1 if norm == "linf" else smooth.x[0].size)
     assert found.numpy().min() >= 0 and found.numpy().max() <= 1
 
 
@@ -472,44 +648,45 @@ CHANGES = {
 }
 
 
-def run_all(model, *, images=5, epsilon=0.1, **options) -> None:
+def run_all(model, norm, *, images=5, epsilon=0.1, **options) -> None:
     x, y = random_images((images, 8, 8, 1)) / np.float32(255), random_labels(images, 10)
-    attacks.fgs(model, x, y, epsilon)
-    attacks.fgs(model, x, None, epsilon)
-    attacks.least_likely(model, x, epsilon)
-    attacks.pgd(model, x, y, epsilon, **{"restarts": 2, **options})
+    attacks.fgs(model, x, y, epsilon, norm=norm)
+    attacks.fgs(model, x, None, epsilon, norm=norm)
+    attacks.least_likely(model, x, epsilon, norm=norm)
+    attacks.pgd(model, x, y, epsilon, norm=norm, **{"restarts": 2, **options})
 
 
-@pytest.fixture(scope="module")
-def traced() -> tuple[keras.Model, dict[str, int]]:
-    """A fresh model after one call of every attack, and the traces that these took."""
+@pytest.fixture(scope="module", params=SIZES)
+def traced(request) -> tuple[keras.Model, str, dict[str, int]]:
+    """A fresh model after one call of every attack in a norm, that norm, and the traces that these took."""
     model = randomised(networks.d1((8, 8, 1), 10, 4))
     before = traces()
-    run_all(model)
-    return model, {name: count - before[name] for name, count in traces().items()}
+    run_all(model, request.param)
+    return model, request.param, {name: count - before[name] for name, count in traces().items()}
 
 
 def test_every_loop_is_traced_once(traced):
-    assert set(traced[1].values()) == {1}
+    assert set(traced[2].values()) == {1}
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_nothing_is_traced_again(change, traced):
+    model, norm, _ = traced
     before = traces()
-    run_all(traced[0], **change)
+    run_all(model, norm, **change)
     assert traces() == before
 
 
-@pytest.mark.parametrize("restarts", [1, 2])
-def test_pgd_within_a_graph_is_the_same(restarts, smooth):
+@pytest.mark.parametrize(("norm", "restarts"), [("linf", 1), ("linf", 2), ("l2", 2), ("l1", 2)])
+def test_pgd_within_a_graph_is_the_same(norm, restarts, smooth):
     model, x, y, _ = smooth
 
     @tf.function
     def in_graph(x, y, seed):
-        return attacks.pgd(model, x, y, EPSILON, steps=4, seed=seed, restarts=restarts)
+        return attacks.pgd(model, x, y, EPSILON, norm=norm, steps=4, seed=seed, restarts=restarts)
 
     found = in_graph(tf.constant(x), tf.constant(y), tf.constant([2, 7]))
-    eager = attacks.pgd(model, x, y, EPSILON, steps=4, seed=(2, 7), restarts=restarts)
+    eager = attacks.pgd(model, x, y, EPSILON, norm=norm, steps=4, seed=(2, 7), restarts=restarts)
     np.testing.assert_allclose(found, eager, rtol=0, atol=1e-12)
 
 
@@ -538,9 +715,9 @@ def test_batch_normalisation_uses_the_statistics_asked_for_and_keeps_its_average
 # --- The generator's attack ------------------------------------------------------------------------------------------
 
 GENERATORS = {
-    "g1": lambda: networks.g1((8, 8, 1), GENERATOR_WIDTH),
-    "g2": lambda: networks.g2((8, 8, 1), GENERATOR_WIDTH),
-    "g3": lambda: networks.g3((8, 8, 1), 10, GENERATOR_WIDTH),
+    "g1": functools.partial(networks.g1, (8, 8, 1), GENERATOR_WIDTH),
+    "g2": functools.partial(networks.g2, (8, 8, 1), GENERATOR_WIDTH),
+    "g3": functools.partial(networks.g3, (8, 8, 1), 10, GENERATOR_WIDTH),
 }
 INPUTS = {
     "g1": lambda x, y, seed: x,
@@ -582,6 +759,37 @@ def test_generator_attack_depends_on_what_its_generator_takes_only(perturber):
     assert same(y, 1)
     assert same(y, 2) == (name != "g2")
     assert same((y + 1) % 10, 1) == (name != "g3")
+
+
+@each_other_norm
+@pytest.mark.parametrize("name", GENERATORS)
+def test_generator_attack_is_of_norm_epsilon_where_nothing_is_clipped(name, norm):
+    model, y = randomised(GENERATORS[name](norm=norm)), random_labels(7, 10)
+    grey, images = np.full((7, 8, 8, 1), np.float32(0.5)), random_images((7, 8, 8, 1)) / np.float32(255)
+    for x, epsilon in itertools.product((grey, images), (0, 0.03 * LARGEST[norm])):
+        found = attacks.generator(model, x, y, epsilon, norm=norm, seed=(2, 3))
+        perturbation = model(INPUTS[name](x, y, (2, 3)), training=False).numpy()
+        np.testing.assert_allclose(found, np.clip(x + epsilon * perturbation, 0, 1), rtol=0, atol=1e-5)
+        assert_within(found, tf.constant(x), epsilon, norm)
+        if x is grey:
+            np.testing.assert_allclose(length(found - x, norm), epsilon, rtol=1e-5)
+
+
+@each_other_norm
+def test_generator_of_another_norm_is_held_to_the_ball(norm, perturber):
+    name, (model, x, y, _) = perturber
+    perturbation = np.float64(model(INPUTS[name](x, y, (0, 0)), training=False))
+    assert length(perturbation, norm).min() > 1
+    found = attacks.generator(model, x, y, 1.0, norm=norm)
+    np.testing.assert_allclose(found, np.clip(x + nearest(perturbation, 1.0, norm), 0, 1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["l3", "L2", 2, None])
+def test_another_norm_is_refused(norm, smooth):
+    model, x, y, _ = smooth
+    for attack in (*EVERY_ATTACK.values(), attacks.generator):
+        with pytest.raises(UsageError, match=f"norm: expected one of linf, l2, l1, received {norm}"):
+            attack(model, x, y, EPSILON, norm=norm)
 
 
 def test_generator_of_labels_needs_them(perturber):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import multiprocessing
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -178,6 +179,43 @@ def test_processes_that_merge_at_once_lose_nothing(tmp_path):
     for worker in workers:
         worker.join()
     assert {record.key for record in records.read(file)} == {f"{name}-{number}" for name in "abc" for number in range(20)}
+
+
+RECORDS = records.read(Path(__file__).parent.parent / "results" / "cpu" / "records.csv")
+
+
+@pytest.mark.parametrize("name", ["clean", "fgs", "pgd"])
+def test_keys_of_linf_attacks_are_those_of_before_there_were_other_norms(name):
+    attack = experiment("mnist", "advnet").attack(name)
+    kept = [record for record in RECORDS if (record.attack, record.dataset, record.protocol) == (name, "mnist", "paper")]
+    assert kept
+    fields = ("target", "source", "target_hash", "source_hash", "images_hash", "bn_evaluation")
+    for record in kept:
+        assert attack.settings() == record.attack_settings
+        identity = {field: getattr(record, field) for field in fields}
+        assert records.record_key(**identity, attack_settings=attack.settings()) == record.key
+
+
+def test_attacks_are_crafted_and_recorded_in_their_norm(images, models):
+    x, y = images.images[:20] / np.float32(255), images.labels[:20]
+    g = randomised(networks.g1((8, 8, 1), 4, norm="l2"))
+    settings = []
+    for norm in ("linf", "l2", "l1"):
+        spec = experiment("digits", "advnet", norm=norm, epsilon=0.9)
+        expected = {
+            "fgs": attacks.fgs(models["a"], x, y, 0.9, norm=norm),
+            "fgs_predicted": attacks.fgs(models["a"], x, None, 0.9, norm=norm),
+            "least_likely": attacks.least_likely(models["a"], x, 0.9, norm=norm),
+            "pgd": attacks.pgd(models["a"], x, y, 0.9, norm=norm, steps=10),
+            "generator": attacks.generator(g, x, y, 0.9, norm=norm),
+        }
+        for name, adversarial in expected.items():
+            attack = spec.attack(name)
+            found = evaluation.craft(attack, g if name == "generator" else models["a"], x, y)
+            np.testing.assert_array_equal(found, adversarial)
+            settings.append(attack.settings())
+    assert len(set(settings)) == len(settings) == 15
+    assert sum('"norm"' in text for text in settings) == 10
 
 
 def test_attack_without_an_epsilon_is_refused(images, models):

@@ -7,7 +7,7 @@ import pytest
 
 from adv_networks import costs
 from adv_networks.errors import UsageError
-from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, TABLES, experiment
+from adv_networks.experiments import ATTACKS, DATASETS, METHODS, PROTOCOLS, SCALES, TABLES, experiment
 
 # Table of recipes as the paper's Sections 4.1-4.3 and appendix state them:
 # ε, D, η_D, drops, weight decay, G's optimiser, η_G, momentum or β1.
@@ -77,11 +77,53 @@ def test_overrides_are_named_and_those_that_change_nothing_are_not():
         ({"generators": ()}, "generators: expected 1 values, received 0"),
         ({"generators": "g7"}, "generators: expected one of g1, g2, g3, released_mnist, received g7"),
         ({"colour": 1}, "received colour"),
+        ({"norm": "l3", "epsilon": 0.1}, "norm: expected one of linf, l2, l1, received l3"),
+        ({"norm": "l2"}, r"epsilon: expected a value with norm l2 \(the recipe's is of linf\), received none"),
+        ({"norm": "l1"}, "epsilon: expected a value with norm l1"),
+        ({"norm": "l2", "epsilon": 28.1}, "epsilon: expected a value above 0 and of at most 28, received 28.1"),
+        ({"norm": "l1", "epsilon": 784.1}, "epsilon: expected a value above 0 and of at most 784, received 784.1"),
+        ({"norm": "linf", "epsilon": 1.1}, "of at most 1, received 1.1"),
+        ({"norm": "l2", "epsilon": 0}, "received 0"),
     ],
 )
 def test_bad_overrides_say_what_was_expected(overrides, message):
     with pytest.raises(UsageError, match=message):
         experiment("mnist", "advnet", **overrides)
+
+
+@pytest.mark.parametrize(("norm", "largest"), [("linf", 1), ("l2", 3072**0.5), ("l1", 3072)])
+def test_largest_epsilon_takes_any_image_to_any_other(norm, largest):
+    assert experiment("cifar10", "advnet", norm=norm, epsilon=largest).epsilon == largest
+    with pytest.raises(UsageError, match="epsilon: expected a value above 0 and of at most"):
+        experiment("cifar10", "advnet", norm=norm, epsilon=largest * 1.001)
+
+
+@pytest.mark.parametrize("epsilon", [0.3, 2.0])
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_epsilon_of_another_norm_is_kept_even_if_it_is_the_recipes(norm, epsilon):
+    spec = experiment("mnist", "advnet", norm=norm, epsilon=epsilon)
+    assert spec.overrides == (("epsilon", epsilon), ("norm", norm))
+    assert spec.name == f"mnist-advnet-cpu-s0-epsilon={epsilon:g}-norm={norm}"
+    assert experiment("mnist", "advnet", **dict(spec.overrides)) == spec
+    cells = TABLES["1"].cells("cpu", norm=norm, epsilon=epsilon)
+    assert {(cell.target.norm, cell.target.epsilon, (cell.source or cell.target).norm) for cell in cells} == {
+        (norm, epsilon, norm)
+    }
+
+
+def test_norm_of_the_recipe_is_no_override():
+    assert experiment("mnist", "advnet", norm="linf") == experiment("mnist", "advnet")
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attacks_have_the_norm_of_their_experiment(name):
+    attack = experiment("mnist", "advnet", norm="l2", epsilon=2.0).attack(name)
+    assert (attack.norm, attack.epsilon) == (("linf", 0) if name == "clean" else ("l2", 2))
+
+
+def test_ensemble_training_is_of_linf_only():
+    with pytest.raises(UsageError, match="norm: expected linf for method ensemble, received l2"):
+        experiment("mnist", "ensemble", norm="l2", epsilon=2.0)
 
 
 def test_bad_seed_says_what_was_expected():

@@ -1,6 +1,7 @@
 """The command line end to end: what it prints, what it leaves, and its exit codes."""
 
 import csv
+import json
 import os
 import re
 import shlex
@@ -10,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 from absl.testing import flagsaver
 
@@ -103,6 +106,39 @@ def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
     assert re.search(r"360 test images of digits, ε = 0\.1.*\nNo Noise +\d+\.\d\d\nFGS +\d+\.\d\d\nPGD +\d+\.\d\d", output)
 
 
+def test_run_in_l2_trains_and_evaluates_in_it(run, tmp_path):
+    code, output, error = run("--norm=l2", "--epsilon=1.5", *SMALL)
+    assert code == 0, error
+    assert re.search(r"advnet \(C\)( +\d+\.\d\d){4}", output)
+    (workdir,) = (tmp_path / "runs").iterdir()
+    assert workdir.name == "digits-advnet-tiny-s0-epsilon=1.5-generator_width=4-norm=l2-steps=3"
+    x = np.random.default_rng(0).random((5, 8, 8, 1), np.float32)
+    perturbation = keras.models.load_model(workdir / "g.keras")(x).numpy().reshape(5, -1)
+    np.testing.assert_allclose(np.linalg.norm(perturbation, axis=1), 1, rtol=1e-5)
+    (records,) = (tmp_path / "results").rglob("records.csv")
+    with records.open() as handle:
+        settings = {row["attack"]: json.loads(row["attack_settings"]) for row in csv.DictReader(handle)}
+    assert {name: value.get("norm") for name, value in settings.items()} == {
+        "clean": None, "fgs": "l2", "pgd": "l2", "generator": "l2",
+    }  # fmt: skip
+
+
+def test_plan_of_another_norm_says_its_epsilon_even_if_it_is_the_recipes(run):
+    code, output, _ = run("--table=digits", "--plan", "--norm=l2", "--epsilon=0.15", *SMALL)
+    assert code == 0
+    assert all("--epsilon=0.15" in line and "--norm=l2" in line for line in output.splitlines())
+
+
+def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
+    randomised(networks.d1((8, 8, 1), 10, 4)).save(tmp_path / "mine.keras")
+    own = (f"--model={tmp_path}/mine.keras", "--input_range=0,1", "--dataset=digits")
+    code, output, _ = run(*own, "--norm=l1", "--epsilon=20")
+    assert code == 0
+    assert re.search(r"360 test images of digits, ε = 20 in l1; accuracy", output)
+    code, output, error = run(*own, "--norm=l1")
+    assert (code, output, error.count("\n")) == (2, "", 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -110,7 +146,12 @@ def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
         (["--method=magic"], "--method=magic"),
         (["--nonsense=1"], "nonsense"),
         (["--epsilon=0"], r"epsilon=0.*must be above 0"),
-        (["--epsilon=1.5"], r"--epsilon=1\.5"),
+        (["--epsilon=1.5"], r"epsilon: expected a value above 0 and of at most 1, received 1\.5"),
+        (["--norm=l3"], r"--norm=l3.*linf\|l2\|l1"),
+        (["--norm=l2"], "epsilon: expected a value with norm l2 .*, received none"),
+        (["--norm=l2", "--epsilon=9"], "epsilon: expected a value above 0 and of at most 8, received 9"),
+        (["--norm=l1", "--epsilon=1", "--method=ensemble"], "norm: expected linf for method ensemble, received l1"),
+        (["--norm=l2", "--epsilon=1", "--table=4"], "norm: expected linf for method ensemble, received l2"),
         (["--epsilon=x"], "--epsilon=x"),
         (["--regulariser_sign=2"], "must be one of 1, -1"),
         (["--learning_rate_drops=0.5,2"], "learning_rate_drops.*at most 1"),

@@ -1,12 +1,17 @@
 """Shapes, parameter counts and costs of the networks, against numbers worked out by hand."""
 
+import json
+import zipfile
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from adv_networks import costs, networks
+from adv_networks.errors import UsageError
 from adv_networks.experiments import experiment
+from tests.conftest import randomised
 
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3)]
 
@@ -28,6 +33,104 @@ def test_classifiers_return_logits_and_generators_bounded_perturbations(shape):
         perturbation = keras.ops.convert_to_numpy(model(inputs, training=True))
         assert perturbation.shape == x.shape
         assert 0 < np.abs(perturbation).max() <= 1
+
+
+def generators(shape, norm):
+    """Each generator of width 4 with random weights, and its inputs for three images."""
+    random = np.random.default_rng(0)
+    image, label = random.random((3, *shape), np.float32), np.eye(10, dtype=np.float32)[:3]
+    noise = random.normal(size=(3, shape[0] * shape[1])).astype(np.float32)
+    return [
+        (randomised(networks.g1(shape, 4, norm=norm)), image),
+        (randomised(networks.g2(shape, 4, norm=norm)), noise),
+        (randomised(networks.g3(shape, 10, 4, norm=norm)), label),
+        (randomised(networks.released_mnist_generator(shape, 4, norm=norm)), image),
+    ]
+
+
+@pytest.mark.parametrize(("norm", "order"), [("l2", 2), ("l1", 1)])
+def test_perturbations_are_of_norm_one(norm, order):
+    for model, inputs in generators((12, 8, 3), norm):
+        for training in (False, True):
+            perturbation = keras.ops.convert_to_numpy(model(inputs, training=training)).reshape(3, -1)
+            np.testing.assert_allclose(np.linalg.norm(perturbation, order, axis=1), 1, rtol=1e-5)
+            assert perturbation.min() < 0 < perturbation.max()
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_saved_generators_need_keras_only(norm, tmp_path):
+    for model, inputs in generators((8, 8, 1), norm):
+        model.save(tmp_path / "g.keras")
+        loaded = keras.models.load_model(tmp_path / "g.keras")
+        np.testing.assert_array_equal(loaded(inputs, training=False), model(inputs, training=False))
+        with zipfile.ZipFile(tmp_path / "g.keras") as archive:
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+        assert {layer["module"].split(".")[0] for layer in layers} == {"keras"}
+
+
+def test_generator_of_an_experiment_has_its_norm():
+    for generator in ("g1", "g2", "g3", "released_mnist"):
+        spec = experiment("digits", "advnet", generators=(generator,), generator_width=4, norm="l1", epsilon=1.0)
+        (model,) = networks.generators(spec)
+        inputs = np.random.default_rng(0).random((2, *model.inputs[0].shape[1:]), np.float32)
+        np.testing.assert_allclose(np.abs(model(inputs, training=True)).sum((1, 2, 3)), 1, rtol=1e-5)
+
+
+def test_generator_of_another_norm_is_refused():
+    with pytest.raises(UsageError, match="norm: expected one of linf, l2, l1, received l3"):
+        networks.g1((8, 8, 1), 4, norm="l3")
+
+
+@pytest.mark.parametrize("length", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_gradient_through_the_normalisation_is_the_finite_difference(norm, length, float64):
+    model, random = last_layer(norm), np.random.default_rng(0)
+    x, weights = (random.normal(size=(3, 4, 4, 2)) for _ in range(2))
+    x *= length
+
+    def value(x):
+        return tf.reduce_sum(weights * model(x))
+
+    gradient, h = gradient_of(value, x), 1e-6 * length
+    for pixel in np.ndindex(3, 4, 4, 2):
+        shift = np.zeros_like(x)
+        shift[pixel] = h
+        difference = (value(x + shift) - value(x - shift)) / (2 * h)
+        np.testing.assert_allclose(gradient[pixel], difference, rtol=1e-6, atol=1e-6 / length)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("norm", ["l2", "l1"])
+def test_normalisation_of_nothing_is_nothing_with_two_finite_derivatives(norm, jit_compile):
+    model, weights = last_layer(norm), np.random.default_rng(0).normal(size=(3, 4, 4, 2)).astype(np.float32)
+
+    @tf.function(jit_compile=jit_compile)
+    def second_derivative(x):
+        def squared_slope(x):
+            slope = gradient_of(lambda x: tf.reduce_sum(weights * model(x) + model(x) ** 2), x)
+            return tf.reduce_sum(slope**2)
+
+        return gradient_of(squared_slope, x)
+
+    nothing = tf.zeros(weights.shape)
+    np.testing.assert_array_equal(model(nothing), nothing)
+    gradient = gradient_of(lambda x: tf.reduce_sum(weights * model(x)), nothing).numpy()
+    np.testing.assert_allclose(gradient, weights / networks.SHORTEST, rtol=1e-5)
+    assert np.isfinite(second_derivative(nothing)).all()
+
+
+def last_layer(norm):
+    """What a generator of that norm ends with, alone."""
+    image = keras.Input((4, 4, 2))
+    return keras.Model(image, networks._perturbation(image, norm))
+
+
+def gradient_of(function, x):
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = function(x)
+    return tape.gradient(value, x)
 
 
 def test_sides_that_are_no_multiples_of_four_are_refused():

@@ -206,7 +206,8 @@ class ReferenceNetwork:
         with precision(dtype):
             config = keras.models.clone_model(model).get_config()
             for layer in config["layers"]:
-                layer["config"]["dtype"] = dtype
+                if "dtype" in layer["config"]:  # The functions of the normalisation in l2 and l1 take that of their input.
+                    layer["config"]["dtype"] = dtype
             self.model = keras.Model.from_config(config)
         self.model.set_weights(model.get_weights())
         self.normalisations = [layer for layer in self.model.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -404,6 +405,8 @@ GAMES = {
         ),
     ),
     "d1 with g2 by Adam": (2, dict(classifier_width=4, generators=("g2",), generator_width=4)),
+    "in l2": (1, dict(classifier_width=4, generators=("released_mnist",), generator_width=4, norm="l2", epsilon=1.5)),
+    "in l1": (1, dict(classifier_width=4, generators=("released_mnist",), generator_width=4, norm="l1", epsilon=6.0)),
 }
 
 
@@ -559,7 +562,7 @@ def perturbed(players, x, spec):
 
 
 def pgd_example(players, x, y, spec, seed):
-    settings = dict(step_size=spec.epsilon / 4, steps=spec.pgd_steps, seed=seed, training=True)
+    settings = dict(norm=spec.norm, step_size=spec.epsilon / 4, steps=spec.pgd_steps, seed=seed, training=True)
     return attacks.pgd(copy(players.d), x, y, spec.epsilon, **settings).numpy()
 
 
@@ -571,14 +574,60 @@ PASSES = {
 }
 
 
+@pytest.mark.parametrize("norm", [{}, dict(norm="l2", epsilon=1.5)], ids=["linf", "l2"])
 @pytest.mark.parametrize("rule", PASSES)
-def test_averages_move_by_the_passes_that_update_their_network_only(rule):
-    spec = experiment("digits", "advnet", pgd_steps=3)
+def test_averages_move_by_the_passes_that_update_their_network_only(rule, norm):
+    spec = experiment("digits", "advnet", pgd_steps=3, **norm)
     players, (x, y), seed = small_players(spec), small_minibatch(0), (0, 0)
     seen_by_d, seen_by_g = PASSES[rule](players, x, y, spec, seed)
     expected = averages_after(players.d, seen_by_d) + averages_after(players.g, seen_by_g)
     getattr(steps, rule)(players, x, y, spec, seed)
     np.testing.assert_allclose(averages(players.d) + averages(players.g), expected, rtol=1e-12)
+
+
+def other_norm_players(spec):
+    """A smooth classifier, and a smooth generator that ends as those of the experiment's norm do."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input(SMALL_SHAPE, name="image")
+    hidden = keras.layers.Dense(6, "tanh")(keras.layers.Flatten()(image))
+    d = keras.Model(image, keras.layers.Dense(CLASSES)(hidden))
+    perturbation = keras.layers.Reshape(SMALL_SHAPE)(keras.layers.Dense(PIXELS)(hidden))
+    g = keras.Model(image, networks._perturbation(perturbation, spec.norm))
+    for number, model in enumerate((d, g)):
+        randomise(model, number)
+    g_optimizer = keras.optimizers.SGD(spec.generator_learning_rate)
+    g_optimizer.build(g.trainable_variables)
+    return steps.Players(d, None, g, g_optimizer)
+
+
+each_other_norm = pytest.mark.parametrize(
+    "norm", [dict(norm="l2", epsilon=1.5), dict(norm="l1", epsilon=4.0)], ids=["l2", "l1"]
+)
+
+
+@each_other_norm
+def test_generator_of_another_norm_raises_the_loss_in_the_ball(norm):
+    spec = experiment("digits", "advnet", generator_learning_rate=0.05, **norm)
+    players, (x, y) = other_norm_players(spec), small_minibatch(0)
+    losses = [float(steps.generator_step(players, x, y, spec, (0, 0))["g_loss"]) for _ in range(20)]
+    assert all(later > earlier for earlier, later in itertools.pairwise(losses)), losses
+    order = {"l2": 2, "l1": 1}[spec.norm]
+    lengths = np.linalg.norm((perturbed(players, x, spec) - x).reshape(BATCH, -1), order, axis=1)
+    np.testing.assert_allclose(lengths, spec.epsilon, rtol=1e-12)
+
+
+@each_other_norm
+def test_exact_regulariser_and_finite_difference_agree_through_the_norm(norm):
+    def gradient(regulariser):
+        settings = dict(gradient_penalty=1.0, generator_learning_rate=1e-6, regulariser=regulariser)
+        spec = experiment("digits", "advnet", **settings, **norm)
+        players, (x, y) = other_norm_players(spec), small_minibatch(0)
+        return steps.regularised_gradient(players.d, players.generators, [x], x, y, spec)[0]
+
+    plain = gradient("none")
+    exact = difference(gradient("exact"), plain)
+    assert distance(difference(gradient("fd"), plain), exact) < 1e-4
+    assert distance(plain, difference(plain, exact)) > 1e-3
 
 
 def test_exact_regulariser_and_finite_difference_agree_through_batch_normalisation():

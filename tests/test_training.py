@@ -47,6 +47,16 @@ def test_run_leaves_its_files(advnet_run):
     assert (advnet_run / "perturbations.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_pictures_of_other_norms_are_scaled_by_the_largest_pixel():
+    for norm in ("linf", "l1"):
+        spec = tiny("advnet", norm=norm, epsilon=0.9)
+        players, shown = training.make_players(spec), training.data.load("digits", "test").first(8)
+        x, perturbed, largest = training._perturbed(spec, players, shown)
+        found = np.abs(perturbed - x).max()
+        assert largest == (0.9 if norm == "linf" else pytest.approx(found))
+        assert found <= largest
+
+
 def test_metrics_have_a_line_per_logged_step_and_validation_accuracies(advnet_run):
     lines = metrics(advnet_run)
     assert [int(line["step"]) for line in lines] == [1, 2, 3, 4, 5, 6]
