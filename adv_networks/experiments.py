@@ -382,6 +382,12 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
 }  # fmt: skip
 
+STRATEGIES = {
+    "auto": "mirrored where there are several GPUs, else one",
+    "one": "one device",
+    "mirrored": "all visible GPUs share each minibatch",
+}
+
 _ONE = {"*": 1}
 
 SCALES: dict[str, Scale] = {

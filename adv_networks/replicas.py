@@ -42,6 +42,16 @@ def share_of(draw: Callable[[list[Any]], tf.Tensor], shape: list[Any]) -> tf.Ten
     return whole[number * rows : (number + 1) * rows]
 
 
+def check_split(strategy: tf.distribute.Strategy, adversaries: int, batch_size: int) -> None:
+    """Raises a UsageError unless each replica gets as many examples of each adversary as any other, or there is one replica."""
+    count = strategy.num_replicas_in_sync
+    if count > 1 and batch_size % (count * adversaries):
+        raise UsageError(
+            f"batch_size: expected a multiple of {count * adversaries} ({count} replicas, {adversaries} adversaries), "
+            f"received {batch_size}"
+        )
+
+
 def distribute(strategy: tf.distribute.Strategy, adversaries: int, x: tf.Tensor, y: tf.Tensor) -> tuple[Any, Any]:
     """A minibatch as one value per replica.
 
@@ -57,13 +67,8 @@ def distribute(strategy: tf.distribute.Strategy, adversaries: int, x: tf.Tensor,
     Raises:
         UsageError: the batch does not split evenly.
     """
-    replicas, batch_size = strategy.num_replicas_in_sync, y.shape[0]
-    if batch_size % (replicas * adversaries):
-        raise UsageError(
-            f"batch_size: expected a multiple of {replicas * adversaries} ({replicas} replicas, {adversaries} adversaries), "
-            f"received {batch_size}"
-        )
-    order = tf.reshape(tf.range(batch_size), [adversaries, replicas, -1])
+    check_split(strategy, adversaries, y.shape[0])
+    order = tf.reshape(tf.range(y.shape[0]), [adversaries, strategy.num_replicas_in_sync, -1])
 
     def part(context: tf.distribute.distribute_lib.ValueContext) -> tuple[tf.Tensor, tf.Tensor]:
         own = tf.reshape(order[:, context.replica_id_in_sync_group], [-1])

@@ -74,6 +74,12 @@ def make_players(spec: Experiment) -> Players:
     return players
 
 
+def adversaries(spec: Experiment) -> int:
+    """How many share out the examples of a minibatch: generators and static examples; 1 where there is no such game."""
+    method = METHODS[spec.method]
+    return len(spec.generators) + method.static_examples if method.trains_generator else 1
+
+
 def _trainable(models: Sequence[keras.Model]) -> list[keras.Variable]:
     return [variable for model in models for variable in model.trainable_variables]
 
@@ -128,8 +134,7 @@ def _distributed(players: Players, x, y) -> tuple[Any, Any]:
     x, y = tf.convert_to_tensor(x), tf.cast(y, tf.int32)
     if players.strategy.num_replicas_in_sync == 1:
         return x, y
-    adversaries = max(1, len(players.generators)) + (x.shape.rank == 5)
-    return replicas.distribute(players.strategy, adversaries, x, y)
+    return replicas.distribute(players.strategy, max(1, len(players.generators)) + (x.shape.rank == 5), x, y)
 
 
 def _apply(optimizer: keras.optimizers.Optimizer, gradient: list[tf.Tensor], variables: list[keras.Variable]) -> None:

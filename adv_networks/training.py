@@ -18,12 +18,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from adv_networks import data, evaluation, pictures
-from adv_networks.errors import Interrupted, UsageError, UserError
+from adv_networks import data, evaluation, pictures, replicas
+from adv_networks.errors import Interrupted, UserError
 from adv_networks.experiments import METHODS, SETTINGS, STATIC_ATTACKS, Experiment, generator_file
 from adv_networks.files import explained, locked, write_text, write_whole
 from adv_networks.provenance import commit, machine, versions
-from adv_networks.steps import STEPS, Players, RegulariserComparison, make_players
+from adv_networks.steps import STEPS, Players, RegulariserComparison, adversaries, make_players
 
 VALIDATION_IMAGES = 500
 
@@ -45,8 +45,8 @@ def train(
         experiment: what to train. An ensemble run first trains the classifier that it needs, beside `workdir`.
         workdir: the run's directory; afterwards it holds d.keras, g.keras (advnet), experiment.json, metrics.csv,
             perturbations.png, checkpoints/ and events/ for TensorBoard.
-        strategy: where to create the variables; None for the default device. Strategies of several replicas are refused:
-            the update rules do not reduce over replicas yet.
+        strategy: where to create the variables (`strategies.make`); None for the default device. The minibatch is split over
+            its replicas, which together do what one would.
         data_dir: TFDS directory.
         download: let TFDS fetch what is missing.
         checkpoint_seconds: time between checkpoints.
@@ -57,15 +57,14 @@ def train(
         `workdir` as a path.
 
     Raises:
-        UsageError: `strategy` has several replicas.
+        UsageError: the minibatch does not split evenly over the replicas and the adversaries that share it out.
         UserError: the directory belongs to a run with other settings, is in use or cannot be written, the data set is
             missing, or a loss is not finite.
         Interrupted: SIGINT or SIGTERM came; a checkpoint is saved first.
     """
     workdir, strategy = Path(workdir), strategy or tf.distribute.get_strategy()
-    if strategy.num_replicas_in_sync > 1:
-        raise UsageError(f"strategy: expected one replica, received {strategy.num_replicas_in_sync}")
     experiment = experiment.trained()
+    replicas.check_split(strategy, adversaries(experiment), experiment.batch_size)
     if is_finished(experiment, workdir):
         return workdir
     with locked(workdir / "lock", wait=wait, busy=f"{workdir}: expected to be alone, found another process training there"):
@@ -73,7 +72,7 @@ def train(
             return workdir
         places = dict(data_dir=data_dir, download=download)
         training, validation = data.training_and_validation(experiment, **places)
-        needed = _needed(experiment, workdir, dict(places, progress=progress))
+        needed = _needed(experiment, workdir, dict(places, progress=progress, strategy=strategy))
         static = _static_perturbations(experiment, needed, training) if METHODS[experiment.method].static_examples else None
         description = {
             "experiment": experiment.settings(),

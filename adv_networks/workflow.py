@@ -12,8 +12,9 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from adv_networks import along_training, attacks, claims, costs, data, evaluation, tables, training
+from adv_networks import along_training, attacks, claims, costs, data, evaluation, strategies, tables, training
 from adv_networks.errors import UserError
 from adv_networks.experiments import (
     DATASETS,
@@ -38,13 +39,17 @@ ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "r
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where things are: runs, results, data; `workdir` is the directory of the one run that is not under `runs`."""
+    """Where things are: runs, results, data; `workdir` is the directory of the one run that is not under `runs`.
+
+    `strategy` is where trainings put their variables.
+    """
 
     runs: Path = Path("runs")
     results: Path = Path("results")
     data_dir: Path | None = None
     download: bool = False
     workdir: tuple[Experiment, Path] | None = None
+    strategy: tf.distribute.Strategy | None = None
 
     def of(self, spec: Experiment) -> Path:
         """The directory of a run."""
@@ -72,11 +77,14 @@ def run(
     workdir: str | None,
     runs: str,
     results: str,
+    strategy: str,
+    replicas: int,
     progress: bool,
     overrides: dict[str, Any],
 ) -> str:
     """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment."""
-    places = Places(Path(runs), Path(results), Path(data_dir) if data_dir else None, download)
+    made = strategies.make(strategy, replicas)
+    places = Places(Path(runs), Path(results), Path(data_dir) if data_dir else None, download, strategy=made)
     if model is not None:
         return evaluate_classifier(Path(model), dataset, input_range, places, **overrides)
     if table is not None:
@@ -250,7 +258,8 @@ def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
 
 def _train(specs: Iterable[Experiment], places: Places, progress: bool) -> None:
     for spec in specs:
-        training.train(spec, places.of(spec), data_dir=places.data_dir, download=places.download, progress=progress)
+        options = dict(data_dir=places.data_dir, download=places.download, progress=progress)
+        training.train(spec, places.of(spec), strategy=places.strategy, **options)
 
 
 def evaluate(cells: Sequence[Cell], places: Places, file: Path) -> list[Record]:

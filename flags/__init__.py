@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, SETTINGS, TABLES
+from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, SETTINGS, STRATEGIES, TABLES
 
 _DATASET = flags.DEFINE_enum(
     "dataset", None, list(DATASETS), "data set (default: digits, embedded); with --table, restricts the table to it"
@@ -57,6 +57,15 @@ _DOWNLOAD = flags.DEFINE_bool("download", False, "let TFDS fetch a missing data 
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of this one run (default: RUNS/its name)")
 _RUNS = flags.DEFINE_string("runs", "runs", "directory that holds the runs' directories")
 _RESULTS = flags.DEFINE_string("results", "results", "directory for records and tables")
+_STRATEGY = flags.DEFINE_enum(
+    "strategy",
+    "auto",
+    list(STRATEGIES),
+    "devices to train on: " + "; ".join(f"{name}: {title}" for name, title in STRATEGIES.items()),
+)
+_REPLICAS = flags.DEFINE_integer(
+    "replicas", 0, "share each minibatch among so many logical CPU devices, to try mirrored out without GPUs", lower_bound=0
+)
 _PROGRESS = flags.DEFINE_bool("progress", True, "show a progress bar")
 
 
@@ -166,6 +175,8 @@ def chosen() -> dict[str, Any]:
         workdir=_WORKDIR.value,
         runs=_RUNS.value,
         results=_RESULTS.value,
+        strategy=_STRATEGY.value,
+        replicas=_REPLICAS.value,
         progress=_PROGRESS.value,
         overrides=overrides,
     )

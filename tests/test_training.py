@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adv_networks import data, evaluation, training
-from adv_networks.errors import Interrupted, UsageError, UserError
+from adv_networks.errors import Interrupted, UserError
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.files import locked
 
@@ -165,14 +165,6 @@ def test_damaged_description_is_refused(text, tmp_path):
     (tmp_path / "experiment.json").write_text(text)
     with pytest.raises(UserError, match=r"experiment\.json: expected a run's description, found"):
         train(tiny("standard"), tmp_path)
-
-
-def test_strategy_of_several_replicas_is_refused(tmp_path):
-    class Two:
-        num_replicas_in_sync = 2
-
-    with pytest.raises(UsageError, match="strategy: expected one replica, received 2"):
-        train(tiny("standard"), tmp_path, strategy=Two())
 
 
 def test_run_of_before_a_setting_existed_has_its_default(advnet_run, tmp_path):
