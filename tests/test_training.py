@@ -221,7 +221,7 @@ def test_damaged_metrics_start_anew(content, tmp_path):
     file = tmp_path / "metrics.csv"
     file.write_bytes(content)
     training._Metrics(file, 4)
-    assert file.read_text().splitlines() == [",".join(training._Metrics._FIELDS)]
+    assert file.read_text().splitlines() == [",".join(training._Metrics.FIELDS)]
 
 
 def test_directory_in_use_is_refused(tmp_path):
