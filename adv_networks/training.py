@@ -313,7 +313,7 @@ class _Run:
             self.manager.save(checkpoint_number=self.step)
 
     def _log(self, values: dict[str, float], rate: float, bar: tqdm, *, validate: bool) -> None:
-        values["learning_rate"] = float((self.players.d_optimizer or self.players.g_optimizer).learning_rate)
+        values["learning_rate"] = float((self.players.d_optimizer or self.players.g_optimizer).learning_rate.numpy())
         validated = self._validate() if validate else {}
         self.metrics.add(self.step, {**values, **validated})
         for name, value in {**values, **validated, "steps_per_second": rate}.items():
