@@ -8,7 +8,7 @@ demo: .venv/installed
 
 test: .venv/installed-test
 	.venv/bin/ruff check .
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 .venv/installed: setup.py pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -22,5 +22,7 @@ setup(
         "tensorflow-datasets>=4.9.7",
         "tqdm>=4.66",
     ],
-    extras_require={"test": ["adversarial-robustness-toolbox>=1.20", "foolbox>=3.3.4", "pytest>=8", "ruff>=0.8"]},
+    extras_require={
+        "test": ["adversarial-robustness-toolbox>=1.20", "foolbox>=3.3.4", "pytest>=8", "pytest-xdist>=3", "ruff>=0.8"]
+    },
 )
