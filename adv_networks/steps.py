@@ -148,7 +148,12 @@ def _cross_entropy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 def _weight_decay(parameters: list[tf.Tensor], amount: float) -> tf.Tensor:
     """wd/2 Σ w² over kernels: the tensors of more than one dimension, biases and BN having one."""
-    return amount * tf.add_n([tf.nn.l2_loss(parameter) for parameter in parameters if len(parameter.shape) > 1])
+    return amount * _half_squared_norm([parameter for parameter in parameters if len(parameter.shape) > 1])
+
+
+def _half_squared_norm(parts: list[tf.Tensor]) -> tf.Tensor:
+    # add_n would not fix the order of its terms (determinism.py).
+    return tf.reduce_sum([tf.nn.l2_loss(part) for part in parts])
 
 
 def _values(*models: keras.Model) -> list[tf.Tensor]:
@@ -301,7 +306,7 @@ def regularised_gradient(
             term, loss, logits = adversarial_term(phi, functools.partial(d, training=True))
         gradients = replicas.mean(tape.gradient(term, theta + phi))
         adversarial, v = gradients[: len(theta)], gradients[len(theta) :]
-        half_squared_norm = tf.add_n([tf.nn.l2_loss(part) for part in v])
+        half_squared_norm = _half_squared_norm(v)
     scalars = {
         "d_loss": clean_loss,
         "d_loss_adversarial": loss,
