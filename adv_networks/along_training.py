@@ -17,8 +17,8 @@ from adv_networks import pictures
 from adv_networks.errors import UserError
 from adv_networks.experiments import DATASETS, Cell, Experiment
 from adv_networks.files import write_text
+from adv_networks.logs import read_metrics
 from adv_networks.steps import STEPS, make_players
-from adv_networks.training import read_metrics
 
 FIELDS = (
     "dataset", "row", "run", "steps", "g_gradient_norm_first_tenth", "g_gradient_norm_middle", "g_gradient_norm_last_tenth",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from adv_networks.errors import UserError
+
+_UNFINISHED = ".writing-"
 
 
 @contextlib.contextmanager
@@ -17,13 +20,18 @@ def explained(doing: str, *kinds: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (OSError, *kinds) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:200]
-        raise UserError(f"{doing}: expected a place to write to, found: {reason}") from None
+        raise UserError(f"{doing}: expected a place to write to, found: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """What an error says, on one line, without the names of nodes and the file that TensorFlow puts before it."""
+    said = re.sub(r"^(\{\{.*?\}\}\s*)*(/.*?; )?", "", getattr(error, "strerror", None) or str(error).strip())
+    return said.splitlines()[0][:200] if said else type(error).__name__
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Calls `write` with a temporary path beside `path` (of the same suffix), then renames it into place."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}{_UNFINISHED}{os.getpid()}{path.suffix}")
     with explained(f"writing {path}"):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +39,25 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Removes the temporary files that `write_whole` left in a directory where its process was killed."""
+    for file in directory.glob(f".*{_UNFINISHED}*"):
+        writer = file.name.rpartition(_UNFINISHED)[2].partition(".")[0]
+        if writer.isdigit() and not _is_alive(int(writer)):
+            with explained(f"removing {file}"):
+                file.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # It is somebody else's.
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adv_networks.errors import UserError
-from adv_networks.files import locked, write_text
+from adv_networks.files import locked, remove_leftovers, write_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +84,9 @@ def read(file: Path) -> list[Record]:
 
 
 def check(file: Path) -> None:
-    """Raises a UserError where `merge` would, before the work whose records it is to keep."""
+    """Raises a UserError where `merge` would, before the work whose records it is to keep; removes killed writers' files."""
     with locked(_lock(file), wait=True):
+        remove_leftovers(file.parent)
         read(file)
 
 

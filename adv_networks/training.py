@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import json
 import math
@@ -19,11 +18,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from adv_networks import data, evaluation, pictures, replicas
+from adv_networks.checkpoints import Checkpoints
+from adv_networks.determinism import make_deterministic
 from adv_networks.errors import Interrupted, UserError
 from adv_networks.experiments import METHODS, SETTINGS, STATIC_ATTACKS, Experiment, generator_file
-from adv_networks.files import explained, locked, write_text, write_whole
+from adv_networks.files import explained, locked, remove_leftovers, write_text, write_whole
+from adv_networks.logs import METRICS, TIMINGS, Log
 from adv_networks.provenance import commit, machine, versions
-from adv_networks.steps import STEPS, Players, RegulariserComparison, adversaries, make_players
+from adv_networks.steps import STEPS, Players, RegulariserComparison, Scalars, adversaries, make_players
 
 VALIDATION_IMAGES = 500
 
@@ -41,10 +43,13 @@ def train(
 ) -> Path:
     """Trains an experiment, going on from its last checkpoint if there is one; a finished run is left as it is.
 
+    A run that was stopped or killed and goes on ends with the same bits as one that was not, on the same machine with the
+    same libraries and number of threads. For that the whole process is made deterministic (`make_deterministic`).
+
     Args:
         experiment: what to train. An ensemble run first trains the classifier that it needs, beside `workdir`.
         workdir: the run's directory; afterwards it holds d.keras, g.keras (advnet), experiment.json, metrics.csv,
-            perturbations.png, checkpoints/ and events/ for TensorBoard.
+            timings.csv, perturbations.png, checkpoints/ and events/ for TensorBoard.
         strategy: where to create the variables (`strategies.make`); None for the default device. The minibatch is split over
             its replicas, which together do what one would.
         data_dir: TFDS directory.
@@ -63,6 +68,7 @@ def train(
         Interrupted: SIGINT or SIGTERM came; a checkpoint is saved first.
     """
     workdir, strategy = Path(workdir), strategy or tf.distribute.get_strategy()
+    make_deterministic()
     experiment = experiment.trained()
     replicas.check_split(strategy, adversaries(experiment), experiment.batch_size)
     if is_finished(experiment, workdir):
@@ -70,16 +76,18 @@ def train(
     with locked(workdir / "lock", wait=wait, busy=f"{workdir}: expected to be alone, found another process training there"):
         if is_finished(experiment, workdir):  # by the process that was waited for
             return workdir
+        remove_leftovers(workdir)
         places = dict(data_dir=data_dir, download=download)
         training, validation = data.training_and_validation(experiment, **places)
-        needed = _needed(experiment, workdir, dict(places, progress=progress, strategy=strategy))
+        options = dict(places, strategy=strategy, checkpoint_seconds=checkpoint_seconds, progress=progress)
+        needed = _needed(experiment, workdir, options)
         static = _static_perturbations(experiment, needed, training) if METHODS[experiment.method].static_examples else None
         description = {
             "experiment": experiment.settings(),
             "provenance": dict(
-                commit=_commits(workdir),
-                versions=versions(),
-                machine=machine(),
+                commit=_joined(workdir, "commit", commit(), "+"),
+                versions=_joined(workdir, "versions", versions(), "; "),
+                machine=_joined(workdir, "machine", machine(), "; "),
                 training_images=len(training.images),
                 validation_images=len(validation.images),
             ),
@@ -129,11 +137,10 @@ def _results_of(experiment: Experiment) -> list[str]:
     )
 
 
-def _commits(workdir: Path) -> str:
-    """The commits that trained the run, joined by "+": this one, after those that began it."""
-    begun = describe(workdir)
-    commits = [] if begun is None else begun["provenance"]["commit"].split("+")
-    return "+".join(dict.fromkeys([*commits, commit()]))
+def _joined(workdir: Path, what: str, now: str, separator: str) -> str:
+    """The commits, versions or machines that trained the run: this one, after those that began it."""
+    begun = (describe(workdir) or {}).get("provenance", {}).get(what)
+    return separator.join(dict.fromkeys([*(begun.split(separator) if begun else []), now]))
 
 
 def describe(workdir: Path) -> dict[str, Any] | None:
@@ -164,6 +171,7 @@ def _static_perturbations(experiment: Experiment, source: Path, training: data.I
     made_of = [evaluation.weights_hash(classifier), evaluation.images_hash(*training), experiment.bn_evaluation]
     identity = hashlib.sha256("".join(made_of + [attack.settings() for attack in chosen]).encode()).hexdigest()[:16]
     file = source / f"static_examples-{identity}.npy"
+    remove_leftovers(source)
     if not file.exists():
         crafted = evaluation.static_examples(chosen, classifier, training, bn_evaluation=experiment.bn_evaluation)
         write_whole(file, lambda temporary: np.save(temporary, crafted))
@@ -237,24 +245,13 @@ class _Run:
         self.validate_every = max(10, experiment.steps // 10)
         self.accuracies: dict[str, float] = {}
         self.comparison = RegulariserComparison(experiment) if experiment.compare_regulariser else None
-        self.checkpoint = tf.train.Checkpoint(step=tf.Variable(0, dtype=tf.int64), state=players.variables())
-        with explained(f"writing {workdir}", tf.errors.OpError):
-            self.manager = tf.train.CheckpointManager(self.checkpoint, workdir / "checkpoints", max_to_keep=2)
+        self.checkpoints = Checkpoints(workdir / "checkpoints", state=players.variables())
+        self.step = self.checkpoints.restore()
+        self.metrics = Log(workdir / "metrics.csv", METRICS, self.step)
+        self.timings = Log(workdir / "timings.csv", TIMINGS, self.step)
+        with explained(f"writing {workdir / 'events'}", tf.errors.OpError):
             self.events = tf.summary.create_file_writer(str(workdir / "events"))
-        self._restore()
-        self.step = int(self.checkpoint.step.numpy())
-        self.metrics = _Metrics(workdir / "metrics.csv", self.step)
-
-    def _restore(self) -> None:
-        """Reads the last checkpoint, if there is any."""
-        directory, latest = self.workdir / "checkpoints", self.manager.latest_checkpoint
-        if latest is None and not any(directory.glob("ckpt-*")):
-            return
-        try:
-            self.checkpoint.restore(latest or "").assert_consumed()
-        except (OSError, ValueError, LookupError, AssertionError, tf.errors.OpError) as error:
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise UserError(f"{latest or directory}: expected a whole checkpoint, found: {reason}") from None
+        self.unchecked: list[tuple[int, Scalars]] = []
 
     def go(self, batches: tf.data.Dataset, progress: bool) -> None:
         """Runs the remaining steps."""
@@ -274,19 +271,21 @@ class _Run:
             for x, y in batches.take(experiment.steps - self.step):
                 scalars = update(self.players, x, y, experiment, (experiment.seed, self.step))
                 self.step += 1
+                self.unchecked.append((self.step, scalars))
                 bar.update()
                 last = self.step == experiment.steps
                 validate = self.step % self.validate_every == 0 or last
                 if self.step % self.log_every == 0 or validate:
-                    now = time.monotonic()
-                    rate = (self.step - timed_step) / (now - timed)
-                    values = self._finite(scalars)
+                    values = self._checked()
+                    seconds = time.monotonic() - timed
                     if self.comparison and validate:
-                        values |= self._finite(self.comparison.measure(self.players, x, y, (experiment.seed, self.step)))
-                    self._log(values, rate, bar, validate=validate)
+                        measured = self.comparison.measure(self.players, x, y, (experiment.seed, self.step))
+                        values |= self._finite(self.step, measured)
+                    timing = {"seconds": seconds, "steps_per_second": (self.step - timed_step) / seconds}
+                    self._log(values, timing, bar, validate=validate)
                     timed, timed_step = time.monotonic(), self.step
                 if stop or last or time.monotonic() - saved > self.checkpoint_seconds:
-                    self._save(scalars)
+                    self._save()
                     saved = time.monotonic()
                 if stop:
                     raise Interrupted(
@@ -295,30 +294,38 @@ class _Run:
                         "the same command goes on from there",
                     )
 
-    def _finite(self, scalars: dict[str, tf.Tensor]) -> dict[str, float]:
+    def _checked(self) -> dict[str, float]:
+        """The last step's scalars, after a look at those of every step since the last call, so that no step waits for it."""
+        for step, scalars in self.unchecked:
+            values = self._finite(step, scalars)
+        self.unchecked.clear()
+        return values
+
+    def _finite(self, step: int, scalars: Scalars) -> dict[str, float]:
         values = {name: float(value) for name, value in scalars.items()}
         for name, value in values.items():
             if not math.isfinite(value):
                 raise UserError(
-                    f"{self.experiment.name} step {self.step}: expected a finite {name}, found {value} "
-                    "(the last checkpoint is kept)"
+                    f"{self.experiment.name} step {step}: expected a finite {name}, found {value} (the last checkpoint is kept)"
                 )
         return values
 
-    def _save(self, scalars: dict[str, tf.Tensor]) -> None:
-        weights = [tf.cast(variable, tf.float32) for variable in self.checkpoint.state if variable.dtype.is_floating]
-        self._finite({**scalars, "weight": tf.linalg.global_norm(weights)})
-        self.checkpoint.step.assign(self.step)
-        with explained(f"writing {self.workdir / 'checkpoints'}", tf.errors.OpError):
-            self.manager.save(checkpoint_number=self.step)
+    def _save(self) -> None:
+        if self.unchecked:
+            self._checked()
+        weights = [tf.cast(variable, tf.float32) for variable in self.players.variables() if variable.dtype.is_floating]
+        self._finite(self.step, {"weight": tf.linalg.global_norm(weights)})
+        self.checkpoints.save(self.step)
 
-    def _log(self, values: dict[str, float], rate: float, bar: tqdm, *, validate: bool) -> None:
+    def _log(self, values: dict[str, float], timing: dict[str, float], bar: tqdm, *, validate: bool) -> None:
         values["learning_rate"] = float((self.players.d_optimizer or self.players.g_optimizer).learning_rate.numpy())
         validated = self._validate() if validate else {}
         self.metrics.add(self.step, {**values, **validated})
-        for name, value in {**values, **validated, "steps_per_second": rate}.items():
+        self.timings.add(self.step, timing)
+        for name, value in {**values, **validated, "steps_per_second": timing["steps_per_second"]}.items():
             tf.summary.scalar(name, value, self.step)
-        self.events.flush()
+        with explained(f"writing {self.workdir / 'events'}", tf.errors.OpError):
+            self.events.flush()
         self.accuracies.update(validated)
         shown = {name: f"{value:.3g}" for name, value in values.items() if "loss" in name}
         bar.set_postfix(
@@ -351,52 +358,6 @@ class _Run:
         for name, image in images.items():
             tf.summary.image(name, np.clip(image, 0, 1), self.step, max_outputs=len(image))
         return result
-
-
-def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """The lines of a run's `metrics.csv`: the step as an integer, other values as floats, None where there is none.
-
-    Raises:
-        UserError: there is no such file, or it is damaged.
-    """
-    file = workdir / "metrics.csv"
-    try:
-        with file.open(newline="", encoding="utf-8") as handle:
-            lines = list(csv.DictReader(handle, strict=True))
-        return [
-            {"step": int(line["step"])}
-            | {name: float(line[name]) if line.get(name) else None for name in _Metrics.FIELDS if name != "step"}
-            for line in lines
-        ]
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise UserError(f"{file}: expected a run's metrics, found: {error}") from None
-
-
-class _Metrics:
-    """`metrics.csv`: a line per logged step; lines after the step resumed from are dropped."""
-
-    FIELDS = (
-        "step", "d_loss", "d_loss_adversarial", "d_accuracy", "d_accuracy_adversarial", "d_weight_decay", "d_gradient_norm",
-        "g_loss", "g_gradient_norm", "regulariser_norm", "learning_rate",
-        "validation_clean", "validation_fgs", "validation_pgd", "validation_generator",
-        "regulariser_cosine", "regulariser_relative_difference", "regulariser_exact_norm",
-    )  # fmt: skip
-
-    def __init__(self, file: Path, step: int):
-        self.file = file
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if file.exists() else []
-        kept = [
-            line
-            for line in lines
-            if line.split(",")[0].isdigit() and int(line.split(",")[0]) <= step and line.count(",") == len(self.FIELDS) - 1
-        ]
-        write_text(file, "\n".join([",".join(self.FIELDS), *kept]) + "\n")
-
-    def add(self, step: int, values: dict[str, float]) -> None:
-        with explained(f"writing {self.file}"), self.file.open("a", newline="", encoding="utf-8") as handle:
-            csv.writer(handle, lineterminator="\n").writerow(
-                [step, *(repr(values[name]) if name in values else "" for name in self.FIELDS[1:])]
-            )
 
 
 @contextlib.contextmanager

@@ -79,12 +79,14 @@ def run(
     results: str,
     strategy: str,
     replicas: int,
+    checkpoint_seconds: float,
     progress: bool,
     overrides: dict[str, Any],
 ) -> str:
     """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment."""
     made = strategies.make(strategy, replicas)
     places = Places(Path(runs), Path(results), Path(data_dir) if data_dir else None, download, strategy=made)
+    run_options = dict(checkpoint_seconds=checkpoint_seconds, progress=progress)
     if model is not None:
         return evaluate_classifier(Path(model), dataset, input_range, places, **overrides)
     if table is not None:
@@ -96,15 +98,15 @@ def run(
             names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
         if plan_only:
             return plan(names, places, **options)
-        text = run_tables(names, places, progress=progress, **options)
+        text = run_tables(names, places, **run_options, **options)
         return f"{text}\n\n{make_claims(places, **options)}" if table == "all" else text
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
         places = dataclasses.replace(places, workdir=(spec, Path(workdir)))
-    return run_experiment(spec, places, progress=progress)
+    return run_experiment(spec, places, **run_options)
 
 
-def run_experiment(spec: Experiment, places: Places, *, progress: bool = True) -> str:
+def run_experiment(spec: Experiment, places: Places, *, checkpoint_seconds: float = 120, progress: bool = True) -> str:
     """Trains (or resumes, or leaves) one experiment, evaluates its classifier white-box, and returns the small grid as text."""
     method = METHODS[spec.method]
     columns = [Column("No Noise", "clean")]
@@ -121,7 +123,7 @@ def run_experiment(spec: Experiment, places: Places, *, progress: bool = True) -
     cells = table.cells(spec.scale, seed=spec.seed, **options)
     file = places.group(spec.scale, **options) / "records.csv"
     check(file)
-    _train([spec], places, progress)
+    _train([spec], places, checkpoint_seconds, progress)
     records = evaluate(cells, places, file)
     rows = tables.make_table(table, records, scale=spec.scale, seed=spec.seed, **options)
     return tables.as_text(table, rows, scale=spec.scale)
@@ -134,6 +136,7 @@ def run_tables(
     scale: str,
     seed: int = 0,
     datasets: tuple[str, ...] | None = None,
+    checkpoint_seconds: float = 120,
     progress: bool = True,
     **options: Any,
 ) -> str:
@@ -145,6 +148,7 @@ def run_tables(
         scale: the runs' scale.
         seed: of the classifiers under attack; other seeds than 0 have a directory of their own.
         datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
+        checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.
         options: protocol and overrides, as for `Table.cells`.
     """
@@ -154,7 +158,7 @@ def run_tables(
         cells = table.cells(scale, seed=seed, datasets=datasets, **options)
         group = places.group(scale, **options)
         check(group / "records.csv")
-        _train(experiments_of(cells), places, progress)
+        _train(experiments_of(cells), places, checkpoint_seconds, progress)
         records = evaluate(cells, places, group / "records.csv")
         records = [*read(group / "records.csv"), *records]
         rows = tables.make_table(table, records, scale=scale, seed=seed, **options)
@@ -256,10 +260,10 @@ def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
     return list(ordered)
 
 
-def _train(specs: Iterable[Experiment], places: Places, progress: bool) -> None:
+def _train(specs: Iterable[Experiment], places: Places, checkpoint_seconds: float, progress: bool) -> None:
+    options = dict(data_dir=places.data_dir, download=places.download, strategy=places.strategy)
     for spec in specs:
-        options = dict(data_dir=places.data_dir, download=places.download, progress=progress)
-        training.train(spec, places.of(spec), strategy=places.strategy, **options)
+        training.train(spec, places.of(spec), checkpoint_seconds=checkpoint_seconds, progress=progress, **options)
 
 
 def evaluate(cells: Sequence[Cell], places: Places, file: Path) -> list[Record]:

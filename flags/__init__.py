@@ -66,6 +66,10 @@ _STRATEGY = flags.DEFINE_enum(
 _REPLICAS = flags.DEFINE_integer(
     "replicas", 0, "share each minibatch among so many logical CPU devices, to try mirrored out without GPUs", lower_bound=0
 )
+_CHECKPOINT_SECONDS = flags.DEFINE_float(
+    "checkpoint_seconds", 120, "time between the checkpoints of a run; the last two are kept"
+)
+flags.register_validator("checkpoint_seconds", lambda value: value >= 0, "must be at least 0")
 _PROGRESS = flags.DEFINE_bool("progress", True, "show a progress bar")
 
 
@@ -177,6 +181,7 @@ def chosen() -> dict[str, Any]:
         results=_RESULTS.value,
         strategy=_STRATEGY.value,
         replicas=_REPLICAS.value,
+        checkpoint_seconds=_CHECKPOINT_SECONDS.value,
         progress=_PROGRESS.value,
         overrides=overrides,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
@@ -55,6 +56,27 @@ def randomised(model, *, seed=2):
 def float64():
     with precision("float64"):
         yield
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mounts by the arguments of `mount` and returns the directory; where that is not permitted the test is skipped."""
+    places = []
+
+    def mount(*arguments, remount=None):
+        place = tmp_path / f"mounted{len(places)}"
+        place.mkdir()
+        done = subprocess.run(["mount", *map(str, arguments), place], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
+        places.append(place)
+        if remount:
+            subprocess.run(["mount", "-o", f"remount,{remount}", place], check=True)
+        return place
+
+    yield mount
+    for place in places:
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -160,6 +160,8 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--encoder_widths=1,2"], "encoder_widths: expected 3 values"),
         (["--epsilon=nan"], "epsilon"),
         (["--steps=99999999999999999999"], "steps: expected"),
+        (["--checkpoint_seconds=-1"], "checkpoint_seconds=-1.*must be at least 0"),
+        (["--checkpoint_seconds=nan"], "must be at least 0"),
         (["--table=1", "--method=pgd"], "--model, --table and --method exclude one another"),
         (["--table=all", "--dataset=digits"], "not one of the table's data sets"),
         (["--table=claims", "--dataset=mnist"], "not one of the table's data sets"),

@@ -9,8 +9,8 @@ import tensorflow_datasets as tfds
 
 from adv_networks import along_training, evaluation, networks, tables, workflow
 from adv_networks.experiments import DATASETS, TABLES, Column, Row, Table
+from adv_networks.logs import read_metrics
 from adv_networks.records import merge
-from adv_networks.training import read_metrics
 from tests.conftest import randomised
 from tests.test_tables import record_of
 

@@ -1,0 +1,41 @@
+"""What writing whole leaves behind, and what it removes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from adv_networks.errors import UserError
+from adv_networks.files import remove_leftovers, write_text, write_whole
+
+
+def names(directory):
+    return sorted(file.name for file in directory.iterdir())
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_text(tmp_path / "file.txt", "old")
+
+    def half(temporary):
+        temporary.write_text("ne")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match=r"writing \S+file\.txt: expected a place to write to, found: No space left on device"):
+        write_whole(tmp_path / "file.txt", half)
+    assert (names(tmp_path), (tmp_path / "file.txt").read_text()) == (["file.txt"], "old")
+
+
+def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path):
+    script = (
+        "import os, pathlib, sys\n"
+        "from adv_networks.files import write_whole\n"
+        "write_whole(pathlib.Path(sys.argv[1]), lambda file: (file.write_text('half'), os.kill(os.getpid(), 9)))"
+    )
+    for name in ("d.keras", "list"):
+        assert subprocess.run([sys.executable, "-c", script, tmp_path / name]).returncode == -9
+    (tmp_path / f".g.writing-{os.getppid()}.keras").write_text("somebody's")
+    (tmp_path / ".own.writing-notes").write_text("no leftover")
+    assert len(names(tmp_path)) == 4
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == sorted([f".g.writing-{os.getppid()}.keras", ".own.writing-notes"])

@@ -1,0 +1,111 @@
+"""Real processes: killed in training and in evaluation, and two on one run."""
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from adv_networks import records
+from adv_networks.files import locked
+from benchmarks import kill
+
+SMALL = ["--scale=tiny", "--generators=released_mnist", "--width=4", "--noprogress"]
+
+
+def _main(arguments, output):
+    import flags
+    import main
+
+    with Path(output).open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        flags.parse(["main.py", *arguments])
+        code = main.main([])
+    sys.exit(code)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts `main.py` in a process forked from one that has TensorFlow loaded already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["main", "adv_networks.workflow"])
+    directory = tmp_path_factory.mktemp("output")
+    processes = []
+
+    class Forked:
+        def __init__(self, arguments):
+            self.output = directory / str(len(processes))
+            self.process = context.Process(target=_main, args=(arguments, self.output))
+            self.process.start()
+            processes.append(self.process)
+            self.pid, self.is_alive = self.process.pid, self.process.is_alive
+
+        def wait(self):
+            self.process.join()
+            return self.process.exitcode
+
+        def said(self):
+            return self.output.read_text()
+
+    yield Forked
+    for process in processes:
+        process.kill()
+
+
+def test_killed_runs_go_on_and_end_with_the_same_bits(start, tmp_path):
+    found = kill.kills("advnet", 2, 1, tmp_path, start)
+    assert [one.identical and one.tidy for one in found] == [True] * 2, found
+    assert any(one.inside_write for one in found)
+
+
+def test_second_process_is_refused_until_the_first_is_killed(start, tmp_path):
+    arguments = ["--method=standard", "--steps=100000", *SMALL, f"--workdir={tmp_path}/run", f"--results={tmp_path}/results"]
+    first = start(arguments)
+    while not (tmp_path / "run" / "timings.csv").exists():
+        assert first.is_alive()
+        time.sleep(0.01)
+    second = start(arguments)
+    assert second.wait() == 1
+    assert second.said() == f"main.py: {tmp_path}/run: expected to be alone, found another process training there\n"
+    assert first.is_alive()
+    os.kill(first.pid, signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL
+    with locked(tmp_path / "run" / "lock", wait=False):
+        pass
+
+
+def test_killed_grid_goes_on_with_the_records_that_it_lacks(start, tmp_path):
+    arguments = ["--method=advnet", "--steps=1", *SMALL, f"--workdir={tmp_path}/run"]
+
+    def evaluate(name):
+        process = start([*arguments, f"--results={tmp_path / name}"])
+        return process, next(iter((tmp_path / name).rglob("records.csv")), None)
+
+    def numbers(name):
+        (file,) = (tmp_path / name).rglob("records.csv")
+        return [dataclasses.replace(record, seconds=0) for record in records.read(file)]
+
+    process, _ = evaluate("whole")
+    assert process.wait() == 0
+    whole, kept = numbers("whole"), []
+    assert [record.attack for record in whole] == ["clean", "fgs", "pgd", "generator"]
+    (file,) = (tmp_path / "whole").rglob("records.csv")
+    file = tmp_path / "killed" / file.relative_to(tmp_path / "whole")
+    for count in (1, 2, 3):
+        process, _ = evaluate("killed")
+        while not file.exists() or len(records.read(file)) < count:
+            assert process.is_alive()
+            time.sleep(0.001)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert numbers("killed")[: len(kept)] == kept
+        kept = numbers("killed")
+        assert len(kept) < 4 and kept == whole[: len(kept)]
+    process, _ = evaluate("killed")
+    assert process.wait() == 0
+    assert numbers("killed") == whole
+    assert [name.name for name in file.parent.iterdir() if ".writing-" in name.name] == []
