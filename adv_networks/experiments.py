@@ -652,6 +652,10 @@ def _switches(dataset: str) -> tuple[Row, ...]:
     groups: dict[str, dict[str, Any]] = {}
     for key, value in changed.items():
         groups.setdefault("G by SGD" if key in _SGD else f"{key} = {written(value)}", {})[key] = value
+    paper = experiment(dataset, "advnet", scale="paper").trained()
+    for group in groups.values():
+        if experiment(dataset, "advnet", scale="paper", **group).trained() == paper:
+            group.update(_PAPER_ROW.settings)  # What only evaluation reads needs no training of its own.
     return tuple(Row(f"paper, but {label}", "advnet", tuple(group.items()), (dataset,)) for label, group in groups.items())
 
 

@@ -187,7 +187,7 @@ def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> No
 def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) -> str:
     """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes.
 
-    Beside numbered tables, the others (ablations) are only counted, in a last line that a shell takes for a comment.
+    Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
     """
     wanted = {name: experiments_of(TABLES[name].cells(scale, **options)) for name in names}
     numbered = [name for name in names if name.isdigit()]
@@ -198,6 +198,9 @@ def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) ->
     if further:
         tables_of_them = " and ".join(f"--table={name} --plan" for name in others)
         lines.append(f"# {len(further)} further runs are of no table of the paper: {tables_of_them}")
+    lines.append(
+        "# 4 at a time, one run a GPU (CUDA_VISIBLE_DEVICES): append | examples/run_plan.sh 4; Slurm: examples/slurm_array.sh"
+    )
     return "\n".join(lines)
 
 

@@ -80,9 +80,10 @@ def test_plan_lists_each_run_once_and_what_is_done(run, tmp_path):
     run("--dataset=digits", "--method=standard", *SMALL)
     code, output, _ = run("--table=digits", "--plan", *SMALL)
     assert code == 0
-    done, to_do = output.splitlines()
+    done, to_do, how = output.splitlines()
     assert "--method=standard" in done and done.endswith("# done")
     assert "--method=advnet" in to_do and "# to do, " in to_do
+    assert how.startswith("# ") and all((ROOT / script).exists() for script in re.findall(r"examples/\w+\.sh", how))
     command = shlex.split(to_do, comments=True)
     assert command[:2] == ["python", "main.py"]
     assert run(*command[2:])[0] == 0
@@ -92,10 +93,10 @@ def test_plan_lists_each_run_once_and_what_is_done(run, tmp_path):
 def test_plan_of_all_shares_the_runs_of_the_tables(run):
     code, output, _ = run("--table=all", "--plan", "--scale=paper")
     assert code == 0
-    *lines, last = output.splitlines()
+    *lines, further, _ = output.splitlines()
     assert len(lines) == len(set(lines)) == 34
     assert all(re.search(r"--scale=paper .*# to do, .* FLOPs: about .* on two cores, .* GPU-hours$", line) for line in lines)
-    assert re.match(r"# \d+ further runs .*--table=protocol --plan and --table=regulariser --plan", last)
+    assert re.match(r"# \d+ further runs .*--table=protocol --plan and --table=regulariser --plan", further)
 
 
 def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
@@ -126,7 +127,7 @@ def test_run_in_l2_trains_and_evaluates_in_it(run, tmp_path):
 def test_plan_of_another_norm_says_its_epsilon_even_if_it_is_the_recipes(run):
     code, output, _ = run("--table=digits", "--plan", "--norm=l2", "--epsilon=0.15", *SMALL)
     assert code == 0
-    standard, advnet = output.splitlines()  # the standard training reads neither
+    standard, advnet, _ = output.splitlines()  # the standard training reads neither
     assert "--epsilon" not in standard and "--epsilon=0.15" in advnet and "--norm=l2" in advnet
 
 

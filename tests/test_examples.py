@@ -1,0 +1,109 @@
+"""The scripts that run a plan: on a machine, on several that share the run directory, as a Slurm job array."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from adv_networks import workflow
+from adv_networks.files import locked
+
+ROOT = Path(__file__).resolve().parents[1]
+SLURM = ROOT / "examples" / "slurm_array.sh"
+
+
+def shell(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, **options)
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "examples").glob("*.sh")), ids=lambda script: script.name)
+def test_script_is_well_formed(script):
+    assert shell("bash", "-n", script).returncode == 0
+    assert os.access(script, os.X_OK)
+
+
+@pytest.fixture
+def array(tmp_path):
+    """Starts job `number` of the array that runs these commands; `scontrol` writes its arguments to a file."""
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/requeued\n')
+    (tmp_path / "scontrol").chmod(0o755)
+
+    def start(number, commands, *more):
+        (tmp_path / "plan.txt").write_text("".join(f"{command}\n" for command in commands))
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        variables = dict(os.environ, PATH=path, SLURM_ARRAY_TASK_ID=str(number), SLURM_JOB_ID="77")
+        arguments = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables, cwd=ROOT)
+        return subprocess.Popen(["bash", SLURM, tmp_path / "plan.txt", *more], **arguments)
+
+    return start
+
+
+def test_dry_job_prints_its_line(array):
+    job = array(2, ["first", "second --with=more  # to do", "third"], "dry")
+    assert job.communicate() == ("second --with=more  # to do\n", "")
+    assert job.returncode == 0
+
+
+def test_job_without_a_line_is_wrong_usage(array, tmp_path):
+    job = array(4, ["first"])
+    assert job.communicate() == ("", f"{tmp_path}/plan.txt: expected a line 4, found none\n")
+    assert job.returncode == 2
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_job_ends_as_its_run_does(code, array, tmp_path):
+    job = array(1, [f"sh -c 'echo ran; exit {code}'  # to do"])
+    assert job.communicate()[0] == "ran\n"
+    assert job.returncode == code
+    assert not (tmp_path / "requeued").exists()
+
+
+@pytest.mark.parametrize(("code", "queued_again"), [(143, True), (0, False)])
+def test_job_out_of_time_lets_its_run_save_and_is_queued_again(code, queued_again, array, tmp_path):
+    run = tmp_path / "run.py"
+    run.write_text(
+        "import signal, sys, time\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), print('saved', flush=True), sys.exit({code})))\n"
+        "print('runs', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    job = array(1, [f"{sys.executable} {run}  # to do"])
+    assert job.stdout.readline() == "runs\n"
+    job.send_signal(signal.SIGTERM)
+    assert job.communicate()[0] == "saved\n"
+    assert job.returncode == code
+    assert (tmp_path / "requeued").exists() == queued_again
+    if queued_again:
+        assert (tmp_path / "requeued").read_text() == "requeue 77\n"
+
+
+def test_each_job_of_a_plan_has_a_gpu_of_its_own():
+    lines = "".join(f"echo {number} $CUDA_VISIBLE_DEVICES; sleep 0.5  # to do\n" for number in range(4)) + "# a comment\n"
+    started = time.monotonic()
+    done = shell("examples/run_plan.sh", "2", input=lines)
+    assert (done.returncode, time.monotonic() - started < 2) == (0, True)
+    jobs = [line.split() for line in done.stdout.splitlines()]
+    assert sorted(job for job, _ in jobs) == ["0", "1", "2", "3"]
+    assert {gpu for _, gpu in jobs} == {"0", "1"}
+
+
+def test_run_that_another_machine_trains_is_left_to_it(tmp_path):
+    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+
+    def to_do():
+        planned = workflow.plan(["digits"], places, scale="tiny", steps=2).replace("python ", f"{sys.executable} ")
+        return "".join(f"{line}\n" for line in planned.splitlines() if "# to do" in line)
+
+    plan, workdir = to_do().splitlines(keepends=True), tmp_path / "runs" / "digits-advnet-tiny-s0-steps=2"
+    assert ["--method=standard" in plan[0], "--method=advnet" in plan[1], len(plan)] == [True, True, 2]
+    with locked(workdir / "lock", wait=False):
+        done = shell("examples/run_plan.sh", "2", input="".join(plan))
+    assert done.returncode == 123
+    assert f"{workdir}: expected to be alone, found another process training there" in done.stderr
+    assert to_do() == plan[1]
+    assert shell("examples/run_plan.sh", "2", input=to_do()).returncode == 0
+    assert to_do() == ""
