@@ -1,6 +1,6 @@
 """Attacks in the norms of `NORMS`: FGS (Eq. 6), PGD (Eq. 7), least likely (Eq. 8) and the generator's x + εG(x).
 
-One compiled loop runs all the gradient attacks; they differ in its arguments. Images are in [0,1], of the model's floating
+One compiled loop runs all the gradient attacks; they differ in its arguments. Images are in [0,1], of the model's variables'
 type (uint8 ones are divided by 255), [batch, height, width, channels]; ε ≥ 0 on the same scale; labels are integers
 [batch]. Results lie within ε of x and in [0,1], up to rounding. No call traces again for another batch size, ε, step size,
 number of steps or seed.
@@ -95,7 +95,7 @@ def _follow_gradient(model, training, p, x, start, y, epsilon, step_size, steps)
     def advance(step, adversarial):
         with tf.GradientTape() as tape:
             tape.watch(adversarial)
-            loss = tf.reduce_sum(_losses(model, adversarial, y, training)[0])
+            loss = networks.loss_scale(model) * tf.reduce_sum(_losses(model, adversarial, y, training)[0])
         moved = adversarial + step_size * _direction(tape.gradient(loss, adversarial), p)
         return step + 1, _project(x, moved, epsilon, p)
 
@@ -146,7 +146,7 @@ def _labels(y: Array) -> tf.Tensor:
 
 def _images(model: keras.Model, x: Array) -> tf.Tensor:
     x = tf.convert_to_tensor(x)
-    return tf.cast(x, model.compute_dtype) / (255 if x.dtype == tf.uint8 else 1)
+    return tf.cast(x, model.variable_dtype) / (255 if x.dtype == tf.uint8 else 1)
 
 
 def _scalar(value, dtype: tf.DType) -> tf.Tensor:
@@ -264,7 +264,7 @@ def generator(
 
     Of a generator that was built for `norm` only the clipping to [0,1] changes anything; another is held to the ball.
     """
-    x, epsilon, p = _images(g, x), _scalar(epsilon, g.compute_dtype), choose(NORMS, norm, "norm")
+    x, epsilon, p = _images(g, x), _scalar(epsilon, g.variable_dtype), choose(NORMS, norm, "norm")
     inputs = networks.generator_input(g, x, None if y is None else _labels(y), as_seed(seed))
     perturbation = _run(_predict, g, training, inputs)
     return _project(x, x + epsilon * perturbation, epsilon, p)

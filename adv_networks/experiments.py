@@ -142,6 +142,13 @@ def _setting(
     return dataclasses.field(default=default, metadata=rule)
 
 
+# A finite difference of lower precision is noise, and so is double backprop where small numbers vanish.
+_REGULARISERS_IN: dict[str, tuple[str, ...]] = {
+    "float32": ("fd", "exact", "none"),
+    "mixed_bfloat16": ("exact", "none"),
+    "mixed_float16": ("none",),
+}
+
 # The p of each norm, taken over all pixels and channels of an image.
 NORMS: dict[str, float] = {"linf": math.inf, "l2": 2, "l1": 1}
 
@@ -169,6 +176,12 @@ class Experiment:
     )
     steps: int = _setting(200_000, "iterations: minibatches seen by D", least=1)
     batch_size: int = _setting(64, "images per minibatch", least=1)
+    precision: str = _setting(
+        "float32",
+        "in which the layers of a network in training compute; weights, sums and what is saved are float32",
+        choices=tuple(_REGULARISERS_IN),
+    )
+    xla: bool = _setting(False, "compile the training step by XLA")
 
     classifier: str = _setting("d1", "discriminative network (appendix, Fig. 3)", choices=("d1", "d2"))
     classifier_width: int = _setting(32, "filters of the discriminative network's first convolution", least=1)
@@ -597,7 +610,19 @@ def experiment(
         value = _check(key, overrides[key], **limits.get(key, {}))
         if value != settings.get(key, SETTINGS[key].default):
             chosen[key] = value
-    return Experiment(dataset, method, protocol, scale, seed, tuple(chosen.items()), **{**settings, **chosen})
+    resolved = Experiment(dataset, method, protocol, scale, seed, tuple(chosen.items()), **{**settings, **chosen})
+    _check_precision(resolved)
+    return resolved
+
+
+def _check_precision(spec: Experiment) -> None:
+    """Raises a UsageError where the regulariser, or the comparison with its finite difference, asks for more precision."""
+    allowed = _REGULARISERS_IN[spec.precision]
+    needed = ("fd", "exact") if spec.compare_regulariser else (spec.regulariser,)
+    if spec.trains_with("regulariser") and not set(needed) <= set(allowed):
+        raise UsageError(
+            f"regulariser: expected {' or '.join(allowed)} with precision {spec.precision}, received {' and '.join(needed)}"
+        )
 
 
 def _check_other_norm(norm: str, method: str, overrides: Mapping[str, Any]) -> None:

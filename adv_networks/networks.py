@@ -3,6 +3,7 @@
 Classifiers take images in [0,1] and return logits; their first layer rescales to the paper's [-1,1]. Generators return a
 perturbation of the image's shape, in [-1,1] or of l2 or l1 norm 1 (`norm`), and the name of their input ("image", "noise" or
 "label") says what they take.
+The last layer always computes in Keras' own floating type; the others, under a mixed policy, in less (`computing_in`).
 Image sides are multiples of 4. He-normal kernels, BN momentum 0.997 and ε 1e-5, and the projection shortcut in the first
 block of every stage are those of the authors' released code, where the paper is silent; so are D1's Glorot kernels.
 Experiments start D1's last layer at zero, which is ours (`logits_initializer`): from random values PGD training on MNIST at
@@ -11,8 +12,10 @@ the paper's learning rate silences the second convolution within 100 steps, whic
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -36,9 +39,10 @@ def _convolution(
     use_bias: bool = False,
     transposed: bool = False,
     initializer: str = "he_normal",
+    **options,
 ):
     layer = keras.layers.Conv2DTranspose if transposed else keras.layers.Conv2D
-    return layer(filters, kernel_size, stride, padding="same", use_bias=use_bias, kernel_initializer=initializer)(x)
+    return layer(filters, kernel_size, stride, padding="same", use_bias=use_bias, kernel_initializer=initializer, **options)(x)
 
 
 def _normalise(x):
@@ -84,7 +88,7 @@ def _rescaled(image, pixel_levels: int = 255):
 
 
 def _logits(x, classes: int, initializer: str = "glorot_uniform"):
-    return keras.layers.Dense(classes, kernel_initializer=initializer, name="logits")(x)
+    return keras.layers.Dense(classes, kernel_initializer=initializer, dtype=keras.config.floatx(), name="logits")(x)
 
 
 def d1(input_shape: Shape, classes: int, width: int = 32, *, logits_initializer: str = "glorot_uniform") -> keras.Model:
@@ -125,7 +129,7 @@ def _perturbation(x, norm: str):
     """The last layer of a generator: tanh (L∞), or each image over its own l2 or l1 norm."""
     p = choose(NORMS, norm, "norm")
     if p == math.inf:
-        return keras.layers.Activation("tanh", name="perturbation")(x)
+        return keras.layers.Activation("tanh", dtype=keras.config.floatx(), name="perturbation")(x)
     # Not keras.ops.normalize or UnitNormalization: at zero their second derivative is NaN, with XLA the first one too.
     size = keras.ops.sum(keras.ops.absolute(x) if p == 1 else keras.ops.square(x), (1, 2, 3), keepdims=True)
     size = keras.ops.maximum(size, SHORTEST**p)
@@ -137,7 +141,7 @@ def _decoder(x, width: int, channels: int, norm: str):
     x = _stage(x, 6, 1, 4 * width)
     for filters in (2 * width, width):
         x = _normalised_relu(_convolution(x, filters, 3, 2, transposed=True))
-    return _perturbation(_convolution(x, channels, 3, use_bias=True), norm)
+    return _perturbation(_convolution(x, channels, 3, use_bias=True, dtype=keras.config.floatx()), norm)
 
 
 def g1(
@@ -180,7 +184,7 @@ def released_mnist_generator(input_shape: Shape, width: int = 64, *, norm: str =
     for filters in (width, 2 * width):
         x = _normalised_relu(_convolution(x, filters, 5, 2))
     x = _normalised_relu(_convolution(x, width, 5, 2, transposed=True))
-    x = _convolution(x, input_shape[2], 5, 2, use_bias=True, transposed=True)
+    x = _convolution(x, input_shape[2], 5, 2, use_bias=True, transposed=True, dtype=keras.config.floatx())
     return keras.Model(image, _perturbation(x, norm), name="released_mnist")
 
 
@@ -210,6 +214,23 @@ def generators(spec: Experiment) -> list[keras.Model]:
         "released_mnist": lambda: released_mnist_generator(shape, width, norm=norm),
     }
     return [make[name]() for name in spec.generators]
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Networks made inside have that precision: float32, which here stands for Keras' own, or one of its mixed policies."""
+    before = keras.config.dtype_policy()
+    if precision != "float32":
+        keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def loss_scale(model: keras.Model) -> int:
+    """What to multiply a loss by before its gradient is taken through the model: small numbers vanish in float16."""
+    return 2**10 if model.compute_dtype == "float16" else 1
 
 
 def share_batch_moments(model: keras.Model) -> None:

@@ -49,6 +49,11 @@ class Players:
         """All generators, in the order in which they share out a minibatch."""
         return () if self.g is None else (self.g, *self.further)
 
+    def take_weights(self, other: Players) -> None:
+        """Gives the networks the weights of others of the same shapes, BN averages included."""
+        for model, source in zip((self.d, *self.generators), (other.d, *other.generators), strict=True):
+            model.set_weights(source.get_weights())
+
     def variables(self) -> list[tf.Variable]:
         """The whole state in a fixed order: parameters, BN averages and optimiser slots."""
         parts = (self.d, self.d_optimizer, self.g, self.g_optimizer, *self.further)
@@ -59,13 +64,15 @@ def make_players(spec: Experiment) -> Players:
     """Fresh networks and optimisers of an experiment, their weights drawn from its seed, in the current strategy's scope."""
     keras.utils.set_random_seed(spec.seed)
     method = METHODS[spec.method]
-    players = Players(networks.classifier(spec), None)
+    with networks.computing_in(spec.precision):
+        players = Players(networks.classifier(spec), None)
+        if method.trains_generator:
+            players.g, *further = networks.generators(spec)
+            players.further = tuple(further)
     if method.trains_classifier:
         players.d_optimizer = keras.optimizers.SGD(_classifier_schedule(spec), momentum=spec.momentum)
         players.d_optimizer.build(players.d.trainable_variables)
     if method.trains_generator:
-        players.g, *further = networks.generators(spec)
-        players.further = tuple(further)
         players.g_optimizer = _generator_optimizer(spec)
         players.g_optimizer.build(_trainable(players.generators))
     if players.strategy.num_replicas_in_sync > 1 or (method.trains_classifier and spec.regulariser == "exact"):
@@ -111,7 +118,9 @@ def _compiled(step: Callable[..., Scalars]) -> Callable[..., Scalars]:
         if not tf.executing_eagerly():
             return step(players, x, y, spec, seed)
         if step not in players.graphs:
-            players.graphs[step] = tf.function(functools.partial(_on_replicas, step, players), autograph=False)
+            players.graphs[step] = tf.function(
+                functools.partial(_on_replicas, step, players), autograph=False, jit_compile=spec.xla or None
+            )
         x, y = _distributed(players, x, y)
         return players.graphs[step](x, y, spec, attacks.as_seed(seed))
 
@@ -140,6 +149,15 @@ def _distributed(players: Players, x, y) -> tuple[Any, Any]:
 def _apply(optimizer: keras.optimizers.Optimizer, gradient: list[tf.Tensor], variables: list[keras.Variable]) -> None:
     """One step of the optimiser, which sums gradients over replicas; ours is the same on all."""
     optimizer.apply([part / replicas.count() for part in gradient], variables)
+
+
+def _gradient(tape: tf.GradientTape, loss: tf.Tensor, sources: list[tf.Tensor], d: keras.Model) -> list[tf.Tensor]:
+    """The gradient of a loss of D, the mean over replicas; in float16 the loss is scaled, and the gradient scaled back."""
+    scale = networks.loss_scale(d)
+    if scale == 1:
+        return replicas.mean(tape.gradient(loss, sources))
+    scaled = tape.gradient(loss, sources, output_gradients=tf.constant(scale, loss.dtype))
+    return [part / scale for part in replicas.mean(scaled)]
 
 
 def _cross_entropy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -172,7 +190,7 @@ def _update_on(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment) -
         loss = _cross_entropy(y, logits)
         decay = _weight_decay(_values(d), spec.weight_decay)
         objective = loss + decay
-    gradient = replicas.mean(tape.gradient(objective, _values(d)))
+    gradient = _gradient(tape, objective, _values(d), d)
     _apply(players.d_optimizer, gradient, d.trainable_variables)
     return {
         "d_loss": loss,
@@ -254,7 +272,7 @@ def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experimen
         loss = _cross_entropy(y, networks.discarding_statistics(d, perturbed, training=d_training))
         decay = _weight_decay(_values(*generators), spec.generator_weight_decay)
         descended = decay - spec.adversarial_weight * share * loss
-    gradient = replicas.mean(tape.gradient(descended, _values(*generators)))
+    gradient = _gradient(tape, descended, _values(*generators), d)
     _apply(players.g_optimizer, gradient, _trainable(generators))
     return {"g_loss": loss, "g_gradient_norm": tf.linalg.global_norm(gradient)}
 
@@ -299,12 +317,12 @@ def regularised_gradient(
     with tf.GradientTape() as tape:
         clean_logits = d(x, training=True)
         clean_loss = _cross_entropy(y, clean_logits)
-    clean = replicas.mean(tape.gradient(clean_loss, theta))
+    clean = _gradient(tape, clean_loss, theta, d)
     with tf.GradientTape() as outer_tape:
         with tf.GradientTape() as tape:
             tape.watch(phi)
             term, loss, logits = adversarial_term(phi, functools.partial(d, training=True))
-        gradients = replicas.mean(tape.gradient(term, theta + phi))
+        gradients = _gradient(tape, term, theta + phi, d)
         adversarial, v = gradients[: len(theta)], gradients[len(theta) :]
         half_squared_norm = _half_squared_norm(v)
     scalars = {
@@ -325,7 +343,7 @@ def regularised_gradient(
             shifted_term, _, _ = adversarial_term(
                 shifted_phi, functools.partial(networks.discarding_statistics, d, training=True)
             )
-        shifted = replicas.mean(tape.gradient(shifted_term, theta))
+        shifted = _gradient(tape, shifted_term, theta, d)
         product = [(there - here) / h for there, here in zip(shifted, adversarial, strict=True)]
     weight = spec.regulariser_sign * spec.gradient_penalty
     scalars["regulariser_norm"] = spec.gradient_penalty * tf.linalg.global_norm(product)
@@ -380,8 +398,7 @@ class RegulariserComparison:
 
     def measure(self, players: Players, x: attacks.Array, y: attacks.Array, seed: attacks.Seed) -> Scalars:
         """On a minibatch: cosine and ‖fd − exact‖ / ‖exact‖ of the two products, and γ times the exact one's norm."""
-        for twin, player in zip((self.twins.d, *self.twins.generators), (players.d, *players.generators), strict=True):
-            twin.set_weights(player.get_weights())
+        self.twins.take_weights(players)
         difference, exact = (_product(self.twins, x, y, spec, seed) for spec in self.specs)
         exact_norm = tf.linalg.norm(exact)
         return {

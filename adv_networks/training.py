@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from adv_networks import data, evaluation, pictures, replicas
 from adv_networks.checkpoints import Checkpoints
 from adv_networks.determinism import make_deterministic
-from adv_networks.errors import Interrupted, UserError
+from adv_networks.errors import Interrupted, UsageError, UserError
 from adv_networks.experiments import METHODS, SETTINGS, STATIC_ATTACKS, Experiment, generator_file
 from adv_networks.files import explained, locked, remove_leftovers, write_text, write_whole
 from adv_networks.logs import METRICS, TIMINGS, Log
@@ -44,7 +45,8 @@ def train(
     """Trains an experiment, going on from its last checkpoint if there is one; a finished run is left as it is.
 
     A run that was stopped or killed and goes on ends with the same bits as one that was not, on the same machine with the
-    same libraries and number of threads. For that the whole process is made deterministic (`make_deterministic`).
+    same libraries and number of threads. For that the whole process is made deterministic (`make_deterministic`); XLA, which
+    lacks deterministic kernels for some operations, is left to itself and promises no such thing.
 
     Args:
         experiment: what to train. An ensemble run first trains the classifier that it needs, beside `workdir`.
@@ -62,15 +64,19 @@ def train(
         `workdir` as a path.
 
     Raises:
-        UsageError: the minibatch does not split evenly over the replicas and the adversaries that share it out.
+        UsageError: the minibatch does not split evenly over the replicas and the adversaries that share it out, or there are
+            several replicas with `xla`.
         UserError: the directory belongs to a run with other settings, is in use or cannot be written, the data set is
             missing, or a loss is not finite.
         Interrupted: SIGINT or SIGTERM came; a checkpoint is saved first.
     """
     workdir, strategy = Path(workdir), strategy or tf.distribute.get_strategy()
-    make_deterministic()
     experiment = experiment.trained()
+    if not experiment.xla:
+        make_deterministic()
     replicas.check_split(strategy, adversaries(experiment), experiment.batch_size)
+    if experiment.xla and strategy.num_replicas_in_sync > 1:
+        raise UsageError(f"xla: expected one replica with it, received {strategy.num_replicas_in_sync}")
     if is_finished(experiment, workdir):
         return workdir
     with locked(workdir / "lock", wait=wait, busy=f"{workdir}: expected to be alone, found another process training there"):
@@ -202,6 +208,9 @@ def _training_batches(experiment: Experiment, training: data.Images, static: np.
 def _save_results(
     experiment: Experiment, workdir: Path, players: Players, shown: data.Images, description: dict[str, Any]
 ) -> None:
+    if experiment.precision != "float32":
+        trained, players = players, make_players(dataclasses.replace(experiment, precision="float32"))
+        players.take_weights(trained)
     models = {"d.keras": players.d} if METHODS[experiment.method].trains_classifier else {}
     models |= {generator_file(position): g for position, g in enumerate(players.generators)}
     hashes = {}
