@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from adv_networks import cache
 from adv_networks.errors import UserError
 from adv_networks.experiments import DATASETS, Experiment, choose
 
@@ -68,6 +69,19 @@ def _load_digits(split: str) -> Images:
 
 
 def _load_tfds(name: str, split: str, data_dir: str | os.PathLike | None, download: bool, limit: int) -> Images:
+    # TFDS's default directory is that of this variable or one in the home directory.
+    place = data_dir or os.environ.get("TFDS_DATA_DIR") or Path.home()
+    identity = (name, split, str(limit), str(Path(place).absolute()))
+    kept = cache.read(*identity)
+    if kept is None:
+        images, source = _decode(name, split, data_dir, download, limit)
+        cache.write(source, *identity, **images._asdict())
+        return images
+    return Images(**kept)
+
+
+def _decode(name: str, split: str, data_dir: str | os.PathLike | None, download: bool, limit: int) -> tuple[Images, Path]:
+    """The images of a split as TFDS reads them, and the directory that they are in."""
     with contextlib.redirect_stderr(None):
         import tensorflow_datasets as tfds
 
@@ -98,7 +112,7 @@ def _load_tfds(name: str, split: str, data_dir: str | os.PathLike | None, downlo
             f"data set {name}: expected to read it from {data_dir or 'the default directory'}, found: {reason}"
         ) from error
     images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return Images(images, labels.astype(np.int32))
+    return Images(images, labels.astype(np.int32)), directory
 
 
 def training_and_validation(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+os.environ.setdefault("ADV_NETWORKS_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "data"))
 
 import numpy as np
 import pytest
