@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from adv_networks import attacks as attack_functions
-from adv_networks import data
+from adv_networks import data, kernels
 from adv_networks.errors import UserError
 from adv_networks.experiments import ATTACKS, DATASETS, Attack
 from adv_networks.provenance import commit, versions
@@ -32,10 +32,12 @@ def load_model(file: str | os.PathLike) -> keras.Model:
     if not file.is_file():
         raise UserError(f"{file}: expected a .keras file, found none")
     try:
-        return keras.models.load_model(file, compile=False)
+        model = keras.models.load_model(file, compile=False)
     except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(f"{file}: expected a Keras model, found: {reason}") from None
+    kernels.accelerate(model)
+    return model
 
 
 def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> keras.Model:

@@ -22,7 +22,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from adv_networks import attacks, networks, replicas
+from adv_networks import attacks, kernels, networks, replicas
 from adv_networks.experiments import METHODS, Experiment
 
 Scalars = dict[str, tf.Tensor]
@@ -75,9 +75,9 @@ def make_players(spec: Experiment) -> Players:
     if method.trains_generator:
         players.g_optimizer = _generator_optimizer(spec)
         players.g_optimizer.build(_trainable(players.generators))
-    if players.strategy.num_replicas_in_sync > 1 or (method.trains_classifier and spec.regulariser == "exact"):
-        for model in (players.d, *players.generators):
-            networks.share_batch_moments(model)
+    shared = players.strategy.num_replicas_in_sync > 1 or (method.trains_classifier and spec.regulariser == "exact")
+    for model in (players.d, *players.generators):
+        (networks.share_batch_moments if shared else kernels.accelerate)(model)
     return players
 
 

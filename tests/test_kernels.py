@@ -1,0 +1,104 @@
+"""The faster forms of layers against the same layers in double precision, where Keras' own are used."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adv_networks import evaluation, kernels, steps
+from adv_networks.experiments import experiment
+from tests.conftest import precision, randomised
+
+
+def one_channel():
+    return keras.Sequential([keras.Input((8, 12, 1)), keras.layers.Conv2D(6, 5, padding="same")])
+
+
+def normalised():
+    return keras.Sequential([keras.Input((6, 4, 3)), keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3)])
+
+
+def derivatives(model, x, first, second):
+    """Outputs, the gradient of <outputs, first> by image and weights, and that of <the gradient by image, second>."""
+    x, first, second = (tf.convert_to_tensor(part, model.compute_dtype) for part in (x, first, second))
+    values = [variable.value for variable in model.trainable_variables]
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch(first)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = model(x, training=True)
+            total = tf.reduce_sum(outputs * first)
+        gradients = tape.gradient(total, [x, *values])
+        along = tf.reduce_sum(gradients[0] * second)
+    twice = outer.gradient(along, [first, values[0]]) if isinstance(model.layers[0], keras.layers.Conv2D) else []
+    return [part.numpy() for part in (outputs, *gradients, *twice)]
+
+
+@pytest.mark.parametrize("make", [one_channel, normalised])
+def test_outputs_gradients_and_averages_are_those_of_keras(make):
+    rng = np.random.default_rng(0)
+    model = randomised(make())
+    kernels.accelerate(model)
+    assert "call" in vars(model.layers[0]) or "convolution_op" in vars(model.layers[0])
+    with precision("float64"):
+        reference = make()
+    reference.set_weights(model.get_weights())
+    x = rng.normal(1, 2, (5, *model.input_shape[1:]))
+    arguments = x, rng.normal(size=(5, *model.output_shape[1:])), rng.normal(size=x.shape)
+    found, expected = derivatives(model, *arguments), derivatives(reference, *arguments)
+    for part, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(part, other, rtol=0, atol=3e-5 * np.abs(other).max())
+    for weight, other in zip(model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-5, atol=1e-6)
+
+
+def test_second_derivatives_of_the_convolution_reach_its_kernel():
+    model = randomised(one_channel())
+    kernels.accelerate(model)
+    x, ones = np.ones([2, 8, 12, 1]), np.ones([2, 8, 12, 6])
+    by_kernel = derivatives(model, x, ones, np.ones_like(x))[-1]
+    # Each weight meets as many pixels as its window fits: the gradient by image is linear in the kernel.
+    rows, columns = (np.array([n - 2, n - 1, n, n - 1, n - 2]) for n in (8, 12))
+    np.testing.assert_allclose(by_kernel[:, :, 0, 0], 2 * np.outer(rows, columns), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.Conv2D(4, 5, strides=2, padding="same"),
+        keras.layers.Conv2D(4, 5),
+        keras.layers.Conv2D(4, 3, padding="same"),
+        keras.layers.Conv2D(4, 5, padding="same", dtype="float64"),
+        keras.layers.BatchNormalization(axis=1),
+        keras.layers.BatchNormalization(dtype="float64"),
+    ],
+    ids=lambda layer: layer.name,
+)
+def test_other_layers_are_left_alone(layer):
+    model = keras.Sequential([keras.Input((8, 8, 1)), layer])
+    kernels.accelerate(model)
+    assert not {"call", "convolution_op"} & vars(layer).keys()
+
+
+def test_inference_is_keras_own():
+    model = randomised(normalised())
+    x = np.random.default_rng(0).normal(size=(2, 6, 4, 3)).astype(np.float32)
+    before = model(x, training=False).numpy(), model.get_weights()
+    kernels.accelerate(model)
+    np.testing.assert_array_equal(model(x, training=False), before[0])
+    for weight, other in zip(model.get_weights(), before[1], strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_players_and_loaded_models_are_accelerated_and_saved_as_they_were(tmp_path):
+    spec = experiment("mnist", "advnet", scale="tiny", generator_width=1)
+    players = steps.make_players(spec)
+    (first, *_), _ = ([layer for layer in model.layers if "convolution_op" in vars(layer)] for model in (players.d, players.g))
+    assert first.kernel.shape[:3] == (5, 5, 1)
+    assert all("call" in vars(layer) for layer in players.g.layers if isinstance(layer, keras.layers.BatchNormalization))
+    players.d.save(tmp_path / "d.keras")
+    loaded, plain = evaluation.load_model(tmp_path / "d.keras"), keras.models.load_model(tmp_path / "d.keras")
+    x = np.random.default_rng(0).random((2, 28, 28, 1), np.float32)
+    np.testing.assert_array_equal(loaded(x), plain(x))
+    assert [("convolution_op" in vars(layer)) for layer in loaded.layers].count(True) == 1
+    assert not any("convolution_op" in vars(layer) for layer in plain.layers)
