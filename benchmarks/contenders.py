@@ -1,0 +1,132 @@
+"""What is timed of this project, and the same step as the paper's text reads when it is written down literally."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from adv_networks import attacks, data, evaluation, kernels, networks, steps
+from adv_networks.experiments import ATTACKS, DATASETS, Experiment, experiment
+
+PGD_IMAGES = 250
+
+
+def spec_of(dataset: str, method: str = "advnet", **overrides: Any) -> Experiment:
+    """The experiments that the benchmarks take: the paper's, with G of width 8."""
+    return experiment(dataset, method, scale="paper", **{"generator_width": 8, **overrides})
+
+
+def minibatch(spec: Experiment, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Random images in [0,1] and labels."""
+    dataset, random = DATASETS[spec.dataset], np.random.default_rng(0)
+    count = count or spec.batch_size
+    return random.random((count, *dataset.image_shape), np.float32), random.integers(0, dataset.classes, count).astype(np.int32)
+
+
+def ours(dataset: str, method: str = "advnet", **overrides: Any) -> Callable[[], None]:
+    """A training step of this project."""
+    from adv_networks.determinism import make_deterministic
+
+    make_deterministic()
+    spec = spec_of(dataset, method, **overrides)
+    players, (x, y) = steps.make_players(spec), minibatch(spec)
+    x, y = tf.constant(x), tf.constant(y)
+    return lambda: float(steps.STEPS[method](players, x, y, spec, (0, 0))["d_loss"])
+
+
+def literal(dataset: str) -> Callable[[], None]:
+    """Eq. 4-5 word for word in one graph: G's steps unrolled, another evaluation, a backward pass each for θ and for v, φ moved
+    by hv and back, and Keras' own layers."""
+    spec = spec_of(dataset)
+    (d, g), (x, y) = (networks.classifier(spec), networks.generators(spec)[0]), minibatch(spec)
+    x, y = tf.constant(x), tf.constant(y)
+    d_optimizer = keras.optimizers.SGD(spec.learning_rate, momentum=spec.momentum)
+    g_optimizer = keras.optimizers.Adam(spec.generator_learning_rate, beta_1=spec.generator_momentum)
+    d_optimizer.build(d.trainable_variables)
+    g_optimizer.build(g.trainable_variables)
+
+    def cross_entropy(images: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, d(images, training=True)))
+
+    def adversarial() -> tf.Tensor:
+        return cross_entropy(x + spec.epsilon * g(x, training=True))
+
+    @tf.function(autograph=False)
+    def step() -> tf.Tensor:
+        for _ in range(spec.generator_steps):
+            with tf.GradientTape() as tape:
+                ascended = -adversarial()
+            g_optimizer.apply(tape.gradient(ascended, g.trainable_variables), g.trainable_variables)
+        theta, phi = ([variable.value for variable in model.trainable_variables] for model in (d, g))
+        with tf.GradientTape() as tape:
+            loss = cross_entropy(x) + spec.adversarial_weight * adversarial()
+        gradient = tape.gradient(loss, theta)
+        with tf.GradientTape() as tape:
+            term = spec.adversarial_weight * adversarial()
+        v = tape.gradient(term, phi)
+        with tf.GradientTape() as tape:
+            term = spec.adversarial_weight * adversarial()
+        here = tape.gradient(term, theta)
+        h = spec.finite_difference_step
+        for variable, part in zip(phi, v, strict=True):
+            variable.assign_add(h * part)
+        with tf.GradientTape() as tape:
+            term = spec.adversarial_weight * adversarial()
+        there = tape.gradient(term, theta)
+        for variable, part in zip(phi, v, strict=True):
+            variable.assign_sub(h * part)
+        weight = spec.gradient_penalty / h
+        with tf.GradientTape() as tape:
+            decay = spec.weight_decay * tf.add_n([tf.nn.l2_loss(value) for value in theta if len(value.shape) > 1])
+        decays = tape.gradient(decay, theta, unconnected_gradients="zero")
+        total = [a + weight * (b - c) + e for a, b, c, e in zip(gradient, there, here, decays, strict=True)]
+        d_optimizer.apply(total, d.trainable_variables)
+        return loss
+
+    return lambda: float(step())
+
+
+def classifier(dataset: str = "mnist") -> keras.Model:
+    """D with the weights that all attacks see."""
+    keras.utils.set_random_seed(0)
+    spec = spec_of(dataset, "standard", logits_initializer="glorot_uniform")
+    return networks.classifier(spec)
+
+
+def attack(name: str, accelerated: bool = True) -> Callable[[], None]:
+    """FGS or PGD-10 of this project on D1."""
+    model, spec = classifier(), spec_of("mnist", "standard")
+    if accelerated:
+        kernels.accelerate(model)
+    x, y = minibatch(spec, PGD_IMAGES)
+    function = getattr(attacks, name)
+    return lambda: function(model, x, y, spec.epsilon).numpy()
+
+
+def evaluated(images: int) -> Callable[[], None]:
+    """Accuracy under PGD-10 of D1, as the grid computes it."""
+    model, spec = classifier(), spec_of("mnist", "standard")
+    kernels.accelerate(model)
+    x, y = minibatch(spec, images)
+    pgd = spec.attack("pgd")
+    return lambda: evaluation.accuracy(model, x, y, attack=pgd)
+
+
+def clean(images: int) -> Callable[[], None]:
+    """Accuracy of D1 on the images as they are."""
+    model, spec = classifier(), spec_of("mnist", "standard")
+    x, y = minibatch(spec, images)
+    return lambda: evaluation.accuracy(model, x, y, attack=ATTACKS["clean"])
+
+
+def batches(dataset: str, images: int = 20_000) -> Callable[[], None]:
+    """A batch of the training stream, augmented where the recipe says so."""
+    spec, random = spec_of(dataset, "standard"), np.random.default_rng(0)
+    pixels = random.integers(0, 256, (images, *DATASETS[dataset].image_shape), dtype=np.uint8)
+    stream = data.batches(pixels, np.zeros(images), spec.batch_size, training=True, augment=spec.augment_pad)
+    iterator = iter(stream)
+    return lambda: next(iterator)[0].numpy()

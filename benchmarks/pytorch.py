@@ -1,0 +1,221 @@
+"""The same step, attacks and networks in PyTorch, as one would write them there (optional: pip install torch)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from benchmarks.contenders import PGD_IMAGES, classifier, minibatch, spec_of
+
+
+class Same(nn.Module):
+    """A convolution or deconvolution with TensorFlow's padding."""
+
+    def __init__(self, layer: nn.Module, stride: int, kernel: int, transposed: bool = False):
+        super().__init__()
+        self.layer, self.transposed = layer, transposed
+        total = max(kernel - stride, 0)
+        self.padding = (total // 2, total - total // 2) * 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Of stride 2 on even sides TensorFlow pads by one pixel less before than after."""
+        if self.transposed:
+            return self.layer(x)
+        return self.layer(x if self.padding[0] == self.padding[1] else functional.pad(x, self.padding))
+
+
+def _convolution(inputs: int, filters: int, kernel: int, stride: int = 1, bias: bool = False) -> nn.Module:
+    symmetric = (kernel - stride) % 2 == 0
+    layer = nn.Conv2d(inputs, filters, kernel, stride, (kernel - stride) // 2 if symmetric else 0, bias=bias)
+    return Same(layer, stride, kernel)
+
+
+def _normalised(filters: int) -> nn.Module:
+    return nn.BatchNorm2d(filters, eps=1e-5, momentum=0.003)
+
+
+class Block(nn.Module):
+    """residual-block(d, s, k)."""
+
+    def __init__(self, inputs: int, filters: int, stride: int, project: bool):
+        super().__init__()
+        self.first = nn.Sequential(_convolution(inputs, filters, 3, stride), _normalised(filters), nn.ReLU())
+        self.second = nn.Sequential(_convolution(filters, filters, 3), _normalised(filters))
+        self.shortcut = (
+            nn.Sequential(_convolution(inputs, filters, 1, stride), _normalised(filters)) if project else nn.Identity()
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """ReLU of the sum."""
+        return functional.relu(self.second(self.first(x)) + self.shortcut(x))
+
+
+def _stage(inputs: int, filters: int, blocks: int, stride: int) -> list[nn.Module]:
+    return [Block(inputs if n == 0 else filters, filters, stride if n == 0 else 1, n == 0) for n in range(blocks)]
+
+
+class Rescaled(nn.Module):
+    """[0,1] to [-1,1]."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """2x − 1."""
+        return 2 * x - 1
+
+
+def d1() -> nn.Module:
+    """D1, whose flattened features are ordered like TensorFlow's by `copied`."""
+    convolutions = [_convolution(1, 32, 5, bias=True), nn.ReLU(), nn.MaxPool2d(2)]
+    convolutions += [_convolution(32, 64, 5, bias=True), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(Rescaled(), *convolutions, nn.Flatten(), nn.Linear(7 * 7 * 64, 10))
+
+
+def d2() -> nn.Module:
+    """D2 of width 16."""
+    stem = [_convolution(3, 16, 3), _normalised(16), nn.ReLU()]
+    stages = [*_stage(16, 16, 3, 1), *_stage(16, 32, 3, 2), *_stage(32, 64, 3, 2)]
+    return nn.Sequential(Rescaled(), *stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def g1(channels: int, width: int) -> nn.Module:
+    """G1(k)."""
+    layers, inputs = [Rescaled()], channels
+    for stride, filters in ((1, width), (2, width), (2, 2 * width)):
+        layers += [_convolution(inputs, filters, 3, stride), _normalised(filters), nn.ReLU()]
+        inputs = filters
+    layers += _stage(inputs, 4 * width, 6, 1)
+    inputs = 4 * width
+    for filters in (2 * width, width):
+        layers += [nn.ConvTranspose2d(inputs, filters, 3, 2, 1, 1, bias=False), _normalised(filters), nn.ReLU()]
+        inputs = filters
+    return nn.Sequential(*layers, _convolution(inputs, channels, 3, bias=True), nn.Tanh())
+
+
+def copied(model: keras.Model) -> nn.Module:
+    """D1 with the weights of a Keras D1."""
+    first, first_bias, second, second_bias, dense, bias = model.get_weights()
+    values = [first.transpose(3, 2, 0, 1), first_bias, second.transpose(3, 2, 0, 1), second_bias]
+    values += [dense.reshape(7, 7, 64, 10).transpose(3, 2, 0, 1).reshape(10, -1), bias]
+    result = d1()
+    with torch.no_grad():
+        for parameter, value in zip(result.parameters(), values, strict=True):
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+    return result.eval()
+
+
+def _images(x: np.ndarray, channels_last: bool) -> torch.Tensor:
+    images = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+    return images.to(memory_format=torch.channels_last) if channels_last else images
+
+
+def _players(dataset: str) -> tuple[nn.Module, nn.Module]:
+    channels = 1 if dataset == "mnist" else 3
+    return tuple(
+        model.to(memory_format=torch.channels_last).train() for model in (d1() if dataset == "mnist" else d2(), g1(channels, 8))
+    )
+
+
+def advnet(dataset: str, compiled: bool = False) -> Callable[[], None]:
+    """The step of Eq. 4-5: channels last, one backward pass for (θ, v), φ + hv by value."""
+    torch.manual_seed(0)
+    spec = spec_of(dataset)
+    d, g = _players(dataset)
+    x, y = minibatch(spec)
+    x, y = _images(x, True), torch.from_numpy(y).long()
+    theta, phi, names = list(d.parameters()), list(g.parameters()), [name for name, _ in g.named_parameters()]
+    d_optimizer = torch.optim.SGD(theta, spec.learning_rate, momentum=spec.momentum, weight_decay=spec.weight_decay)
+    g_optimizer = torch.optim.Adam(phi, spec.generator_learning_rate, betas=(spec.generator_momentum, 0.999))
+
+    def adversarial(parameters: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+        perturbation = g(x) if parameters is None else torch.func.functional_call(g, parameters, (x,))
+        return functional.cross_entropy(d(x + spec.epsilon * perturbation), y)
+
+    def clean() -> torch.Tensor:
+        return functional.cross_entropy(d(x), y)
+
+    if compiled:
+        adversarial, clean = torch.compile(adversarial), torch.compile(clean)
+
+    def step() -> float:
+        for _ in range(spec.generator_steps):
+            gradient = torch.autograd.grad(-adversarial(), phi)
+            for parameter, part in zip(phi, gradient, strict=True):
+                parameter.grad = part
+            g_optimizer.step()
+        loss = clean()
+        first = torch.autograd.grad(loss, theta)
+        both = torch.autograd.grad(adversarial(), theta + phi)
+        here, v = both[: len(theta)], both[len(theta) :]
+        h = spec.finite_difference_step
+        shifted = {name: (p + h * part).detach() for name, p, part in zip(names, phi, v, strict=True)}
+        there = torch.autograd.grad(adversarial(shifted), theta)
+        for parameter, a, b, c in zip(theta, first, here, there, strict=True):
+            parameter.grad = a + b + spec.gradient_penalty * (c - b) / h
+        d_optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def _pgd(model: nn.Module, x: torch.Tensor, y: torch.Tensor, epsilon: float, steps: int = 10) -> torch.Tensor:
+    adversarial = (x + torch.empty_like(x).uniform_(-epsilon, epsilon)).clamp(0, 1)
+    for _ in range(steps):
+        adversarial.requires_grad_()
+        (gradient,) = torch.autograd.grad(functional.cross_entropy(model(adversarial), y), adversarial)
+        moved = adversarial.detach() + epsilon / 4 * gradient.sign()
+        adversarial = torch.clamp(torch.min(torch.max(moved, x - epsilon), x + epsilon), 0, 1)
+    return adversarial
+
+
+def pgd_training(dataset: str, channels_last: bool) -> Callable[[], None]:
+    """The step of adversarial training with PGD-10."""
+    spec = spec_of(dataset, "pgd")
+    d, _ = _players(dataset)
+    if not channels_last:
+        d = d.to(memory_format=torch.contiguous_format)
+    x, y = minibatch(spec)
+    x, y = _images(x, channels_last), torch.from_numpy(y).long()
+    optimizer = torch.optim.SGD(d.parameters(), spec.learning_rate, momentum=spec.momentum, weight_decay=spec.weight_decay)
+
+    def step() -> float:
+        adversarial = _pgd(d, x, y, spec.epsilon)
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(d(adversarial), y)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def attack(library: str, name: str) -> Callable[[], None]:
+    """FGS or PGD-10 of a library on the same weights and images, called as its documentation shows."""
+    model, spec = copied(classifier()), spec_of("mnist", "standard")
+    x, y = minibatch(spec, PGD_IMAGES)
+    images, labels, epsilon = _images(x, False), torch.from_numpy(y).long(), spec.epsilon
+    if library == "torchattacks":
+        import torchattacks
+
+        made = torchattacks.FGSM(model, epsilon) if name == "fgs" else torchattacks.PGD(model, epsilon, epsilon / 4, 10)
+        return lambda: made(images, labels)
+    if library == "foolbox":
+        import foolbox
+
+        bounded = foolbox.PyTorchModel(model, bounds=(0, 1))
+        made = foolbox.attacks.FGSM() if name == "fgs" else foolbox.attacks.LinfPGD(abs_stepsize=epsilon / 4, steps=10)
+        return lambda: made.run(bounded, images, labels, epsilon=epsilon)
+    from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
+    from art.estimators.classification import PyTorchClassifier
+
+    wrapped = PyTorchClassifier(model, nn.CrossEntropyLoss(), (1, 28, 28), 10, clip_values=(0, 1), device_type="cpu")
+    options = dict(eps=epsilon, batch_size=PGD_IMAGES)
+    made = (
+        FastGradientMethod(wrapped, **options)
+        if name == "fgs"
+        else ProjectedGradientDescent(wrapped, eps_step=epsilon / 4, max_iter=10, num_random_init=1, verbose=False, **options)
+    )
+    return lambda: made.generate(images.numpy(), y)

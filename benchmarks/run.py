@@ -1,0 +1,212 @@
+"""Measures this project beside what one would otherwise run, and beside the least that its steps can take.
+
+    python benchmarks/run.py                    everything: about 25 minutes on two idle cores
+    python benchmarks/run.py --only=attacks     one part: steps, attacks, start, pipeline, memory or scaling
+
+Contenders take turns, each in a process of its own; a ratio is the median over the rounds of (contender / this project).
+Prints a table and writes it into benchmarks/results.csv, the other parts' lines staying as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.side_by_side import ROOT, Contender, machine, median_ratio, seconds_per_call, write_lines
+
+RESULTS = ROOT / "benchmarks" / "results.csv"
+FIELDS = ("part", "case", "contender", "value", "unit", "ratio_to_ours", "floor_seconds", "efficiency", "machine")
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+Line = dict[str, Any]
+
+
+def _compared(
+    part: str, case: str, contenders: dict[str, Contender], floor: float | None = None, rounds: int = 7
+) -> Iterator[Line]:
+    """A line per contender, of which the first is this project."""
+    seconds = seconds_per_call(contenders, rounds)
+    own = next(iter(seconds.values()))
+    for name, times in seconds.items():
+        median = statistics.median(times)
+        line = dict(part=part, case=case, contender=name, value=round(median, 4), unit="seconds")
+        line["ratio_to_ours"] = round(median_ratio(times, own), 2)
+        if floor is not None and times is own:
+            line |= dict(floor_seconds=round(floor, 4), efficiency=round(floor / median, 2))
+        yield line
+
+
+def steps() -> Iterator[Line]:
+    """Training steps of 64 images: Eq. 4-5 with D and G1(8), PGD training, and the regulariser's variants."""
+    from benchmarks.floor import Floor, products_of
+
+    floor = Floor()
+    for dataset in ("mnist", "cifar10"):
+        contenders = {"ours": ("contenders", "ours", dict(dataset=dataset))}
+        contenders["literal graph"] = ("contenders", "literal", dict(dataset=dataset))
+        for kind in ("exact", "none"):
+            contenders[f"ours, regulariser {kind}"] = ("contenders", "ours", dict(dataset=dataset, regulariser=kind))
+        if HAS_TORCH:
+            for name, compiled in (("PyTorch", False), ("PyTorch compiled", True)):
+                contenders[name] = ("pytorch", "advnet", dict(dataset=dataset, compiled=compiled))
+        yield from _compared("steps", f"{dataset} advnet", contenders, floor.seconds(products_of(dataset, "advnet", 64)))
+        contenders = {"ours": ("contenders", "ours", dict(dataset=dataset, method="pgd"))}
+        if HAS_TORCH:
+            for name, last in (("PyTorch", False), ("PyTorch channels last", True)):
+                contenders[name] = ("pytorch", "pgd_training", dict(dataset=dataset, channels_last=last))
+        yield from _compared("steps", f"{dataset} pgd", contenders, floor.seconds(products_of(dataset, "pgd", 64)))
+
+
+def attacks() -> Iterator[Line]:
+    """FGS and PGD-10 on D1 for 250 images, and what the grid adds to them."""
+    from benchmarks.floor import Floor, products_of
+
+    floor = Floor()
+    for name in ("pgd", "fgs"):
+        contenders = {"ours": ("contenders", "attack", dict(name=name))}
+        contenders["ours with Keras' own layers"] = ("contenders", "attack", dict(name=name, accelerated=False))
+        for library in ("foolbox", "art"):
+            contenders[f"{library} (TensorFlow)"] = ("tensorflow_libraries", library, dict(name=name))
+        for library in ("torchattacks", "foolbox", "art") if HAS_TORCH else ():
+            contenders[f"{library} (PyTorch)"] = ("pytorch", "attack", dict(library=library, name=name))
+        least = floor.seconds(products_of("mnist", "pgd", 250, evaluation=True)) if name == "pgd" else None
+        yield from _compared("attacks", f"D1 {name}", contenders, least)
+    seconds = seconds_per_call(
+        {
+            "grid": ("contenders", "evaluated", dict(images=1_000)),
+            "clean": ("contenders", "clean", dict(images=1_000)),
+            "attack": ("contenders", "attack", dict(name="pgd")),
+        }
+    )
+    overhead = [
+        100 * (whole - clean - 4 * attack) / whole
+        for whole, clean, attack in zip(seconds["grid"], seconds["clean"], seconds["attack"], strict=True)
+    ]
+    value = round(statistics.median(overhead), 1)
+    yield dict(
+        part="attacks", case="grid beyond the attacks and the predictions", contender="ours", value=value, unit="percent"
+    )
+
+
+def _first_step(dataset: str, place: str) -> float:
+    """Seconds from starting main.py to the end of its first training step."""
+    began = time.time()
+    command = [sys.executable, "main.py", f"--dataset={dataset}", "--method=advnet", "--width=8", "--steps=100000"]
+    options = [f"--workdir={place}/run", f"--results={place}/results", "--noprogress", "--checkpoint_seconds=0"]
+    if data_dir := os.environ.get("TFDS_DATA_DIR"):
+        options.append(f"--data_dir={data_dir}")
+    with subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        checkpoint = Path(place) / "run" / "checkpoints" / "checkpoint"
+        while not checkpoint.exists() and process.poll() is None:
+            time.sleep(0.005)
+        process.kill()
+    return checkpoint.stat().st_mtime - began
+
+
+def _seconds_of(code: str) -> float:
+    began = time.time()
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.time() - began
+
+
+def start(repeats: int = 5) -> Iterator[Line]:
+    """From the command line to the first step, the data decoded already, and to step 20 beside the literal graph."""
+    imports = [_seconds_of("import tensorflow, keras") for _ in range(repeats)]
+    yield dict(
+        part="start", case="import tensorflow, keras", contender="-", value=round(statistics.median(imports), 2), unit="seconds"
+    )
+    for dataset in ("mnist", "cifar10"):
+        firsts = []
+        for _ in range(repeats):
+            with tempfile.TemporaryDirectory() as place:
+                firsts.append(_first_step(dataset, place))
+        value, times = statistics.median(firsts), [first / one for first, one in zip(firsts, imports, strict=True)]
+        yield dict(part="start", case=f"{dataset} advnet to step 1", contender="ours", value=round(value, 2), unit="seconds")
+        ratio = round(statistics.median(times), 2)
+        yield dict(part="start", case=f"{dataset} advnet to step 1", contender="ours", value=ratio, unit="times the import")
+        code = "from benchmarks import contenders; step = contenders.{}('{}')\nfor _ in range(20): step()"
+        seconds = {name: [] for name in ("ours", "literal")}
+        for _ in range(3):
+            for name, found in seconds.items():
+                found.append(_seconds_of(code.format(name, dataset)))
+        for name, found in seconds.items():
+            line = dict(part="start", case=f"{dataset} advnet to step 20", contender=name, unit="seconds")
+            yield line | dict(
+                value=round(statistics.median(found), 2), ratio_to_ours=round(median_ratio(found, seconds["ours"]), 2)
+            )
+
+
+def pipeline() -> Iterator[Line]:
+    """A batch of the training stream beside the step that consumes it."""
+    for dataset in ("mnist", "svhn", "cifar10", "cifar100"):
+        batch = ("contenders", "batches", dict(dataset=dataset))
+        step = ("contenders", "ours", dict(dataset=dataset))
+        yield from _compared("pipeline", f"{dataset} batch", {"a batch": batch, "advnet step": step}, rounds=5)
+
+
+def memory() -> Iterator[Line]:
+    """Peak resident memory of advnet's training, and of a data set of SVHN's size."""
+    for dataset, width in (("mnist", 8), ("cifar10", 64)):
+        code = (
+            "import resource\nfrom benchmarks import contenders\n"
+            f"step = contenders.ours('{dataset}', generator_width={width})\nfor _ in range(3): step()\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
+        )
+        yield dict(part="memory", case=f"{dataset} advnet k={width}", contender="ours", value=_printed(code), unit="GiB")
+    base = "import resource, numpy as np\nfrom benchmarks import contenders\nbatch = contenders.batches('svhn', {})\n"
+    ending = "for _ in range(50): batch()\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
+    small, large = (_printed(base.format(count) + ending) for count in (64, 153_257))
+    times = round((large - small) / (153_257 * 32 * 32 * 3 / 2**30), 2)
+    yield dict(part="memory", case="153,257 images of SVHN's size", contender="ours", value=times, unit="times their bytes")
+
+
+def _printed(code: str) -> float:
+    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return round(float(output.split()[-1]), 2)
+
+
+def scaling() -> Iterator[Line]:
+    """A step of advnet on CIFAR10 by batch size and by G's width, one at a time of batch 64 and width 8."""
+    cases = [("batch", dict(batch_size=size)) for size in (16, 64, 128, 256, 512)]
+    cases += [("width", dict(generator_width=width)) for width in (8, 16, 32, 64)]
+    for what, settings in cases:
+        contenders = {"ours": ("contenders", "ours", dict(dataset="cifar10", **settings))}
+        yield from _compared("scaling", f"cifar10 advnet {what} {next(iter(settings.values()))}", contenders, rounds=3)
+
+
+PARTS = {part.__name__: part for part in (steps, attacks, start, pipeline, memory, scaling)}
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=PARTS, help="one part")
+    options = parser.parse_args()
+    lines: list[Line] = []
+    if RESULTS.exists():
+        with RESULTS.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+    where = machine()
+    for name in [options.only] if options.only else PARTS:
+        lines = [line for line in lines if line["part"] != name]
+        for line in PARTS[name]():
+            lines.append(dict.fromkeys(FIELDS, "") | line | {"machine": where})
+            shown = " ".join(f"{key} {line[key]}" for key in FIELDS[5:8] if key in line)
+            print(f"{line['case']:<34}{line['contender']:<30}{line['value']:>10} {line['unit']:<18}{shown}", flush=True)
+        write_lines(RESULTS, lines)
+
+
+if __name__ == "__main__":
+    main()

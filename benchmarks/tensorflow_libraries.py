@@ -1,0 +1,40 @@
+"""Attacks of libraries on Keras' D1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from benchmarks.contenders import PGD_IMAGES, classifier, minibatch, spec_of
+
+
+def foolbox(name: str) -> Callable[[], None]:
+    """FGS or PGD-10 of Foolbox, called as its documentation shows."""
+    from foolbox import TensorFlowModel, attacks
+
+    spec = spec_of("mnist", "standard")
+    x, y = minibatch(spec, PGD_IMAGES)
+    model, x, y = TensorFlowModel(classifier(), bounds=(0, 1), device="/CPU:0"), tf.constant(x), tf.constant(y, tf.int64)
+    made = attacks.FGSM() if name == "fgs" else attacks.LinfPGD(abs_stepsize=spec.epsilon / 4, steps=10)
+    return lambda: made.run(model, x, y, epsilon=spec.epsilon).numpy()
+
+
+def art(name: str) -> Callable[[], None]:
+    """FGS or PGD-10 of the Adversarial Robustness Toolbox."""
+    from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
+    from art.estimators.classification import TensorFlowV2Classifier
+
+    spec = spec_of("mnist", "standard")
+    x, y = minibatch(spec, PGD_IMAGES)
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    wrapped = TensorFlowV2Classifier(classifier(), 10, (28, 28, 1), loss_object=loss, clip_values=(0, 1))
+    options = dict(eps=spec.epsilon, batch_size=PGD_IMAGES)
+    made = (
+        FastGradientMethod(wrapped, **options)
+        if name == "fgs"
+        else ProjectedGradientDescent(
+            wrapped, eps_step=spec.epsilon / 4, max_iter=10, num_random_init=1, verbose=False, **options
+        )
+    )
+    return lambda: made.generate(x, y)
