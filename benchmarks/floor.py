@@ -56,9 +56,11 @@ def _times(count: int, products: Counter[Product]) -> Counter[Product]:
     return Counter({product: count * number for product, number in products.items()})
 
 
-def products_of(dataset: str, method: str, batch: int, *, evaluation: bool = False) -> Counter[Product]:
+def products_of(
+    dataset: str, method: str, batch: int, *, evaluation: bool = False, generator_width: int = 8
+) -> Counter[Product]:
     """All that a step of a method must do, or with `evaluation` PGD-10 on D and the prediction of its images."""
-    spec = spec_of(dataset, method)
+    spec = spec_of(dataset, method, generator_width=generator_width)
     d, every = networks.classifier(spec), (FORWARD, BY_INPUT, BY_KERNEL)
 
     def of_d(*kinds: str, by_image: bool = False) -> Counter[Product]:

@@ -1,7 +1,7 @@
 """Measures this project beside what one would otherwise run, and beside the least that its steps can take.
 
     python benchmarks/run.py                    everything: about 25 minutes on two idle cores
-    python benchmarks/run.py --only=attacks     one part: steps, attacks, start, pipeline, memory or scaling
+    python benchmarks/run.py --only=attacks     one part: steps, attacks, start, pipeline, memory, scaling, roofline
 
 Contenders take turns, each in a process of its own; a ratio is the median over the rounds of (contender / this project).
 Prints a table and writes it into benchmarks/results.csv, the other parts' lines staying as they are.
@@ -186,7 +186,19 @@ def scaling() -> Iterator[Line]:
         yield from _compared("scaling", f"cifar10 advnet {what} {next(iter(settings.values()))}", contenders, rounds=3)
 
 
-PARTS = {part.__name__: part for part in (steps, attacks, start, pipeline, memory, scaling)}
+def roofline() -> Iterator[Line]:
+    """Computed, not measured: a step of advnet of 64 images on GPUs (roofline.py says by what assumptions)."""
+    from benchmarks.roofline import GPUS, seconds
+
+    for dataset in ("mnist", "cifar10"):
+        for width in (8, 64):
+            for gpu in GPUS:
+                computing, launching, moving = seconds(dataset, width, gpu)
+                line = dict(part="roofline", case=f"{dataset} advnet k={width} on {gpu.name}", contender="estimate")
+                yield line | dict(value=round(max(computing, launching) + moving, 4), unit="seconds")
+
+
+PARTS = {part.__name__: part for part in (steps, attacks, start, pipeline, memory, scaling, roofline)}
 
 
 def main() -> None:
@@ -204,7 +216,7 @@ def main() -> None:
         for line in PARTS[name]():
             lines.append(dict.fromkeys(FIELDS, "") | line | {"machine": where})
             shown = " ".join(f"{key} {line[key]}" for key in FIELDS[5:8] if key in line)
-            print(f"{line['case']:<34}{line['contender']:<30}{line['value']:>10} {line['unit']:<18}{shown}", flush=True)
+            print(f"{line['case']:<42}{line['contender']:<30}{line['value']:>10} {line['unit']:<18}{shown}", flush=True)
         write_lines(RESULTS, lines)
 
 
