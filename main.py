@@ -32,7 +32,9 @@ def main(_: list[str]) -> int:
         start_tensorflow()
         from adv_networks import workflow
 
-        print(workflow.run(**flags.chosen()))
+        text = workflow.run(**flags.chosen())
+        if text:
+            print(text)
     except UserError as error:
         print(f"main.py: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

@@ -16,6 +16,7 @@ from adv_networks.files import explained, reason, write_text
 
 KEPT = 2
 _PARTS = ("index", "data-00000-of-00001")
+_DAMAGES = (OSError, ValueError, LookupError, AssertionError, tf.errors.OpError)
 
 
 class Checkpoints:
@@ -47,7 +48,7 @@ class Checkpoints:
         for step in reversed(listed):
             try:
                 self.tracked.restore(str(self._file(step))).assert_consumed()
-            except (OSError, ValueError, LookupError, AssertionError, tf.errors.OpError) as error:
+            except _DAMAGES as error:
                 damaged[step] = reason(error)
                 continue
             for other, found in damaged.items():
@@ -58,6 +59,22 @@ class Checkpoints:
             raise UserError(f"{self._file(listed[-1])}: expected a whole checkpoint, found: {damaged[listed[-1]]}")
         self._clean([])
         return 0
+
+    def restore_last(self) -> int:
+        """Restores what `restore` of another process has just restored, changing no file; 0 where there is nothing.
+
+        Raises:
+            UserError: it cannot be restored.
+        """
+        listed = self._listed()
+        if not listed:
+            return 0
+        file = self._file(listed[-1])
+        try:
+            self.tracked.restore(str(file)).assert_consumed()
+        except _DAMAGES as error:
+            raise UserError(f"{file}: expected a whole checkpoint, found: {reason(error)}") from None
+        return listed[-1]
 
     def save(self, step: int) -> None:
         """Writes a checkpoint; those before the one before it go.

@@ -1,12 +1,19 @@
-"""Accuracies under attack: one classifier, or a grid of targets against sources, as records with their provenance."""
+"""Accuracies under attack: one classifier, or a grid of targets against sources, as records with their provenance.
+
+In the scope of a strategy its devices take the batches in turn. The models' variables must have been made in that scope. A
+batch is never split, so that no result depends on how many devices there are.
+"""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import os
 import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +134,25 @@ def _batches(images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[tupl
         yield number, x / np.float32(255) if x.dtype == np.uint8 else x, np.asarray(labels[start : start + size], np.int32)
 
 
+def _on_devices(work: Callable[..., Any], batches: Iterable[tuple[int, np.ndarray, np.ndarray]]) -> Iterator[Any]:
+    """`work(number, x, y)` of each batch, in their order, computed by the devices of the current strategy in turn."""
+    strategy = tf.distribute.get_strategy()
+    devices = strategy.extended.worker_devices if tf.distribute.has_strategy() else ()
+    if len(devices) < 2:
+        yield from itertools.starmap(work, batches)
+        return
+
+    def work_on(device: str, batch: tuple[int, np.ndarray, np.ndarray]) -> Any:
+        # A mirrored variable is read from its copy on the current device.
+        with strategy.scope(), tf.device(device):
+            return work(*batch)
+
+    batches = iter(batches)
+    with ThreadPoolExecutor(len(devices)) as pool:
+        while turn := list(itertools.islice(batches, len(devices))):
+            yield from pool.map(work_on, devices, turn)
+
+
 def accuracy(
     model: keras.Model,
     x: np.ndarray,
@@ -160,15 +186,16 @@ def _score(
 ) -> tuple[list[int], int]:
     """How many of how many adversarial images, each crafted once, every target labels correctly."""
     training = bn_evaluation == "batch"
-    correct, seen = [0] * len(targets), 0
-    for number, x, y in _batches(images, labels, _batch_size(bn_evaluation)):
-        if training and number > 0 and len(x) < BATCH_STATISTICS_SIZE:
-            break
+
+    def count(number: int, x: np.ndarray, y: np.ndarray) -> list[int]:
         adversarial = craft(attack, source, x, y, seed=(attack.seed, number), training=training)
-        for index, target in enumerate(targets):
-            predicted = np.argmax(attack_functions.predict(target, adversarial, training=training), 1)
-            correct[index] += int((predicted == y).sum())
-        seen += len(y)
+        predicted = [np.argmax(attack_functions.predict(target, adversarial, training=training), 1) for target in targets]
+        return [*(int((labelled == y).sum()) for labelled in predicted), len(y)]
+
+    batches = _batches(images, labels, _batch_size(bn_evaluation))
+    if training:
+        batches = (batch for batch in batches if batch[0] == 0 or len(batch[1]) == BATCH_STATISTICS_SIZE)
+    *correct, seen = np.sum(list(_on_devices(count, batches)), 0).tolist()
     return correct, seen
 
 
@@ -273,12 +300,16 @@ def static_examples(
 
     Rounding makes them off by at most ε/254, and never above ε.
     """
+    batch_statistics = bn_evaluation == "batch"
+
+    def units(attack: Attack, number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        adversarial = craft(attack, classifier, x, y, seed=(attack.seed, number), training=batch_statistics)
+        return np.round(np.clip((adversarial.numpy() - x) / attack.epsilon, -1, 1) * 127).astype(np.int8)
+
     result = np.empty((len(attacks), *training.images.shape), np.int8)
     for kind, attack in enumerate(attacks):
         done = 0
-        for number, x, y in _batches(*training, _batch_size(bn_evaluation)):
-            adversarial = craft(attack, classifier, x, y, seed=(attack.seed, number), training=bn_evaluation == "batch")
-            perturbation = adversarial.numpy() - x
-            result[kind, done : done + len(x)] = np.round(np.clip(perturbation / attack.epsilon, -1, 1) * 127)
-            done += len(x)
+        for part in _on_devices(functools.partial(units, attack), _batches(*training, _batch_size(bn_evaluation))):
+            result[kind, done : done + len(part)] = part
+            done += len(part)
     return result

@@ -399,6 +399,7 @@ STRATEGIES = {
     "auto": "mirrored where there are several GPUs, else one",
     "one": "one device",
     "mirrored": "all visible GPUs share each minibatch",
+    "multi_worker": "so do those of several processes, each started with the same command and its own TF_CONFIG",
 }
 
 _ONE = {"*": 1}

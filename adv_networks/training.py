@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from adv_networks import data, evaluation, pictures, replicas
+from adv_networks import data, evaluation, pictures, replicas, strategies
 from adv_networks.checkpoints import Checkpoints
 from adv_networks.determinism import make_deterministic
 from adv_networks.errors import Interrupted, UsageError, UserError
@@ -27,8 +27,10 @@ from adv_networks.files import explained, locked, remove_leftovers, write_text, 
 from adv_networks.logs import METRICS, TIMINGS, Log
 from adv_networks.provenance import commit, machine, versions
 from adv_networks.steps import STEPS, Players, RegulariserComparison, Scalars, adversaries, make_players
+from adv_networks.workers import Workers
 
 VALIDATION_IMAGES = 500
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 def train(
@@ -47,6 +49,7 @@ def train(
     A run that was stopped or killed and goes on ends with the same bits as one that was not, on the same machine with the
     same libraries and number of threads. For that the whole process is made deterministic (`make_deterministic`); XLA, which
     lacks deterministic kernels for some operations, is left to itself and promises no such thing.
+    The workers of a multi_worker strategy call this alike, with a `workdir` that all can reach; the chief alone writes there.
 
     Args:
         experiment: what to train. An ensemble run first trains the classifier that it needs, beside `workdir`.
@@ -67,7 +70,7 @@ def train(
         UsageError: the minibatch does not split evenly over the replicas and the adversaries that share it out, or there are
             several replicas with `xla`.
         UserError: the directory belongs to a run with other settings, is in use or cannot be written, the data set is
-            missing, or a loss is not finite.
+            missing, a loss is not finite, or another worker ended.
         Interrupted: SIGINT or SIGTERM came; a checkpoint is saved first.
     """
     workdir, strategy = Path(workdir), strategy or tf.distribute.get_strategy()
@@ -77,17 +80,27 @@ def train(
     replicas.check_split(strategy, adversaries(experiment), experiment.batch_size)
     if experiment.xla and strategy.num_replicas_in_sync > 1:
         raise UsageError(f"xla: expected one replica with it, received {strategy.num_replicas_in_sync}")
-    if is_finished(experiment, workdir):
-        return workdir
-    with locked(workdir / "lock", wait=wait, busy=f"{workdir}: expected to be alone, found another process training there"):
-        if is_finished(experiment, workdir):  # by the process that was waited for
+    workers = Workers(strategy)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(workers.together(experiment.name))
+        if workers.by_chief(lambda: is_finished(experiment, workdir)):
             return workdir
-        remove_leftovers(workdir)
+        if workers.is_chief:
+            busy = f"{workdir}: expected to be alone, found another process training there"
+            stack.enter_context(locked(workdir / "lock", wait=wait, busy=busy))
+        if workers.by_chief(lambda: is_finished(experiment, workdir)):  # by the process that was waited for
+            return workdir
         places = dict(data_dir=data_dir, download=download)
         training, validation = data.training_and_validation(experiment, **places)
+        if not workers.alone:
+            identity = evaluation.images_hash(*training) + json.dumps(experiment.settings())
+            digest = int(hashlib.sha256(identity.encode()).hexdigest()[:8], 16)
+            workers.check_same(f"{experiment.name}: digest of settings and training images", digest)
         options = dict(places, strategy=strategy, checkpoint_seconds=checkpoint_seconds, progress=progress)
         needed = _needed(experiment, workdir, options)
-        static = _static_perturbations(experiment, needed, training) if METHODS[experiment.method].static_examples else None
+        static = None
+        if METHODS[experiment.method].static_examples:
+            static = _static_perturbations(experiment, needed, training, strategies.local(strategy), workers)
         description = {
             "experiment": experiment.settings(),
             "provenance": dict(
@@ -98,14 +111,17 @@ def train(
                 validation_images=len(validation.images),
             ),
         }
-        write_text(workdir / "experiment.json", json.dumps(description, indent=2))
+        if workers.is_chief:
+            remove_leftovers(workdir)
+            write_text(workdir / "experiment.json", json.dumps(description, indent=2))
         with strategy.scope():
             players = make_players(experiment)
             if not METHODS[experiment.method].trains_classifier:
                 players.d.set_weights(evaluation.load_classifier(needed, experiment.dataset).get_weights())
-            run = _Run(experiment, workdir, players, validation.first(VALIDATION_IMAGES), checkpoint_seconds)
+            run = _Run(experiment, workdir, players, workers, validation.first(VALIDATION_IMAGES), checkpoint_seconds)
             run.go(_training_batches(experiment, training, static, run.step), progress)
-        _save_results(experiment, workdir, players, validation if experiment.validation else training, description)
+        shown = validation if experiment.validation else training
+        workers.by_chief(lambda: _save_results(experiment, workdir, players, shown, description))
     return workdir
 
 
@@ -170,17 +186,25 @@ def _needed(experiment: Experiment, workdir: Path, options: dict[str, Any]) -> P
     return needed and train(needed, workdir.parent / needed.name, wait=True, **options)
 
 
-def _static_perturbations(experiment: Experiment, source: Path, training: data.Images) -> np.ndarray:
+def _static_perturbations(
+    experiment: Experiment, source: Path, training: data.Images, strategy: tf.distribute.Strategy, workers: Workers
+) -> np.ndarray:
     """The static examples of ensemble adversarial training, from the file in the directory of the run they are crafted on."""
-    classifier = evaluation.load_classifier(source, experiment.dataset)
+    with strategy.scope():
+        classifier = evaluation.load_classifier(source, experiment.dataset)
     chosen = [experiment.attack(name) for name in STATIC_ATTACKS]
     made_of = [evaluation.weights_hash(classifier), evaluation.images_hash(*training), experiment.bn_evaluation]
     identity = hashlib.sha256("".join(made_of + [attack.settings() for attack in chosen]).encode()).hexdigest()[:16]
     file = source / f"static_examples-{identity}.npy"
-    remove_leftovers(source)
-    if not file.exists():
-        crafted = evaluation.static_examples(chosen, classifier, training, bn_evaluation=experiment.bn_evaluation)
-        write_whole(file, lambda temporary: np.save(temporary, crafted))
+
+    def craft() -> None:
+        remove_leftovers(source)
+        if not file.exists():
+            with strategy.scope():
+                crafted = evaluation.static_examples(chosen, classifier, training, bn_evaluation=experiment.bn_evaluation)
+            write_whole(file, lambda temporary: np.save(temporary, crafted))
+
+    workers.by_chief(craft)
     try:
         examples = np.load(file, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
@@ -245,22 +269,33 @@ class _Run:
         experiment: Experiment,
         workdir: Path,
         players: Players,
+        workers: Workers,
         validation: data.Images,
         checkpoint_seconds: float,
     ):
-        self.experiment, self.workdir, self.players, self.validation = experiment, workdir, players, validation
+        self.experiment, self.workdir, self.players, self.workers = experiment, workdir, players, workers
+        self.validation = validation
         self.checkpoint_seconds = checkpoint_seconds
         self.log_every = min(20, max(1, experiment.steps // 100))
         self.validate_every = max(10, experiment.steps // 10)
         self.accuracies: dict[str, float] = {}
         self.comparison = RegulariserComparison(experiment) if experiment.compare_regulariser else None
         self.checkpoints = Checkpoints(workdir / "checkpoints", state=players.variables())
-        self.step = self.checkpoints.restore()
-        self.metrics = Log(workdir / "metrics.csv", METRICS, self.step)
-        self.timings = Log(workdir / "timings.csv", TIMINGS, self.step)
-        with explained(f"writing {workdir / 'events'}", tf.errors.OpError):
-            self.events = tf.summary.create_file_writer(str(workdir / "events"))
+        self.step = self._restore()
+        self.events = tf.summary.create_noop_writer()
+        if workers.is_chief:
+            self.metrics = Log(workdir / "metrics.csv", METRICS, self.step)
+            self.timings = Log(workdir / "timings.csv", TIMINGS, self.step)
+            with explained(f"writing {workdir / 'events'}", tf.errors.OpError):
+                self.events = tf.summary.create_file_writer(str(workdir / "events"))
         self.unchecked: list[tuple[int, Scalars]] = []
+
+    def _restore(self) -> int:
+        """The step to go on from, everything restored; the chief goes first, since it also removes what is damaged."""
+        step = self.workers.by_chief(self.checkpoints.restore)
+        found = step if self.workers.is_chief else self.checkpoints.restore_last()
+        self.workers.check_same(f"{self.workdir}: step of the last checkpoint", found)
+        return step
 
     def go(self, batches: tf.data.Dataset, progress: bool) -> None:
         """Runs the remaining steps."""
@@ -270,7 +305,7 @@ class _Run:
             total=experiment.steps,
             initial=self.step,
             desc=experiment.name,
-            disable=not progress,
+            disable=not (progress and self.workers.is_chief),
             dynamic_ncols=True,
             mininterval=1,
         )
@@ -291,14 +326,17 @@ class _Run:
                         measured = self.comparison.measure(self.players, x, y, (experiment.seed, self.step))
                         values |= self._finite(self.step, measured)
                     timing = {"seconds": seconds, "steps_per_second": (self.step - timed_step) / seconds}
-                    self._log(values, timing, bar, validate=validate)
+                    if self.workers.is_chief:
+                        self._log(values, timing, bar, validate=validate)
                     timed, timed_step = time.monotonic(), self.step
-                if stop or last or time.monotonic() - saved > self.checkpoint_seconds:
+                due = self.workers.is_chief and time.monotonic() - saved > self.checkpoint_seconds
+                due, *stopping = self.workers.total(due, *(stop[:1] == [number] for number in _STOPPING))
+                if due or last or any(stopping):
                     self._save()
                     saved = time.monotonic()
-                if stop:
+                if any(stopping):
                     raise Interrupted(
-                        stop[0],
+                        next(number for number, asked in zip(_STOPPING, stopping, strict=True) if asked),
                         f"{experiment.name}: stopped at step {self.step} of {experiment.steps}; "
                         "the same command goes on from there",
                     )
@@ -324,7 +362,8 @@ class _Run:
             self._checked()
         weights = [tf.cast(variable, tf.float32) for variable in self.players.variables() if variable.dtype.is_floating]
         self._finite(self.step, {"weight": tf.linalg.global_norm(weights)})
-        self.checkpoints.save(self.step)
+        if self.workers.is_chief:
+            self.checkpoints.save(self.step)
 
     def _log(self, values: dict[str, float], timing: dict[str, float], bar: tqdm, *, validate: bool) -> None:
         values["learning_rate"] = float((self.players.d_optimizer or self.players.g_optimizer).learning_rate.numpy())
@@ -381,7 +420,7 @@ def _stop_requests() -> Iterator[list[int]]:
             signal.signal(other, handler)
 
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _STOPPING:
             previous[number] = signal.signal(number, receive)
     except ValueError:
         pass  # Not the main thread: whoever runs it there handles the signals.

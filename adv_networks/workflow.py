@@ -32,6 +32,7 @@ from adv_networks.experiments import (
 )
 from adv_networks.files import write_whole
 from adv_networks.records import Record, check, merge, read
+from adv_networks.workers import is_chief
 
 # What --table=all makes: the paper's tables and the ablations, and then the claims.
 ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "regulariser")
@@ -41,7 +42,7 @@ ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "r
 class Places:
     """Where things are: runs, results, data; `workdir` is the directory of the one run that is not under `runs`.
 
-    `strategy` is where trainings put their variables.
+    `strategy` is where trainings put their variables, and its devices evaluate.
     """
 
     runs: Path = Path("runs")
@@ -49,7 +50,7 @@ class Places:
     data_dir: Path | None = None
     download: bool = False
     workdir: tuple[Experiment, Path] | None = None
-    strategy: tf.distribute.Strategy | None = None
+    strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy)
 
     def of(self, spec: Experiment) -> Path:
         """The directory of a run."""
@@ -83,7 +84,10 @@ def run(
     progress: bool,
     overrides: dict[str, Any],
 ) -> str:
-    """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment."""
+    """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment.
+
+    Of several workers the chief alone evaluates, and has something to print.
+    """
     made = strategies.make(strategy, replicas)
     places = Places(Path(runs), Path(results), Path(data_dir) if data_dir else None, download, strategy=made)
     run_options = dict(checkpoint_seconds=checkpoint_seconds, progress=progress)
@@ -99,7 +103,7 @@ def run(
         if plan_only:
             return plan(names, places, **options)
         text = run_tables(names, places, **run_options, **options)
-        return f"{text}\n\n{make_claims(places, **options)}" if table == "all" else text
+        return f"{text}\n\n{make_claims(places, **options)}" if table == "all" and is_chief(made) else text
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
         places = dataclasses.replace(places, workdir=(spec, Path(workdir)))
@@ -122,8 +126,12 @@ def run_experiment(spec: Experiment, places: Places, *, checkpoint_seconds: floa
     options = dict(protocol=spec.protocol, **dict(spec.overrides))
     cells = table.cells(spec.scale, seed=spec.seed, **options)
     file = places.group(spec.scale, **options) / "records.csv"
-    check(file)
+    chief = is_chief(places.strategy)
+    if chief:
+        check(file)
     _train([spec], places, checkpoint_seconds, progress)
+    if not chief:
+        return ""
     records = evaluate(cells, places, file)
     rows = tables.make_table(table, records, scale=spec.scale, seed=spec.seed, **options)
     return tables.as_text(table, rows, scale=spec.scale)
@@ -157,8 +165,12 @@ def run_tables(
         table = TABLES[name]
         cells = table.cells(scale, seed=seed, datasets=datasets, **options)
         group = places.group(scale, **options)
-        check(group / "records.csv")
+        chief = is_chief(places.strategy)
+        if chief:
+            check(group / "records.csv")
         _train(experiments_of(cells), places, checkpoint_seconds, progress)
+        if not chief:
+            continue
         records = evaluate(cells, places, group / "records.csv")
         records = [*read(group / "records.csv"), *records]
         rows = tables.make_table(table, records, scale=scale, seed=seed, **options)
@@ -228,14 +240,15 @@ def evaluate_classifier(file: Path, dataset: str, input_range: tuple[float, floa
         places: where the data is.
         overrides: settings of the attacks and the data: epsilon, norm, pgd_steps, test_images, bn_evaluation and so on.
     """
-    model = with_unit_range(evaluation.load_classifier(file, dataset), input_range)
     spec = experiment(dataset, "standard", scale="paper", **overrides)
     images, labels = _test_images(dataset, spec.test_images, places)
     lines = [f"{file} on {len(images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
-    for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd")):
-        accuracy = evaluation.accuracy(model, images, labels, attack=spec.attack(name), bn_evaluation=spec.bn_evaluation)
-        lines.append(f"{label:<10}{100 * accuracy:6.2f}")
-    outputs = attacks.predict(model, images[: evaluation.BATCH_SIZE]).numpy()
+    with strategies.local(places.strategy).scope():
+        model = with_unit_range(evaluation.load_classifier(file, dataset), input_range)
+        for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd")):
+            accuracy = evaluation.accuracy(model, images, labels, attack=spec.attack(name), bn_evaluation=spec.bn_evaluation)
+            lines.append(f"{label:<10}{100 * accuracy:6.2f}")
+        outputs = attacks.predict(model, images[: evaluation.BATCH_SIZE]).numpy()
     if outputs.min() >= 0 and np.allclose(outputs.sum(1), 1, atol=1e-3):
         lines.append(
             "The outputs are probabilities, not logits: their loss has weaker gradients, so the attacks may be too weak."
@@ -272,25 +285,26 @@ def _train(specs: Iterable[Experiment], places: Places, checkpoint_seconds: floa
 def evaluate(cells: Sequence[Cell], places: Places, file: Path) -> list[Record]:
     """The records of the cells, computing and saving those that the record file lacks."""
     results, models = [], _Models(places)
-    for dataset, bn_evaluation in dict.fromkeys((cell.dataset, cell.target.bn_evaluation) for cell in cells):
-        chosen = [cell for cell in cells if (cell.dataset, cell.target.bn_evaluation) == (dataset, bn_evaluation)]
-        images, labels = _test_images(dataset, chosen[0].target.test_images, places)
-        wanted = {(cell.target.name, tables.source_name(cell), cell.attack) for cell in chosen}
-        targets = models.some({cell.target.name: (cell.target, "d.keras") for cell in chosen})
-        sources = models.some({tables.source_name(cell): _source(cell) for cell in chosen if cell.attack.kind != "clean"})
-        results += evaluation.grid(
-            targets,
-            sources,
-            dict.fromkeys(cell.attack for cell in chosen),
-            images,
-            labels,
-            known=read(file),
-            wanted=lambda target, source, attack, wanted=wanted: (target, source, attack) in wanted,
-            provenance={cell.target.name: _provenance(cell.target, places) for cell in chosen},
-            bn_evaluation=bn_evaluation,
-            on_records=functools.partial(merge, file),
-            hashes=targets.hashes() | sources.hashes(),
-        )
+    with strategies.local(places.strategy).scope():
+        for dataset, bn_evaluation in dict.fromkeys((cell.dataset, cell.target.bn_evaluation) for cell in cells):
+            chosen = [cell for cell in cells if (cell.dataset, cell.target.bn_evaluation) == (dataset, bn_evaluation)]
+            images, labels = _test_images(dataset, chosen[0].target.test_images, places)
+            wanted = {(cell.target.name, tables.source_name(cell), cell.attack) for cell in chosen}
+            targets = models.some({cell.target.name: (cell.target, "d.keras") for cell in chosen})
+            sources = models.some({tables.source_name(cell): _source(cell) for cell in chosen if cell.attack.kind != "clean"})
+            results += evaluation.grid(
+                targets,
+                sources,
+                dict.fromkeys(cell.attack for cell in chosen),
+                images,
+                labels,
+                known=read(file),
+                wanted=lambda target, source, attack, wanted=wanted: (target, source, attack) in wanted,
+                provenance={cell.target.name: _provenance(cell.target, places) for cell in chosen},
+                bn_evaluation=bn_evaluation,
+                on_records=functools.partial(merge, file),
+                hashes=targets.hashes() | sources.hashes(),
+            )
     return results
 
 

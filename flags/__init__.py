@@ -61,10 +61,10 @@ _STRATEGY = flags.DEFINE_enum(
     "strategy",
     "auto",
     list(STRATEGIES),
-    "devices to train on: " + "; ".join(f"{name}: {title}" for name, title in STRATEGIES.items()),
+    "devices to train and evaluate on: " + "; ".join(f"{name}: {title}" for name, title in STRATEGIES.items()),
 )
 _REPLICAS = flags.DEFINE_integer(
-    "replicas", 0, "share each minibatch among so many logical CPU devices, to try mirrored out without GPUs", lower_bound=0
+    "replicas", 0, "share the work among so many logical CPU devices, to try mirrored out without GPUs", lower_bound=0
 )
 _CHECKPOINT_SECONDS = flags.DEFINE_float(
     "checkpoint_seconds", 120, "time between the checkpoints of a run; the last two are kept"
@@ -130,6 +130,15 @@ def _plan_has_a_table(values: dict[str, Any]) -> bool:
 )
 def _workdir_is_of_a_run(values: dict[str, Any]) -> bool:
     return values["workdir"] is None or (values["table"] is None and values["model"] is None)
+
+
+@flags.multi_flags_validator(
+    ["strategy", "model", "plan", "table"],
+    "--strategy=multi_worker is for training: it goes with none of --model, --plan and --table=claims",
+)
+def _workers_train(values: dict[str, Any]) -> bool:
+    trains = values["model"] is None and not values["plan"] and values["table"] != "claims"
+    return trains or values["strategy"] != "multi_worker"
 
 
 @flags.multi_flags_validator(["table", "dataset"], "--dataset is not one of the table's data sets")

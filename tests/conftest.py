@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,6 +54,55 @@ def randomised(model, *, seed=2):
             value = rng.normal(size=variable.shape) / np.sqrt(max(1, np.prod(variable.shape[:-1])))
         variable.assign(value)
     return model
+
+
+def _call(output, environment, function, *arguments):
+    os.environ.update(environment)
+    with Path(output).open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        code = function(*arguments)
+    sys.exit(code)
+
+
+def _main(*arguments):
+    import flags
+    import main
+
+    flags.parse(["main.py", *arguments])
+    return main.main([])
+
+
+@pytest.fixture(scope="session")
+def fork(tmp_path_factory):
+    """Calls a function, which returns an exit code, in a process forked from one that has TensorFlow loaded already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["main", "adv_networks.workflow", "sklearn.datasets", "tests.conftest"])
+    directory = tmp_path_factory.mktemp("output")
+    processes = []
+
+    class Forked:
+        def __init__(self, function, *arguments, **environment):
+            self.output = directory / str(len(processes))
+            self.process = context.Process(target=_call, args=(self.output, environment, function, *arguments))
+            self.process.start()
+            processes.append(self.process)
+            self.pid, self.is_alive = self.process.pid, self.process.is_alive
+
+        def wait(self):
+            self.process.join()
+            return self.process.exitcode
+
+        def said(self):
+            return self.output.read_text()
+
+    yield Forked
+    for process in processes:
+        process.kill()
+
+
+@pytest.fixture(scope="session")
+def start(fork):
+    """Starts `main.py` so, with a list of arguments."""
+    return lambda arguments, **environment: fork(_main, *arguments, **environment)
 
 
 @pytest.fixture

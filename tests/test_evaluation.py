@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from adv_networks import attacks, data, evaluation, networks, records
+from adv_networks import attacks, data, evaluation, networks, records, strategies
 from adv_networks.errors import UserError
 from adv_networks.experiments import ATTACKS, STATIC_ATTACKS, Attack, experiment
 from tests.conftest import randomised
@@ -78,6 +78,53 @@ def test_grid_computes_no_known_record_again(images, models, crafted):
     crafted.clear()
     assert evaluation.grid(models, {"a": models["a"]}, [CLEAN, FGS], *images, known=first) == first
     assert crafted == []
+
+
+def _evaluate_on_two_devices(place):
+    """What the attacks make of networks with BN, and the counts, in three batches on one device and on two."""
+    two, found = strategies.make("auto", 2), []
+    images = data.Images(*(np.concatenate([part] * 2)[: 2 * evaluation.BATCH_SIZE + 3] for part in data.load("digits", "test")))
+    kinds = [CLEAN, FGS, dataclasses.replace(PGD, restarts=2), Attack("generator", "generator", epsilon=0.1)]
+    static = [experiment("digits", "ensemble", epsilon=0.1).attack(name) for name in STATIC_ATTACKS]
+    craft = evaluation.craft
+    for strategy in (strategies.make("one"), two):
+        crafted, devices = {}, set()
+
+        def recording(attack, source, x, y, *, seed, training, crafted=crafted, devices=devices):
+            adversarial = craft(attack, source, x, y, seed=seed, training=training)
+            crafted[attack.name, training, seed[1]] = adversarial.numpy()
+            devices.add((attack.name, seed[1] % 2, adversarial.device[-5:]))
+            return adversarial
+
+        with strategy.scope(), pytest.MonkeyPatch.context() as patched:
+            patched.setattr(evaluation, "craft", recording)
+            d, g = (evaluation.load_model(place / name) for name in ("d.keras", "g.keras"))
+            counts = [
+                record.correct
+                for bn_evaluation, attacks in {"moving": kinds, "batch": [PGD]}.items()
+                for record in evaluation.grid({"d": d}, {"d": d, "g": g}, attacks, *images, bn_evaluation=bn_evaluation)
+            ]
+            units = evaluation.static_examples(static, d, images)
+        found.append((counts, crafted, units))
+    (counts, crafted, units), (counts_on_two, crafted_on_two, units_on_two) = found
+    assert devices == {(attack.name, number, f"CPU:{number}") for attack in (*kinds, *static) for number in (0, 1)}
+    assert counts_on_two == counts
+    assert len(set(counts)) == 4
+    assert crafted_on_two.keys() == crafted.keys()
+    for key, adversarial in crafted.items():
+        np.testing.assert_array_equal(crafted_on_two[key], adversarial)
+    np.testing.assert_array_equal(units_on_two, units)
+
+
+def test_devices_that_take_the_batches_in_turn_change_no_bit(fork, tmp_path):
+    image, layers = keras.Input((8, 8, 1), name="image"), keras.layers
+    x = layers.BatchNormalization()(layers.Conv2D(4, 3)(layers.Rescaling(2, -1)(image)))
+    randomised(keras.Model(image, layers.Dense(10, use_bias=False)(layers.Flatten()(layers.ReLU()(x))))).save(
+        tmp_path / "d.keras"
+    )
+    keras.Model(image, layers.Conv2D(1, 3, padding="same", activation="tanh")(image)).save(tmp_path / "g.keras")
+    process = fork(_evaluate_on_two_devices, tmp_path)  # no process can make further devices once it has used TensorFlow
+    assert process.wait() == 0, process.said()
 
 
 @pytest.mark.parametrize("change", ["target", "source", "attack", "images", "bn_evaluation"])

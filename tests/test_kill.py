@@ -1,59 +1,15 @@
 """Real processes: killed in training and in evaluation, and two on one run."""
 
-import contextlib
 import dataclasses
-import multiprocessing
 import os
 import signal
-import sys
 import time
-from pathlib import Path
-
-import pytest
 
 from adv_networks import records
 from adv_networks.files import locked
 from benchmarks import kill
 
 SMALL = ["--scale=tiny", "--generators=released_mnist", "--width=4", "--noprogress"]
-
-
-def _main(arguments, output):
-    import flags
-    import main
-
-    with Path(output).open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
-        flags.parse(["main.py", *arguments])
-        code = main.main([])
-    sys.exit(code)
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts `main.py` in a process forked from one that has TensorFlow loaded already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["main", "adv_networks.workflow"])
-    directory = tmp_path_factory.mktemp("output")
-    processes = []
-
-    class Forked:
-        def __init__(self, arguments):
-            self.output = directory / str(len(processes))
-            self.process = context.Process(target=_main, args=(arguments, self.output))
-            self.process.start()
-            processes.append(self.process)
-            self.pid, self.is_alive = self.process.pid, self.process.is_alive
-
-        def wait(self):
-            self.process.join()
-            return self.process.exitcode
-
-        def said(self):
-            return self.output.read_text()
-
-    yield Forked
-    for process in processes:
-        process.kill()
 
 
 def test_killed_runs_go_on_and_end_with_the_same_bits(start, tmp_path):

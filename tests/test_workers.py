@@ -1,0 +1,128 @@
+"""Two worker processes on this machine: they train like one, stop and go on together, and refuse what cannot work."""
+
+import functools
+import json
+import os
+import re
+import signal
+import socket
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adv_networks import strategies, training, workers
+from adv_networks.errors import UsageError, UserError
+from adv_networks.experiments import experiment
+from benchmarks.kill import listed, outcome, unfinished
+from tests.conftest import precision
+
+STEPS = 30
+RUN = ["--method=standard", "--scale=tiny", f"--steps={STEPS}", "--validation=0", "--checkpoint_seconds=0", "--noprogress"]
+
+
+def train_in_float64(workdir, strategy):
+    spec = experiment(
+        "digits", "advnet", scale="tiny", steps=3, generators=("released_mnist",), generator_width=4, validation=0
+    )
+    with precision("float64"), pytest.MonkeyPatch.context() as patched:
+        batches = training._training_batches
+        patched.setattr(
+            training, "_training_batches", lambda *given: batches(*given).map(lambda x, y: (tf.cast(x, "float64"), y))
+        )
+        training.train(spec, workdir, strategy=strategies.make(strategy), progress=False)
+
+
+def cluster(index, *ports):
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
+
+
+def both(start, *arguments):
+    """Starts the chief and the other worker of a cluster."""
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        ports = [each.getsockname()[1] for each in (one, other)]
+    return [start(*arguments, TF_CONFIG=cluster(index, *ports)) for index in (0, 1)]
+
+
+def wait_for_checkpoint(workdir, after, *processes):
+    while not (steps := listed(workdir)) or steps[-1] <= after:
+        assert all(process.is_alive() for process in processes), [process.said() for process in processes]
+        time.sleep(0.01)
+
+
+def distance(run, expected):
+    models = [[keras.models.load_model(place / name) for name in ("d.keras", "g.keras")] for place in (run, expected)]
+    found, wanted = (np.concatenate([weight.ravel() for model in own for weight in model.get_weights()]) for own in models)
+    return np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
+
+
+def test_two_workers_do_what_one_process_does(fork, tmp_path):
+    one = fork(train_in_float64, tmp_path / "one", "one")
+    for process in [one, *both(functools.partial(fork, train_in_float64), tmp_path / "two", "multi_worker")]:
+        assert process.wait() == 0, process.said()
+    assert distance(tmp_path / "two", tmp_path / "one") < 1e-10
+
+
+def test_stopped_and_killed_workers_go_on_and_end_with_the_same_bits(start, tmp_path):
+    def start_both(place):
+        return both(start, ["--strategy=multi_worker", *RUN, f"--workdir={place}/run", f"--results={tmp_path}/results"])
+
+    chief, other = start_both(tmp_path / "whole")
+    assert (chief.wait(), other.wait()) == (0, 0)
+    assert "standard (A)" in chief.said()
+    assert other.said() == ""
+
+    place, run = tmp_path / "stopped", tmp_path / "stopped" / "run"
+    chief, other = start_both(place)
+    wait_for_checkpoint(run, 0, chief, other)
+    os.kill(other.pid, signal.SIGTERM)
+    assert (chief.wait(), other.wait()) == (128 + signal.SIGTERM,) * 2
+    assert re.fullmatch(rf"main.py: .*: stopped at step \d+ of {STEPS}; the same command goes on from there\n", other.said())
+    assert chief.said() == other.said()
+    stopped = listed(run)[-1]
+    assert f"step {stopped} " in other.said()
+
+    chief, other = start_both(place)
+    wait_for_checkpoint(run, stopped, chief, other)
+    os.kill(chief.pid, signal.SIGKILL)
+    assert (chief.wait(), other.wait()) == (-signal.SIGKILL, 1)
+    assert re.fullmatch(r"main.py: .*: expected every worker to go on, lost one .*; start all of them again\n", other.said())
+
+    chief, other = start_both(place)
+    assert (chief.wait(), other.wait()) == (0, 0)
+    assert outcome(run) == outcome(tmp_path / "whole" / "run")
+    assert unfinished(run) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        (None, "none"),
+        ("workers", "JSONDecodeError"),
+        ("[]", "TypeError"),
+        (json.dumps({"cluster": {"worker": ["localhost:1"]}}), "KeyError 'task'"),
+        (cluster(2, 1, 2), "task 2 of 2"),
+        (cluster(0, 1).replace("worker", "ps"), "jobs ps"),
+    ],
+)
+def test_workers_that_nobody_names_are_refused(config, found, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if config is not None:
+        monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(UsageError, match=f"multi_worker: expected TF_CONFIG=.*, found .*{found}"):
+        strategies.make("multi_worker")
+
+
+def test_worker_of_another_command_or_other_files_is_refused(monkeypatch):
+    of_one = workers.Workers(strategies.make("one"))
+    of_one.check_same("step", 8)
+    monkeypatch.setattr(of_one, "is_chief", False)
+    monkeypatch.setattr(of_one, "total", lambda own: [own + 7])
+    of_one.check_same("step", 7)
+    with pytest.raises(UserError, match="step: expected 7, as the chief has it, found 8"):
+        of_one.check_same("step", 8)
