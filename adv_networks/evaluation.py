@@ -17,7 +17,7 @@ import tensorflow as tf
 from adv_networks import attacks as attack_functions
 from adv_networks import data, kernels
 from adv_networks.errors import UserError
-from adv_networks.experiments import ATTACKS, DATASETS, Attack
+from adv_networks.experiments import ATTACKS, Attack, find_dataset
 from adv_networks.provenance import commit, versions
 from adv_networks.records import Record, record_key
 
@@ -56,7 +56,7 @@ def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> kera
     if dataset is not None:
         if not model.built:
             raise UserError(f"{file}: expected a classifier of {dataset}, found a model that was never built")
-        expected = DATASETS[dataset]
+        expected = find_dataset(dataset)
         wanted = f"{(None, *expected.image_shape)} to {(None, expected.classes)}"
         found = f"{_shapes(model.inputs)} to {_shapes(model.outputs)}"
         if found != wanted:

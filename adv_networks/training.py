@@ -95,6 +95,7 @@ def train(
                 versions=_joined(workdir, "versions", versions(), "; "),
                 machine=_joined(workdir, "machine", machine(), "; "),
                 training_images=len(training.images),
+                training_images_hash=evaluation.images_hash(*training),
                 validation_images=len(validation.images),
             ),
         }

@@ -27,6 +27,7 @@ from adv_networks.experiments import (
     Row,
     Table,
     experiment,
+    find_dataset,
     generator_file,
     written,
 )
@@ -87,6 +88,7 @@ def run(
     made = strategies.make(strategy, replicas)
     places = Places(Path(runs), Path(results), Path(data_dir) if data_dir else None, download, strategy=made)
     run_options = dict(checkpoint_seconds=checkpoint_seconds, progress=progress)
+    dataset = dataset and find_dataset(dataset).name
     if model is not None:
         return evaluate_classifier(Path(model), dataset, input_range, places, **overrides)
     if table is not None:
@@ -154,7 +156,7 @@ def run_tables(
     """
     text = []
     for name in names:
-        table = TABLES[name]
+        table = TABLES[name].on(datasets)
         cells = table.cells(scale, seed=seed, datasets=datasets, **options)
         group = places.group(scale, **options)
         check(group / "records.csv")
@@ -189,7 +191,7 @@ def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) ->
 
     Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
     """
-    wanted = {name: experiments_of(TABLES[name].cells(scale, **options)) for name in names}
+    wanted = {name: experiments_of(TABLES[name].on(options.get("datasets")).cells(scale, **options)) for name in names}
     numbered = [name for name in names if name.isdigit()]
     listed = dict.fromkeys(spec for name in numbered or names for spec in wanted[name])
     lines = [f"{_command(spec, places)}  # {_state(spec, places)}" for spec in listed]
@@ -406,7 +408,7 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def _command(spec: Experiment, places: Places) -> str:
-    named = dict(dataset=spec.dataset, method=spec.method, scale=spec.scale, seed=spec.seed)
+    named = dict(dataset=DATASETS[spec.dataset].path or spec.dataset, method=spec.method, scale=spec.scale, seed=spec.seed)
     if spec.protocol != "paper":
         named["protocol"] = spec.protocol
     for key, value in spec.overrides:

@@ -11,8 +11,12 @@ from absl import flags
 
 from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, SETTINGS, STRATEGIES, TABLES
 
-_DATASET = flags.DEFINE_enum(
-    "dataset", None, list(DATASETS), "data set (default: digits, embedded); with --table, restricts the table to it"
+_DATASETS = f"one of {'|'.join(DATASETS)}, or a folder of class folders of images, or an .npz file"
+_DATASET = flags.DEFINE_string(
+    "dataset", None, f"data set (default: digits, embedded), {_DATASETS}; with --table, restricts the table to it"
+)
+flags.register_validator(
+    "dataset", lambda value: value is None or value in DATASETS or Path(value).exists(), f"must be {_DATASETS}"
 )
 _METHOD = flags.DEFINE_enum(
     "method",
@@ -139,7 +143,13 @@ def _table_has_the_dataset(values: dict[str, Any]) -> bool:
     if values["table"] == "claims":  # each rests on the data sets that it names
         return False
     names = [name for name in TABLES if name.isdigit()] if values["table"] == "all" else [values["table"]]
-    return any(values["dataset"] in TABLES[name].datasets for name in names)
+    return any(values["dataset"] in TABLES[name].datasets or not TABLES[name].datasets for name in names)
+
+
+@flags.multi_flags_validator(["table", "dataset"], "--table=grid is of any data set, and needs --dataset")
+def _table_of_any_dataset_has_one(values: dict[str, Any]) -> bool:
+    of_any = values["table"] in TABLES and not TABLES[values["table"]].datasets
+    return values["dataset"] is not None or not of_any
 
 
 @flags.multi_flags_validator(["model", "table", "method"], "--model, --table and --method exclude one another")

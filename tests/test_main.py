@@ -14,34 +14,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 
-import flags
 import main
 from adv_networks import networks, training
 from adv_networks.experiments import METHODS
-from tests.conftest import randomised
+from tests.conftest import SMALL, randomised
 
 ROOT = Path(main.__file__).parent
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
-SMALL = ("--scale=tiny", "--steps=3", "--width=4", "--noprogress")
-
-
-@pytest.fixture
-def run(capsys, tmp_path):
-    """Runs the command line in this process; returns exit code, standard output and standard error."""
-
-    def run(*arguments):
-        places = () if any(argument.startswith("--runs") for argument in arguments) else (f"--runs={tmp_path}/runs",)
-        with flagsaver.flagsaver():
-            try:
-                flags.parse(["main.py", f"--results={tmp_path}/results", *places, *arguments])
-                code = main.main([])
-            except SystemExit as exit:
-                code = exit.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def in_a_process(*arguments, **options):
