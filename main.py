@@ -6,7 +6,9 @@
     python main.py --table=1 --scale=cpu            a table of the paper: what is missing, then results/cpu/table1.csv
     python main.py --table=all --plan               the runs that takes, one command a line
     python main.py --model=mine.keras --input_range=0,1 --dataset=mnist
-                                                    the white-box attacks on any Keras classifier
+                                                    the white-box attacks on any Keras classifier (or --model=module:function)
+    python main.py --model=mine.keras --input_range=0,1 --dataset=mnist --method=generator
+                                                    the same, and a generator trained against it
 
 Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 130 or 143 stopped by a signal.
 """

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -41,6 +42,7 @@ def train(
     checkpoint_seconds: float = 120,
     progress: bool = True,
     wait: bool = False,
+    classifier: keras.Model | None = None,
 ) -> Path:
     """Trains an experiment, going on from its last checkpoint if there is one; a finished run is left as it is.
 
@@ -59,6 +61,8 @@ def train(
         checkpoint_seconds: time between checkpoints.
         progress: show a progress bar.
         wait: where another process trains in `workdir`, wait for it to end instead of raising.
+        classifier: for the method generator, what its generators are trained against in place of the run that it needs: takes
+            images in [0,1]. On the default device only.
 
     Returns:
         `workdir` as a path.
@@ -86,7 +90,7 @@ def train(
         places = dict(data_dir=data_dir, download=download)
         training, validation = data.training_and_validation(experiment, **places)
         options = dict(places, strategy=strategy, checkpoint_seconds=checkpoint_seconds, progress=progress)
-        needed = _needed(experiment, workdir, options)
+        needed = _needed(experiment, workdir, options) if classifier is None else None
         static = _static_perturbations(experiment, needed, training) if METHODS[experiment.method].static_examples else None
         description = {
             "experiment": experiment.settings(),
@@ -97,12 +101,15 @@ def train(
                 training_images=len(training.images),
                 training_images_hash=evaluation.images_hash(*training),
                 validation_images=len(validation.images),
+                **({} if classifier is None else {"classifier_weights": evaluation.weights_hash(classifier)}),
             ),
         }
         write_text(workdir / "experiment.json", json.dumps(description, indent=2))
         with strategy.scope():
             players = make_players(experiment)
-            if not METHODS[experiment.method].trains_classifier:
+            if classifier is not None:
+                players.d = classifier
+            elif not METHODS[experiment.method].trains_classifier:
                 players.d.set_weights(evaluation.load_classifier(needed, experiment.dataset).get_weights())
             run = _Run(experiment, workdir, players, validation.first(VALIDATION_IMAGES), checkpoint_seconds)
             run.go(_training_batches(experiment, training, static, run.step), progress)

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import along_training, attacks, claims, costs, data, evaluation, strategies, tables, training
+from adv_networks import along_training, attacks, claims, costs, data, evaluation, own_model, strategies, tables, training
 from adv_networks.errors import UserError
 from adv_networks.experiments import (
     DATASETS,
@@ -90,7 +90,11 @@ def run(
     run_options = dict(checkpoint_seconds=checkpoint_seconds, progress=progress)
     dataset = dataset and find_dataset(dataset).name
     if model is not None:
-        return evaluate_classifier(Path(model), dataset, input_range, places, **overrides)
+        options = {}
+        if method == "generator":
+            adversary = experiment(dataset, method, protocol=protocol, scale=scale, seed=seed, **overrides)
+            options = dict(adversary=adversary, **run_options)
+        return evaluate_classifier(model, dataset, input_range, places, **options, **overrides)
     if table is not None:
         options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
         if table == "claims":
@@ -220,37 +224,70 @@ def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[st
     return claims.as_text(rows, scale=scale)
 
 
-def evaluate_classifier(file: Path, dataset: str, input_range: tuple[float, float], places: Places, **overrides: Any) -> str:
-    """The white-box grid (clean, FGS, PGD) of a Keras classifier from elsewhere, as text.
+def evaluate_classifier(
+    source: str | Path,
+    dataset: str,
+    input_range: tuple[float, float],
+    places: Places,
+    *,
+    adversary: Experiment | None = None,
+    checkpoint_seconds: float = 120,
+    progress: bool = True,
+    **overrides: Any,
+) -> str:
+    """The white-box grid (clean, FGS, PGD) of a Keras classifier from elsewhere, and what it comes to, as text.
 
     Args:
-        file: a `.keras` file, or a run's directory.
+        source: a `.keras` file, a run's directory, or `module:function`, which returns the classifier.
         dataset: whose test images to use.
         input_range: what the classifier's inputs for black and white are.
-        places: where the data is.
+        places: where the data is, and the runs.
+        adversary: where given, an experiment of the method generator, to train against the classifier and attack it with.
+        checkpoint_seconds: time between checkpoints of that training.
+        progress: show its progress bar.
         overrides: settings of the attacks and the data: epsilon, norm, pgd_steps, test_images, bn_evaluation and so on.
+
+    Raises:
+        UserError: there is no such classifier, it is not one of the data set, or it was trained on another input range.
     """
-    model = with_unit_range(evaluation.load_classifier(file, dataset), input_range)
+    own = own_model.load(source, dataset)
+    examples = data.load(dataset, "train", data_dir=places.data_dir, download=places.download, limit=own_model.CHECKED_IMAGES)
+    own_model.check_range(own, input_range, examples)
+    model = own_model.with_unit_range(own, input_range)
     spec = experiment(dataset, "standard", scale="paper", **overrides)
     images, labels = _test_images(dataset, spec.test_images, places)
-    lines = [f"{file} on {len(images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
-    for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd")):
-        accuracy = evaluation.accuracy(model, images, labels, attack=spec.attack(name), bn_evaluation=spec.bn_evaluation)
-        lines.append(f"{label:<10}{100 * accuracy:6.2f}")
+    attacked = {label: (spec.attack(name), model) for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd"))}
+    if adversary is not None:
+        workdir = training.train(
+            adversary,
+            places.runs / f"{adversary.name}-{own_model.run_name(source, input_range, own)}",
+            data_dir=places.data_dir,
+            download=places.download,
+            checkpoint_seconds=checkpoint_seconds,
+            progress=progress,
+            classifier=model,
+        )
+        for number, name in enumerate(adversary.generators):
+            network = evaluation.load_model(workdir / generator_file(number))
+            attacked[f"G {name}"] = (adversary.attack("generator"), network)
+    accuracies = {
+        label: 100
+        * evaluation.accuracy(model, images, labels, attack=attack, source=crafted_on, bn_evaluation=spec.bn_evaluation)
+        for label, (attack, crafted_on) in attacked.items()
+    }
+    worst = min(accuracies, key=accuracies.__getitem__)
+    lines = [f"{source} on {len(images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
+    lines += [f"{label:<10}{accuracy:6.2f}" for label, accuracy in accuracies.items()]
+    lines.append(
+        f"It labels {accuracies['No Noise']:.2f}% of the images correctly as they are, and in the worst case of these "
+        f"{accuracies[worst]:.2f}% ({worst})."
+    )
     outputs = attacks.predict(model, images[: evaluation.BATCH_SIZE]).numpy()
     if outputs.min() >= 0 and np.allclose(outputs.sum(1), 1, atol=1e-3):
         lines.append(
             "The outputs are probabilities, not logits: their loss has weaker gradients, so the attacks may be too weak."
         )
     return "\n".join(lines)
-
-
-def with_unit_range(model: keras.Model, input_range: tuple[float, float]) -> keras.Model:
-    """The same classifier for images in [0,1]."""
-    low, high = input_range
-    if (low, high) == (0, 1):
-        return model
-    return keras.Sequential([keras.Input(model.input_shape[1:]), keras.layers.Rescaling(high - low, low), model])
 
 
 def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:

@@ -51,7 +51,8 @@ _PLAN = flags.DEFINE_bool(
 _MODEL = flags.DEFINE_string(
     "model",
     None,
-    "evaluate this Keras classifier, which returns logits (a .keras file or a run's directory), on --dataset",
+    "evaluate this Keras classifier, which returns logits (a .keras file, a run's directory, or module:function, which returns "
+    "it), on --dataset; with --method=generator, train generators against it too",
 )
 _INPUT_RANGE = flags.DEFINE_list(
     "input_range", None, "with --model: what its inputs for black and white are, for instance 0,1 or -1,1 or 0,255"
@@ -112,7 +113,8 @@ flags.DEFINE_alias("width", "generator_width")
 
 @flags.multi_flags_validator(
     ["model", "input_range", "dataset"],
-    "--model needs --dataset, and --input_range=LOW,HIGH with two numbers, LOW < HIGH",
+    "--model needs --dataset, and --input_range=LOW,HIGH, what the classifier's inputs for black and white are: two numbers, "
+    "LOW < HIGH",
 )
 def _model_is_described(values: dict[str, Any]) -> bool:
     if values["model"] is None:
@@ -152,9 +154,13 @@ def _table_of_any_dataset_has_one(values: dict[str, Any]) -> bool:
     return values["dataset"] is not None or not of_any
 
 
-@flags.multi_flags_validator(["model", "table", "method"], "--model, --table and --method exclude one another")
+@flags.multi_flags_validator(
+    ["model", "table", "method"],
+    "--model, --table and --method exclude one another, but for --model with --method=generator",
+)
 def _one_thing_is_asked(values: dict[str, Any]) -> bool:
-    return sum(value is not None for value in values.values()) <= 1
+    against_own = values["table"] is None and values["method"] == "generator"
+    return against_own or sum(value is not None for value in values.values()) <= 1
 
 
 def parse(arguments: list[str]) -> list[str]:

@@ -2,16 +2,14 @@
 
 import csv
 
-import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from adv_networks import along_training, evaluation, networks, tables, workflow
+from adv_networks import along_training, tables, workflow
 from adv_networks.experiments import DATASETS, TABLES, Column, Row, Table
 from adv_networks.logs import read_metrics
 from adv_networks.records import merge
-from tests.conftest import randomised
 from tests.test_tables import record_of
 
 
@@ -43,19 +41,6 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
     assert measured.count(("mnist", "50.0")) == 18
     assert measured.count(("svhn", "12.5")) == 1
     assert measured.count(("svhn", "")) == 17 and measured.count(("cifar10", "")) == 18
-
-
-@pytest.mark.parametrize("input_range", [(-1, 1), (0, 255)])
-def test_classifier_of_another_input_range_gives_the_numbers_of_its_rescaled_twin(input_range):
-    low, high = input_range
-    twin = randomised(networks.d1((8, 8, 1), 10, 4))
-    to_unit = keras.layers.Rescaling(1 / (high - low), -low / (high - low))
-    own = keras.Sequential([keras.Input((8, 8, 1)), to_unit, twin])
-    wrapped = workflow.with_unit_range(own, input_range)
-    x = np.random.default_rng(1).random((64, 8, 8, 1), np.float32)
-    y = np.arange(64) % 10
-    np.testing.assert_allclose(wrapped(x), twin(x), atol=1e-4)
-    assert evaluation.accuracy(wrapped, x, y) == evaluation.accuracy(twin, x, y)
 
 
 @pytest.mark.parametrize("dataset", ["svhn", "cifar100"])
