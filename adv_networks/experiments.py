@@ -306,6 +306,12 @@ def written(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def results_group(results: Path, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
+    """The directory of the results that one scale, protocol and set of overrides have in common."""
+    parts = [scale] + [protocol] * (protocol != "paper")
+    return results / "-".join(parts + [f"{key}={written(value)}" for key, value in sorted(overrides.items())])
+
+
 def generator_file(position: int) -> str:
     """The file of a run's generator, which is at that position (from 0) among `generators`."""
     return f"g-{position + 1}.keras" if position else "g.keras"

@@ -27,6 +27,7 @@ from adv_networks.experiments import METHODS, SETTINGS, STATIC_ATTACKS, Experime
 from adv_networks.files import explained, locked, remove_leftovers, write_text, write_whole
 from adv_networks.logs import METRICS, TIMINGS, Log
 from adv_networks.provenance import commit, machine, versions
+from adv_networks.runs import describe
 from adv_networks.steps import STEPS, Players, RegulariserComparison, Scalars, adversaries, make_players
 
 VALIDATION_IMAGES = 500
@@ -155,21 +156,6 @@ def _joined(workdir: Path, what: str, now: str, separator: str) -> str:
     """The commits, versions or machines that trained the run: this one, after those that began it."""
     begun = (describe(workdir) or {}).get("provenance", {}).get(what)
     return separator.join(dict.fromkeys([*(begun.split(separator) if begun else []), now]))
-
-
-def describe(workdir: Path) -> dict[str, Any] | None:
-    """What `experiment.json` says of a run, None if there is no run."""
-    file = workdir / "experiment.json"
-    if not file.exists():
-        return None
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: expected a run's description, found: {error}") from None
-    parts = [description.get(part) if isinstance(description, dict) else None for part in ("experiment", "provenance")]
-    if not all(isinstance(part, dict) for part in parts) or not {"commit", "training_images"} <= parts[1].keys():
-        raise UserError(f"{file}: expected a run's description, found one without its settings or provenance")
-    return description
 
 
 def _needed(experiment: Experiment, workdir: Path, options: dict[str, Any]) -> Path | None:

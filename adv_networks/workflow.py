@@ -29,7 +29,7 @@ from adv_networks.experiments import (
     experiment,
     find_dataset,
     generator_file,
-    written,
+    results_group,
 )
 from adv_networks.files import write_whole
 from adv_networks.records import Record, check, merge, read
@@ -58,8 +58,7 @@ class Places:
 
     def group(self, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
         """The directory of the results that one scale, protocol and set of overrides have in common."""
-        parts = [scale] + [protocol] * (protocol != "paper")
-        return self.results / "-".join(parts + [f"{key}={written(value)}" for key, value in sorted(overrides.items())])
+        return results_group(self.results, scale, protocol=protocol, **overrides)
 
 
 def run(

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, SETTINGS, STRATEGIES, TABLES
+from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, SETTINGS, STRATEGIES, TABLES, results_group
 
 _DATASETS = f"one of {'|'.join(DATASETS)}, or a folder of class folders of images, or an .npz file"
 _DATASET = flags.DEFINE_string(
@@ -47,6 +47,9 @@ _TABLE = flags.DEFINE_enum(
 )
 _PLAN = flags.DEFINE_bool(
     "plan", False, "with --table: only print the runs it needs, a command a line, done or not, with the estimated time"
+)
+_LIST = flags.DEFINE_bool(
+    "list", False, "only print the data sets, methods and tables that there are, how far the tables are, and the runs' states"
 )
 _MODEL = flags.DEFINE_string(
     "model",
@@ -126,6 +129,11 @@ def _model_is_described(values: dict[str, Any]) -> bool:
     return values["dataset"] is not None and -math.inf < low < high < math.inf
 
 
+@flags.multi_flags_validator(["list", "table", "model", "method"], "--list goes with none of --table, --model and --method")
+def _list_is_alone(values: dict[str, Any]) -> bool:
+    return not values["list"] or all(values[name] is None for name in ("table", "model", "method"))
+
+
 @flags.multi_flags_validator(["plan", "table"], "--plan needs --table")
 def _plan_has_a_table(values: dict[str, Any]) -> bool:
     return values["table"] is not None or not values["plan"]
@@ -177,9 +185,21 @@ def parse(arguments: list[str]) -> list[str]:
     return rest
 
 
+def _overrides() -> dict[str, Any]:
+    return {name: holder.value for name, holder in _SETTINGS.items() if holder.value is not None}
+
+
+def listing() -> dict[str, Any] | None:
+    """The arguments of `adv_networks.listing.listing`, None where the command line does not ask for it."""
+    if not _LIST.value:
+        return None
+    group = results_group(Path(_RESULTS.value), _SCALE.value, protocol=_PROTOCOL.value, **_overrides())
+    data_dir = None if _DATA_DIR.value is None else Path(_DATA_DIR.value)
+    return dict(runs_directory=Path(_RUNS.value), group=group, data_dir=data_dir)
+
+
 def chosen() -> dict[str, Any]:
     """What the command line says, as the arguments of `adv_networks.workflow.run`."""
-    overrides = {name: holder.value for name, holder in _SETTINGS.items() if holder.value is not None}
     return dict(
         dataset=_DATASET.value,
         method=_METHOD.value or "advnet",
@@ -199,5 +219,5 @@ def chosen() -> dict[str, Any]:
         replicas=_REPLICAS.value,
         checkpoint_seconds=_CHECKPOINT_SECONDS.value,
         progress=_PROGRESS.value,
-        overrides=overrides,
+        overrides=_overrides(),
     )

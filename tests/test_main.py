@@ -227,3 +227,9 @@ def test_interrupted_process_saves_and_the_same_command_goes_on(tmp_path):
     (file,) = tmp_path.rglob("metrics.csv")
     steps = [int(line.split(",")[0]) for line in file.read_text().splitlines()[1:]]
     assert steps == sorted(set(steps)) and steps[-1] == 400
+
+
+def test_libraries_speak_when_asked(tmp_path):
+    process = in_a_process("--dataset=mnist", f"--data_dir={tmp_path}", f"--runs={tmp_path}/runs", "--verbosity=0")
+    _, error = process.communicate(timeout=60)
+    assert "main.py: data set mnist" in error and error.count("\n") > 1
