@@ -4,6 +4,7 @@
     python main.py --dataset=mnist --method=pgd     train (or resume) and evaluate one experiment
     python main.py --dataset=FOLDER --epsilon=0.05  the same on one's own images: class folders of PNG or JPEG, or an .npz
     python main.py --table=1 --scale=cpu            a table of the paper: what is missing, then results/cpu/table1.csv
+    python main.py --table=1 --seeds=0,1,2          the same over several seeds: mean, least and most
     python main.py --table=all --plan               the runs that takes, one command a line
     python main.py --list                           data sets, methods, tables, and how far the runs are
     python main.py --model=mine.keras --input_range=0,1 --dataset=mnist

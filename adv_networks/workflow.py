@@ -82,6 +82,7 @@ def run(
     checkpoint_seconds: float,
     progress: bool,
     overrides: dict[str, Any],
+    seeds: tuple[int, ...] | None = None,
 ) -> str:
     """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment."""
     made = strategies.make(strategy, replicas)
@@ -101,9 +102,11 @@ def run(
         names = [table]
         if table == "all":
             names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
+        several = dict(options, seeds=seeds or (seed,))
+        del several["seed"]
         if plan_only:
-            return plan(names, places, **options)
-        text = run_tables(names, places, **run_options, **options)
+            return plan(names, places, **several)
+        text = run_tables(names, places, **run_options, **several)
         return f"{text}\n\n{make_claims(places, **options)}" if table == "all" else text
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
@@ -139,7 +142,7 @@ def run_tables(
     places: Places,
     *,
     scale: str,
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
     datasets: tuple[str, ...] | None = None,
     checkpoint_seconds: float = 120,
     progress: bool = True,
@@ -151,7 +154,8 @@ def run_tables(
         names: keys of `experiments.TABLES`.
         places: where runs and results are.
         scale: the runs' scale.
-        seed: of the classifiers under attack; other seeds than 0 have a directory of their own.
+        seeds: of the classifiers under attack; others than 0 alone have a directory of their own. Of several the cells are
+            means, and what is along the training is the first one's.
         datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
         checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.
@@ -160,21 +164,29 @@ def run_tables(
     text = []
     for name in names:
         table = TABLES[name].on(datasets)
-        cells = table.cells(scale, seed=seed, datasets=datasets, **options)
+        of_seeds = [table.cells(scale, seed=seed, datasets=datasets, **options) for seed in seeds]
+        cells = [cell for own in of_seeds for cell in own]
         group = places.group(scale, **options)
         check(group / "records.csv")
         _train(experiments_of(cells), places, checkpoint_seconds, progress)
         records = evaluate(cells, places, group / "records.csv")
         records = [*read(group / "records.csv"), *records]
-        rows = tables.make_table(table, records, scale=scale, seed=seed, **options)
-        directory = group / (f"seed{seed}" if seed else "")
-        notes = _notes(tables.match(table.cells(scale, seed=seed, **options), records))
-        appendix = _along_training(table, cells, places, directory) if table.along_training else ""
+        made = [tables.make_table(table, records, scale=scale, seed=seed, **options) for seed in seeds]
+        rows = made[0] if len(made) == 1 else tables.over_seeds(made)
+        directory = group / _directory_of(seeds)
+        all_cells = (cell for seed in seeds for cell in table.cells(scale, seed=seed, **options))
+        notes = _notes(tables.match(all_cells, records))
+        appendix = _along_training(table, of_seeds[0], places, directory) if table.along_training else ""
         tables.write(table, rows, directory, scale=scale, notes=notes, appendix=appendix)
         _copy_pictures(cells, places, directory)
         completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
         text.append(tables.as_text(table, completed, scale=scale))
     return "\n\n".join(text)
+
+
+def _directory_of(seeds: Sequence[int]) -> str:
+    """Where the tables of the seeds are, below those of seed 0."""
+    return "" if tuple(seeds) == (0,) else f"seed{'_'.join(map(str, seeds))}"
 
 
 def _along_training(table: Table, cells: Sequence[Cell], places: Places, directory: Path) -> str:
@@ -189,12 +201,15 @@ def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> No
         write_whole(directory / f"{spec.name}-perturbations.png", functools.partial(shutil.copyfile, picture))
 
 
-def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) -> str:
+def plan(names: Sequence[str], places: Places, *, scale: str, seeds: Sequence[int] = (0,), **options: Any) -> str:
     """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes.
 
     Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
     """
-    wanted = {name: experiments_of(TABLES[name].on(options.get("datasets")).cells(scale, **options)) for name in names}
+    wanted = {}
+    for name in names:
+        table = TABLES[name].on(options.get("datasets"))
+        wanted[name] = experiments_of(cell for seed in seeds for cell in table.cells(scale, seed=seed, **options))
     numbered = [name for name in names if name.isdigit()]
     listed = dict.fromkeys(spec for name in numbered or names for spec in wanted[name])
     lines = [f"{_command(spec, places)}  # {_state(spec, places)}" for spec in listed]
@@ -219,7 +234,7 @@ def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[st
     records = read(group / "records.csv")
     numbered = [table for name, table in TABLES.items() if name.isdigit()]
     rows = [row for table in numbered for row in tables.make_table(table, records, scale=scale, seed=seed, **options)]
-    claims.write(rows, group / (f"seed{seed}" if seed else ""), scale=scale)
+    claims.write(rows, group / _directory_of([seed]), scale=scale)
     return claims.as_text(rows, scale=scale)
 
 

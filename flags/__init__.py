@@ -38,6 +38,9 @@ _SEED = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=2**31 - 2,
 )
+_SEEDS = flags.DEFINE_list(
+    "seeds", None, "with --table: several seeds, for instance 0,1,2, instead of --seed; a cell is their mean, least and most"
+)
 _TABLE = flags.DEFINE_enum(
     "table",
     None,
@@ -127,6 +130,17 @@ def _model_is_described(values: dict[str, Any]) -> bool:
     except (TypeError, ValueError):
         return False
     return values["dataset"] is not None and -math.inf < low < high < math.inf
+
+
+@flags.multi_flags_validator(
+    ["seeds", "seed", "table"],
+    "--seeds are different whole numbers from 0 on, and go with a --table other than claims and all, and without --seed",
+)
+def _seeds_are_of_a_table(values: dict[str, Any]) -> bool:
+    if values["seeds"] is None:
+        return True
+    numbers = [int(seed) for seed in values["seeds"] if seed.isdecimal() and int(seed) < 2**31 - 1]
+    return values["table"] in TABLES and values["seed"] == 0 and len(set(numbers)) == len(values["seeds"]) > 0
 
 
 @flags.multi_flags_validator(["list", "table", "model", "method"], "--list goes with none of --table, --model and --method")
@@ -220,4 +234,5 @@ def chosen() -> dict[str, Any]:
         checkpoint_seconds=_CHECKPOINT_SECONDS.value,
         progress=_PROGRESS.value,
         overrides=_overrides(),
+        seeds=_SEEDS.value and tuple(map(int, _SEEDS.value)),
     )

@@ -32,7 +32,7 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
     monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
     monkeypatch.setattr(workflow, "evaluate", lambda cells, *_: [record_of(cell, 50.0, dataset=cell.dataset) for cell in cells])
-    text = workflow.run_tables(["4"], places, scale="cpu", seed=seed, datasets=("mnist",))
+    text = workflow.run_tables(["4"], places, scale="cpu", seeds=(seed,), datasets=("mnist",))
     assert {spec.dataset for spec in trained} == {"mnist"}
     assert "svhn" not in text
     directory = tmp_path / "results" / "cpu" / (f"seed{seed}" if seed else "")
@@ -41,6 +41,23 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
     assert measured.count(("mnist", "50.0")) == 18
     assert measured.count(("svhn", "12.5")) == 1
     assert measured.count(("svhn", "")) == 17 and measured.count(("cifar10", "")) == 18
+
+
+def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluated(tmp_path, monkeypatch):
+    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    trained = []
+    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
+    monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
+    monkeypatch.setattr(workflow, "evaluate", lambda cells, *_: [record_of(cell, 50.0 + cell.target.seed) for cell in cells])
+    text = workflow.run_tables(["1"], places, scale="cpu", seeds=(0, 2))
+    assert {spec.seed for spec in trained} == {0, 1, 2, 3}  # and their surrogates
+    assert "51.00 [50.00, 52.00]" in text
+    assert not (tmp_path / "results" / "cpu" / "table1.csv").exists()
+    with (tmp_path / "results" / "cpu" / "seed0_2" / "table1.csv").open() as file:
+        assert {(row["measured_percent"], row["seeds"]) for row in csv.DictReader(file)} == {("51.0", "0 2")}
+    assert "Seeds 0, 1, 2, 3;" in (tmp_path / "results" / "cpu" / "seed0_2" / "table1.md").read_text()
+    plan = workflow.plan(["1"], places, scale="cpu", seeds=(0, 2))
+    assert plan.count("main.py") == len(trained) == 12
 
 
 @pytest.mark.parametrize("dataset", ["svhn", "cifar100"])
