@@ -6,6 +6,7 @@
     python main.py --table=1 --scale=cpu            a table of the paper: what is missing, then results/cpu/table1.csv
     python main.py --table=1 --seeds=0,1,2          the same over several seeds: mean, least and most
     python main.py --table=all --plan               the runs that takes, one command a line
+    python main.py --verify --data_dir=DIR          do the committed weights give the committed table?
     python main.py --list                           data sets, methods, tables, and how far the runs are
     python main.py --model=mine.keras --input_range=0,1 --dataset=mnist
                                                     the white-box attacks on any Keras classifier (or --model=module:function)
@@ -33,7 +34,9 @@ absl_flags.adopt_module_key_flags(flags)
 
 def main(_: list[str]) -> int:
     """Runs what the flags say; returns the exit code."""
-    logging.set_verbosity(absl_flags.FLAGS.verbosity)
+    # absl's own default for a program is to say more.
+    verbosity = absl_flags.FLAGS["verbosity"]
+    logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
     try:
         print(_text())
     except UserError as error:
@@ -54,7 +57,11 @@ def _text() -> str:
         from adv_networks.listing import listing
 
         return listing(**arguments)
-    start_tensorflow(quiet=absl_flags.FLAGS.verbosity <= logging.WARNING)
+    start_tensorflow(quiet=logging.get_verbosity() <= logging.WARNING)
+    if (arguments := flags.verification()) is not None:
+        from adv_networks.verification import verify
+
+        return verify(**arguments)
     from adv_networks import workflow
 
     return workflow.run(**flags.chosen())

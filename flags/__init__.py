@@ -54,6 +54,9 @@ _PLAN = flags.DEFINE_bool(
 _LIST = flags.DEFINE_bool(
     "list", False, "only print the data sets, methods and tables that there are, how far the tables are, and the runs' states"
 )
+_VERIFY = flags.DEFINE_bool(
+    "verify", False, "evaluate the weights committed in RESULTS/SCALE/weights again, and compare with the tables beside them"
+)
 _MODEL = flags.DEFINE_string(
     "model",
     None,
@@ -143,9 +146,13 @@ def _seeds_are_of_a_table(values: dict[str, Any]) -> bool:
     return values["table"] in TABLES and values["seed"] == 0 and len(set(numbers)) == len(values["seeds"]) > 0
 
 
-@flags.multi_flags_validator(["list", "table", "model", "method"], "--list goes with none of --table, --model and --method")
-def _list_is_alone(values: dict[str, Any]) -> bool:
-    return not values["list"] or all(values[name] is None for name in ("table", "model", "method"))
+@flags.multi_flags_validator(
+    ["list", "verify", "table", "model", "method"],
+    "--list and --verify go with none of --table, --model and --method, nor with one another",
+)
+def _command_is_alone(values: dict[str, Any]) -> bool:
+    alone = [values["list"], values["verify"]]
+    return not any(alone) or (sum(alone) == 1 and all(values[name] is None for name in ("table", "model", "method")))
 
 
 @flags.multi_flags_validator(["plan", "table"], "--plan needs --table")
@@ -207,9 +214,23 @@ def listing() -> dict[str, Any] | None:
     """The arguments of `adv_networks.listing.listing`, None where the command line does not ask for it."""
     if not _LIST.value:
         return None
-    group = results_group(Path(_RESULTS.value), _SCALE.value, protocol=_PROTOCOL.value, **_overrides())
-    data_dir = None if _DATA_DIR.value is None else Path(_DATA_DIR.value)
-    return dict(runs_directory=Path(_RUNS.value), group=group, data_dir=data_dir)
+    return dict(runs_directory=Path(_RUNS.value), group=_group(), data_dir=_data_dir())
+
+
+def verification() -> dict[str, Any] | None:
+    """The arguments of `adv_networks.verification.verify`, None where the command line does not ask for it."""
+    if not _VERIFY.value:
+        return None
+    group = results_group(Path(_RESULTS.value), _SCALE.value)
+    return dict(group=group, scale=_SCALE.value, data_dir=_data_dir(), download=_DOWNLOAD.value)
+
+
+def _group() -> Path:
+    return results_group(Path(_RESULTS.value), _SCALE.value, protocol=_PROTOCOL.value, **_overrides())
+
+
+def _data_dir() -> Path | None:
+    return None if _DATA_DIR.value is None else Path(_DATA_DIR.value)
 
 
 def chosen() -> dict[str, Any]:
