@@ -6,6 +6,7 @@
     python main.py --table=1 --scale=cpu            a table of the paper: what is missing, then results/cpu/table1.csv
     python main.py --table=1 --seeds=0,1,2          the same over several seeds: mean, least and most
     python main.py --table=all --plan               the runs that takes, one command a line
+    python main.py --report                         all results there are as one page, results/cpu/report.html, and pictures
     python main.py --verify --data_dir=DIR          do the committed weights give the committed table?
     python main.py --list                           data sets, methods, tables, and how far the runs are
     python main.py --model=mine.keras --input_range=0,1 --dataset=mnist
@@ -57,6 +58,10 @@ def _text() -> str:
         from adv_networks.listing import listing
 
         return listing(**arguments)
+    if (arguments := flags.report()) is not None:
+        from adv_networks import report
+
+        return str(report.write(**arguments))
     start_tensorflow(quiet=logging.get_verbosity() <= logging.WARNING)
     if (arguments := flags.verification()) is not None:
         from adv_networks.verification import verify

@@ -188,7 +188,7 @@ def as_markdown(
     `appendix` is Markdown that follows.
     """
     parts = [
-        f"# {_heading(table)}",
+        f"# {heading(table)}",
         f"Scale `{scale}`: {SCALES[scale].title}. Accuracy in %, {_shown(rows)}; an empty cell is not measured.",
     ]
     parts += [f"- {note}" for note in notes]
@@ -209,7 +209,7 @@ def as_markdown(
 
 def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
     """The same for a terminal: aligned columns."""
-    lines = [f"{_heading(table)}, scale {scale}; accuracy in %, {_shown(rows)}"]
+    lines = [f"{heading(table)}, scale {scale}; accuracy in %, {_shown(rows)}"]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         cells = {(row["row"], row["column"]): _text(row) for row in rows if row["dataset"] == dataset}
         columns = list(dict.fromkeys(column for _, column in cells))
@@ -232,7 +232,8 @@ def stem(table: Table) -> str:
     return f"table{table.name}" if table.name.isdigit() else table.name
 
 
-def _heading(table: Table) -> str:
+def heading(table: Table) -> str:
+    """The table's title, with its number where it has one."""
     return f"Table {table.name}. {table.title}" if table.name.isdigit() else table.title
 
 

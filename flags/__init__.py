@@ -57,6 +57,9 @@ _LIST = flags.DEFINE_bool(
 _VERIFY = flags.DEFINE_bool(
     "verify", False, "evaluate the weights committed in RESULTS/SCALE/weights again, and compare with the tables beside them"
 )
+_REPORT = flags.DEFINE_bool(
+    "report", False, "write all results that there are at --scale as one HTML page, RESULTS/SCALE/report.html, and as pictures"
+)
 _MODEL = flags.DEFINE_string(
     "model",
     None,
@@ -147,11 +150,11 @@ def _seeds_are_of_a_table(values: dict[str, Any]) -> bool:
 
 
 @flags.multi_flags_validator(
-    ["list", "verify", "table", "model", "method"],
-    "--list and --verify go with none of --table, --model and --method, nor with one another",
+    ["list", "verify", "report", "table", "model", "method"],
+    "--list, --verify and --report go with none of --table, --model and --method, nor with one another",
 )
 def _command_is_alone(values: dict[str, Any]) -> bool:
-    alone = [values["list"], values["verify"]]
+    alone = [values["list"], values["verify"], values["report"]]
     return not any(alone) or (sum(alone) == 1 and all(values[name] is None for name in ("table", "model", "method")))
 
 
@@ -215,6 +218,13 @@ def listing() -> dict[str, Any] | None:
     if not _LIST.value:
         return None
     return dict(runs_directory=Path(_RUNS.value), group=_group(), data_dir=_data_dir())
+
+
+def report() -> dict[str, Any] | None:
+    """The arguments of `adv_networks.report.write`, None where the command line does not ask for it."""
+    if not _REPORT.value:
+        return None
+    return dict(group=_group(), scale=_SCALE.value, runs_directory=Path(_RUNS.value))
 
 
 def verification() -> dict[str, Any] | None:

@@ -152,7 +152,7 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--table=1", "--seeds=0,x"], "different whole numbers"),
         (["--seeds=0,1"], "go with a --table"),
         (["--table=1", "--seeds=0,1", "--seed=2"], "without --seed"),
-        (["--list", "--table=1"], "--list and --verify go with none of"),
+        (["--list", "--table=1"], "--list, --verify and --report go with none of"),
         (["--table=grid"], "needs --dataset"),
         (["--model=x.keras", "--dataset=digits"], "--input_range=LOW,HIGH"),
         (["--model=x.keras", "--input_range=1,0", "--dataset=digits"], "LOW < HIGH"),
