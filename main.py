@@ -2,11 +2,19 @@
 
     python main.py                                  the embedded digits: train the adversarial network, evaluate it
     python main.py --dataset=mnist --method=pgd     train (or resume) and evaluate one experiment
+    python main.py --dataset=FOLDER --epsilon=0.05  the same on one's own images: class folders of PNG or JPEG, or an .npz
     python main.py --table=1 --scale=cpu            a table of the paper: what is missing, then results/cpu/table1.csv
+    python main.py --table=1 --seeds=0,1,2          the same over several seeds: mean, least and most
     python main.py --table=all --plan               the runs that takes, one command a line
+    python main.py --report                         all results there are as one page, results/cpu/report.html, and pictures
+    python main.py --verify --data_dir=DIR          do the committed weights give the committed table?
+    python main.py --list                           data sets, methods, tables, and how far the runs are
     python main.py --model=mine.keras --input_range=0,1 --dataset=mnist
-                                                    the white-box attacks on any Keras classifier
+                                                    the white-box attacks on any Keras classifier (or --model=module:function)
+    python main.py --model=mine.keras --input_range=0,1 --dataset=mnist --method=generator
+                                                    the same, and a generator trained against it
 
+--verbosity=0 shows what TensorFlow and its data sets say meanwhile.
 Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 130 or 143 stopped by a signal.
 """
 
@@ -27,13 +35,11 @@ absl_flags.adopt_module_key_flags(flags)
 
 def main(_: list[str]) -> int:
     """Runs what the flags say; returns the exit code."""
-    logging.set_verbosity(logging.WARNING)
+    # absl's own default for a program is to say more.
+    verbosity = absl_flags.FLAGS["verbosity"]
+    logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
     try:
-        start_tensorflow()
-        from adv_networks import workflow
-
-        text = workflow.run(**flags.chosen())
-        if text:
+        if text := _text():
             print(text)
     except UserError as error:
         print(f"main.py: {error}", file=sys.stderr)
@@ -45,6 +51,26 @@ def main(_: list[str]) -> int:
         print("main.py: interrupted; the same command goes on from what is saved", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
+
+
+def _text() -> str:
+    """What the command prints; TensorFlow is loaded only where it is needed."""
+    if (arguments := flags.listing()) is not None:
+        from adv_networks.listing import listing
+
+        return listing(**arguments)
+    if (arguments := flags.report()) is not None:
+        from adv_networks import report
+
+        return str(report.write(**arguments))
+    start_tensorflow(quiet=logging.get_verbosity() <= logging.WARNING)
+    if (arguments := flags.verification()) is not None:
+        from adv_networks.verification import verify
+
+        return verify(**arguments)
+    from adv_networks import workflow
+
+    return workflow.run(**flags.chosen())
 
 
 if __name__ == "__main__":

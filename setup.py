@@ -16,6 +16,7 @@ setup(
         "keras>=3.12,<4",
         "matplotlib>=3.8",
         "numpy>=2.0",
+        "pillow>=10",
         "scikit-learn>=1.4",
         "tensorboard>=2.20,<3",
         "tensorflow>=2.20,<3",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from adv_networks.errors import UserError
 from adv_networks.files import explained, reason, write_text
+from adv_networks.runs import listed_steps
 
 KEPT = 2
 _PARTS = ("index", "data-00000-of-00001")
@@ -101,15 +101,14 @@ class Checkpoints:
 
     def _listed(self) -> list[int]:
         """The steps of the checkpoints that count, ascending: those of the list, or without a list all that there are."""
-        file = self.directory / "checkpoint"
-        text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-        steps = sorted({int(step) for step in re.findall(r'paths?: "(?:.*/)?ckpt-(\d+)"', text)})
+        steps = listed_steps(self.directory)
         if not steps:
             return sorted(int(index.stem[5:]) for index in self.directory.glob("ckpt-*.index") if index.stem[5:].isdigit())
         lacking = self._lacks(steps[-1])
         if lacking:
             raise UserError(
-                f"{self.directory}: expected {' and '.join(lacking)}, found none (remove {file} to go on from an earlier step)"
+                f"{self.directory}: expected {' and '.join(lacking)}, found none "
+                f"(remove {self.directory / 'checkpoint'} to go on from an earlier step)"
             )
         return steps
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import cache
+from adv_networks import cache, own_data
 from adv_networks.errors import UserError
-from adv_networks.experiments import DATASETS, Experiment, choose
+from adv_networks.experiments import DATASETS, Experiment, find_dataset
 
 _DIGITS_SPLIT_SEED = 0
 
@@ -41,7 +41,7 @@ def load(
     """Loads a split ("train", "test", for SVHN also "extra") in its official order.
 
     Args:
-        dataset: a name of `experiments.DATASETS`.
+        dataset: a name of `experiments.DATASETS`, or the path of a user's own data set (`own_data.read`).
         split: the split's name.
         data_dir: a TFDS directory; None for TFDS's own default. Not used for the embedded digits.
         download: fetch what is missing.
@@ -51,9 +51,21 @@ def load(
         UserError: the directory does not hold the data set, or a damaged one.
         NoSuchSplit: the data set has no such split.
     """
-    name = choose(DATASETS, dataset, "dataset").tfds_name
-    images = _load_digits(split) if name is None else _load_tfds(name, split, data_dir, download, limit)
+    declared = find_dataset(dataset)
+    if declared.path is not None:
+        images = _load_own(declared.path, split)
+    elif declared.tfds_name is None:
+        images = _load_digits(split)
+    else:
+        images = _load_tfds(declared.tfds_name, split, data_dir, download, limit)
     return images.first(limit)
+
+
+def _load_own(path: str, split: str) -> Images:
+    splits = own_data.read(path).splits
+    if split not in splits:
+        raise NoSuchSplit(f"{path}: expected split {' or '.join(splits)}, received {split}")
+    return Images(*splits[split])
 
 
 def _load_digits(split: str) -> Images:

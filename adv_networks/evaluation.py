@@ -24,7 +24,7 @@ import tensorflow as tf
 from adv_networks import attacks as attack_functions
 from adv_networks import data, kernels
 from adv_networks.errors import UserError
-from adv_networks.experiments import ATTACKS, DATASETS, Attack
+from adv_networks.experiments import ATTACKS, Attack, find_dataset
 from adv_networks.provenance import commit, versions
 from adv_networks.records import Record, record_key
 
@@ -61,14 +61,19 @@ def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> kera
     file = path / "d.keras" if path.is_dir() else path
     model = load_model(file)
     if dataset is not None:
-        if not model.built:
-            raise UserError(f"{file}: expected a classifier of {dataset}, found a model that was never built")
-        expected = DATASETS[dataset]
-        wanted = f"{(None, *expected.image_shape)} to {(None, expected.classes)}"
-        found = f"{_shapes(model.inputs)} to {_shapes(model.outputs)}"
-        if found != wanted:
-            raise UserError(f"{file}: expected a classifier of {dataset}, {wanted}, found {found}")
+        check_classifier(model, dataset, str(file))
     return model
+
+
+def check_classifier(model: keras.Model, dataset: str, where: str) -> None:
+    """Raises a UserError where the model, found at `where`, does not take images of `dataset` to logits of its classes."""
+    if not model.built:
+        raise UserError(f"{where}: expected a classifier of {dataset}, found a model that was never built")
+    expected = find_dataset(dataset)
+    wanted = f"{(None, *expected.image_shape)} to {(None, expected.classes)}"
+    found = f"{_shapes(model.inputs)} to {_shapes(model.outputs)}"
+    if found != wanted:
+        raise UserError(f"{where}: expected a classifier of {dataset}, {wanted}, found {found}")
 
 
 def _shapes(tensors: Sequence[Any]) -> str:

@@ -10,14 +10,16 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from adv_networks import own_data
 from adv_networks.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A labelled image data set. `tfds_name` is None for the one that ships with scikit-learn."""
+    """A labelled image data set. `tfds_name` is None for the one that ships with scikit-learn, `path` is of a user's own."""
 
     name: str
     tfds_name: str | None
@@ -27,6 +29,7 @@ class Dataset:
     test_images: int
     validation: int
     recipe: Mapping[str, Any]
+    path: str | None = None
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -303,6 +306,12 @@ def written(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def results_group(results: Path, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
+    """The directory of the results that one scale, protocol and set of overrides have in common."""
+    parts = [scale] + [protocol] * (protocol != "paper")
+    return results / "-".join(parts + [f"{key}={written(value)}" for key, value in sorted(overrides.items())])
+
+
 def generator_file(position: int) -> str:
     """The file of a run's generator, which is at that position (from 0) among `generators`."""
     return f"g-{position + 1}.keras" if position else "g.keras"
@@ -459,7 +468,8 @@ class Column:
 class Table:
     """A table of the paper: `rows` of runs against `columns` of attacks, repeated for each data set.
 
-    With `along_training` it also reports what the runs logged on their way, and the time that a step takes.
+    Without `datasets` it is of any one that is asked for (`on`). With `along_training` it also reports what the runs logged
+    on their way, and the time that a step takes.
     """
 
     name: str
@@ -468,6 +478,15 @@ class Table:
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
     along_training: bool = False
+
+    def on(self, datasets: tuple[str, ...] | None) -> Table:
+        """The table itself, or, where it has no data sets of its own, the one of these."""
+        if self.datasets:
+            return self
+        if not datasets:
+            raise UsageError(f"table {self.name}: expected a data set, received none")
+        names = ", ".join(datasets)
+        return dataclasses.replace(self, name=f"{self.name}-{names}", title=f"{self.title} on {names}", datasets=datasets)
 
     def cells(
         self,
@@ -566,6 +585,27 @@ def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
     return mapping[name]
 
 
+def find_dataset(name: str) -> Dataset:
+    """The declared data set of that name, or the user's own in the folder or `.npz` of that path (see `own_data.read`).
+
+    That one is declared from then on, under the name that its images give it. Its recipe is MNIST's where its images are
+    grey and of at most 28 pixels a side, else CIFAR10's without augmentation, as flips may change what an image shows.
+
+    Raises:
+        UsageError: there is no such data set.
+        UserError: what is at the path is no data set.
+    """
+    if name in DATASETS or not Path(name).exists():
+        return choose(DATASETS, name, "dataset")
+    own = own_data.read(name)
+    height, width, channels = own.image_shape
+    small = channels == 1 and max(height, width) <= 28
+    recipe = DATASETS["mnist"].recipe if small else {**_CIFAR, "augment_pad": 0}
+    train, test = (len(own.splits[split][1]) for split in ("train", "test"))
+    declared = Dataset(own.name, None, own.image_shape, own.classes, train, test, min(5_000, train // 10), recipe, name)
+    return DATASETS.setdefault(own.name, declared)
+
+
 def _scaled(dataset: str, scale: str, settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """The settings with their widths divided as the scale divides them."""
     amount = SCALES[scale]
@@ -585,7 +625,8 @@ def experiment(
         UsageError: a name that is not declared here, an override out of its range, or another norm than the recipes'
             without an ε or for ensemble training.
     """
-    recipe = choose(DATASETS, dataset, "dataset")
+    recipe = find_dataset(dataset)
+    dataset = recipe.name
     choose(METHODS, method, "method")
     amount = choose(SCALES, scale, "scale")
     if not 0 <= seed < _LARGEST:
@@ -648,8 +689,8 @@ _A, _B, _C = (
 )
 
 
-def _grid(name: str, dataset: str, title: str) -> Table:
-    return Table(name, title, (dataset,), (_A, _B, _C), (*_WHITE_BOX, *_BLACK_BOX))
+def _grid(name: str, title: str, *datasets: str) -> Table:
+    return Table(name, title, datasets, (_A, _B, _C), (*_WHITE_BOX, *_BLACK_BOX))
 
 
 _GENERATORS = (
@@ -710,9 +751,9 @@ def _ablations() -> tuple[Table, ...]:
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
-        _grid("1", "mnist", "White-box and black-box attacks on MNIST (ε = 0.3)"),
-        _grid("2", "svhn", "White-box and black-box attacks on SVHN (ε = 0.05)"),
-        _grid("3", "cifar10", "White-box and black-box attacks on CIFAR10 (ε = 8/256)"),
+        _grid("1", "White-box and black-box attacks on MNIST (ε = 0.3)", "mnist"),
+        _grid("2", "White-box and black-box attacks on SVHN (ε = 0.05)", "svhn"),
+        _grid("3", "White-box and black-box attacks on CIFAR10 (ε = 8/256)", "cifar10"),
         Table("4", "Ensemble adversarial training against the adversarial network", ("mnist", "svhn", "cifar10"),
               (Row("ensemble adversarial training", "ensemble"), _C), (*_WHITE_BOX, *_BLACK_BOX)),
         Table("5", "Attack performance of various generator networks trained against A, on CIFAR10 (ε = 8/256)", ("cifar10",),
@@ -723,9 +764,10 @@ TABLES: dict[str, Table] = {
                Column("adversarial network (C)", "generator", target="advnet", same_seed=True))),
         Table("6", "Adversarial networks trained with various generators, on CIFAR10 (ε = 8/256)", ("cifar10",),
               _generators("advnet"), (*_WHITE_BOX, *(column for column in _BLACK_BOX if column.source != "advnet"))),
-        _grid("7", "cifar100", "White-box and black-box attacks on CIFAR100 (ε = 8/256)"),
+        _grid("7", "White-box and black-box attacks on CIFAR100 (ε = 8/256)", "cifar100"),
         Table("digits", "White-box attacks on the embedded digits, not of the paper (ε = 0.15)", ("digits",), (_A, _C),
               (*_WHITE_BOX, Column("G(C)", "generator", "advnet", same_seed=True))),
+        _grid("grid", "White-box and black-box attacks"),
     )
 }  # fmt: skip
 TABLES |= {table.name: table for table in _ablations()}

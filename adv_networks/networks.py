@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from adv_networks import replicas
+from adv_networks.errors import UsageError
 from adv_networks.experiments import DATASETS, NORMS, Experiment, choose
 
 Shape = tuple[int, int, int]
@@ -69,7 +70,7 @@ def _stage(x, blocks: int, stride: int, filters: int):
 
 def _check_sides(input_shape: Shape) -> None:
     if input_shape[0] % 4 or input_shape[1] % 4:
-        raise ValueError(f"image sides: expected multiples of 4, received {tuple(input_shape)}")
+        raise UsageError(f"image sides: expected multiples of 4, received {tuple(input_shape)}")
 
 
 def _image(input_shape: Shape):

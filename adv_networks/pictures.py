@@ -1,7 +1,8 @@
-"""Pictures for people, as PNG."""
+"""Pictures for people, as PNG, tables as PDF too."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,14 +42,52 @@ def perturbations(file: Path, images: np.ndarray, perturbed: np.ndarray, limit: 
     write_whole(file, lambda temporary: figure.savefig(temporary, dpi=110))
 
 
-def curves(file: Path, series: Mapping[str, Sequence[tuple[float, float | None]]], x_label: str, y_label: str) -> None:
-    """Draws curves on a logarithmic scale, colour-blind safe and told apart in print by their dashes.
+def heat_maps(stem: Path, rows: Sequence[str], columns: Sequence[str], values: Mapping[str, Sequence[Sequence]]) -> None:
+    """Draws tables of percentages above one another, white for 0 and dark blue for 100, with the numbers in them.
+
+    Args:
+        stem: the file without its suffix: `.png` and `.pdf` are written.
+        rows: the tables' rows.
+        columns: the tables' columns.
+        values: by title, a number or None for each row and column.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    size = (2.5 + 0.8 * len(columns), (0.9 + 0.35 * len(rows)) * len(values))
+    figure = Figure(figsize=size, layout="constrained")
+    for axis, (title, own) in zip(figure.subplots(len(values), 1, squeeze=False)[:, 0], values.items(), strict=True):
+        shown = np.array([[np.nan if value is None else value for value in row] for row in own])
+        axis.imshow(shown, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        axis.set_title(title, fontsize=9)
+        axis.set_xticks(range(len(columns)), columns, fontsize=7)
+        axis.set_yticks(range(len(rows)), rows, fontsize=7)
+        for (row, column), value in np.ndenumerate(shown):
+            text = "–" if np.isnan(value) else f"{value:.2f}"
+            axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if value > 50 else "black")
+    FigureCanvasAgg(figure)
+    # Without the date the same table is the same file.
+    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
+        save = functools.partial(figure.savefig, dpi=150, metadata=metadata)
+        write_whole(stem.with_name(stem.name + suffix), save)
+
+
+def curves(
+    file: Path,
+    series: Mapping[str, Sequence[tuple[float, float | None]]],
+    x_label: str,
+    y_label: str,
+    *,
+    y_scale: str = "log",
+) -> None:
+    """Draws curves, colour-blind safe and told apart in print by their dashes.
 
     Args:
         file: PNG to write.
         series: by name in the legend, points (x, y); those without a y are left out.
         x_label: what x is.
         y_label: what y is.
+        y_scale: "log" or "linear".
     """
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -61,7 +100,7 @@ def curves(file: Path, series: Mapping[str, Sequence[tuple[float, float | None]]
         x, y = zip(*((x, y) for x, y in points if y is not None), strict=True)
         colour = colormaps["viridis"](0.9 * number / max(1, len(series) - 1))
         axis.plot(x, y, dashes[number % len(dashes)], color=colour, label=name, linewidth=1)
-    axis.set(xlabel=x_label, ylabel=y_label, yscale="log")
+    axis.set(xlabel=x_label, ylabel=y_label, yscale=y_scale)
     axis.legend(fontsize=7)
     FigureCanvasAgg(figure)
     write_whole(file, lambda temporary: figure.savefig(temporary, dpi=110))

@@ -7,8 +7,13 @@ import sys
 import tempfile
 
 
-def start_tensorflow() -> None:
-    """Imports TensorFlow and lists its devices; what it writes to standard error meanwhile is shown only if that fails."""
+def start_tensorflow(*, quiet: bool = True) -> None:
+    """Imports TensorFlow and lists its devices; if `quiet`, what it writes meanwhile is shown only if that fails."""
+    if not quiet:
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)

@@ -6,6 +6,8 @@ import csv
 import functools
 import importlib.resources
 import io
+import math
+import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,20 @@ FIELDS = (
     "measured_percent",
     "published_percent",
     "difference",
+    "interval_low",
+    "interval_high",
+    "measured_least",
+    "measured_most",
+    "seeds",
     "run",
     "steps",
     "images",
     "data",
 )
+
+
+# Of a 95% interval, in standard deviations.
+_Z = statistics.NormalDist().inv_cdf(0.975)
 
 
 @functools.cache
@@ -91,17 +102,68 @@ def completeness(cell: Cell, record: Record) -> str:
     return "complete" if tested and trained else "subset"
 
 
+def wilson_interval(percent: float, images: int) -> tuple[float, float]:
+    """Where the accuracy on all images of the kind is with 95% confidence, if it is `percent` on so many: Wilson's interval."""
+    share, spread = percent / 100, _Z**2 / images
+    middle = share + spread / 2
+    half = math.sqrt(spread * (share * (1 - share) + spread / 4))
+    return 100 * (middle - half) / (1 + spread), 100 * (middle + half) / (1 + spread)
+
+
+def _numbers(measured: Sequence[float], paper: float | None, images: int) -> dict[str, Any]:
+    """The columns of a cell that was measured so many times, on the same images."""
+    mean = statistics.fmean(measured)
+    low, high = wilson_interval(mean, images)
+    numbers = {
+        "measured_percent": mean,
+        "published_percent": paper,
+        "difference": None if paper is None else round(mean, 2) - paper,
+        "interval_low": low,
+        "interval_high": high,
+        "measured_least": min(measured),
+        "measured_most": max(measured),
+    }
+    return {name: None if value is None else round(value, 2) for name, value in numbers.items()}
+
+
+_NO_NUMBERS = dict.fromkeys(
+    ("measured_percent", "published_percent", "difference", "interval_low", "interval_high", "measured_least", "measured_most")
+)
+
+
+def over_seeds(seeds: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The rows of one table made with several seeds as one: mean, least and most of what is measured.
+
+    The interval is the one that the number of test images allows, as of one network of the mean accuracy: the seeds share their
+    test images. How far seeds differ is between the least and the most.
+    """
+    return [_over_seeds(cells) for cells in zip(*seeds, strict=True)]
+
+
+def _over_seeds(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    known = [cell for cell in cells if cell["measured_percent"] is not None]
+    joined = cells[0] | {"run": " ".join(dict.fromkeys(cell["run"] for cell in cells))}
+    if not known:
+        return joined
+    images = min(cell["images"] for cell in known)
+    numbers = _numbers([cell["measured_percent"] for cell in known], cells[0]["published_percent"], images)
+    complete = all(cell["data"] == "complete" for cell in known)
+    seeds, data = " ".join(cell["seeds"] for cell in known), "complete" if complete else "subset"
+    return joined | numbers | {"seeds": seeds, "images": images, "data": data}
+
+
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
     paper = published().get((cell.table, cell.dataset, cell.row, cell.column))
-    measured = None if record is None else round(record.accuracy_percent, 2)
+    numbers = _NO_NUMBERS | {"published_percent": paper}
+    if record is not None:
+        numbers = _numbers([record.accuracy_percent], paper, record.images)
     return {
         "table": cell.table,
         "dataset": cell.dataset,
         "row": cell.row,
         "column": cell.column,
-        "measured_percent": measured,
-        "published_percent": paper,
-        "difference": None if measured is None or paper is None else round(measured - paper, 2),
+        **numbers,
+        "seeds": "" if record is None else str(cell.target.seed),
         "run": cell.target.name,
         "steps": cell.target.steps,
         "images": None if record is None else record.images,
@@ -126,9 +188,8 @@ def as_markdown(
     `appendix` is Markdown that follows.
     """
     parts = [
-        f"# {_heading(table)}",
-        f"Scale `{scale}`: {SCALES[scale].title}. "
-        "Accuracy in %, measured (published, difference); an empty cell is not measured.",
+        f"# {heading(table)}",
+        f"Scale `{scale}`: {SCALES[scale].title}. Accuracy in %, {_shown(rows)}; an empty cell is not measured.",
     ]
     parts += [f"- {note}" for note in notes]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
@@ -148,7 +209,7 @@ def as_markdown(
 
 def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
     """The same for a terminal: aligned columns."""
-    lines = [f"{_heading(table)}, scale {scale}; accuracy in %, measured (published, difference)"]
+    lines = [f"{heading(table)}, scale {scale}; accuracy in %, {_shown(rows)}"]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         cells = {(row["row"], row["column"]): _text(row) for row in rows if row["dataset"] == dataset}
         columns = list(dict.fromkeys(column for _, column in cells))
@@ -171,12 +232,21 @@ def stem(table: Table) -> str:
     return f"table{table.name}" if table.name.isdigit() else table.name
 
 
-def _heading(table: Table) -> str:
+def heading(table: Table) -> str:
+    """The table's title, with its number where it has one."""
     return f"Table {table.name}. {table.title}" if table.name.isdigit() else table.title
+
+
+def _shown(rows: Sequence[dict[str, Any]]) -> str:
+    """What a cell of the rows shows, in words."""
+    measured = "mean [least, most] of the seeds" if any(" " in row["seeds"] for row in rows) else "measured"
+    return f"{measured} (published, difference)"
 
 
 def _text(row: dict[str, Any]) -> str:
     measured = "" if row["measured_percent"] is None else f"{row['measured_percent']:.2f}"
+    if " " in row["seeds"]:
+        measured += f" [{row['measured_least']:.2f}, {row['measured_most']:.2f}]"
     difference = "" if row["difference"] is None else f", {row['difference']:+.2f}"
     paper = "" if row["published_percent"] is None else f"({row['published_percent']:.2f}{difference})"
     return " ".join(filter(None, (measured, paper)))

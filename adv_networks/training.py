@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -26,6 +27,7 @@ from adv_networks.experiments import METHODS, SETTINGS, STATIC_ATTACKS, Experime
 from adv_networks.files import explained, locked, remove_leftovers, write_text, write_whole
 from adv_networks.logs import METRICS, TIMINGS, Log
 from adv_networks.provenance import commit, machine, versions
+from adv_networks.runs import describe
 from adv_networks.steps import STEPS, Players, RegulariserComparison, Scalars, adversaries, make_players
 from adv_networks.workers import Workers
 
@@ -43,6 +45,7 @@ def train(
     checkpoint_seconds: float = 120,
     progress: bool = True,
     wait: bool = False,
+    classifier: keras.Model | None = None,
 ) -> Path:
     """Trains an experiment, going on from its last checkpoint if there is one; a finished run is left as it is.
 
@@ -62,6 +65,8 @@ def train(
         checkpoint_seconds: time between checkpoints.
         progress: show a progress bar.
         wait: where another process trains in `workdir`, wait for it to end instead of raising.
+        classifier: for the method generator, what its generators are trained against in place of the run that it needs: takes
+            images in [0,1]. On the default device only.
 
     Returns:
         `workdir` as a path.
@@ -97,7 +102,7 @@ def train(
             digest = int(hashlib.sha256(identity.encode()).hexdigest()[:8], 16)
             workers.check_same(f"{experiment.name}: digest of settings and training images", digest)
         options = dict(places, strategy=strategy, checkpoint_seconds=checkpoint_seconds, progress=progress)
-        needed = _needed(experiment, workdir, options)
+        needed = _needed(experiment, workdir, options) if classifier is None else None
         static = None
         if METHODS[experiment.method].static_examples:
             static = _static_perturbations(experiment, needed, training, strategies.local(strategy), workers)
@@ -108,7 +113,9 @@ def train(
                 versions=_joined(workdir, "versions", versions(), "; "),
                 machine=_joined(workdir, "machine", machine(), "; "),
                 training_images=len(training.images),
+                training_images_hash=evaluation.images_hash(*training),
                 validation_images=len(validation.images),
+                **({} if classifier is None else {"classifier_weights": evaluation.weights_hash(classifier)}),
             ),
         }
         if workers.is_chief:
@@ -116,7 +123,9 @@ def train(
             write_text(workdir / "experiment.json", json.dumps(description, indent=2))
         with strategy.scope():
             players = make_players(experiment)
-            if not METHODS[experiment.method].trains_classifier:
+            if classifier is not None:
+                players.d = classifier
+            elif not METHODS[experiment.method].trains_classifier:
                 players.d.set_weights(evaluation.load_classifier(needed, experiment.dataset).get_weights())
             run = _Run(experiment, workdir, players, workers, validation.first(VALIDATION_IMAGES), checkpoint_seconds)
             run.go(_training_batches(experiment, training, static, run.step), progress)
@@ -163,21 +172,6 @@ def _joined(workdir: Path, what: str, now: str, separator: str) -> str:
     """The commits, versions or machines that trained the run: this one, after those that began it."""
     begun = (describe(workdir) or {}).get("provenance", {}).get(what)
     return separator.join(dict.fromkeys([*(begun.split(separator) if begun else []), now]))
-
-
-def describe(workdir: Path) -> dict[str, Any] | None:
-    """What `experiment.json` says of a run, None if there is no run."""
-    file = workdir / "experiment.json"
-    if not file.exists():
-        return None
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: expected a run's description, found: {error}") from None
-    parts = [description.get(part) if isinstance(description, dict) else None for part in ("experiment", "provenance")]
-    if not all(isinstance(part, dict) for part in parts) or not {"commit", "training_images"} <= parts[1].keys():
-        raise UserError(f"{file}: expected a run's description, found one without its settings or provenance")
-    return description
 
 
 def _needed(experiment: Experiment, workdir: Path, options: dict[str, Any]) -> Path | None:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import along_training, attacks, claims, costs, data, evaluation, strategies, tables, training
+from adv_networks import along_training, attacks, claims, costs, data, evaluation, own_model, strategies, tables, training
 from adv_networks.errors import UserError
 from adv_networks.experiments import (
     DATASETS,
@@ -27,8 +27,9 @@ from adv_networks.experiments import (
     Row,
     Table,
     experiment,
+    find_dataset,
     generator_file,
-    written,
+    results_group,
 )
 from adv_networks.files import write_whole
 from adv_networks.records import Record, check, merge, read
@@ -58,8 +59,7 @@ class Places:
 
     def group(self, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
         """The directory of the results that one scale, protocol and set of overrides have in common."""
-        parts = [scale] + [protocol] * (protocol != "paper")
-        return self.results / "-".join(parts + [f"{key}={written(value)}" for key, value in sorted(overrides.items())])
+        return results_group(self.results, scale, protocol=protocol, **overrides)
 
 
 def run(
@@ -83,6 +83,7 @@ def run(
     checkpoint_seconds: float,
     progress: bool,
     overrides: dict[str, Any],
+    seeds: tuple[int, ...] | None = None,
 ) -> str:
     """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment.
 
@@ -91,8 +92,13 @@ def run(
     made = strategies.make(strategy, replicas)
     places = Places(Path(runs), Path(results), Path(data_dir) if data_dir else None, download, strategy=made)
     run_options = dict(checkpoint_seconds=checkpoint_seconds, progress=progress)
+    dataset = dataset and find_dataset(dataset).name
     if model is not None:
-        return evaluate_classifier(Path(model), dataset, input_range, places, **overrides)
+        options = {}
+        if method == "generator":
+            adversary = experiment(dataset, method, protocol=protocol, scale=scale, seed=seed, **overrides)
+            options = dict(adversary=adversary, **run_options)
+        return evaluate_classifier(model, dataset, input_range, places, **options, **overrides)
     if table is not None:
         options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
         if table == "claims":
@@ -100,9 +106,11 @@ def run(
         names = [table]
         if table == "all":
             names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
+        several = dict(options, seeds=seeds or (seed,))
+        del several["seed"]
         if plan_only:
-            return plan(names, places, **options)
-        text = run_tables(names, places, **run_options, **options)
+            return plan(names, places, **several)
+        text = run_tables(names, places, **run_options, **several)
         return f"{text}\n\n{make_claims(places, **options)}" if table == "all" and is_chief(made) else text
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
@@ -142,7 +150,7 @@ def run_tables(
     places: Places,
     *,
     scale: str,
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
     datasets: tuple[str, ...] | None = None,
     checkpoint_seconds: float = 120,
     progress: bool = True,
@@ -154,7 +162,8 @@ def run_tables(
         names: keys of `experiments.TABLES`.
         places: where runs and results are.
         scale: the runs' scale.
-        seed: of the classifiers under attack; other seeds than 0 have a directory of their own.
+        seeds: of the classifiers under attack; others than 0 alone have a directory of their own. Of several the cells are
+            means, and what is along the training is the first one's.
         datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
         checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.
@@ -162,8 +171,9 @@ def run_tables(
     """
     text = []
     for name in names:
-        table = TABLES[name]
-        cells = table.cells(scale, seed=seed, datasets=datasets, **options)
+        table = TABLES[name].on(datasets)
+        of_seeds = [table.cells(scale, seed=seed, datasets=datasets, **options) for seed in seeds]
+        cells = [cell for own in of_seeds for cell in own]
         group = places.group(scale, **options)
         chief = is_chief(places.strategy)
         if chief:
@@ -173,15 +183,22 @@ def run_tables(
             continue
         records = evaluate(cells, places, group / "records.csv")
         records = [*read(group / "records.csv"), *records]
-        rows = tables.make_table(table, records, scale=scale, seed=seed, **options)
-        directory = group / (f"seed{seed}" if seed else "")
-        notes = _notes(tables.match(table.cells(scale, seed=seed, **options), records))
-        appendix = _along_training(table, cells, places, directory) if table.along_training else ""
+        made = [tables.make_table(table, records, scale=scale, seed=seed, **options) for seed in seeds]
+        rows = made[0] if len(made) == 1 else tables.over_seeds(made)
+        directory = group / _directory_of(seeds)
+        all_cells = (cell for seed in seeds for cell in table.cells(scale, seed=seed, **options))
+        notes = _notes(tables.match(all_cells, records))
+        appendix = _along_training(table, of_seeds[0], places, directory) if table.along_training else ""
         tables.write(table, rows, directory, scale=scale, notes=notes, appendix=appendix)
         _copy_pictures(cells, places, directory)
         completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
         text.append(tables.as_text(table, completed, scale=scale))
     return "\n\n".join(text)
+
+
+def _directory_of(seeds: Sequence[int]) -> str:
+    """Where the tables of the seeds are, below those of seed 0."""
+    return "" if tuple(seeds) == (0,) else f"seed{'_'.join(map(str, seeds))}"
 
 
 def _along_training(table: Table, cells: Sequence[Cell], places: Places, directory: Path) -> str:
@@ -196,12 +213,15 @@ def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> No
         write_whole(directory / f"{spec.name}-perturbations.png", functools.partial(shutil.copyfile, picture))
 
 
-def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) -> str:
+def plan(names: Sequence[str], places: Places, *, scale: str, seeds: Sequence[int] = (0,), **options: Any) -> str:
     """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes.
 
     Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
     """
-    wanted = {name: experiments_of(TABLES[name].cells(scale, **options)) for name in names}
+    wanted = {}
+    for name in names:
+        table = TABLES[name].on(options.get("datasets"))
+        wanted[name] = experiments_of(cell for seed in seeds for cell in table.cells(scale, seed=seed, **options))
     numbered = [name for name in names if name.isdigit()]
     listed = dict.fromkeys(spec for name in numbered or names for spec in wanted[name])
     lines = [f"{_command(spec, places)}  # {_state(spec, places)}" for spec in listed]
@@ -226,42 +246,71 @@ def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[st
     records = read(group / "records.csv")
     numbered = [table for name, table in TABLES.items() if name.isdigit()]
     rows = [row for table in numbered for row in tables.make_table(table, records, scale=scale, seed=seed, **options)]
-    claims.write(rows, group / (f"seed{seed}" if seed else ""), scale=scale)
+    claims.write(rows, group / _directory_of([seed]), scale=scale)
     return claims.as_text(rows, scale=scale)
 
 
-def evaluate_classifier(file: Path, dataset: str, input_range: tuple[float, float], places: Places, **overrides: Any) -> str:
-    """The white-box grid (clean, FGS, PGD) of a Keras classifier from elsewhere, as text.
+def evaluate_classifier(
+    source: str | Path,
+    dataset: str,
+    input_range: tuple[float, float],
+    places: Places,
+    *,
+    adversary: Experiment | None = None,
+    checkpoint_seconds: float = 120,
+    progress: bool = True,
+    **overrides: Any,
+) -> str:
+    """The white-box grid (clean, FGS, PGD) of a Keras classifier from elsewhere, and what it comes to, as text.
 
     Args:
-        file: a `.keras` file, or a run's directory.
+        source: a `.keras` file, a run's directory, or `module:function`, which returns the classifier.
         dataset: whose test images to use.
         input_range: what the classifier's inputs for black and white are.
-        places: where the data is.
+        places: where the data is, and the runs.
+        adversary: where given, an experiment of the method generator, to train against the classifier and attack it with.
+        checkpoint_seconds: time between checkpoints of that training.
+        progress: show its progress bar.
         overrides: settings of the attacks and the data: epsilon, norm, pgd_steps, test_images, bn_evaluation and so on.
+
+    Raises:
+        UserError: there is no such classifier, it is not one of the data set, or it was trained on another input range.
     """
     spec = experiment(dataset, "standard", scale="paper", **overrides)
     images, labels = _test_images(dataset, spec.test_images, places)
-    lines = [f"{file} on {len(images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
+    found = dict(data_dir=places.data_dir, download=places.download)
     with strategies.local(places.strategy).scope():
-        model = with_unit_range(evaluation.load_classifier(file, dataset), input_range)
-        for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd")):
-            accuracy = evaluation.accuracy(model, images, labels, attack=spec.attack(name), bn_evaluation=spec.bn_evaluation)
-            lines.append(f"{label:<10}{100 * accuracy:6.2f}")
+        own = own_model.load(source, dataset)
+        own_model.check_range(own, input_range, data.load(dataset, "train", limit=own_model.CHECKED_IMAGES, **found))
+        model = own_model.with_unit_range(own, input_range)
+        attacked = {
+            label: (spec.attack(name), model) for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd"))
+        }
+        if adversary is not None:
+            workdir = places.runs / f"{adversary.name}-{own_model.run_name(source, input_range, own)}"
+            options = dict(found, checkpoint_seconds=checkpoint_seconds, progress=progress)
+            training.train(adversary, workdir, classifier=model, **options)
+            for number, name in enumerate(adversary.generators):
+                network = evaluation.load_model(workdir / generator_file(number))
+                attacked[f"G {name}"] = (adversary.attack("generator"), network)
+        accuracies = {
+            label: 100
+            * evaluation.accuracy(model, images, labels, attack=attack, source=crafted_on, bn_evaluation=spec.bn_evaluation)
+            for label, (attack, crafted_on) in attacked.items()
+        }
         outputs = attacks.predict(model, images[: evaluation.BATCH_SIZE]).numpy()
+    worst = min(accuracies, key=accuracies.__getitem__)
+    lines = [f"{source} on {len(images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
+    lines += [f"{label:<10}{accuracy:6.2f}" for label, accuracy in accuracies.items()]
+    lines.append(
+        f"It labels {accuracies['No Noise']:.2f}% of the images correctly as they are, and in the worst case of these "
+        f"{accuracies[worst]:.2f}% ({worst})."
+    )
     if outputs.min() >= 0 and np.allclose(outputs.sum(1), 1, atol=1e-3):
         lines.append(
             "The outputs are probabilities, not logits: their loss has weaker gradients, so the attacks may be too weak."
         )
     return "\n".join(lines)
-
-
-def with_unit_range(model: keras.Model, input_range: tuple[float, float]) -> keras.Model:
-    """The same classifier for images in [0,1]."""
-    low, high = input_range
-    if (low, high) == (0, 1):
-        return model
-    return keras.Sequential([keras.Input(model.input_shape[1:]), keras.layers.Rescaling(high - low, low), model])
 
 
 def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
@@ -420,7 +469,7 @@ def _listed(values: Iterable[Any]) -> str:
 
 
 def _command(spec: Experiment, places: Places) -> str:
-    named = dict(dataset=spec.dataset, method=spec.method, scale=spec.scale, seed=spec.seed)
+    named = dict(dataset=DATASETS[spec.dataset].path or spec.dataset, method=spec.method, scale=spec.scale, seed=spec.seed)
     if spec.protocol != "paper":
         named["protocol"] = spec.protocol
     for key, value in spec.overrides:

@@ -9,10 +9,14 @@ from typing import Any
 
 from absl import flags
 
-from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, SETTINGS, STRATEGIES, TABLES
+from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, SETTINGS, STRATEGIES, TABLES, results_group
 
-_DATASET = flags.DEFINE_enum(
-    "dataset", None, list(DATASETS), "data set (default: digits, embedded); with --table, restricts the table to it"
+_DATASETS = f"one of {'|'.join(DATASETS)}, or a folder of class folders of images, or an .npz file"
+_DATASET = flags.DEFINE_string(
+    "dataset", None, f"data set (default: digits, embedded), {_DATASETS}; with --table, restricts the table to it"
+)
+flags.register_validator(
+    "dataset", lambda value: value is None or value in DATASETS or Path(value).exists(), f"must be {_DATASETS}"
 )
 _METHOD = flags.DEFINE_enum(
     "method",
@@ -34,6 +38,9 @@ _SEED = flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=2**31 - 2,
 )
+_SEEDS = flags.DEFINE_list(
+    "seeds", None, "with --table: several seeds, for instance 0,1,2, instead of --seed; a cell is their mean, least and most"
+)
 _TABLE = flags.DEFINE_enum(
     "table",
     None,
@@ -44,10 +51,20 @@ _TABLE = flags.DEFINE_enum(
 _PLAN = flags.DEFINE_bool(
     "plan", False, "with --table: only print the runs it needs, a command a line, done or not, with the estimated time"
 )
+_LIST = flags.DEFINE_bool(
+    "list", False, "only print the data sets, methods and tables that there are, how far the tables are, and the runs' states"
+)
+_VERIFY = flags.DEFINE_bool(
+    "verify", False, "evaluate the weights committed in RESULTS/SCALE/weights again, and compare with the tables beside them"
+)
+_REPORT = flags.DEFINE_bool(
+    "report", False, "write all results that there are at --scale as one HTML page, RESULTS/SCALE/report.html, and as pictures"
+)
 _MODEL = flags.DEFINE_string(
     "model",
     None,
-    "evaluate this Keras classifier, which returns logits (a .keras file or a run's directory), on --dataset",
+    "evaluate this Keras classifier, which returns logits (a .keras file, a run's directory, or module:function, which returns "
+    "it), on --dataset; with --method=generator, train generators against it too",
 )
 _INPUT_RANGE = flags.DEFINE_list(
     "input_range", None, "with --model: what its inputs for black and white are, for instance 0,1 or -1,1 or 0,255"
@@ -108,7 +125,8 @@ flags.DEFINE_alias("width", "generator_width")
 
 @flags.multi_flags_validator(
     ["model", "input_range", "dataset"],
-    "--model needs --dataset, and --input_range=LOW,HIGH with two numbers, LOW < HIGH",
+    "--model needs --dataset, and --input_range=LOW,HIGH, what the classifier's inputs for black and white are: two numbers, "
+    "LOW < HIGH",
 )
 def _model_is_described(values: dict[str, Any]) -> bool:
     if values["model"] is None:
@@ -118,6 +136,26 @@ def _model_is_described(values: dict[str, Any]) -> bool:
     except (TypeError, ValueError):
         return False
     return values["dataset"] is not None and -math.inf < low < high < math.inf
+
+
+@flags.multi_flags_validator(
+    ["seeds", "seed", "table"],
+    "--seeds are different whole numbers from 0 on, and go with a --table other than claims and all, and without --seed",
+)
+def _seeds_are_of_a_table(values: dict[str, Any]) -> bool:
+    if values["seeds"] is None:
+        return True
+    numbers = [int(seed) for seed in values["seeds"] if seed.isdecimal() and int(seed) < 2**31 - 1]
+    return values["table"] in TABLES and values["seed"] == 0 and len(set(numbers)) == len(values["seeds"]) > 0
+
+
+@flags.multi_flags_validator(
+    ["list", "verify", "report", "table", "model", "method"],
+    "--list, --verify and --report go with none of --table, --model and --method, nor with one another",
+)
+def _command_is_alone(values: dict[str, Any]) -> bool:
+    alone = [values["list"], values["verify"], values["report"]]
+    return not any(alone) or (sum(alone) == 1 and all(values[name] is None for name in ("table", "model", "method")))
 
 
 @flags.multi_flags_validator(["plan", "table"], "--plan needs --table")
@@ -148,12 +186,22 @@ def _table_has_the_dataset(values: dict[str, Any]) -> bool:
     if values["table"] == "claims":  # each rests on the data sets that it names
         return False
     names = [name for name in TABLES if name.isdigit()] if values["table"] == "all" else [values["table"]]
-    return any(values["dataset"] in TABLES[name].datasets for name in names)
+    return any(values["dataset"] in TABLES[name].datasets or not TABLES[name].datasets for name in names)
 
 
-@flags.multi_flags_validator(["model", "table", "method"], "--model, --table and --method exclude one another")
+@flags.multi_flags_validator(["table", "dataset"], "--table=grid is of any data set, and needs --dataset")
+def _table_of_any_dataset_has_one(values: dict[str, Any]) -> bool:
+    of_any = values["table"] in TABLES and not TABLES[values["table"]].datasets
+    return values["dataset"] is not None or not of_any
+
+
+@flags.multi_flags_validator(
+    ["model", "table", "method"],
+    "--model, --table and --method exclude one another, but for --model with --method=generator",
+)
 def _one_thing_is_asked(values: dict[str, Any]) -> bool:
-    return sum(value is not None for value in values.values()) <= 1
+    against_own = values["table"] is None and values["method"] == "generator"
+    return against_own or sum(value is not None for value in values.values()) <= 1
 
 
 def parse(arguments: list[str]) -> list[str]:
@@ -170,9 +218,42 @@ def parse(arguments: list[str]) -> list[str]:
     return rest
 
 
+def _overrides() -> dict[str, Any]:
+    return {name: holder.value for name, holder in _SETTINGS.items() if holder.value is not None}
+
+
+def listing() -> dict[str, Any] | None:
+    """The arguments of `adv_networks.listing.listing`, None where the command line does not ask for it."""
+    if not _LIST.value:
+        return None
+    return dict(runs_directory=Path(_RUNS.value), group=_group(), data_dir=_data_dir())
+
+
+def report() -> dict[str, Any] | None:
+    """The arguments of `adv_networks.report.write`, None where the command line does not ask for it."""
+    if not _REPORT.value:
+        return None
+    return dict(group=_group(), scale=_SCALE.value, runs_directory=Path(_RUNS.value))
+
+
+def verification() -> dict[str, Any] | None:
+    """The arguments of `adv_networks.verification.verify`, None where the command line does not ask for it."""
+    if not _VERIFY.value:
+        return None
+    group = results_group(Path(_RESULTS.value), _SCALE.value)
+    return dict(group=group, scale=_SCALE.value, data_dir=_data_dir(), download=_DOWNLOAD.value)
+
+
+def _group() -> Path:
+    return results_group(Path(_RESULTS.value), _SCALE.value, protocol=_PROTOCOL.value, **_overrides())
+
+
+def _data_dir() -> Path | None:
+    return None if _DATA_DIR.value is None else Path(_DATA_DIR.value)
+
+
 def chosen() -> dict[str, Any]:
     """What the command line says, as the arguments of `adv_networks.workflow.run`."""
-    overrides = {name: holder.value for name, holder in _SETTINGS.items() if holder.value is not None}
     return dict(
         dataset=_DATASET.value,
         method=_METHOD.value or "advnet",
@@ -192,5 +273,6 @@ def chosen() -> dict[str, Any]:
         replicas=_REPLICAS.value,
         checkpoint_seconds=_CHECKPOINT_SECONDS.value,
         progress=_PROGRESS.value,
-        overrides=overrides,
+        overrides=_overrides(),
+        seeds=_SEEDS.value and tuple(map(int, _SEEDS.value)),
     )

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 IMAGES_UNDER_ATTACK = 2_000
+SMALL = ("--scale=tiny", "--steps=3", "--width=4", "--noprogress")
 
 
 class PartlyRobust(NamedTuple):
@@ -109,6 +110,28 @@ def start(fork):
 def float64():
     with precision("float64"):
         yield
+
+
+@pytest.fixture
+def run(capsys, tmp_path):
+    """Runs the command line in this process; returns exit code, standard output and standard error."""
+
+    from absl.testing import flagsaver
+
+    import flags
+    import main
+
+    def run(*arguments):
+        places = () if any(argument.startswith("--runs") for argument in arguments) else (f"--runs={tmp_path}/runs",)
+        with flagsaver.flagsaver():
+            try:
+                flags.parse(["main.py", f"--results={tmp_path}/results", *places, *arguments])
+                code = main.main([])
+            except SystemExit as exit:
+                code = exit.code
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

@@ -269,7 +269,7 @@ def claims_by_command(tmp_path, *, seed=0, plan_only=False):
     return workflow.run(
         dataset=None, method="advnet", protocol="paper", scale="cpu", seed=seed, table="claims", plan_only=plan_only,
         model=None, input_range=None, data_dir=None, download=False, workdir=None, runs=str(tmp_path / "runs"),
-        results=str(tmp_path / "results"), strategy="auto", replicas=0, progress=False, overrides={},
+        results=str(tmp_path / "results"), strategy="auto", replicas=0, checkpoint_seconds=120, progress=False, overrides={},
     )  # fmt: skip
 
 

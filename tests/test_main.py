@@ -14,34 +14,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from absl.testing import flagsaver
 
-import flags
 import main
 from adv_networks import networks, training
 from adv_networks.experiments import METHODS
-from tests.conftest import randomised
+from tests.conftest import SMALL, randomised
 
 ROOT = Path(main.__file__).parent
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
-SMALL = ("--scale=tiny", "--steps=3", "--width=4", "--noprogress")
-
-
-@pytest.fixture
-def run(capsys, tmp_path):
-    """Runs the command line in this process; returns exit code, standard output and standard error."""
-
-    def run(*arguments):
-        places = () if any(argument.startswith("--runs") for argument in arguments) else (f"--runs={tmp_path}/runs",)
-        with flagsaver.flagsaver():
-            try:
-                flags.parse(["main.py", f"--results={tmp_path}/results", *places, *arguments])
-                code = main.main([])
-            except SystemExit as exit:
-                code = exit.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def in_a_process(*arguments, **options):
@@ -168,6 +148,12 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--table=claims", "--dataset=mnist"], "not one of the table's data sets"),
         (["--model=x.keras", "--input_range=0,inf", "--dataset=digits"], "LOW < HIGH"),
         (["--plan"], "--plan needs --table"),
+        (["--table=1", "--seeds=0,0"], "different whole numbers"),
+        (["--table=1", "--seeds=0,x"], "different whole numbers"),
+        (["--seeds=0,1"], "go with a --table"),
+        (["--table=1", "--seeds=0,1", "--seed=2"], "without --seed"),
+        (["--list", "--table=1"], "--list, --verify and --report go with none of"),
+        (["--table=grid"], "needs --dataset"),
         (["--model=x.keras", "--dataset=digits"], "--input_range=LOW,HIGH"),
         (["--model=x.keras", "--input_range=1,0", "--dataset=digits"], "LOW < HIGH"),
         (["--table=1", "--dataset=digits"], "not one of the table's data sets"),
@@ -247,3 +233,9 @@ def test_interrupted_process_saves_and_the_same_command_goes_on(tmp_path):
     (file,) = tmp_path.rglob("metrics.csv")
     steps = [int(line.split(",")[0]) for line in file.read_text().splitlines()[1:]]
     assert steps == sorted(set(steps)) and steps[-1] == 400
+
+
+def test_libraries_speak_when_asked(tmp_path):
+    process = in_a_process("--dataset=mnist", f"--data_dir={tmp_path}", f"--runs={tmp_path}/runs", "--verbosity=0")
+    _, error = process.communicate(timeout=60)
+    assert "main.py: data set mnist" in error and error.count("\n") > 1

@@ -5,6 +5,7 @@ import dataclasses
 import io
 
 import pytest
+from scipy.stats import binomtest
 
 from adv_networks import tables
 from adv_networks.errors import UsageError
@@ -104,3 +105,37 @@ def test_generator_column_names_the_generator_of_its_run():
     cells = {(cell.row, cell.column): cell for cell in TABLES["digits"].cells("cpu")}
     cell = cells["standard (A)", "G(C)"]
     assert tables.source_name(cell) == "digits-advnet-cpu-s0/g"
+
+
+@pytest.mark.parametrize(("correct", "images"), [(0, 100), (1, 10_000), (9_000, 10_000), (360, 360), (37, 128)])
+def test_every_measured_cell_has_its_95_percent_interval(correct, images):
+    percent = 100 * correct / images
+    expected = binomtest(correct, images).proportion_ci(method="wilson")
+    assert tables.wilson_interval(percent, images) == pytest.approx([100 * expected.low, 100 * expected.high], abs=1e-9)
+    rows = tables.make_table(TABLES["1"], [record_of(TABLES["1"].cells("cpu")[0], percent, images=images)])
+    assert (rows[0]["interval_low"], rows[0]["interval_high"]) == (round(100 * expected.low, 2), round(100 * expected.high, 2))
+    assert (rows[0]["measured_least"], rows[0]["measured_most"], rows[0]["seeds"]) == (
+        round(percent, 2),
+        round(percent, 2),
+        "0",
+    )
+    assert rows[1]["interval_low"] is None and rows[1]["seeds"] == ""
+
+
+def test_several_seeds_are_a_mean_with_its_range(tmp_path):
+    table, accuracies = TABLES["1"], {0: (98.0, 40.0), 1: (99.0,), 4: (98.45, 60.0)}
+    made = []
+    for seed, own in accuracies.items():
+        cells = table.cells("cpu", seed=seed)
+        records = [record_of(cell, accuracy, images=1_000) for cell, accuracy in zip(cells, own, strict=False)]
+        made.append(tables.make_table(table, records, scale="cpu", seed=seed))
+    clean, fgs, pgd, *_ = tables.over_seeds(made)
+    mean = [100 * bound for bound in binomtest(985, 1_000).proportion_ci(method="wilson")]
+    assert (clean["measured_percent"], clean["measured_least"], clean["measured_most"]) == (98.48, 98.0, 99.0)
+    assert (clean["seeds"], clean["run"]) == ("0 1 4", " ".join(f"mnist-standard-cpu-s{seed}" for seed in accuracies))
+    assert (clean["published_percent"], clean["difference"]) == (99.14, -0.66)
+    assert (clean["interval_low"], clean["interval_high"]) == pytest.approx(mean, abs=0.05)
+    assert (fgs["measured_percent"], fgs["measured_least"], fgs["measured_most"], fgs["seeds"]) == (50.0, 40.0, 60.0, "0 4")
+    assert pgd["measured_percent"] is None and pgd["seeds"] == ""
+    text = tables.as_text(table, tables.over_seeds(made), scale="cpu")
+    assert "mean [least, most] of the seeds" in text and "98.48 [98.00, 99.00] (99.14, -0.66)" in text

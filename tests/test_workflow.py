@@ -2,16 +2,14 @@
 
 import csv
 
-import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from adv_networks import along_training, evaluation, networks, tables, workflow
+from adv_networks import along_training, tables, workflow
 from adv_networks.experiments import DATASETS, TABLES, Column, Row, Table
 from adv_networks.logs import read_metrics
 from adv_networks.records import merge
-from tests.conftest import randomised
 from tests.test_tables import record_of
 
 
@@ -34,7 +32,7 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
     monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
     monkeypatch.setattr(workflow, "evaluate", lambda cells, *_: [record_of(cell, 50.0, dataset=cell.dataset) for cell in cells])
-    text = workflow.run_tables(["4"], places, scale="cpu", seed=seed, datasets=("mnist",))
+    text = workflow.run_tables(["4"], places, scale="cpu", seeds=(seed,), datasets=("mnist",))
     assert {spec.dataset for spec in trained} == {"mnist"}
     assert "svhn" not in text
     directory = tmp_path / "results" / "cpu" / (f"seed{seed}" if seed else "")
@@ -45,17 +43,21 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
     assert measured.count(("svhn", "")) == 17 and measured.count(("cifar10", "")) == 18
 
 
-@pytest.mark.parametrize("input_range", [(-1, 1), (0, 255)])
-def test_classifier_of_another_input_range_gives_the_numbers_of_its_rescaled_twin(input_range):
-    low, high = input_range
-    twin = randomised(networks.d1((8, 8, 1), 10, 4))
-    to_unit = keras.layers.Rescaling(1 / (high - low), -low / (high - low))
-    own = keras.Sequential([keras.Input((8, 8, 1)), to_unit, twin])
-    wrapped = workflow.with_unit_range(own, input_range)
-    x = np.random.default_rng(1).random((64, 8, 8, 1), np.float32)
-    y = np.arange(64) % 10
-    np.testing.assert_allclose(wrapped(x), twin(x), atol=1e-4)
-    assert evaluation.accuracy(wrapped, x, y) == evaluation.accuracy(twin, x, y)
+def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluated(tmp_path, monkeypatch):
+    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    trained = []
+    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
+    monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
+    monkeypatch.setattr(workflow, "evaluate", lambda cells, *_: [record_of(cell, 50.0 + cell.target.seed) for cell in cells])
+    text = workflow.run_tables(["1"], places, scale="cpu", seeds=(0, 2))
+    assert {spec.seed for spec in trained} == {0, 1, 2, 3}  # and their surrogates
+    assert "51.00 [50.00, 52.00]" in text
+    assert not (tmp_path / "results" / "cpu" / "table1.csv").exists()
+    with (tmp_path / "results" / "cpu" / "seed0_2" / "table1.csv").open() as file:
+        assert {(row["measured_percent"], row["seeds"]) for row in csv.DictReader(file)} == {("51.0", "0 2")}
+    assert "Seeds 0, 1, 2, 3;" in (tmp_path / "results" / "cpu" / "seed0_2" / "table1.md").read_text()
+    plan = workflow.plan(["1"], places, scale="cpu", seeds=(0, 2))
+    assert plan.count("main.py") == len(trained) == 12
 
 
 @pytest.mark.parametrize("dataset", ["svhn", "cifar100"])

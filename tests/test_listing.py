@@ -1,0 +1,66 @@
+"""--list: names, the state of tables and runs, alignment, and that it starts no TensorFlow."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import main
+from adv_networks import runs, tables
+from adv_networks.checkpoints import Checkpoints
+from adv_networks.experiments import DATASETS, METHODS, TABLES, experiment
+from adv_networks.listing import aligned
+from tests.test_tables import record_of
+
+
+def begun(workdir, **further):
+    spec = experiment("digits", "standard", steps=40)
+    workdir.mkdir(parents=True)
+    description = {"experiment": spec.settings(), "provenance": {"commit": "", "training_images": 1200}, **further}
+    (workdir / "experiment.json").write_text(json.dumps(description))
+
+
+def test_state_of_a_run_follows_its_files(tmp_path):
+    begun(tmp_path / "begun")
+    begun(tmp_path / "saved")
+    Checkpoints(tmp_path / "saved" / "checkpoints").save(10)
+    Checkpoints(tmp_path / "saved" / "checkpoints").save(30)
+    begun(tmp_path / "done", finished=True)
+    begun(tmp_path / "cut")
+    (tmp_path / "cut" / "experiment.json").write_text("{")
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked" / "lock").touch()
+    (tmp_path / "other").mkdir()
+    assert {place.name: runs.state(place) for place in runs.directories(tmp_path)} == {
+        "begun": "step 0 of 40", "saved": "step 30 of 40", "done": "finished", "cut": "damaged", "locked": "empty",
+    }  # fmt: skip
+
+
+def test_list_names_everything_and_what_is_measured(run, tmp_path):
+    table = TABLES["1"]
+    rows = tables.make_table(table, [record_of(cell, 50.0) for cell in table.cells("cpu")[:4]])
+    tables.write(table, rows, tmp_path / "results" / "cpu", scale="cpu")
+    begun(tmp_path / "runs" / "mine", finished=True)
+    (tmp_path / "data" / "mnist" / "3.0.1").mkdir(parents=True)
+    (tmp_path / "data" / "mnist" / "3.0.1" / "dataset_info.json").touch()
+    code, output, error = run("--list", f"--data_dir={tmp_path}/data")
+    assert (code, error) == (0, "")
+    first = {line.split()[0]: line for line in output.splitlines() if line.startswith("  ")}
+    assert first.keys() >= {*DATASETS, *METHODS, *TABLES, "claims", "all"}
+    assert first["mnist"].endswith(f", in {tmp_path}/data") and f"not in {tmp_path}/data" in first["svhn"]
+    assert "4 of 27" in first["1"] and first["mine"].endswith("finished")
+
+
+def test_columns_are_aligned():
+    lines = aligned([["a", "bb", "c"], ["aaa", "b", "cc"], ["a"]]).splitlines()
+    assert lines == ["  a    bb  c", "  aaa  b   cc", "  a"]
+
+
+def test_list_starts_no_tensorflow(tmp_path):
+    code = (
+        f"import sys, main, flags; flags.parse(['main.py', '--list', '--runs={tmp_path}']); main.main([]); "
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(main.__file__).parent, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.rstrip().endswith("none")

@@ -1,0 +1,138 @@
+"""A classifier from elsewhere, trained here with model.fit: its input range, where it comes from, and attacks on it."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from adv_networks import data, evaluation, networks, own_model, training
+from adv_networks.errors import UserError
+from tests.conftest import SMALL, randomised
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A small CNN for images in [0,1], returning logits."""
+    keras.utils.set_random_seed(0)
+    images, labels = data.load("digits", "train")
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(16, 3, activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.02), loss)
+    model.fit(images / np.float32(255), labels, batch_size=128, epochs=8, verbose=0)
+    assert evaluation.accuracy(model, *data.load("digits", "test")) > 0.9
+    return model
+
+
+def of_range(model, low, high):
+    """The classifier's twin, whose inputs for black and white are `low` and `high`."""
+    to_unit = keras.layers.Rescaling(1 / (high - low), -low / (high - low))
+    return keras.Sequential([keras.Input(model.input_shape[1:]), to_unit, model])
+
+
+@pytest.mark.parametrize("input_range", [(-1, 1), (0, 255)])
+def test_declared_range_gives_the_numbers_of_the_rescaled_twin(input_range, trained, run, tmp_path):
+    of_range(trained, *input_range).save(tmp_path / "own.keras")
+    trained.save(tmp_path / "twin.keras")
+    printed = []
+    for name, declared in (("own", input_range), ("twin", (0, 1))):
+        declared = ",".join(map(str, declared))
+        code, output, error = run(f"--model={tmp_path}/{name}.keras", f"--input_range={declared}", "--dataset=digits")
+        assert code == 0, error
+        printed.append(output.splitlines()[1:])
+    assert printed[0] == printed[1]
+    clean, *attacked = (float(line.split()[-1]) for line in printed[0][:3])
+    assert clean > 90 and max(attacked) < clean - 20
+
+
+@pytest.mark.parametrize(
+    ("own_range", "declared"), [((-1, 1), (0, 1)), ((0, 255), (0, 1)), ((0, 255), (-1, 1)), ((0, 1), (-1, 1))]
+)
+def test_wrong_range_is_refused(own_range, declared, trained):
+    examples = data.load("digits", "train", limit=500)
+    own = of_range(trained, *own_range)
+    own_model.check_range(own, own_range, examples)
+    with pytest.raises(UserError, match=r"input_range: expected .*, received .* labels \d+% of 500 .* with ") as error:
+        own_model.check_range(own, declared, examples)
+    assert error.value.args[0].endswith(f"with {own_range[0]},{own_range[1]})")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_untrained_classifier_is_of_no_range_and_goes_through(seed):
+    examples = data.load("digits", "train", limit=500)
+    model = randomised(networks.d1((8, 8, 1), 10, 4), seed=seed)
+    for declared in own_model.COMMON_RANGES:
+        own_model.check_range(model, declared, examples)
+
+
+def test_undeclared_range_is_asked_for_and_a_wrong_one_is_one_line(trained, run, tmp_path):
+    of_range(trained, 0, 255).save(tmp_path / "own.keras")
+    own = (f"--model={tmp_path}/own.keras", "--dataset=digits")
+    code, output, error = run(*own)
+    assert (code, output, error.count("\n")) == (2, "", 1) and "--input_range=LOW,HIGH" in error
+    code, output, error = run(*own, "--input_range=0,1")
+    assert (code, output, error.count("\n")) == (1, "", 1) and "input_range: expected" in error
+
+
+def test_logits_that_are_not_finite_are_refused():
+    image = keras.Input((8, 8, 1))
+    own = keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Rescaling(1e38)(image))))
+    with pytest.raises(UserError, match="expected finite logits"):
+        own_model.check_range(randomised(own), (0, 255), data.load("digits", "train", limit=10))
+
+
+def test_function_of_a_module_gives_the_classifier(trained, run, tmp_path, monkeypatch):
+    trained.save(tmp_path / "own.keras")
+    (tmp_path / "mymodels.py").write_text(
+        "import keras\n"
+        f"def classifier():\n    return keras.models.load_model('{tmp_path}/own.keras')\n"
+        "def other():\n    return 3\n"
+        "def failing():\n    raise KeyError('no weights')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    declared = ("--input_range=0,1", "--dataset=digits")
+    from_file, from_function = (run(f"--model={name}", *declared) for name in ("own.keras", "mymodels:classifier"))
+    assert from_function[0] == 0, from_function[2]
+    assert from_function[1].splitlines()[1:] == from_file[1].splitlines()[1:]
+    for name, found in (
+        ("mymodels:other", "one that returns int"),
+        ("mymodels:failing", "KeyError: 'no weights'"),
+        ("mymodels:none", "AttributeError"),
+        ("nomodule:none", "ModuleNotFoundError"),
+    ):
+        code, output, error = run(f"--model={name}", *declared)
+        assert (code, output, error.count("\n")) == (1, "", 1) and found in error
+
+
+def test_generator_is_trained_against_it_and_the_worst_case_is_said(trained, run, tmp_path, monkeypatch):
+    trained.save(tmp_path / "own.keras")
+    command = (f"--model={tmp_path}/own.keras", "--input_range=0,1", "--dataset=digits", "--method=generator", *SMALL)
+    longer = ("--steps=60", "--epsilon=0.3", "--generators=released_mnist")
+    code, output, error = run(*command, *longer)
+    assert code == 0, error
+    numbers = dict(re.findall(r"^(No Noise|FGS|PGD|G released_mnist) +(\d+\.\d\d)$", output, re.MULTILINE))
+    assert len(numbers) == 4
+    assert float(numbers["G released_mnist"]) < float(numbers["No Noise"]) - 10
+    worst = min(numbers, key=lambda name: float(numbers[name]))
+    assert f"labels {numbers['No Noise']}% of the images correctly as they are" in output
+    assert output.rstrip().endswith(f"in the worst case of these {numbers[worst]}% ({worst}).")
+    (workdir,) = (tmp_path / "runs").iterdir()
+    weights = evaluation.weights_hash(trained)
+    assert workdir.name.endswith(f"-own-{weights[:8]}-inputs=0_1")
+    assert training.describe(workdir)["provenance"]["classifier_weights"] == weights
+    assert not (workdir / "d.keras").exists()
+    generator = keras.models.load_model(workdir / "g.keras")
+    images, labels = data.load("digits", "test")
+    x = np.clip(images / np.float32(255) + 0.3 * generator.predict(images / np.float32(255), verbose=0), 0, 1)
+    correct = trained.predict(x, verbose=0).argmax(1) == labels
+    assert 100 * correct.mean() == pytest.approx(float(numbers["G released_mnist"]), abs=0.3)
+    monkeypatch.setattr(training, "make_players", None)
+    assert run(*command, *longer)[1] == output

@@ -1,0 +1,134 @@
+"""The report: every number is the CSV file's, the page needs nothing else, and a real browser opens it without complaint."""
+
+import csv
+import html.parser
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from adv_networks import claims, tables
+from adv_networks.experiments import TABLES
+from adv_networks.files import write_text
+from adv_networks.logs import METRICS
+from adv_networks.records import merge
+from tests.test_listing import begun
+from tests.test_tables import record_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Cells(html.parser.HTMLParser):
+    """The texts of the page's cells: of the tables by their key, of other files in their order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.by_key, self.by_file, self.links, self.file, self.key, self.into = {}, {}, [], None, None, None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.links += [attributes[name] for name in ("src", "href") if name in attributes]
+        if tag == "table":
+            self.file = attributes.get("data-file")
+        elif tag == "td":
+            self.key = attributes.get("data-cell")
+            self.into = self.by_key.setdefault(self.key, []) if self.key else self.by_file.setdefault(self.file, [])
+            if not self.key:
+                self.into.append("")
+
+    def handle_endtag(self, tag):
+        if tag == "td":
+            self.into = None
+
+    def handle_data(self, text):
+        if self.into is not None and self.key:
+            self.into.append(text)
+        elif self.into is not None:
+            self.into[-1] += text
+
+
+@pytest.fixture
+def group(tmp_path):
+    """Results at scale cpu: a part of Table 1 as it comes from records, the claims on it, and another file with marks."""
+    directory, table = tmp_path / "results" / "cpu", TABLES["1"]
+    measured = zip(table.cells("cpu"), (98.98, 3.15, 0.01, 7.99, 100.0), strict=False)
+    records = [
+        record_of(cell, percent, key=str(number), commit="abc<def", dataset="mnist", method=cell.target.method)
+        for number, (cell, percent) in enumerate(measured)
+    ]
+    merge(directory / "records.csv", records)
+    rows = tables.make_table(table, records)
+    tables.write(table, rows, directory, scale="cpu", notes=["**D1** of width 32 & more"])
+    claims.write(rows, directory, scale="cpu")
+    write_text(directory / "checks.csv", 'check,verdict\n"PGD < FGS & ""so""",pass\n')
+    workdir = tmp_path / "runs" / "mnist-standard-cpu-s0"
+    begun(workdir)
+    lines = [",".join(METRICS)] + [f"{step}," + ",".join(["0.5"] * (len(METRICS) - 1)) for step in (10, 20)]
+    write_text(workdir / "metrics.csv", "\n".join(lines) + "\n")
+    return directory
+
+
+def test_every_number_is_that_of_its_csv_file(run, group):
+    code, output, error = run("--report")
+    assert (code, output) == (0, f"{group}/report.html\n"), error
+    page = (group / "report.html").read_text()
+    cells = Cells(page)
+    with (group / "table1.csv").open() as handle:
+        lines = list(csv.DictReader(handle))
+    seen = 0
+    for line in lines:
+        for field in ("measured_percent", "published_percent"):
+            shown = cells.by_key["|".join(("table1", line["dataset"], line["row"], line["column"], field))]
+            expected = [f"{float(line[field]):.2f}"] if line[field] else ["–"]
+            if field == "measured_percent" and line[field]:
+                expected.append(f"{float(line['interval_low']):.2f} to {float(line['interval_high']):.2f}")
+            assert shown == expected
+            seen += 1
+    assert seen == len(cells.by_key) == 54
+    for name in ("claims", "checks"):
+        with (group / f"{name}.csv").open() as handle:
+            assert cells.by_file[name] == [text for line in list(csv.reader(handle))[1:] for text in line]
+    assert "D1 of width 32 &amp; more" in page and "abc&lt;def" in page
+
+
+def test_page_is_whole_in_itself_and_small_and_pictures_are_beside_it(run, group):
+    assert run("--report")[0] == 0
+    page = (group / "report.html").read_text()
+    assert all(link.startswith("data:") for link in Cells(page).links)
+    assert not re.search(r"https?:|@import|url\(|<script", page)
+    assert len(page.encode()) < 5_000_000
+    assert "learning-mnist-clean" in page and "learning-mnist-pgd" in page
+    assert (group / "table1-mnist.png").read_bytes().startswith(b"\x89PNG")
+    assert (group / "table1-mnist.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_nothing_to_report_is_one_line(run):
+    code, output, error = run("--report", "--scale=tiny")
+    assert (code, output, error.count("\n")) == (1, "", 1) and "expected tables to report, found none" in error
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
+def test_chromium_opens_it_within_two_seconds_and_without_console_messages(run, group, tmp_path):
+    assert run("--report")[0] == 0
+    # It says itself how long it took from the start of its navigation until all was loaded.
+    timed = "addEventListener('load', () => { document.title = 'loaded in ' + Math.round(performance.now()) })"
+    page = (group / "report.html").read_text().replace("</title>", f"</title><script>{timed}</script>")
+    file = tmp_path / "timed.html"
+    file.write_text(page)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
+    profile = f"--user-data-dir={tmp_path}/profile"
+    done = subprocess.run(
+        [CHROMIUM, *options, profile, f"file://{file}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=dict(os.environ, HOME=str(tmp_path)),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "CONSOLE" not in done.stderr
+    milliseconds = int(re.search(r"<title>loaded in (\d+)</title>", done.stdout).group(1))
+    assert milliseconds < 2_000
+    assert "98.98" in done.stdout

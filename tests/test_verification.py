@@ -1,0 +1,63 @@
+"""--verify: the committed weights are the records', and a table that they do not give is refused."""
+
+from pathlib import Path
+
+import pytest
+
+import main
+from adv_networks import data, evaluation, networks, tables
+from adv_networks.experiments import TABLES
+from adv_networks.files import write_text
+from adv_networks.records import merge, read
+from tests.conftest import randomised
+from tests.test_tables import record_of
+
+COMMITTED = Path(main.__file__).parent / "results" / "cpu"
+
+
+def test_committed_weights_are_those_of_the_records_and_small():
+    hashes = {record.target: record.target_hash for record in read(COMMITTED / "records.csv")}
+    files = sorted((COMMITTED / "weights").glob("*.keras"))
+    assert [file.stem for file in files] == [f"mnist-{method}-cpu-s0" for method in ("advnet", "pgd", "standard")]
+    for file in files:
+        assert evaluation.weights_hash(evaluation.load_classifier(file, "mnist")) == hashes[file.stem]
+        assert file.stat().st_size < 1_000_000
+
+
+@pytest.fixture
+def group(tmp_path):
+    """Results at scale tiny: the weights of A on the digits, their records, and the table that they give."""
+    directory = tmp_path / "results" / "tiny"
+    (directory / "weights").mkdir(parents=True)
+    model = randomised(networks.d1((8, 8, 1), 10, 4))
+    model.save(directory / "weights" / "digits-standard-tiny-s0.keras")
+    test, records = data.load("digits", "test", limit=128), []
+    for cell in TABLES["digits"].cells("tiny")[:3]:
+        percent = 100 * evaluation.accuracy(model, *test, attack=cell.attack)
+        records.append(record_of(cell, percent, images=128, key=cell.column, target_hash=evaluation.weights_hash(model)))
+    merge(directory / "records.csv", records)
+    write_text(directory / "digits.csv", tables.as_csv(tables.make_table(TABLES["digits"], records)))
+    return directory
+
+
+def test_same_numbers_pass_and_another_one_is_named(run, group):
+    code, output, error = run("--verify", "--scale=tiny")
+    assert code == 0, error
+    assert output.count("standard (A)") == 3 and "3 cells are within 0.05 points" in output
+    file = group / "digits.csv"
+    rows = tables.make_table(TABLES["digits"], read(group / "records.csv"))
+    rows[1]["measured_percent"] += 0.78
+    write_text(file, tables.as_csv(rows))
+    code, output, error = run("--verify", "--scale=tiny")
+    assert (code, output, error.count("\n")) == (1, "", 1)
+    assert f"digits, standard (A), FGS: committed {rows[1]['measured_percent']}, now " in error
+
+
+def test_other_weights_are_refused_and_so_are_none(run, group):
+    file = group / "weights" / "digits-standard-tiny-s0.keras"
+    randomised(networks.d1((8, 8, 1), 10, 4), seed=5).save(file)
+    code, _, error = run("--verify", "--scale=tiny")
+    assert code == 1 and "expected the weights of the records" in error
+    file.unlink()
+    code, _, error = run("--verify", "--scale=tiny")
+    assert code == 1 and "expected the weights of a table's runs, found none" in error
