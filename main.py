@@ -5,6 +5,7 @@
     python main.py --dataset=FOLDER --epsilon=0.05  the same on one's own images: class folders of PNG or JPEG, or an .npz
     python main.py --table=1 --scale=cpu            a table of the paper: what is missing, then results/cpu/table1.csv
     python main.py --table=1 --seeds=0,1,2          the same over several seeds: mean, least and most
+    python main.py --table=1 --epsilons=0.1,0.2     its networks under attacks of other sizes: CSV and curves
     python main.py --table=all --plan               the runs that takes, one command a line
     python main.py --report                         all results there are as one page, results/cpu/report.html, and pictures
     python main.py --verify --data_dir=DIR          do the committed weights give the committed table?

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,10 +67,52 @@ def heat_maps(stem: Path, rows: Sequence[str], columns: Sequence[str], values: M
             text = "–" if np.isnan(value) else f"{value:.2f}"
             axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if value > 50 else "black")
     FigureCanvasAgg(figure)
-    # Without the date the same table is the same file.
+    _save_for_print(figure, stem)
+
+
+def curve_panels(
+    stem: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], x_label: str, y_label: str
+) -> None:
+    """Draws panels side by side with the same curves in each, colour-blind safe and told apart in print by their dashes.
+
+    Args:
+        stem: the file without its suffix: `.png` and `.pdf` are written.
+        panels: by title, by name in the legend, points (x, y).
+        x_label: what x is.
+        y_label: what y is, from 0 to 100.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    wide = min(4, len(panels))
+    high = -(-len(panels) // wide)
+    figure = Figure(figsize=(2.6 * wide + 0.5, 2.4 * high + 0.5), layout="constrained")
+    axes = figure.subplots(high, wide, squeeze=False, sharex=True, sharey=True).flat
+    for (title, series), axis in zip(panels.items(), axes, strict=False):
+        for number, (name, points) in enumerate(series.items()):
+            axis.plot(*zip(*points, strict=True), label=name, marker=".", linewidth=1, **_line(number, len(series)))
+        axis.set_title(title, fontsize=9)
+        axis.set(ylim=(0, 100), xlabel=x_label, ylabel=y_label)
+        axis.label_outer()
+    for axis in axes:
+        axis.set_axis_off()
+    handles = {label: line for axis in figure.axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
+    FigureCanvasAgg(figure)
+    _save_for_print(figure, stem)
+
+
+def _line(number: int, count: int) -> dict[str, Any]:
+    """The style of one of so many curves."""
+    from matplotlib import colormaps
+
+    return {"color": colormaps["viridis"](0.9 * number / max(1, count - 1)), "linestyle": ("-", "--", ":", "-.")[number % 4]}
+
+
+def _save_for_print(figure: Any, stem: Path) -> None:
+    # Without the date the same picture is the same file.
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
-        save = functools.partial(figure.savefig, dpi=150, metadata=metadata)
-        write_whole(stem.with_name(stem.name + suffix), save)
+        write_whole(stem.with_name(stem.name + suffix), functools.partial(figure.savefig, dpi=150, metadata=metadata))
 
 
 def curves(
@@ -89,17 +132,14 @@ def curves(
         y_label: what y is.
         y_scale: "log" or "linear".
     """
-    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
-    dashes = ("-", "--", ":", "-.")
     for number, (name, points) in enumerate(series.items()):
         x, y = zip(*((x, y) for x, y in points if y is not None), strict=True)
-        colour = colormaps["viridis"](0.9 * number / max(1, len(series) - 1))
-        axis.plot(x, y, dashes[number % len(dashes)], color=colour, label=name, linewidth=1)
+        axis.plot(x, y, label=name, linewidth=1, **_line(number, len(series)))
     axis.set(xlabel=x_label, ylabel=y_label, yscale=y_scale)
     axis.legend(fontsize=7)
     FigureCanvasAgg(figure)

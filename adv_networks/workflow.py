@@ -14,7 +14,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import along_training, attacks, claims, costs, data, evaluation, own_model, strategies, tables, training
+from adv_networks import (
+    along_training,
+    attacks,
+    claims,
+    costs,
+    data,
+    evaluation,
+    own_model,
+    strategies,
+    sweeps,
+    tables,
+    training,
+)
 from adv_networks.errors import UserError
 from adv_networks.experiments import (
     DATASETS,
@@ -84,6 +96,7 @@ def run(
     progress: bool,
     overrides: dict[str, Any],
     seeds: tuple[int, ...] | None = None,
+    epsilons: tuple[float, ...] | None = None,
 ) -> str:
     """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment.
 
@@ -106,6 +119,8 @@ def run(
         names = [table]
         if table == "all":
             names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
+        if epsilons is not None:
+            return run_sweep(table, epsilons, places, **run_options, **options)
         several = dict(options, seeds=seeds or (seed,))
         del several["seed"]
         if plan_only:
@@ -194,6 +209,41 @@ def run_tables(
         completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
         text.append(tables.as_text(table, completed, scale=scale))
     return "\n\n".join(text)
+
+
+def run_sweep(
+    name: str,
+    epsilons: Sequence[float],
+    places: Places,
+    *,
+    scale: str,
+    seed: int = 0,
+    datasets: tuple[str, ...] | None = None,
+    checkpoint_seconds: float = 120,
+    progress: bool = True,
+    **options: Any,
+) -> str:
+    """Trains what a table lacks, evaluates its cells at several ε, writes CSV and pictures of that, and returns the CSV's name.
+
+    Args:
+        name: a key of `experiments.TABLES`.
+        epsilons: of the attacks; the networks are those of the table, trained at its own.
+        places: where runs and results are.
+        scale: the runs' scale.
+        seed: of the classifiers under attack.
+        datasets: only these.
+        checkpoint_seconds: time between a run's checkpoints.
+        progress: show progress bars.
+        options: protocol and overrides, as for `Table.cells`.
+    """
+    table = TABLES[name].on(datasets)
+    cells = table.cells(scale, seed=seed, datasets=datasets, **options)
+    group = places.group(scale, **options)
+    check(group / "records.csv")
+    _train(experiments_of(cells), places, checkpoint_seconds, progress)
+    swept = sweeps.cells_at(cells, epsilons)
+    rows = sweeps.make_rows(swept, evaluate(swept, places, group / "records.csv"))
+    return str(sweeps.write(table, rows, group / _directory_of([seed])))
 
 
 def _directory_of(seeds: Sequence[int]) -> str:

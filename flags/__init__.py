@@ -41,6 +41,9 @@ _SEED = flags.DEFINE_integer(
 _SEEDS = flags.DEFINE_list(
     "seeds", None, "with --table: several seeds, for instance 0,1,2, instead of --seed; a cell is their mean, least and most"
 )
+_EPSILONS = flags.DEFINE_list(
+    "epsilons", None, "with --table: its networks under attacks of these ε instead, for instance 0.1,0.2,0.3, as curves"
+)
 _TABLE = flags.DEFINE_enum(
     "table",
     None,
@@ -147,6 +150,21 @@ def _seeds_are_of_a_table(values: dict[str, Any]) -> bool:
         return True
     numbers = [int(seed) for seed in values["seeds"] if seed.isdecimal() and int(seed) < 2**31 - 1]
     return values["table"] in TABLES and values["seed"] == 0 and len(set(numbers)) == len(values["seeds"]) > 0
+
+
+@flags.multi_flags_validator(
+    ["epsilons", "table", "seeds", "plan"],
+    "--epsilons are ascending numbers above 0, and go with a --table other than claims and all, without --seeds and --plan",
+)
+def _epsilons_are_of_a_table(values: dict[str, Any]) -> bool:
+    if values["epsilons"] is None:
+        return True
+    try:
+        numbers = list(map(float, values["epsilons"]))
+    except ValueError:
+        return False
+    ascending = numbers == sorted(set(numbers)) and bool(numbers) and numbers[0] > 0 and numbers[-1] < math.inf
+    return ascending and values["table"] in TABLES and values["seeds"] is None and not values["plan"]
 
 
 @flags.multi_flags_validator(
@@ -274,5 +292,6 @@ def chosen() -> dict[str, Any]:
         checkpoint_seconds=_CHECKPOINT_SECONDS.value,
         progress=_PROGRESS.value,
         overrides=_overrides(),
+        epsilons=_EPSILONS.value and tuple(map(float, _EPSILONS.value)),
         seeds=_SEEDS.value and tuple(map(int, _SEEDS.value)),
     )

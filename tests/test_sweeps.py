@@ -1,0 +1,31 @@
+"""Accuracy against ε: the same networks under attacks of several sizes, beside accuracies computed on their own."""
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from adv_networks import data, evaluation
+from adv_networks.experiments import ATTACKS, TABLES
+from tests.conftest import SMALL
+
+
+def test_curves_are_the_accuracies_at_each_epsilon_of_networks_trained_once(run, tmp_path, monkeypatch):
+    table = TABLES["digits"]
+    monkeypatch.setitem(TABLES, "digits", dataclasses.replace(table, rows=table.rows[:1], columns=table.columns[:2]))
+    code, output, error = run("--table=digits", "--epsilons=0.05,0.4", *SMALL)
+    assert code == 0, error
+    (workdir,) = (tmp_path / "runs").iterdir()
+    d, (images, labels) = evaluation.load_classifier(workdir), data.load("digits", "test", limit=128)
+    with Path(output.strip()).open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [(row["column"], float(row["epsilon"])) for row in rows] == [("No Noise", 0), ("FGS", 0.05), ("FGS", 0.4)]
+    for row in rows:
+        attack = dataclasses.replace(ATTACKS["fgs"], epsilon=float(row["epsilon"])) if float(row["epsilon"]) else None
+        expected = 100 * evaluation.accuracy(d, images, labels, attack=attack)
+        assert float(row["measured_percent"]) == pytest.approx(expected, abs=0.006)
+        assert float(row["interval_low"]) <= expected <= float(row["interval_high"])
+    (picture,) = (tmp_path / "results").rglob("digits-digits-epsilon.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
