@@ -12,19 +12,19 @@ import numpy as np
 from adv_networks.files import write_whole
 
 
-def perturbations(file: Path, images: np.ndarray, perturbed: np.ndarray, limit: float) -> None:
-    """Draws original / perturbation / perturbed, one column an image; the perturbation on a diverging scale.
+def perturbations(images: np.ndarray, perturbed: np.ndarray, limit: float, predicted: Sequence[Sequence[int]]) -> Any:
+    """A figure of original / perturbation / perturbed, one column an image; the perturbation on a diverging scale.
 
     Args:
-        file: PNG to write.
         images: [N, H, W, C] in [0,1].
         perturbed: the same, perturbed.
         limit: the perturbation's colour scale goes from minus this to this.
+        predicted: the classes that a classifier sees in the images, and in them perturbed, to write above them.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.1 * len(images) + 1, 3.6), layout="constrained")
+    figure = Figure(figsize=(1.1 * len(images) + 1, 4.2), layout="constrained")
     axes = figure.subplots(3, len(images), squeeze=False)
     rows = {
         "original": (images, dict(cmap="gray", vmin=0, vmax=1)),
@@ -32,15 +32,29 @@ def perturbations(file: Path, images: np.ndarray, perturbed: np.ndarray, limit: 
             (perturbed - images).mean(axis=-1, keepdims=True),
             dict(cmap="RdBu_r", vmin=-limit, vmax=limit),
         ),
-        "perturbed": (perturbed, dict(cmap="gray", vmin=0, vmax=1)),
+        "perturbed": (np.clip(perturbed, 0, 1), dict(cmap="gray", vmin=0, vmax=1)),
     }
     for row, (label, (pictures, style)) in zip(axes, rows.items(), strict=True):
         row[0].set_ylabel(label)
         for axis, picture in zip(row, pictures, strict=True):
             axis.imshow(picture.squeeze(), **style)
             axis.set(xticks=[], yticks=[])
+    for row, classes in zip((axes[0], axes[2]), predicted, strict=True):
+        for axis, name in zip(row, classes, strict=True):
+            axis.set_title(f"seen as {name}", fontsize=7)
     FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Any, file: Path) -> None:
+    """Writes a figure as PNG."""
     write_whole(file, lambda temporary: figure.savefig(temporary, dpi=110))
+
+
+def pixels(figure: Any) -> np.ndarray:
+    """A figure as one image, uint8 [height, width, 3]."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3]
 
 
 def heat_maps(stem: Path, rows: Sequence[str], columns: Sequence[str], values: Mapping[str, Sequence[Sequence]]) -> None:

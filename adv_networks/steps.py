@@ -381,8 +381,11 @@ def adversarial_network_step(
     """
     seed = attacks.as_seed(seed)
     x, y = _distributed(players, x, y)
-    for _ in range(spec.generator_steps):
+    ascent = {}
+    for number in range(spec.generator_steps):
         scalars = generator_step(players, x, y, spec, seed)
+        ascent[f"g_loss_{number + 1}"] = scalars["g_loss"]
+    scalars |= ascent
     period = spec.discriminator_period
     if not METHODS[spec.method].trains_classifier or (period > 1 and (int(seed[1]) + 1) % period):
         return scalars

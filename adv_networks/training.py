@@ -19,12 +19,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from adv_networks import data, evaluation, pictures, replicas, strategies
+from adv_networks import attacks, data, evaluation, pictures, replicas, strategies
 from adv_networks.checkpoints import Checkpoints
 from adv_networks.determinism import make_deterministic
 from adv_networks.errors import Interrupted, UsageError, UserError
+from adv_networks.events import Events
 from adv_networks.experiments import METHODS, SETTINGS, STATIC_ATTACKS, Experiment, generator_file
-from adv_networks.files import explained, locked, remove_leftovers, write_text, write_whole
+from adv_networks.files import locked, remove_leftovers, write_text, write_whole
 from adv_networks.logs import METRICS, TIMINGS, Log
 from adv_networks.provenance import commit, machine, versions
 from adv_networks.runs import describe
@@ -235,7 +236,7 @@ def _save_results(
     for name, model in models.items():
         write_whole(workdir / name, model.save)
         hashes[name] = {"file": evaluation.file_hash(workdir / name), "weights": evaluation.weights_hash(model)}
-    pictures.perturbations(workdir / "perturbations.png", *_perturbed(experiment, players, shown.first(8)))
+    pictures.save(_picture(experiment, players, shown.first(8)), workdir / "perturbations.png")
     write_text(workdir / "experiment.json", json.dumps({**description, "finished": True, "hashes": hashes}, indent=2))
 
 
@@ -253,6 +254,14 @@ def _perturbed(experiment: Experiment, players: Players, shown: data.Images) -> 
     perturbed = evaluation.craft(experiment.attack(name), source, x, shown.labels, training=batch_statistics).numpy()
     largest = experiment.epsilon if experiment.norm == "linf" else float(np.abs(perturbed - x).max())
     return x, perturbed, largest or experiment.epsilon
+
+
+def _picture(experiment: Experiment, players: Players, shown: data.Images) -> Any:
+    """A figure of images, perturbed, and what D sees in them."""
+    x, perturbed, largest = _perturbed(experiment, players, shown)
+    batch_statistics = experiment.bn_evaluation == "batch"
+    logits = (attacks.predict(players.d, images, training=batch_statistics) for images in (x, perturbed))
+    return pictures.perturbations(x, perturbed, largest, [np.argmax(own, 1).tolist() for own in logits])
 
 
 class _Run:
@@ -276,12 +285,11 @@ class _Run:
         self.comparison = RegulariserComparison(experiment) if experiment.compare_regulariser else None
         self.checkpoints = Checkpoints(workdir / "checkpoints", state=players.variables())
         self.step = self._restore()
-        self.events = tf.summary.create_noop_writer()
+        self.events = None
         if workers.is_chief:
             self.metrics = Log(workdir / "metrics.csv", METRICS, self.step)
             self.timings = Log(workdir / "timings.csv", TIMINGS, self.step)
-            with explained(f"writing {workdir / 'events'}", tf.errors.OpError):
-                self.events = tf.summary.create_file_writer(str(workdir / "events"))
+            self.events = Events(workdir / "events", experiment, begins=self.step == 0)
         self.unchecked: list[tuple[int, Scalars]] = []
 
     def _restore(self) -> int:
@@ -305,9 +313,10 @@ class _Run:
         )
         saved = timed = time.monotonic()
         timed_step = self.step
-        with bar, _stop_requests() as stop, self.events.as_default():
+        with bar, _stop_requests() as stop:
             for x, y in batches.take(experiment.steps - self.step):
-                scalars = update(self.players, x, y, experiment, (experiment.seed, self.step))
+                with self.events.graph() if self.events and self.step == 0 else contextlib.nullcontext():
+                    scalars = update(self.players, x, y, experiment, (experiment.seed, self.step))
                 self.step += 1
                 self.unchecked.append((self.step, scalars))
                 bar.update()
@@ -360,14 +369,13 @@ class _Run:
             self.checkpoints.save(self.step)
 
     def _log(self, values: dict[str, float], timing: dict[str, float], bar: tqdm, *, validate: bool) -> None:
-        values["learning_rate"] = float((self.players.d_optimizer or self.players.g_optimizer).learning_rate.numpy())
+        rates = [part.learning_rate.numpy() for part in (self.players.d_optimizer, self.players.g_optimizer) if part]
+        values["learning_rate"] = float(rates[0])
         validated = self._validate() if validate else {}
         self.metrics.add(self.step, {**values, **validated})
         self.timings.add(self.step, timing)
-        for name, value in {**values, **validated, "steps_per_second": timing["steps_per_second"]}.items():
-            tf.summary.scalar(name, value, self.step)
-        with explained(f"writing {self.workdir / 'events'}", tf.errors.OpError):
-            self.events.flush()
+        further = {"generator_learning_rate": float(rates[-1]), "steps_per_second": timing["steps_per_second"]}
+        self.events.scalars(self.step, {**values, **validated, **further})
         self.accuracies.update(validated)
         shown = {name: f"{value:.3g}" for name, value in values.items() if "loss" in name}
         bar.set_postfix(
@@ -376,7 +384,7 @@ class _Run:
         )
 
     def _validate(self) -> dict[str, float]:
-        """Accuracies on the first validation images, and pictures of them for TensorBoard."""
+        """Accuracies on the first validation images, and a picture of some of them for TensorBoard."""
         if not len(self.validation.images):
             return {}
         players, experiment = self.players, self.experiment
@@ -395,10 +403,8 @@ class _Run:
             )
             for name, source in sources.items()
         }
-        x, perturbed, largest = _perturbed(experiment, players, self.validation.first(8))
-        images = {"original": x, "perturbation": (perturbed - x) / (2 * largest) + 0.5, "perturbed": perturbed}
-        for name, image in images.items():
-            tf.summary.image(name, np.clip(image, 0, 1), self.step, max_outputs=len(image))
+        figure = _picture(experiment, players, self.validation.first(8))
+        self.events.image(self.step, "perturbations", pictures.pixels(figure))
         return result
 
 

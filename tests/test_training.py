@@ -6,15 +6,19 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import threading
+import time
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adv_networks import attacks, data, evaluation, training
 from adv_networks.errors import Interrupted, UserError
@@ -70,13 +74,55 @@ def test_metrics_have_a_line_per_logged_step_and_validation_accuracies(advnet_ru
     assert all(np.isfinite(float(last[name])) for name in ("d_loss", "d_loss_adversarial", "g_loss", "regulariser_norm"))
 
 
-def test_tensorboard_reads_scalars_and_images(advnet_run):
-    events = EventAccumulator(str(advnet_run / "events"), size_guidance={"tensors": 0}).Reload()
-    assert {"d_loss", "g_loss", "validation_pgd", "steps_per_second", "original", "perturbation", "perturbed"} <= set(
-        events.Tags()["tensors"]
-    )
-    logged = [tf.make_ndarray(event.tensor_proto).item() for event in events.Tensors("d_loss")]
-    np.testing.assert_allclose(logged, [float(line["d_loss"]) for line in metrics(advnet_run)], rtol=1e-6)
+@pytest.fixture(scope="module")
+def tensorboard(advnet_run):
+    """Asks a real TensorBoard that shows the run: a path to what it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={advnet_run}", f"--port={port}", "--host=127.0.0.1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+
+        def ask(path, **parameters):
+            where = f"http://127.0.0.1:{port}/data/{path}" + ("?" + urllib.parse.urlencode(parameters) if parameters else "")
+            with urllib.request.urlopen(where, timeout=60) as answer:
+                return answer.read()
+
+        try:
+            for _ in range(600):
+                with contextlib.suppress(OSError):
+                    if json.loads(ask("runs")):
+                        break
+                time.sleep(0.1)
+            yield ask
+        finally:
+            process.terminate()
+
+
+def test_tensorboard_shows_the_scalars_of_the_metrics_and_what_else_one_asks(tensorboard, advnet_run):
+    (tags,) = json.loads(tensorboard("plugin/scalars/tags")).values()
+    assert {f"g_loss_{number}" for number in range(1, 6)} < tags.keys()
+    assert {
+        "steps_per_second",
+        "learning_rate",
+        "generator_learning_rate",
+        "regulariser_norm",
+        "validation_generator",
+    } < tags.keys()
+    shown = json.loads(tensorboard("plugin/scalars/scalars", run="events", tag="d_loss"))
+    logged = [(int(line["step"]), float(line["d_loss"])) for line in metrics(advnet_run)]
+    assert [step for _, step, _ in shown] == [step for step, _ in logged]
+    np.testing.assert_allclose([value for *_, value in shown], [value for _, value in logged], rtol=1e-6)
+
+
+def test_tensorboard_shows_pictures_settings_and_graph(tensorboard):
+    (tags,) = json.loads(tensorboard("plugin/images/tags")).values()
+    assert "perturbations" in tags
+    ((image, *_),) = [json.loads(tensorboard("plugin/images/images", run="events", tag="perturbations", sample=0))]
+    assert tensorboard(f"plugin/images/individualImage?{image['query']}").startswith(b"\x89PNG")
+    runs = json.loads(tensorboard("plugin/graphs/info"))
+    assert any(tag["op_graph"] for run in runs.values() for tag in run["tags"].values())
+    assert json.loads(tensorboard("plugins_listing"))["hparams"]["enabled"]
 
 
 def test_run_knows_the_hashes_of_its_files_until_they_change(advnet_run, tmp_path):
@@ -247,7 +293,7 @@ def test_diverging_run_names_the_step_and_the_term(tmp_path):
 def test_full_disk_stops_the_run_which_goes_on_once_there_is_room(tmp_path, mounted):
     spec = tiny("standard")
     whole = train(spec, tmp_path / "whole")
-    place = mounted("-t", "tmpfs", "-o", "size=1m", "tmpfs")
+    place = mounted("-t", "tmpfs", "-o", "size=2000k", "tmpfs")
     with pytest.raises(UserError, match=r"writing \S+: expected a place to write to, found: .*[Nn]o space left on device"):
         train(spec, place / "run", checkpoint_seconds=0)
     assert tf.train.latest_checkpoint(place / "run" / "checkpoints").endswith("ckpt-2")
