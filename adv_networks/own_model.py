@@ -15,6 +15,7 @@ from adv_networks import data, evaluation
 from adv_networks.errors import UserError
 
 Range = tuple[float, float]
+Source = str | os.PathLike | keras.Model
 
 # What classifiers are commonly trained on.
 COMMON_RANGES: tuple[Range, ...] = ((0, 1), (-1, 1), (0, 255))
@@ -23,14 +24,17 @@ CHECKED_IMAGES = 500
 _POINTS, _STANDARD_ERRORS = 5, 4
 
 
-def load(source: str | os.PathLike, dataset: str) -> keras.Model:
-    """The classifier of a `.keras` file, of a run's directory, or the one that `module:function` returns.
+def load(source: Source, dataset: str) -> keras.Model:
+    """The classifier of a `.keras` file, of a run's directory, the one that `module:function` returns, or the given one.
 
     Modules are looked for in the working directory too.
 
     Raises:
         UserError: there is none, or it is not a classifier of `dataset`.
     """
+    if isinstance(source, keras.Model):
+        evaluation.check_classifier(source, dataset, source.name)
+        return source
     if not re.fullmatch(r"[\w.]+:\w+", str(source)) or Path(source).exists():
         return evaluation.load_classifier(source, dataset)
     module_name, _, function = str(source).partition(":")
@@ -96,7 +100,13 @@ def _is_correct(model: keras.Model, input_range: Range, examples: data.Images) -
     return np.concatenate(predicted) == examples.labels
 
 
-def run_name(source: str | os.PathLike, input_range: Range, model: keras.Model) -> str:
+def title(source: Source) -> str:
+    """What to call it."""
+    return source.name if isinstance(source, keras.Model) else str(source)
+
+
+def run_name(source: Source, input_range: Range, model: keras.Model) -> str:
     """What the runs against this classifier have in their names: its own name, its weights, its range of inputs."""
-    name = re.sub(r"[^A-Za-z0-9_.]+", "_", Path(source).stem if Path(source).exists() else str(source))
+    name = title(source)
+    name = re.sub(r"[^A-Za-z0-9_.]+", "_", Path(name).stem if Path(name).exists() else name)
     return f"{name}-{evaluation.weights_hash(model)[:8]}-inputs={_written(input_range).replace(',', '_')}"

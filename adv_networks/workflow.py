@@ -110,7 +110,7 @@ def run(
         options = {}
         if method == "generator":
             adversary = experiment(dataset, method, protocol=protocol, scale=scale, seed=seed, **overrides)
-            options = dict(adversary=adversary, **run_options)
+            options = dict(adversary=adversary, run_options=run_options)
         return evaluate_classifier(model, dataset, input_range, places, **options, **overrides)
     if table is not None:
         options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
@@ -239,8 +239,12 @@ def run_sweep(
     table = TABLES[name].on(datasets)
     cells = table.cells(scale, seed=seed, datasets=datasets, **options)
     group = places.group(scale, **options)
-    check(group / "records.csv")
+    chief = is_chief(places.strategy)
+    if chief:
+        check(group / "records.csv")
     _train(experiments_of(cells), places, checkpoint_seconds, progress)
+    if not chief:
+        return ""
     swept = sweeps.cells_at(cells, epsilons)
     rows = sweeps.make_rows(swept, evaluate(swept, places, group / "records.csv"))
     return str(sweeps.write(table, rows, group / _directory_of([seed])))
@@ -301,56 +305,54 @@ def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[st
 
 
 def evaluate_classifier(
-    source: str | Path,
+    source: own_model.Source,
     dataset: str,
     input_range: tuple[float, float],
     places: Places,
     *,
     adversary: Experiment | None = None,
-    checkpoint_seconds: float = 120,
-    progress: bool = True,
+    run_options: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> str:
     """The white-box grid (clean, FGS, PGD) of a Keras classifier from elsewhere, and what it comes to, as text.
 
     Args:
-        source: a `.keras` file, a run's directory, or `module:function`, which returns the classifier.
+        source: the classifier, its `.keras` file, a run's directory, or `module:function`, which returns it.
         dataset: whose test images to use.
         input_range: what the classifier's inputs for black and white are.
         places: where the data is, and the runs.
         adversary: where given, an experiment of the method generator, to train against the classifier and attack it with.
-        checkpoint_seconds: time between checkpoints of that training.
-        progress: show its progress bar.
+        run_options: of that training, as `training.train` takes them: checkpoint_seconds and progress.
         overrides: settings of the attacks and the data: epsilon, norm, pgd_steps, test_images, bn_evaluation and so on.
 
     Raises:
         UserError: there is no such classifier, it is not one of the data set, or it was trained on another input range.
     """
+    scope = strategies.local(places.strategy).scope
+    with scope():
+        own = own_model.load(source, dataset)
+        model = own_model.with_unit_range(own, input_range)
+    examples = data.load(dataset, "train", data_dir=places.data_dir, download=places.download, limit=own_model.CHECKED_IMAGES)
+    own_model.check_range(own, input_range, examples)
     spec = experiment(dataset, "standard", scale="paper", **overrides)
     images, labels = _test_images(dataset, spec.test_images, places)
-    found = dict(data_dir=places.data_dir, download=places.download)
-    with strategies.local(places.strategy).scope():
-        own = own_model.load(source, dataset)
-        own_model.check_range(own, input_range, data.load(dataset, "train", limit=own_model.CHECKED_IMAGES, **found))
-        model = own_model.with_unit_range(own, input_range)
-        attacked = {
-            label: (spec.attack(name), model) for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd"))
-        }
+    attacked = {label: (spec.attack(name), model) for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd"))}
+    if adversary is not None:
+        workdir = places.runs / f"{adversary.name}-{own_model.run_name(source, input_range, own)}"
+        where = dict(data_dir=places.data_dir, download=places.download)
+        training.train(adversary, workdir, classifier=model, **where, **(run_options or {}))
+    accuracies = {}
+    with scope():
         if adversary is not None:
-            workdir = places.runs / f"{adversary.name}-{own_model.run_name(source, input_range, own)}"
-            options = dict(found, checkpoint_seconds=checkpoint_seconds, progress=progress)
-            training.train(adversary, workdir, classifier=model, **options)
             for number, name in enumerate(adversary.generators):
                 network = evaluation.load_model(workdir / generator_file(number))
                 attacked[f"G {name}"] = (adversary.attack("generator"), network)
-        accuracies = {
-            label: 100
-            * evaluation.accuracy(model, images, labels, attack=attack, source=crafted_on, bn_evaluation=spec.bn_evaluation)
-            for label, (attack, crafted_on) in attacked.items()
-        }
+        for label, (attack, crafted_on) in attacked.items():
+            options = dict(attack=attack, source=crafted_on, bn_evaluation=spec.bn_evaluation)
+            accuracies[label] = 100 * evaluation.accuracy(model, images, labels, **options)
         outputs = attacks.predict(model, images[: evaluation.BATCH_SIZE]).numpy()
     worst = min(accuracies, key=accuracies.__getitem__)
-    lines = [f"{source} on {len(images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
+    lines = [f"{own_model.title(source)} on {len(images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
     lines += [f"{label:<10}{accuracy:6.2f}" for label, accuracy in accuracies.items()]
     lines.append(
         f"It labels {accuracies['No Noise']:.2f}% of the images correctly as they are, and in the worst case of these "
