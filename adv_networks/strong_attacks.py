@@ -94,7 +94,7 @@ def _random_start(x: tf.Tensor, rows: np.ndarray, radius: tf.Tensor, seed: tf.Te
 
 
 def _check(epsilon: float, **counts: int) -> None:
-    if not 0 <= epsilon:
+    if epsilon < 0:
         raise ValueError(f"epsilon: expected at least 0, received {epsilon}")
     for name, count in counts.items():
         if count < 1:
