@@ -139,9 +139,9 @@ def run_compiled(function, *arguments):
         else argument
         for argument in arguments
     ]
-    if function not in _compiled:
-        _compiled[function] = tf.function(function, autograph=False)
-    return _compiled[function].get_concrete_function(*spec)(*tensors)
+    # setdefault, as several threads may come here at once.
+    graph = _compiled.setdefault(function, tf.function(function, autograph=False))
+    return graph.get_concrete_function(*spec)(*tensors)
 
 
 def as_labels(y: Array) -> tf.Tensor:

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from adv_networks.attacks import Array, Seed, as_images, as_labels, as_scalar, as_seed, gradient_attack, predict, run_compiled
 from adv_networks.errors import UsageError
-from adv_networks.networks import discarding_statistics
+from adv_networks.networks import discarding_statistics, loss_scale
 
 # Of an attempt: the rows of the batch that still stand, and what the attack has made of them so far; it returns its own.
 Attempt = Callable[[np.ndarray, np.ndarray], tf.Tensor]
@@ -197,7 +197,7 @@ def _ascend(model, loss, x, start, y, target, epsilon, lengths):
             tape.watch(points)
             logits = discarding_statistics(model, points, training=False)
             losses = LOSSES[loss](logits, y, target)
-            total = tf.reduce_sum(losses)
+            total = loss_scale(model) * tf.reduce_sum(losses)
         return losses, tape.gradient(total, points), tf.not_equal(tf.argmax(logits, 1, tf.int32), y)
 
     def advance(step, state):
@@ -357,8 +357,8 @@ def _approach_boundary(model, x, y, target, steps):
             tape.watch(point)
             logits = discarding_statistics(model, tf.reshape(point, tf.shape(x)), training=False)
             gap = tf.gather(logits, target, batch_dims=1) - tf.gather(logits, y, batch_dims=1)
-            total = tf.reduce_sum(gap)
-        normal = tape.gradient(total, point)
+            total = loss_scale(model) * tf.reduce_sum(gap)
+        normal = tape.gradient(total, point) / loss_scale(model)
         values = tf.concat([gap, gap + tf.reduce_sum(normal * (original - point), 1)], 0)
         moves = towards_hyperplane(tf.concat([point, original], 0), tf.tile(normal, [2, 1]), values)
         own, biased = tf.split(moves, 2)

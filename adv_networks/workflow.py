@@ -14,12 +14,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import along_training, attacks, claims, costs, data, evaluation, strategies, tables, training
+from adv_networks import along_training, checks, claims, costs, data, evaluation, strategies, tables, training
 from adv_networks.errors import UserError
 from adv_networks.experiments import (
     DATASETS,
     METHODS,
+    SCALES,
     SETTINGS,
+    SUITES,
     TABLES,
     Cell,
     Column,
@@ -31,11 +33,14 @@ from adv_networks.experiments import (
     written,
 )
 from adv_networks.files import write_whole
-from adv_networks.records import Record, check, merge, read
+from adv_networks.records import Outcome, Record, check, merge, read, record_key
 from adv_networks.workers import is_chief
 
 # What --table=all makes: the paper's tables and the ablations, and then the claims.
 ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "regulariser")
+
+# The checks run their attacks on so many images, fewer where a scale divides the strong attacks' steps.
+CHECKED_IMAGES, _FEWEST_CHECKED = 64, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +85,7 @@ def run(
     results: str,
     strategy: str,
     replicas: int,
+    attack_suite: str,
     checkpoint_seconds: float,
     progress: bool,
     overrides: dict[str, Any],
@@ -92,7 +98,7 @@ def run(
     places = Places(Path(runs), Path(results), Path(data_dir) if data_dir else None, download, strategy=made)
     run_options = dict(checkpoint_seconds=checkpoint_seconds, progress=progress)
     if model is not None:
-        return evaluate_classifier(Path(model), dataset, input_range, places, **overrides)
+        return evaluate_classifier(Path(model), dataset, input_range, places, attack_suite=attack_suite, **overrides)
     if table is not None:
         options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
         if table == "claims":
@@ -100,18 +106,29 @@ def run(
         names = [table]
         if table == "all":
             names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
+            names = [name for name in names if attack_suite == "paper" or TABLES[name].rows_are_classifiers]
         if plan_only:
-            return plan(names, places, **options)
-        text = run_tables(names, places, **run_options, **options)
+            return plan(names, places, attack_suite=attack_suite, **options)
+        text = run_tables(names, places, attack_suite=attack_suite, **run_options, **options)
         return f"{text}\n\n{make_claims(places, **options)}" if table == "all" and is_chief(made) else text
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
         places = dataclasses.replace(places, workdir=(spec, Path(workdir)))
-    return run_experiment(spec, places, **run_options)
+    return run_experiment(spec, places, attack_suite=attack_suite, **run_options)
 
 
-def run_experiment(spec: Experiment, places: Places, *, checkpoint_seconds: float = 120, progress: bool = True) -> str:
-    """Trains (or resumes, or leaves) one experiment, evaluates its classifier white-box, and returns the small grid as text."""
+def run_experiment(
+    spec: Experiment,
+    places: Places,
+    *,
+    attack_suite: str = "paper",
+    checkpoint_seconds: float = 120,
+    progress: bool = True,
+) -> str:
+    """Trains (or resumes, or leaves) one experiment, evaluates its classifier white-box, and returns the small grid as text.
+
+    With another `attack_suite` than the paper's the suite's columns join it, and what they need is trained too.
+    """
     method = METHODS[spec.method]
     columns = [Column("No Noise", "clean")]
     if method.trains_classifier:
@@ -120,21 +137,35 @@ def run_experiment(spec: Experiment, places: Places, *, checkpoint_seconds: floa
         columns += [Column(f"G {name}", "generator", generator=number) for number, name in enumerate(spec.generators)]
     label = f"{method.name} ({method.letter})"
     if not method.trains_classifier:
-        columns = [dataclasses.replace(column, target=method.needs, same_seed=True) for column in columns]
-        label += f" against {method.needs} ({METHODS[method.needs].letter})"
-    table = Table("run", spec.name, (spec.dataset,), (Row(label, spec.method),), tuple(columns))
+        columns = [dataclasses.replace(column, target=spec.against, same_seed=True) for column in columns]
+        label += f" against {spec.against} ({METHODS[spec.against].letter})"
+    table = Table("run", spec.name, (spec.dataset,), (Row(label, spec.method),), tuple(columns)).under(attack_suite)
     options = dict(protocol=spec.protocol, **dict(spec.overrides))
+    places_of_results = _record_directory(places.group(spec.scale, **options), attack_suite)
+    options = _limited(attack_suite, spec.scale, options)
     cells = table.cells(spec.scale, seed=spec.seed, **options)
-    file = places.group(spec.scale, **options) / "records.csv"
     chief = is_chief(places.strategy)
     if chief:
-        check(file)
-    _train([spec], places, checkpoint_seconds, progress)
+        check(places_of_results / "records.csv")
+    _train([spec, *(cell.source.trained() for cell in cells if cell.source)], places, checkpoint_seconds, progress)
     if not chief:
         return ""
-    records = evaluate(cells, places, file)
+    models = _Models(places)
+    records = evaluate(cells, models, places_of_results)
     rows = tables.make_table(table, records, scale=spec.scale, seed=spec.seed, **options)
-    return tables.as_text(table, rows, scale=spec.scale)
+    checked = check_classifiers(table, cells, records, models, places_of_results)
+    return "\n".join(filter(None, [tables.as_text(table, rows, scale=spec.scale), checks.as_text(checked)]))
+
+
+def _record_directory(group: Path, attack_suite: str) -> Path:
+    """Where the records of a suite are: apart from the paper's, as they may be of fewer images."""
+    return group if attack_suite == "paper" else group / attack_suite
+
+
+def _limited(attack_suite: str, scale: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `Table.cells` with the suite's number of test images, where neither they nor the scale has one."""
+    limit = SUITES[attack_suite].images
+    return dict({"test_images": limit} if limit and not SCALES[scale].test_images else {}) | options
 
 
 def run_tables(
@@ -144,6 +175,7 @@ def run_tables(
     scale: str,
     seed: int = 0,
     datasets: tuple[str, ...] | None = None,
+    attack_suite: str = "paper",
     checkpoint_seconds: float = 120,
     progress: bool = True,
     **options: Any,
@@ -156,31 +188,37 @@ def run_tables(
         scale: the runs' scale.
         seed: of the classifiers under attack; other seeds than 0 have a directory of their own.
         datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
+        attack_suite: key of `experiments.SUITES`; the tables of another than the paper's have files of their own.
         checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.
         options: protocol and overrides, as for `Table.cells`.
     """
     text = []
     for name in names:
-        table = TABLES[name]
-        cells = table.cells(scale, seed=seed, datasets=datasets, **options)
+        table = TABLES[name].under(attack_suite)
         group = places.group(scale, **options)
+        kept = _record_directory(group, attack_suite)
+        own = _limited(attack_suite, scale, options)
+        cells = table.cells(scale, seed=seed, datasets=datasets, **own)
         chief = is_chief(places.strategy)
         if chief:
-            check(group / "records.csv")
+            check(kept / "records.csv")
         _train(experiments_of(cells), places, checkpoint_seconds, progress)
         if not chief:
             continue
-        records = evaluate(cells, places, group / "records.csv")
-        records = [*read(group / "records.csv"), *records]
-        rows = tables.make_table(table, records, scale=scale, seed=seed, **options)
+        models = _Models(places)
+        records = evaluate(cells, models, kept)
+        records = [*read(kept / "records.csv"), *records]
+        rows = tables.make_table(table, records, scale=scale, seed=seed, **own)
         directory = group / (f"seed{seed}" if seed else "")
-        notes = _notes(tables.match(table.cells(scale, seed=seed, **options), records))
+        notes = _notes(tables.match(table.cells(scale, seed=seed, **own), records))
+        checked = check_classifiers(table, cells, records, models, kept)
         appendix = _along_training(table, cells, places, directory) if table.along_training else ""
+        appendix = "\n\n".join(filter(None, [appendix, checks.as_markdown(checked) if checked else ""]))
         tables.write(table, rows, directory, scale=scale, notes=notes, appendix=appendix)
         _copy_pictures(cells, places, directory)
         completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
-        text.append(tables.as_text(table, completed, scale=scale))
+        text.append("\n".join(filter(None, [tables.as_text(table, completed, scale=scale), checks.as_text(checked)])))
     return "\n\n".join(text)
 
 
@@ -196,12 +234,12 @@ def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> No
         write_whole(directory / f"{spec.name}-perturbations.png", functools.partial(shutil.copyfile, picture))
 
 
-def plan(names: Sequence[str], places: Places, *, scale: str, **options: Any) -> str:
+def plan(names: Sequence[str], places: Places, *, scale: str, attack_suite: str = "paper", **options: Any) -> str:
     """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes.
 
     Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
     """
-    wanted = {name: experiments_of(TABLES[name].cells(scale, **options)) for name in names}
+    wanted = {name: experiments_of(TABLES[name].under(attack_suite).cells(scale, **options)) for name in names}
     numbered = [name for name in names if name.isdigit()]
     listed = dict.fromkeys(spec for name in numbered or names for spec in wanted[name])
     lines = [f"{_command(spec, places)}  # {_state(spec, places)}" for spec in listed]
@@ -230,30 +268,48 @@ def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[st
     return claims.as_text(rows, scale=scale)
 
 
-def evaluate_classifier(file: Path, dataset: str, input_range: tuple[float, float], places: Places, **overrides: Any) -> str:
-    """The white-box grid (clean, FGS, PGD) of a Keras classifier from elsewhere, as text.
+def evaluate_classifier(
+    file: Path,
+    dataset: str,
+    input_range: tuple[float, float],
+    places: Places,
+    *,
+    attack_suite: str = "paper",
+    **overrides: Any,
+) -> str:
+    """The grid (clean, FGS, PGD and what the suite adds) of a Keras classifier from elsewhere, and its checks, as text.
 
     Args:
         file: a `.keras` file, or a run's directory.
         dataset: whose test images to use.
         input_range: what the classifier's inputs for black and white are.
         places: where the data is.
+        attack_suite: key of `experiments.SUITES`; its columns that need a run of ours, generators, are left out.
         overrides: settings of the attacks and the data: epsilon, norm, pgd_steps, test_images, bn_evaluation and so on.
     """
-    spec = experiment(dataset, "standard", scale="paper", **overrides)
+    spec = experiment(dataset, "standard", scale="paper", **_limited(attack_suite, "paper", overrides))
     images, labels = _test_images(dataset, spec.test_images, places)
-    lines = [f"{file} on {len(images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
+    columns = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
+    table = Table("model", str(file), (dataset,), (Row("model", spec.method),), columns).under(attack_suite)
+    right: dict[str, np.ndarray] = {}
     with strategies.local(places.strategy).scope():
         model = with_unit_range(evaluation.load_classifier(file, dataset), input_range)
-        for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd")):
-            accuracy = evaluation.accuracy(model, images, labels, attack=spec.attack(name), bn_evaluation=spec.bn_evaluation)
-            lines.append(f"{label:<10}{100 * accuracy:6.2f}")
-        outputs = attacks.predict(model, images[: evaluation.BATCH_SIZE]).numpy()
-    if outputs.min() >= 0 and np.allclose(outputs.sum(1), 1, atol=1e-3):
-        lines.append(
-            "The outputs are probabilities, not logits: their loss has weaker gradients, so the attacks may be too weak."
-        )
-    return "\n".join(lines)
+        for column in table.columns:
+            if column.worst_of:
+                right[column.label] = np.logical_and.reduce([right[label] for label in column.worst_of if label in right])
+            elif not column.source:
+                attack = spec.attack(column.attack)
+                right[column.label] = evaluation.right([model], images, labels, attack, model, spec.bn_evaluation)[0]
+        measured = [
+            checks.Measured(column.label, 100 * right[column.label].mean(), column.attack != "square")
+            for column in table.columns[1:]
+            if column.label in right and not column.worst_of
+        ]
+        shown = images[:CHECKED_IMAGES], labels[:CHECKED_IMAGES]
+        found = checks.of_classifier(model, *shown, spec.attack("pgd"), measured, bn_evaluation=spec.bn_evaluation)
+    lines = [f"{file} on {len(images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
+    lines += [f"{label:<12}{100 * own.mean():6.2f}" for label, own in right.items()]
+    return "\n".join([*lines, checks.as_text(checks.records_of(str(file), found, "", ()))])
 
 
 def with_unit_range(model: keras.Model, input_range: tuple[float, float]) -> keras.Model:
@@ -282,12 +338,25 @@ def _train(specs: Iterable[Experiment], places: Places, checkpoint_seconds: floa
         training.train(spec, places.of(spec), checkpoint_seconds=checkpoint_seconds, progress=progress, **options)
 
 
-def evaluate(cells: Sequence[Cell], places: Places, file: Path) -> list[Record]:
-    """The records of the cells, computing and saving those that the record file lacks."""
-    results, models = [], _Models(places)
+def evaluate(cells: Sequence[Cell], models: _Models, directory: Path) -> list[Record]:
+    """The records of the cells, computing those that the directory's `records.csv` lacks and saving them there.
+
+    Where cells are the worst of others, `outcomes.csv` keeps which images were labelled correctly.
+    """
+    crafted = [cell for cell in cells if cell.attack.kind != "worst"]
+    keep_outcomes, places = len(crafted) < len(cells), models.places
+    known = read(directory / "outcomes.csv", Outcome) if keep_outcomes else []
+    outcomes = {outcome.key: outcome.array() for outcome in known} if keep_outcomes else None
+    results = []
+
+    def save(new: list[Record]) -> None:
+        if outcomes is not None:
+            merge(directory / "outcomes.csv", (Outcome.of(record.key, outcomes[record.key]) for record in new), Outcome)
+        merge(directory / "records.csv", new)
+
     with strategies.local(places.strategy).scope():
-        for dataset, bn_evaluation in dict.fromkeys((cell.dataset, cell.target.bn_evaluation) for cell in cells):
-            chosen = [cell for cell in cells if (cell.dataset, cell.target.bn_evaluation) == (dataset, bn_evaluation)]
+        for dataset, bn_evaluation in dict.fromkeys((cell.dataset, cell.target.bn_evaluation) for cell in crafted):
+            chosen = [cell for cell in crafted if (cell.dataset, cell.target.bn_evaluation) == (dataset, bn_evaluation)]
             images, labels = _test_images(dataset, chosen[0].target.test_images, places)
             wanted = {(cell.target.name, tables.source_name(cell), cell.attack) for cell in chosen}
             targets = models.some({cell.target.name: (cell.target, "d.keras") for cell in chosen})
@@ -298,14 +367,77 @@ def evaluate(cells: Sequence[Cell], places: Places, file: Path) -> list[Record]:
                 dict.fromkeys(cell.attack for cell in chosen),
                 images,
                 labels,
-                known=read(file),
+                known=read(directory / "records.csv"),
                 wanted=lambda target, source, attack, wanted=wanted: (target, source, attack) in wanted,
                 provenance={cell.target.name: _provenance(cell.target, places) for cell in chosen},
                 bn_evaluation=bn_evaluation,
-                on_records=functools.partial(merge, file),
+                on_records=save,
                 hashes=targets.hashes() | sources.hashes(),
+                outcomes=outcomes,
             )
-    return results
+    kept = {record.key: record for record in read(directory / "records.csv")} if keep_outcomes else {}
+    composed = _worst_records(cells, results, outcomes)
+    if new := [record for record in composed if record.key not in kept]:
+        save(new)
+    return results + [kept.get(record.key, record) for record in composed]
+
+
+def _worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: dict[str, np.ndarray] | None) -> list[Record]:
+    """The records of the cells that are the worst of others in their row."""
+    matched = {(cell.dataset, cell.row, cell.column): record for cell, record in tables.match(cells, records)}
+    return [
+        evaluation.worst(cell.attack, [matched[cell.dataset, cell.row, column] for column in cell.attack.parts], outcomes)
+        for cell in cells
+        if cell.attack.kind == "worst"
+    ]
+
+
+def check_classifiers(
+    table: Table, cells: Sequence[Cell], records: Sequence[Record], models: _Models, directory: Path
+) -> list[checks.CheckRecord]:
+    """The checks of every classifier that is a row of the table, from the directory's `checks.csv` where that has them."""
+    if not table.rows_are_classifiers:
+        return []
+    rows: dict[str, list[tuple[Cell, Record]]] = {}
+    for cell, record in tables.match(cells, records):
+        if record is not None:
+            rows.setdefault(cell.target.name, []).append((cell, record))
+    return [line for pairs in rows.values() for line in _checked(pairs, models, directory / "checks.csv")]
+
+
+def _checked(pairs: Sequence[tuple[Cell, Record]], models: _Models, file: Path) -> list[checks.CheckRecord]:
+    """The checks of one classifier, from its cells and their records."""
+    spec, record = pairs[0][0].target, pairs[0][1]
+    measured = [
+        checks.Measured(cell.column, record.accuracy_percent, _knows_its_target(cell))
+        for cell, record in pairs
+        if cell.attack.kind not in ("clean", "worst")
+    ]
+    pgd = spec.attack("pgd")
+    images = max(_FEWEST_CHECKED, CHECKED_IMAGES // SCALES[spec.scale].attack_divisor)
+    identity = record_key(
+        target_hash=record.target_hash, images_hash=record.images_hash, images=images, attack_settings=pgd.settings(),
+        bn_evaluation=spec.bn_evaluation, measured=tuple(measured),
+    )  # fmt: skip
+    labels = [one.label for one in measured]
+    known = [line for line in read(file, checks.CheckRecord) if line.identity == identity]
+    if not known:
+        x, y = _test_images(spec.dataset, images, models.places)
+        with strategies.local(models.places.strategy).scope():
+            model = models.load(spec.trained(), "d.keras")
+            found = checks.of_classifier(model, x, y, pgd, measured, bn_evaluation=spec.bn_evaluation)
+        known = checks.records_of(spec.name, found, identity, labels)
+        merge(file, known, checks.CheckRecord)
+    return known
+
+
+def _knows_its_target(cell: Cell) -> bool:
+    """Whether the cell's attack was made with the target's gradients."""
+    if cell.attack.kind == "square":
+        return False
+    target = cell.target.trained()
+    against = cell.source.needs() if cell.source and cell.attack.kind == "generator" else None
+    return cell.source is None or target in (cell.source.trained(), against)
 
 
 def _source(cell: Cell) -> tuple[Experiment, str]:
