@@ -98,7 +98,9 @@ def _follow_gradient(model, training, p, x, start, y, epsilon, step_size, steps)
         with tf.GradientTape() as tape:
             tape.watch(adversarial)
             loss = networks.loss_scale(model) * tf.reduce_sum(_losses(model, adversarial, y, training)[0])
-        moved = adversarial + step_size * _direction(tape.gradient(loss, adversarial), p)
+        # Through a layer without a gradient, rounding for instance, it is zero: the attack fails, and the checks say why.
+        gradient = tape.gradient(loss, adversarial, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        moved = adversarial + step_size * _direction(gradient, p)
         return step + 1, _project(x, moved, epsilon, p)
 
     if isinstance(steps, int):

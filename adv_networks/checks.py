@@ -74,9 +74,10 @@ def of_classifier(
     """
     x = x / np.float32(255) if x.dtype == np.uint8 else x
     under = functools.cache(functools.partial(_percent_under, model, x, y, bn_evaluation))
+    tolerance = _TOLERANCE + 100 / len(x)  # One of a few images may always be the exception.
     return [
-        _pgd_is_not_weaker_than_fgs(under, pgd),
-        _accuracy_falls_with_epsilon(under, pgd, math.prod(x.shape[1:])),
+        _pgd_is_not_weaker_than_fgs(under, pgd, tolerance),
+        _accuracy_falls_with_epsilon(under, pgd, math.prod(x.shape[1:]), tolerance),
         _more_steps_and_restarts_change_little(under, pgd),
         _black_box_is_not_stronger(list(measured)),
         _gradients_do_not_vanish(model, x, y, bn_evaluation),
@@ -92,17 +93,17 @@ def _check(name: str, holds: bool, detail: str) -> Check:
     return Check(name, PASS if holds else FAIL, detail)
 
 
-def _pgd_is_not_weaker_than_fgs(under, pgd: Attack) -> Check:
+def _pgd_is_not_weaker_than_fgs(under, pgd: Attack, tolerance: float) -> Check:
     by_fgs = under(Attack("fgs", "fgs", epsilon=pgd.epsilon, norm=pgd.norm))
     by_pgd = under(pgd)
-    return _check("PGD is not weaker than FGS", by_pgd <= by_fgs + _TOLERANCE, f"FGS {by_fgs:.1f}%, PGD {by_pgd:.1f}%")
+    return _check("PGD is not weaker than FGS", by_pgd <= by_fgs + tolerance, f"FGS {by_fgs:.1f}%, PGD {by_pgd:.1f}%")
 
 
-def _accuracy_falls_with_epsilon(under, pgd: Attack, pixels: int) -> Check:
+def _accuracy_falls_with_epsilon(under, pgd: Attack, pixels: int, tolerance: float) -> Check:
     unbounded = pixels ** (1 / NORMS[pgd.norm])
     sizes = [0.0, *(size for factor in _SWEEP if (size := factor * pgd.epsilon) < unbounded), unbounded]
     found = [under(dataclasses.replace(pgd, epsilon=size)) for size in sizes]
-    falls = all(after <= before + _TOLERANCE for before, after in itertools.pairwise(found))
+    falls = all(after <= before + tolerance for before, after in itertools.pairwise(found))
     detail = ", ".join(f"{size:g}: {percent:.1f}%" for size, percent in zip(sizes, found, strict=True))
     return _check("accuracy falls with ε, to about 0", falls and found[-1] <= _ABOUT_ZERO, f"PGD at ε {detail}")
 
@@ -141,8 +142,7 @@ def _loss_gradient(model, training, x, y):
         tape.watch(x)
         logits = networks.discarding_statistics(model, x, training=training)
         loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
-    gradient = tape.gradient(loss, x)
-    return tf.zeros_like(x) if gradient is None else gradient
+    return tape.gradient(loss, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def _outputs_are_sound(model, x, bn_evaluation) -> list[Check]:

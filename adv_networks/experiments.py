@@ -707,12 +707,18 @@ def experiment(
     if norm != SETTINGS["norm"].default:
         _check_other_norm(norm, method, overrides)
         settings["epsilon"] = None  # The recipe's number is of L∞; without it, an override that equals it is kept.
+    builds_upon: dict[str, Any] = {}
+    if "lone" in METHODS[method].reads and "against" in overrides:
+        # What is an override of the classifier is one here, or `needs` would lose it where it is a generator's default.
+        against = _check("against", overrides["against"])
+        builds_upon = experiment(dataset, against, protocol=protocol, scale=scale).settings()
     limits = {"epsilon": {"most": math.prod(recipe.image_shape) ** (1 / NORMS[norm])}}
     chosen = {}
     for key in sorted(overrides):
         choose(SETTINGS, key, "setting")
         value = _check(key, overrides[key], **limits.get(key, {}))
-        if value != settings.get(key, SETTINGS[key].default):
+        default = settings.get(key, SETTINGS[key].default)
+        if value != default or _plain(value) != builds_upon.get(key, _plain(default)):
             chosen[key] = value
     resolved = Experiment(dataset, method, protocol, scale, seed, tuple(chosen.items()), **{**settings, **chosen})
     _check_precision(resolved)

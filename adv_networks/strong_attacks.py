@@ -198,7 +198,11 @@ def _ascend(model, loss, x, start, y, target, epsilon, lengths):
             logits = discarding_statistics(model, points, training=False)
             losses = LOSSES[loss](logits, y, target)
             total = loss_scale(model) * tf.reduce_sum(losses)
-        return losses, tape.gradient(total, points), tf.not_equal(tf.argmax(logits, 1, tf.int32), y)
+        return (
+            losses,
+            tape.gradient(total, points, unconnected_gradients=tf.UnconnectedGradients.ZERO),
+            tf.not_equal(tf.argmax(logits, 1, tf.int32), y),
+        )
 
     def advance(step, state):
         along = project(state.point + state.step_size[:, None, None, None] * tf.sign(state.gradient))
@@ -358,7 +362,7 @@ def _approach_boundary(model, x, y, target, steps):
             logits = discarding_statistics(model, tf.reshape(point, tf.shape(x)), training=False)
             gap = tf.gather(logits, target, batch_dims=1) - tf.gather(logits, y, batch_dims=1)
             total = loss_scale(model) * tf.reduce_sum(gap)
-        normal = tape.gradient(total, point) / loss_scale(model)
+        normal = tape.gradient(total, point, unconnected_gradients=tf.UnconnectedGradients.ZERO) / loss_scale(model)
         values = tf.concat([gap, gap + tf.reduce_sum(normal * (original - point), 1)], 0)
         moves = towards_hyperplane(tf.concat([point, original], 0), tf.tile(normal, [2, 1]), values)
         own, biased = tf.split(moves, 2)

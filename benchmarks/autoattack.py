@@ -16,7 +16,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,6 @@ def other_attacks(steps: int = STEPS, queries: int = QUERIES) -> dict[str, Attac
 
     def run(kind, d, x, y, epsilon, **options):
         torch.manual_seed(0)
-        # FAB's gradients start from the parameters' device and from images that it makes itself.
         made = kind(d, eps=epsilon, **options)
         adversarial = made(torch.tensor(x.transpose(0, 3, 1, 2).copy()), torch.tensor(y, dtype=torch.int64))
         return adversarial.detach().numpy().transpose(0, 2, 3, 1)
@@ -91,12 +90,11 @@ def other_attacks(steps: int = STEPS, queries: int = QUERIES) -> dict[str, Attac
     }
 
 
-def accuracies(d: Any, x: np.ndarray, y: np.ndarray, epsilon: float, **amounts: int) -> list[dict[str, Any]]:
-    """A line for each attack: accuracy in % under ours and theirs, both judged by the Keras classifier, and their times."""
+def accuracies(d: Any, x: np.ndarray, y: np.ndarray, epsilon: float, **amounts: int) -> Iterator[dict[str, Any]]:
+    """A line for each attack as it is done: accuracy in % under ours and theirs, judged by the Keras classifier, and times."""
     from adv_networks import attacks
 
     copy, other = copy_of_d1(d), other_attacks(**amounts)
-    lines = []
     for name, own in own_attacks(**amounts).items():
         line = dict(attack=name, images=len(x), epsilon=epsilon)
         for column, attack, model in (("own", own, d), ("torchattacks", other[name], copy)):
@@ -107,8 +105,7 @@ def accuracies(d: Any, x: np.ndarray, y: np.ndarray, epsilon: float, **amounts: 
             adversarial = np.where(np.abs(adversarial - x).max((1, 2, 3), keepdims=True) <= epsilon + 1e-6, adversarial, x)
             right = np.argmax(attacks.predict(d, adversarial), 1) == y
             line |= {f"{column}_percent": round(100 * float(right.mean()), 2), f"{column}_seconds": round(seconds, 1)}
-        lines.append(line | dict(difference=round(line["own_percent"] - line["torchattacks_percent"], 2)))
-    return lines
+        yield line | dict(difference=round(line["own_percent"] - line["torchattacks_percent"], 2))
 
 
 def main() -> int:
@@ -128,10 +125,10 @@ def main() -> int:
         for line in accuracies(d, images / np.float32(255), labels, spec["epsilon"]):
             lines.append(dict(run=run.name, **line))
             print(*(f"{name}={value}" for name, value in lines[-1].items()), flush=True)
-    with (ROOT / "benchmarks" / "autoattack.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+            with (ROOT / "benchmarks" / "autoattack.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(lines)
     return int(any(abs(line["difference"]) > 1 for line in lines))
 
 

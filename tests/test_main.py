@@ -102,8 +102,10 @@ def test_plan_of_all_shares_the_runs_of_the_tables(run):
 def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
     model = randomised(networks.d1((8, 8, 1), 10, 4))
     model.save(tmp_path / "mine.keras")
-    code, output, _ = run(f"--model={tmp_path}/mine.keras", "--input_range=0,1", "--dataset=digits", "--epsilon=0.1")
+    mine = (f"--model={tmp_path}/mine.keras", "--input_range=0,1", "--dataset=digits", "--epsilon=0.1")
+    code, output, _ = run(*mine)
     assert code == 0
+    assert re.search(r"checks against false security of .*mine\.keras: \d of 8 passed", output)
     assert re.search(r"360 test images of digits, ε = 0\.1.*\nNo Noise +\d+\.\d\d\nFGS +\d+\.\d\d\nPGD +\d+\.\d\d", output)
 
 
@@ -168,6 +170,9 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--table=claims", "--dataset=mnist"], "not one of the table's data sets"),
         (["--model=x.keras", "--input_range=0,inf", "--dataset=digits"], "LOW < HIGH"),
         (["--plan"], "--plan needs --table"),
+        (["--attack_suite=weak"], r"--attack_suite=weak.*paper\|strong"),
+        (["--attack_suite=strong", "--workdir=x"], "--workdir is for one run"),
+        (["--attack_suite=strong", "--table=5"], "attack_suite: expected a table of classifiers with strong, received 5"),
         (["--model=x.keras", "--dataset=digits"], "--input_range=LOW,HIGH"),
         (["--model=x.keras", "--input_range=1,0", "--dataset=digits"], "LOW < HIGH"),
         (["--table=1", "--dataset=digits"], "not one of the table's data sets"),

@@ -277,8 +277,9 @@ def test_attacks_agree_with_a_second_implementation_on_a_copy_in_pytorch(partly_
     pytest.importorskip("torch")
     pytest.importorskip("torchattacks")
     d, x, y = partly_robust.model, partly_robust.x[:200], partly_robust.y[:200]
-    lines = autoattack.accuracies(d, x, y, partly_robust.epsilon, steps=60, queries=600)
+    lines = list(autoattack.accuracies(d, x, y, partly_robust.epsilon, steps=60, queries=600))
     assert [line["attack"] for line in lines] == ["APGD-CE", "APGD-DLR", "APGD-T", "FAB-T", "Square"]
     assert all(20 < line["own_percent"] < 80 for line in lines)
-    differences = {line["attack"]: abs(line["difference"]) for line in lines}
-    assert all(difference <= 1 for name, difference in differences.items() if name != "Square"), lines
+    # Theirs never places a small square at the last row or column, which on 8×8 images weakens it.
+    assert all(line["difference"] <= 1 for line in lines if line["attack"] == "Square"), lines
+    assert all(abs(line["difference"]) <= 1 for line in lines if line["attack"] != "Square"), lines
