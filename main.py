@@ -3,6 +3,7 @@
     python main.py                                  the embedded digits: train the adversarial network, evaluate it
     python main.py --dataset=mnist --method=pgd     train (or resume) and evaluate one experiment
     python main.py --table=1 --scale=cpu            a table of the paper: what is missing, then results/cpu/table1.csv
+    python main.py --table=1 --attack_suite=strong  the same rows under AutoAttack and more: results/cpu/table1-strong.csv
     python main.py --table=all --plan               the runs that takes, one command a line
     python main.py --model=mine.keras --input_range=0,1 --dataset=mnist
                                                     the white-box attacks on any Keras classifier
