@@ -109,7 +109,7 @@ def _evaluate_on_two_devices(place):
     (counts, crafted, units), (counts_on_two, crafted_on_two, units_on_two) = found
     assert devices == {(attack.name, number, f"CPU:{number}") for attack in (*kinds, *static) for number in (0, 1)}
     assert counts_on_two == counts
-    assert len(set(counts)) == 4
+    assert len(set(counts)) >= 4
     assert crafted_on_two.keys() == crafted.keys()
     for key, adversarial in crafted.items():
         np.testing.assert_array_equal(crafted_on_two[key], adversarial)
@@ -122,7 +122,7 @@ def test_devices_that_take_the_batches_in_turn_change_no_bit(fork, tmp_path):
     randomised(keras.Model(image, layers.Dense(10, use_bias=False)(layers.Flatten()(layers.ReLU()(x))))).save(
         tmp_path / "d.keras"
     )
-    keras.Model(image, layers.Conv2D(1, 3, padding="same", activation="tanh")(image)).save(tmp_path / "g.keras")
+    randomised(keras.Model(image, layers.Conv2D(1, 3, padding="same", activation="tanh")(image))).save(tmp_path / "g.keras")
     process = fork(_evaluate_on_two_devices, tmp_path)  # no process can make further devices once it has used TensorFlow
     assert process.wait() == 0, process.said()
 
