@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -96,7 +98,9 @@ def _follow_gradient(model, training, p, x, start, y, epsilon, step_size, steps)
         with tf.GradientTape() as tape:
             tape.watch(adversarial)
             loss = networks.loss_scale(model) * tf.reduce_sum(_losses(model, adversarial, y, training)[0])
-        moved = adversarial + step_size * _direction(tape.gradient(loss, adversarial), p)
+        # Through a layer without a gradient, rounding for instance, it is zero: the attack fails, and the checks say why.
+        gradient = tape.gradient(loss, adversarial, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        moved = adversarial + step_size * _direction(gradient, p)
         return step + 1, _project(x, moved, epsilon, p)
 
     if isinstance(steps, int):
@@ -123,11 +127,11 @@ def _replace_weaker(model, training, targeted, best, candidate, y):
     return tf.where(stronger[:, None, None, None], candidate, best)
 
 
-_compiled = {function: tf.function(function, autograph=False) for function in (_follow_gradient, _predict, _replace_weaker)}
+_compiled: dict[Callable, Any] = {}
 
 
-def _run(function, *arguments):
-    """Runs a function of this module in one graph for all batch sizes; inside another graph it becomes part of that."""
+def run_compiled(function, *arguments):
+    """Runs a function in one graph for all lengths of its tensors' first axis; inside another graph it becomes part of that."""
     if not tf.executing_eagerly():
         return function(*arguments)
     tensors = [argument for argument in arguments if isinstance(argument, tf.Tensor)]
@@ -137,34 +141,39 @@ def _run(function, *arguments):
         else argument
         for argument in arguments
     ]
-    return _compiled[function].get_concrete_function(*spec)(*tensors)
+    # setdefault, as several threads may come here at once.
+    graph = _compiled.setdefault(function, tf.function(function, autograph=False))
+    return graph.get_concrete_function(*spec)(*tensors)
 
 
-def _labels(y: Array) -> tf.Tensor:
+def as_labels(y: Array) -> tf.Tensor:
+    """Labels as the int32 that the attacks take."""
     return tf.cast(tf.convert_to_tensor(y), tf.int32)
 
 
-def _images(model: keras.Model, x: Array) -> tf.Tensor:
+def as_images(model: keras.Model, x: Array) -> tf.Tensor:
+    """Images as the model's floats in [0,1]."""
     x = tf.convert_to_tensor(x)
     return tf.cast(x, model.variable_dtype) / (255 if x.dtype == tf.uint8 else 1)
 
 
-def _scalar(value, dtype: tf.DType) -> tf.Tensor:
+def as_scalar(value, dtype: tf.DType) -> tf.Tensor:
     """A number as a tensor; tf.cast would take a Python number to double precision by way of single."""
     return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
 
 
-def _gradient_attack(model, x, y, epsilon, step_size, steps, norm, *, start=None, training=False) -> tf.Tensor:
+def gradient_attack(model, x, y, epsilon, step_size, steps, norm, *, start=None, training=False) -> tf.Tensor:
+    """Steps up the loss of y, of length `step_size`, from `start` (None: x), each projected on the ε-ball and on [0,1]."""
     start, p = x if start is None else start, choose(NORMS, norm, "norm")
-    sizes = (_scalar(size, x.dtype) for size in (epsilon, step_size))
+    sizes = (as_scalar(size, x.dtype) for size in (epsilon, step_size))
     # Replicas that share BN moments cannot do so inside a loop of the graph.
     steps = steps if training and replicas.count() > 1 else tf.convert_to_tensor(steps, tf.int32)
-    return _run(_follow_gradient, model, training, p, x, start, y, *sizes, steps)
+    return run_compiled(_follow_gradient, model, training, p, x, start, y, *sizes, steps)
 
 
 def predict(model: keras.Model, x: Array, *, training: bool = False) -> tf.Tensor:
     """Logits [batch, classes]; `training` uses the batch's statistics in BN, leaving the averages alone."""
-    return _run(_predict, model, training, _images(model, x))
+    return run_compiled(_predict, model, training, as_images(model, x))
 
 
 def fgs(
@@ -183,16 +192,16 @@ def fgs(
     Raises:
         UsageError: another norm; so do the other attacks.
     """
-    x = _images(model, x)
-    y = tf.argmax(predict(model, x, training=training), 1, tf.int32) if y is None else _labels(y)
-    return _gradient_attack(model, x, y, epsilon, epsilon, 1, norm, training=training)
+    x = as_images(model, x)
+    y = tf.argmax(predict(model, x, training=training), 1, tf.int32) if y is None else as_labels(y)
+    return gradient_attack(model, x, y, epsilon, epsilon, 1, norm, training=training)
 
 
 def least_likely(model: keras.Model, x: Array, epsilon: float, *, norm: str = "linf", training: bool = False) -> tf.Tensor:
     """One step towards the least likely class (Eq. 8): x − ε sign ∇_x ℓ(D(x), argmin D(x)), projected; else as `fgs`."""
-    x = _images(model, x)
+    x = as_images(model, x)
     y = tf.argmin(predict(model, x, training=training), 1, tf.int32)
-    return _gradient_attack(model, x, y, epsilon, -epsilon, 1, norm, training=training)
+    return gradient_attack(model, x, y, epsilon, -epsilon, 1, norm, training=training)
 
 
 def pgd(
@@ -233,7 +242,7 @@ def pgd(
     """
     if min(steps, restarts) < 1:
         raise ValueError(f"steps and restarts: expected at least 1, received {steps} and {restarts}")
-    x, y, seed = _images(model, x), _labels(y), as_seed(seed)
+    x, y, seed = as_images(model, x), as_labels(y), as_seed(seed)
     step_size = epsilon / 4 if step_size is None else step_size
     p, best = choose(NORMS, norm, "norm"), None
     for restart in range(restarts):
@@ -241,12 +250,12 @@ def pgd(
         if random_start:
             restart_seed = seed if restarts == 1 else tf.random.experimental.stateless_fold_in(seed, restart)
             draw = functools.partial(_uniform_in_ball, seed=restart_seed, p=p, dtype=x.dtype)
-            start = x + _scalar(epsilon, x.dtype) * replicas.share_of(draw, [tf.shape(x)[0], *x.shape[1:]])
+            start = x + as_scalar(epsilon, x.dtype) * replicas.share_of(draw, [tf.shape(x)[0], *x.shape[1:]])
             start = tf.clip_by_value(start, 0, 1) if clip_start else start
-        candidate = _gradient_attack(
+        candidate = gradient_attack(
             model, x, y, epsilon, -step_size if targeted else step_size, steps, norm, start=start, training=training
         )
-        best = candidate if best is None else _run(_replace_weaker, model, training, targeted, best, candidate, y)
+        best = candidate if best is None else run_compiled(_replace_weaker, model, training, targeted, best, candidate, y)
     return best
 
 
@@ -264,7 +273,7 @@ def generator(
 
     Of a generator that was built for `norm` only the clipping to [0,1] changes anything; another is held to the ball.
     """
-    x, epsilon, p = _images(g, x), _scalar(epsilon, g.variable_dtype), choose(NORMS, norm, "norm")
-    inputs = networks.generator_input(g, x, None if y is None else _labels(y), as_seed(seed))
-    perturbation = _run(_predict, g, training, inputs)
+    x, epsilon, p = as_images(g, x), as_scalar(epsilon, g.variable_dtype), choose(NORMS, norm, "norm")
+    inputs = networks.generator_input(g, x, None if y is None else as_labels(y), as_seed(seed))
+    perturbation = run_compiled(_predict, g, training, inputs)
     return _project(x, x + epsilon * perturbation, epsilon, p)

@@ -6,13 +6,14 @@ batch is never split, so that no result depends on how many devices there are.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import itertools
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ import numpy as np
 import tensorflow as tf
 
 from adv_networks import attacks as attack_functions
-from adv_networks import data, kernels
-from adv_networks.errors import UserError
+from adv_networks import data, kernels, strong_attacks
+from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import ATTACKS, Attack, find_dataset
 from adv_networks.provenance import commit, versions
 from adv_networks.records import Record, record_key
@@ -125,7 +126,27 @@ def craft(attack: Attack, source: keras.Model, x, y, *, seed: attack_functions.S
             return attack_functions.pgd(source, x, y, epsilon, seed=seed, clip_start=attack.clip_start, **options)
         case "generator":
             return attack_functions.generator(source, x, y, epsilon, seed=seed, **options)
-    raise ValueError(f"attack kind: expected clean, fgs, least_likely, pgd or generator, received {attack.kind}")
+    return _craft_strongly(attack, source, x, y, seed=seed, **options)
+
+
+def _craft_strongly(attack: Attack, source: keras.Model, x, y, *, seed, training: bool, norm: str) -> tf.Tensor:
+    if norm != "linf":
+        raise UsageError(f"norm: expected linf for attack {attack.name}, received {norm}")
+    if training:
+        raise UsageError(f"bn_evaluation: expected moving for attack {attack.name}, received batch")
+    epsilon, steps = attack.epsilon, attack.steps
+    match attack.kind:
+        case "restarted_pgd":
+            options = dict(step_size=epsilon * attack.step_fraction, restarts=attack.restarts, seed=seed)
+            return strong_attacks.restarted_pgd(source, x, y, epsilon, steps=steps, **options)
+        case "apgd":
+            options = dict(loss=attack.loss, targets=attack.targets, restarts=attack.restarts, seed=seed)
+            return strong_attacks.apgd(source, x, y, epsilon, steps=steps, **options)
+        case "fab":
+            return strong_attacks.fab(source, x, y, epsilon, steps=steps, targets=attack.targets)
+        case "square":
+            return strong_attacks.square(source, x, y, epsilon, queries=steps, seed=seed)
+    raise ValueError(f"attack kind: expected one that crafts images, received {attack.kind}")
 
 
 def _batch_size(bn_evaluation: str) -> int:
@@ -177,31 +198,32 @@ def accuracy(
         source: the model that the attack is crafted on; None for `model` itself.
         bn_evaluation: "moving" averages, or "batch" statistics of 64 images (a partial batch after full ones is then left out).
     """
-    correct, seen = _score([model], x, y, attack or ATTACKS["clean"], source or model, bn_evaluation)
-    return correct[0] / seen
+    return float(right([model], x, y, attack or ATTACKS["clean"], source or model, bn_evaluation)[0].mean())
 
 
-def _score(
+def right(
     targets: Sequence[keras.Model],
     images: np.ndarray,
     labels: np.ndarray,
     attack: Attack,
     source: keras.Model | None,
     bn_evaluation: str,
-) -> tuple[list[int], int]:
-    """How many of how many adversarial images, each crafted once, every target labels correctly."""
+) -> list[np.ndarray]:
+    """Of every target, which adversarial images, each crafted once, it labels correctly: booleans [images].
+
+    With BN on batch statistics a last partial batch is left out.
+    """
     training = bn_evaluation == "batch"
 
-    def count(number: int, x: np.ndarray, y: np.ndarray) -> list[int]:
+    def labelled(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         adversarial = craft(attack, source, x, y, seed=(attack.seed, number), training=training)
         predicted = [np.argmax(attack_functions.predict(target, adversarial, training=training), 1) for target in targets]
-        return [*(int((labelled == y).sum()) for labelled in predicted), len(y)]
+        return np.stack(predicted) == y
 
     batches = _batches(images, labels, _batch_size(bn_evaluation))
     if training:
         batches = (batch for batch in batches if batch[0] == 0 or len(batch[1]) == BATCH_STATISTICS_SIZE)
-    *correct, seen = np.sum(list(_on_devices(count, batches)), 0).tolist()
-    return correct, seen
+    return list(np.concatenate(list(_on_devices(labelled, batches)), 1))
 
 
 def grid(
@@ -217,6 +239,7 @@ def grid(
     bn_evaluation: str = "moving",
     on_records: Callable[[list[Record]], None] = lambda records: None,
     hashes: Mapping[str, str] | None = None,
+    outcomes: MutableMapping[str, np.ndarray] | None = None,
 ) -> list[Record]:
     """Scores every target under every attack crafted on every source; each (source, attack) is crafted once for all targets.
 
@@ -234,11 +257,13 @@ def grid(
         on_records: called with the new records after each (source, attack), for instance to save them.
         hashes: `weights_hash` of the models whose is known, by name; such a model is only taken out of `targets` or
             `sources` when a record is missing, so that a mapping may load it then.
+        outcomes: which images were labelled correctly (`right`), by the records' keys; where it is given, a record without
+            one is computed again, and those of new records are added before `on_records` is called.
 
     Returns:
         A record per wanted (target, source, attack).
     """
-    by_key = {record.key: record for record in known}
+    by_key = {record.key: record for record in known if outcomes is None or record.key in outcomes}
     data_hash = images_hash(images, labels)
     target_hashes, source_hashes = (
         {name: hashes[name] if hashes and name in hashes else weights_hash(models[name]) for name in models}
@@ -266,13 +291,14 @@ def grid(
             if not missing or not (attack.kind == "clean" or _suits(attack, sources[source])):
                 continue
             started = time.perf_counter()
-            correct, seen = _score(
+            found = right(
                 [targets[name] for name in missing], images, labels, attack, sources[source] if source else None, bn_evaluation
             )
+            if outcomes is not None:
+                outcomes.update((keys[target], own) for target, own in zip(missing, found, strict=True))
             measured = dict(
                 attack=attack.name,
                 epsilon=attack.epsilon,
-                images=seen,
                 seconds=round((time.perf_counter() - started) / len(missing), 2),
                 commit=commit(),
                 versions=versions(),
@@ -280,17 +306,45 @@ def grid(
             new = [
                 Record(
                     key=keys[target],
-                    correct=count,
-                    accuracy_percent=round(100 * count / seen, 4),
+                    **_counted(own),
                     **identities[target],
                     **measured,
                     **(provenance or {}).get(target, {}),
                 )
-                for target, count in zip(missing, correct, strict=True)
+                for target, own in zip(missing, found, strict=True)
             ]
             on_records(new)
             results += new
     return results
+
+
+def _counted(own: np.ndarray) -> dict[str, Any]:
+    correct = int(own.sum())
+    return dict(correct=correct, images=len(own), accuracy_percent=round(100 * correct / len(own), 4))
+
+
+def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str, np.ndarray]) -> Record:
+    """The record of an image counting as right only where it is in each of `parts`: records of one target on the same images.
+
+    Args:
+        attack: of kind "worst", whose settings the record gets.
+        parts: what it is composed of.
+        outcomes: which images were right, by key; that of the new record is added.
+    """
+    identity = dict(
+        target=parts[0].target,
+        source="",
+        target_hash=parts[0].target_hash,
+        source_hash=_digest(*(record.key.encode() for record in parts)),
+        images_hash=parts[0].images_hash,
+        attack_settings=attack.settings(),
+        bn_evaluation=parts[0].bn_evaluation,
+    )
+    key = record_key(**identity)
+    outcomes[key] = np.logical_and.reduce([outcomes[record.key] for record in parts])
+    seconds = round(sum(record.seconds for record in parts), 2)
+    changed = dict(key=key, attack=attack.name, epsilon=attack.epsilon, seconds=seconds, commit=commit(), versions=versions())
+    return dataclasses.replace(parts[0], **identity, **changed, **_counted(outcomes[key]))
 
 
 def _suits(attack: Attack, source: keras.Model) -> bool:

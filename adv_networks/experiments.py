@@ -68,6 +68,8 @@ class Attack:
     An attack whose ε is None is only a name: `Experiment.attack` or `dataclasses.replace` gives it one.
     `label` is the label that FGS ascends on: the true one or the one that the source predicts.
     `step_fraction` is PGD's step size over ε, `clip_start` whether its random start is clipped to [0,1]; ε is in `norm`.
+    `loss` and the number of `targets` (0: untargeted) are those of the attacks in `strong_attacks`; `steps` are Square's
+    queries. The attack of kind "worst" is the worst, image by image, of the `parts`: labels of other columns of its row.
     """
 
     name: str
@@ -80,10 +82,13 @@ class Attack:
     clip_start: bool = True
     seed: int = 0
     norm: str = "linf"
+    loss: str = "cross_entropy"
+    targets: int = 0
+    parts: tuple[str, ...] = ()
 
     def settings(self) -> str:
-        """All that the attack's result depends on, as one line of JSON. L∞ goes unsaid, as it did before other norms."""
-        unsaid = {"name": self.name, "norm": "linf"}
+        """All that the attack's result depends on, as one line of JSON. What the first records did not know goes unsaid."""
+        unsaid = {"name": self.name, "norm": "linf", "loss": "cross_entropy", "targets": 0, "parts": ()}
         return json.dumps(dict(dataclasses.asdict(self).items() - unsaid.items()), sort_keys=True)
 
 
@@ -108,8 +113,8 @@ class Protocol:
 class Scale:
     """How much is computed, never what. Mappings are by data set, with "*" for the others; 0 images means all.
 
-    Widths are the recipe's divided by the divisor; the data set says how many images to hold out for validation where
-    `validation` does not.
+    Widths are the recipe's divided by the divisor, and so are the steps of the strong attacks; the data set says how many
+    images to hold out for validation where `validation` does not.
     """
 
     name: str
@@ -120,6 +125,7 @@ class Scale:
     train_images: int = 0
     test_images: int = 0
     validation: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    attack_divisor: int = 1
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -139,7 +145,7 @@ def _setting(
 
     `part` says what reads it: "" every training; "perturbation" those with perturbed images; "generator" those of a
     generator; "game" those of D against generators; "pgd" those that run PGD; "frozen" those that attack a finished
-    classifier; "test" none. Evaluation may read any of them.
+    classifier; "lone" those of a generator alone; "test" none. Evaluation may read any of them.
     """
     rule = {"help": help, "part": part, "choices": choices, "above": above, "least": least, "most": most}
     return dataclasses.field(default=default, metadata=rule)
@@ -218,6 +224,12 @@ class Experiment:
     clip_perturbed: bool = _setting(False, "clip x + εG(x) to [0,1] in training", "generator")
     discriminator_period: int = _setting(1, "D is updated on every this many-th minibatch", "game", least=1)
 
+    against: str = _setting(
+        "standard",
+        "method of the classifier that a generator alone is trained against",
+        "lone",
+        choices=("standard", "pgd", "advnet", "ensemble", "advnet+ensemble"),
+    )
     adversarial_weight: float = _setting(1.0, "λ, the weight of the adversarial loss (Eq. 4)", "generator", least=0)
     gradient_penalty: float = _setting(0.01, "γ, the weight of the gradient regulariser (Eq. 5)", "game", least=0)
     regulariser: str = _setting(
@@ -271,8 +283,8 @@ class Experiment:
         return (self.generator_learning_rate if self.finite_difference_rate == "generator" else self.learning_rate) / 10
 
     def needs(self) -> Experiment | None:
-        """The experiment whose classifier this one builds upon (the undefended A, for static examples or frozen), if any."""
-        needed = METHODS[self.method].needs
+        """The experiment whose classifier this one builds upon (A for static examples, or one held fixed), if any."""
+        needed = self.against if "lone" in METHODS[self.method].reads else METHODS[self.method].needs
         if needed is None:
             return None
         return experiment(
@@ -280,10 +292,12 @@ class Experiment:
         ).trained()
 
     def attack(self, name: str) -> Attack:
-        """The attack of that name at this experiment's ε, norm and PGD settings."""
+        """The attack of that name at this experiment's ε, norm, scale and PGD settings."""
         attack = ATTACKS[name]
         if attack.kind != "clean":
             attack = dataclasses.replace(attack, epsilon=self.epsilon, norm=self.norm)
+        if name in STRONG_ATTACKS:
+            return dataclasses.replace(attack, steps=max(1, attack.steps // SCALES[self.scale].attack_divisor))
         if attack.kind == "pgd":
             attack = dataclasses.replace(
                 attack, steps=self.pgd_steps, step_fraction=self.pgd_step_fraction, clip_start=self.pgd_clip_start
@@ -356,8 +370,8 @@ METHODS: dict[str, Method] = {
                ("perturbation", "pgd", "frozen"), static_examples=True, needs="standard"),
         Method("advnet+ensemble", "C+EAT", "adversarial network and static examples of A together (Section 4.6)",
                ("perturbation", "generator", "game", "pgd", "frozen"), static_examples=True, needs="standard"),
-        Method("generator", "G", "a generator trained against A as it is (Section 4.5)",
-               ("perturbation", "generator", "frozen"), trains_classifier=False, needs="standard",
+        Method("generator", "G", "a generator trained against a classifier as it is: A (Section 4.5), or --against",
+               ("perturbation", "generator", "frozen", "lone"), trains_classifier=False, needs="standard",
                settings=dict(generator_steps=1, **_SGD)),
     )
 }  # fmt: skip
@@ -371,8 +385,24 @@ ATTACKS: dict[str, Attack] = {
         Attack("least_likely", "least_likely"),
         Attack("pgd", "pgd", steps=10, step_fraction=0.25),
         Attack("generator", "generator"),
+        Attack("worst", "worst"),
     )
 }
+
+# Beyond the paper: PGD with steps of 2.5 ε / 100 (Madry et al., 2018) and ten restarts, and the attacks of AutoAttack with the
+# numbers of its standard version (Croce and Hein, 2020).
+STRONG_ATTACKS: dict[str, Attack] = {
+    attack.name: attack
+    for attack in (
+        Attack("restarted_pgd", "restarted_pgd", steps=100, step_fraction=0.025, restarts=10),
+        Attack("apgd_ce", "apgd", steps=100),
+        Attack("apgd_dlr", "apgd", steps=100, loss="dlr"),
+        Attack("apgd_targeted", "apgd", steps=100, loss="dlr", targets=9),
+        Attack("fab_targeted", "fab", steps=100, targets=9),
+        Attack("square", "square", steps=5_000),
+    )
+}
+ATTACKS |= STRONG_ATTACKS
 
 # What ensemble adversarial training adds to the clean images, in equal parts (Section 4.4).
 STATIC_ATTACKS: tuple[str, ...] = ("fgs_predicted", "pgd", "least_likely")
@@ -419,7 +449,7 @@ SCALES: dict[str, Scale] = {
         Scale(
             "tiny", "seconds, for tests: the numbers mean nothing", steps={"*": 8, "mnist": 20, "digits": 20},
             generator_divisor={"*": 16, "digits": 1}, classifier_divisor=_ONE, train_images=1024, test_images=128,
-            validation={"*": 64},
+            validation={"*": 64}, attack_divisor=50,
         ),
         Scale(
             "cpu", "two cores, minutes to an hour a run", steps={"*": 1_000, "mnist": 3_000, "digits": 600},
@@ -453,7 +483,8 @@ class Column:
     """A column of a table: an attack on the row's classifier, crafted on it too unless `source` names the surrogate's method.
 
     Where the row is a generator, `target` names the method of the classifier that it attacks. These other runs have the
-    next seed unless `same_seed`. `generator` is the position of the attacking generator among its run's.
+    next seed unless `same_seed`. `generator` is the position of the attacking generator among its run's. `fresh` makes the
+    source a generator trained against the row's own run. A column that is the worst of others names them in `worst_of`.
     """
 
     label: str
@@ -462,6 +493,46 @@ class Column:
     target: str | None = None
     same_seed: bool = False
     generator: int = 0
+    fresh: bool = False
+    worst_of: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackSuite:
+    """Columns to add to a table's own; `images` is how many of the first test images it takes where nothing else says."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...] = ()
+    images: int = 0
+
+
+_AUTOATTACK = (
+    Column("APGD-CE", "apgd_ce"),
+    Column("APGD-T", "apgd_targeted"),
+    Column("FAB-T", "fab_targeted"),
+    Column("Square", "square"),
+)
+
+SUITES: dict[str, AttackSuite] = {
+    suite.name: suite
+    for suite in (
+        AttackSuite("paper", "the table's own attacks"),
+        AttackSuite(
+            "strong",
+            "and PGD-100 with 10 restarts, the four of AutoAttack, APGD-DLR, a fresh generator, and the worst case of all",
+            (
+                Column("PGD-100×10", "restarted_pgd"),
+                *_AUTOATTACK,
+                Column("APGD-DLR", "apgd_dlr"),
+                Column("Fresh G", "generator", source="generator", same_seed=True, fresh=True),
+                Column("AutoAttack", "worst", worst_of=tuple(column.label for column in _AUTOATTACK)),
+                Column("Worst case", "worst"),
+            ),
+            images=1_000,
+        ),
+    )
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -469,7 +540,7 @@ class Table:
     """A table of the paper: `rows` of runs against `columns` of attacks, repeated for each data set.
 
     Without `datasets` it is of any one that is asked for (`on`). With `along_training` it also reports what the runs logged
-    on their way, and the time that a step takes.
+    on their way, and the time that a step takes. `suite` names the attack suite whose columns it has beside its own.
     """
 
     name: str
@@ -478,6 +549,31 @@ class Table:
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
     along_training: bool = False
+    suite: str = "paper"
+
+    @property
+    def rows_are_classifiers(self) -> bool:
+        """Whether its rows are under attack, not generators that attack."""
+        return all(METHODS[row.method].trains_classifier for row in self.rows)
+
+    def under(self, suite: str) -> Table:
+        """This table with the columns of an attack suite; a worst case that names no other columns is that of all.
+
+        Raises:
+            UsageError: the suite has columns, and the table's rows are generators.
+        """
+        added = choose(SUITES, suite, "attack_suite").columns
+        if not added:
+            return self
+        if not self.rows_are_classifiers:
+            raise UsageError(f"attack_suite: expected a table of classifiers with {suite}, received {self.name}")
+        every = tuple(column.label for column in (*self.columns, *added) if column.attack != "worst")
+        added = tuple(
+            dataclasses.replace(column, worst_of=column.worst_of or every) if column.attack == "worst" else column
+            for column in added
+        )
+        title = f"{self.title}, {suite} attack suite"
+        return dataclasses.replace(self, title=title, columns=self.columns + added, along_training=False, suite=suite)
 
     def on(self, datasets: tuple[str, ...] | None) -> Table:
         """The table itself, or, where it has no data sets of its own, the one of these."""
@@ -516,9 +612,15 @@ class Table:
         if column.source or column.target:
             other_seed = seed if column.same_seed else seed + 1
             method = column.source or column.target
-            other = experiment(dataset, method, protocol=protocol, scale=scale, seed=other_seed, **overrides)
+            if column.fresh:
+                # It is of the row's own kind and size, as it shares the row's settings.
+                settings = settings | {"against": row.method}
+                other = experiment(dataset, method, protocol=own.protocol, scale=scale, seed=other_seed, **settings)
+            else:
+                other = experiment(dataset, method, protocol=protocol, scale=scale, seed=other_seed, **overrides)
         target, source = (other, own) if column.target else (own, other)
-        return Cell(self.name, dataset, row.label, column.label, target, source, target.attack(column.attack), column.generator)
+        attack = dataclasses.replace(target.attack(column.attack), parts=column.worst_of)
+        return Cell(self.name, dataset, row.label, column.label, target, source, attack, column.generator)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -645,12 +747,18 @@ def experiment(
     if norm != SETTINGS["norm"].default:
         _check_other_norm(norm, method, overrides)
         settings["epsilon"] = None  # The recipe's number is of L∞; without it, an override that equals it is kept.
+    builds_upon: dict[str, Any] = {}
+    if "lone" in METHODS[method].reads and "against" in overrides:
+        # What is an override of the classifier is one here, or `needs` would lose it where it is a generator's default.
+        against = _check("against", overrides["against"])
+        builds_upon = experiment(dataset, against, protocol=protocol, scale=scale).settings()
     limits = {"epsilon": {"most": math.prod(recipe.image_shape) ** (1 / NORMS[norm])}}
     chosen = {}
     for key in sorted(overrides):
         choose(SETTINGS, key, "setting")
         value = _check(key, overrides[key], **limits.get(key, {}))
-        if value != settings.get(key, SETTINGS[key].default):
+        default = settings.get(key, SETTINGS[key].default)
+        if value != default or _plain(value) != builds_upon.get(key, _plain(default)):
             chosen[key] = value
     resolved = Experiment(dataset, method, protocol, scale, seed, tuple(chosen.items()), **{**settings, **chosen})
     _check_precision(resolved)

@@ -1,4 +1,7 @@
-"""`records.csv`: one line per (target, source, attack), merged under a lock and written whole."""
+"""Files of lines with keys, merged under a lock and written whole.
+
+`records.csv` has one line per (target, source, attack); `outcomes.csv` says of the same keys which images were right.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import hashlib
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from adv_networks.errors import UserError
 from adv_networks.files import locked, remove_leftovers, write_text
@@ -46,7 +51,29 @@ class Record:
     versions: str = ""
 
 
-_FIELDS = {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in dataclasses.fields(Record)}
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Which images a record's target labelled correctly: a bit an image, eight a byte from the highest on, in hexadecimal."""
+
+    key: str
+    images: int
+    right: str
+
+    @classmethod
+    def of(cls, key: str, right: np.ndarray) -> Outcome:
+        """The outcome of a record, from booleans [images]."""
+        return cls(key, len(right), np.packbits(right).tobytes().hex())
+
+    def array(self) -> np.ndarray:
+        """Booleans [images]."""
+        return np.unpackbits(np.frombuffer(bytes.fromhex(self.right), np.uint8))[: self.images].astype(bool)
+
+
+Line = TypeVar("Line")
+
+
+def _fields(kind: type) -> dict[str, type]:
+    return {field.name: {"str": str, "int": int, "float": float}[str(field.type)] for field in dataclasses.fields(kind)}
 
 
 def record_key(**identity: Any) -> str:
@@ -54,12 +81,13 @@ def record_key(**identity: Any) -> str:
     return hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16]
 
 
-def read(file: Path) -> list[Record]:
-    """The records of a file; none if there is no file.
+def read(file: Path, kind: type[Line] = Record) -> list[Line]:
+    """The records of a file, or its lines of another kind (a dataclass with a key); none if there is no file.
 
     Raises:
-        UserError: the file is not a whole record file; it is left as it is.
+        UserError: the file is not a whole one of that kind; it is left as it is.
     """
+    fields = _fields(kind)
     if not file.exists():
         return []
     try:
@@ -67,18 +95,18 @@ def read(file: Path) -> list[Record]:
             rows = list(csv.reader(handle, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: expected a record file, found: {error} (mend it or move it away)") from None
-    if not rows or rows[0] != list(_FIELDS):
+    if not rows or rows[0] != list(fields):
         raise UserError(
-            f"{file}: expected the header {','.join(_FIELDS)[:60]}…, "
+            f"{file}: expected the header {','.join(fields)[:60]}…, "
             f"found {','.join(rows[0])[:60] if rows else 'an empty file'} (mend it or move it away)"
         )
     records = []
     for number, row in enumerate(rows[1:], start=2):
         try:
-            records.append(Record(**{name: kind(text) for (name, kind), text in zip(_FIELDS.items(), row, strict=True)}))
+            records.append(kind(**{name: convert(text) for (name, convert), text in zip(fields.items(), row, strict=True)}))
         except ValueError as error:
             raise UserError(
-                f"{file} line {number}: expected {len(_FIELDS)} valid fields, found: {error} (mend it or move it away)"
+                f"{file} line {number}: expected {len(fields)} valid fields, found: {error} (mend it or move it away)"
             ) from None
     return records
 
@@ -94,15 +122,15 @@ def _lock(file: Path) -> Path:
     return file.with_name(f".{file.name}.lock")
 
 
-def merge(file: Path, new: Iterable[Record]) -> None:
-    """Adds records at the end of a file that other processes may be adding to; one of the same key goes."""
+def merge(file: Path, new: Iterable[Line], kind: type[Line] = Record) -> None:
+    """Adds records, or lines of another kind, to a file that other processes may be adding to; one of the same key goes."""
     with locked(_lock(file), wait=True):
         by_key = {}
-        for record in (*read(file), *new):
+        for record in (*read(file, kind), *new):
             by_key.pop(record.key, None)
             by_key[record.key] = record
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_FIELDS)
+        writer.writerow(_fields(kind))
         writer.writerows(dataclasses.astuple(record) for record in by_key.values())
         write_text(file, text.getvalue())

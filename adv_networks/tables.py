@@ -50,8 +50,8 @@ def published() -> dict[tuple[str, str, str, str], float]:
 
 
 def source_name(cell: Cell) -> str:
-    """What a record of this cell has for its source: a run, a run's generator, or nothing for clean images."""
-    if cell.attack.kind == "clean":
+    """What a record of this cell has for its source: a run, a run's generator, or nothing for clean images and worst cases."""
+    if cell.attack.kind in ("clean", "worst"):
         return ""
     name = (cell.source or cell.target).name
     return f"{name}/{generator_file(cell.generator)}".removesuffix(".keras") if cell.attack.kind == "generator" else name
@@ -93,13 +93,18 @@ def match(cells: Iterable[Cell], records: Iterable[Record]) -> list[tuple[Cell, 
 
 
 def completeness(cell: Cell, record: Record) -> str:
-    """ "complete" where all test images and, so far as the record says, all training images were there; else "subset"."""
+    """Whether the data was there: all test images and, so far as the record says, all training images.
+
+    "complete" if so, "limited" if only the first test images were, as the cell's experiment asks; else "subset".
+    """
     declared = DATASETS[cell.dataset]
     # BN on the batch's statistics leaves a partial last batch out.
     tested = record.images > declared.test_images - cell.target.batch_size
     # What is held out for validation counts; 0 training images means that nobody said.
     trained = not record.training_images or record.training_images + cell.target.validation >= declared.train_images
-    return "complete" if tested and trained else "subset"
+    if not trained or not (tested or record.images == cell.target.test_images):
+        return "subset"
+    return "complete" if tested else "limited"
 
 
 def wilson_interval(percent: float, images: int) -> tuple[float, float]:
@@ -229,7 +234,8 @@ def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
 
 def stem(table: Table) -> str:
     """The name of the table's files, without their suffix."""
-    return f"table{table.name}" if table.name.isdigit() else table.name
+    name = f"table{table.name}" if table.name.isdigit() else table.name
+    return name if table.suite == "paper" else f"{name}-{table.suite}"
 
 
 def heading(table: Table) -> str:

@@ -16,11 +16,12 @@ import tensorflow as tf
 
 from adv_networks import (
     along_training,
-    attacks,
+    checks,
     claims,
     costs,
     data,
     evaluation,
+    experiments,
     own_model,
     strategies,
     sweeps,
@@ -31,7 +32,9 @@ from adv_networks.errors import UserError
 from adv_networks.experiments import (
     DATASETS,
     METHODS,
+    SCALES,
     SETTINGS,
+    SUITES,
     TABLES,
     Cell,
     Column,
@@ -44,11 +47,14 @@ from adv_networks.experiments import (
     results_group,
 )
 from adv_networks.files import write_whole
-from adv_networks.records import Record, check, merge, read
+from adv_networks.records import Outcome, Record, check, merge, read, record_key
 from adv_networks.workers import is_chief
 
 # What --table=all makes: the paper's tables and the ablations, and then the claims.
 ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "regulariser")
+
+# The checks run their attacks on so many images, fewer where a scale divides the strong attacks' steps.
+CHECKED_IMAGES, _FEWEST_CHECKED = 64, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +98,7 @@ def run(
     results: str,
     strategy: str,
     replicas: int,
+    attack_suite: str,
     checkpoint_seconds: float,
     progress: bool,
     overrides: dict[str, Any],
@@ -111,7 +118,7 @@ def run(
         if method == "generator":
             adversary = experiment(dataset, method, protocol=protocol, scale=scale, seed=seed, **overrides)
             options = dict(adversary=adversary, run_options=run_options)
-        return evaluate_classifier(model, dataset, input_range, places, **options, **overrides)
+        return evaluate_classifier(model, dataset, input_range, places, attack_suite=attack_suite, **options, **overrides)
     if table is not None:
         options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
         if table == "claims":
@@ -121,7 +128,8 @@ def run(
             names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
         if epsilons is not None:
             return run_sweep(table, epsilons, places, **run_options, **options)
-        several = dict(options, seeds=seeds or (seed,))
+        names = [name for name in names if attack_suite == "paper" or len(names) == 1 or TABLES[name].rows_are_classifiers]
+        several = dict(options, seeds=seeds or (seed,), attack_suite=attack_suite)
         del several["seed"]
         if plan_only:
             return plan(names, places, **several)
@@ -130,11 +138,21 @@ def run(
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
         places = dataclasses.replace(places, workdir=(spec, Path(workdir)))
-    return run_experiment(spec, places, **run_options)
+    return run_experiment(spec, places, attack_suite=attack_suite, **run_options)
 
 
-def run_experiment(spec: Experiment, places: Places, *, checkpoint_seconds: float = 120, progress: bool = True) -> str:
-    """Trains (or resumes, or leaves) one experiment, evaluates its classifier white-box, and returns the small grid as text."""
+def run_experiment(
+    spec: Experiment,
+    places: Places,
+    *,
+    attack_suite: str = "paper",
+    checkpoint_seconds: float = 120,
+    progress: bool = True,
+) -> str:
+    """Trains (or resumes, or leaves) one experiment, evaluates its classifier white-box, and returns the small grid as text.
+
+    With another `attack_suite` than the paper's the suite's columns join it, and what they need is trained too.
+    """
     method = METHODS[spec.method]
     columns = [Column("No Noise", "clean")]
     if method.trains_classifier:
@@ -143,21 +161,35 @@ def run_experiment(spec: Experiment, places: Places, *, checkpoint_seconds: floa
         columns += [Column(f"G {name}", "generator", generator=number) for number, name in enumerate(spec.generators)]
     label = f"{method.name} ({method.letter})"
     if not method.trains_classifier:
-        columns = [dataclasses.replace(column, target=method.needs, same_seed=True) for column in columns]
-        label += f" against {method.needs} ({METHODS[method.needs].letter})"
-    table = Table("run", spec.name, (spec.dataset,), (Row(label, spec.method),), tuple(columns))
+        columns = [dataclasses.replace(column, target=spec.against, same_seed=True) for column in columns]
+        label += f" against {spec.against} ({METHODS[spec.against].letter})"
+    table = Table("run", spec.name, (spec.dataset,), (Row(label, spec.method),), tuple(columns)).under(attack_suite)
     options = dict(protocol=spec.protocol, **dict(spec.overrides))
+    places_of_results = _record_directory(places.group(spec.scale, **options), attack_suite)
+    options = _limited(attack_suite, spec.scale, options)
     cells = table.cells(spec.scale, seed=spec.seed, **options)
-    file = places.group(spec.scale, **options) / "records.csv"
     chief = is_chief(places.strategy)
     if chief:
-        check(file)
-    _train([spec], places, checkpoint_seconds, progress)
+        check(places_of_results / "records.csv")
+    _train([spec, *(cell.source.trained() for cell in cells if cell.source)], places, checkpoint_seconds, progress)
     if not chief:
         return ""
-    records = evaluate(cells, places, file)
+    models = _Models(places)
+    records = evaluate(cells, models, places_of_results)
     rows = tables.make_table(table, records, scale=spec.scale, seed=spec.seed, **options)
-    return tables.as_text(table, rows, scale=spec.scale)
+    checked = check_classifiers(table, cells, records, models, places_of_results)
+    return "\n".join(filter(None, [tables.as_text(table, rows, scale=spec.scale), checks.as_text(checked)]))
+
+
+def _record_directory(group: Path, attack_suite: str) -> Path:
+    """Where the records of a suite are: apart from the paper's, as they may be of fewer images."""
+    return group if attack_suite == "paper" else group / attack_suite
+
+
+def _limited(attack_suite: str, scale: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `Table.cells` with the suite's number of test images, where neither they nor the scale has one."""
+    limit = SUITES[attack_suite].images
+    return dict({"test_images": limit} if limit and not SCALES[scale].test_images else {}) | options
 
 
 def run_tables(
@@ -167,6 +199,7 @@ def run_tables(
     scale: str,
     seeds: Sequence[int] = (0,),
     datasets: tuple[str, ...] | None = None,
+    attack_suite: str = "paper",
     checkpoint_seconds: float = 120,
     progress: bool = True,
     **options: Any,
@@ -180,34 +213,40 @@ def run_tables(
         seeds: of the classifiers under attack; others than 0 alone have a directory of their own. Of several the cells are
             means, and what is along the training is the first one's.
         datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
+        attack_suite: key of `experiments.SUITES`; the tables of another than the paper's have files of their own.
         checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.
         options: protocol and overrides, as for `Table.cells`.
     """
     text = []
     for name in names:
-        table = TABLES[name].on(datasets)
-        of_seeds = [table.cells(scale, seed=seed, datasets=datasets, **options) for seed in seeds]
-        cells = [cell for own in of_seeds for cell in own]
+        table = TABLES[name].on(datasets).under(attack_suite)
         group = places.group(scale, **options)
+        kept = _record_directory(group, attack_suite)
+        own = _limited(attack_suite, scale, options)
+        of_seeds = [table.cells(scale, seed=seed, datasets=datasets, **own) for seed in seeds]
+        cells = [cell for cells_of_seed in of_seeds for cell in cells_of_seed]
         chief = is_chief(places.strategy)
         if chief:
-            check(group / "records.csv")
+            check(kept / "records.csv")
         _train(experiments_of(cells), places, checkpoint_seconds, progress)
         if not chief:
             continue
-        records = evaluate(cells, places, group / "records.csv")
-        records = [*read(group / "records.csv"), *records]
-        made = [tables.make_table(table, records, scale=scale, seed=seed, **options) for seed in seeds]
+        models = _Models(places)
+        records = evaluate(cells, models, kept)
+        records = [*read(kept / "records.csv"), *records]
+        made = [tables.make_table(table, records, scale=scale, seed=seed, **own) for seed in seeds]
         rows = made[0] if len(made) == 1 else tables.over_seeds(made)
         directory = group / _directory_of(seeds)
-        all_cells = (cell for seed in seeds for cell in table.cells(scale, seed=seed, **options))
+        all_cells = (cell for seed in seeds for cell in table.cells(scale, seed=seed, **own))
         notes = _notes(tables.match(all_cells, records))
+        checked = check_classifiers(table, cells, records, models, kept)
         appendix = _along_training(table, of_seeds[0], places, directory) if table.along_training else ""
+        appendix = "\n\n".join(filter(None, [appendix, checks.as_markdown(checked) if checked else ""]))
         tables.write(table, rows, directory, scale=scale, notes=notes, appendix=appendix)
         _copy_pictures(cells, places, directory)
         completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
-        text.append(tables.as_text(table, completed, scale=scale))
+        text.append("\n".join(filter(None, [tables.as_text(table, completed, scale=scale), checks.as_text(checked)])))
     return "\n\n".join(text)
 
 
@@ -246,7 +285,7 @@ def run_sweep(
     if not chief:
         return ""
     swept = sweeps.cells_at(cells, epsilons)
-    rows = sweeps.make_rows(swept, evaluate(swept, places, group / "records.csv"))
+    rows = sweeps.make_rows(swept, evaluate(swept, _Models(places), group))
     return str(sweeps.write(table, rows, group / _directory_of([seed])))
 
 
@@ -267,14 +306,22 @@ def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> No
         write_whole(directory / f"{spec.name}-perturbations.png", functools.partial(shutil.copyfile, picture))
 
 
-def plan(names: Sequence[str], places: Places, *, scale: str, seeds: Sequence[int] = (0,), **options: Any) -> str:
+def plan(
+    names: Sequence[str],
+    places: Places,
+    *,
+    scale: str,
+    seeds: Sequence[int] = (0,),
+    attack_suite: str = "paper",
+    **options: Any,
+) -> str:
     """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes.
 
     Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
     """
     wanted = {}
     for name in names:
-        table = TABLES[name].on(options.get("datasets"))
+        table = TABLES[name].on(options.get("datasets")).under(attack_suite)
         wanted[name] = experiments_of(cell for seed in seeds for cell in table.cells(scale, seed=seed, **options))
     numbered = [name for name in names if name.isdigit()]
     listed = dict.fromkeys(spec for name in numbered or names for spec in wanted[name])
@@ -311,10 +358,11 @@ def evaluate_classifier(
     places: Places,
     *,
     adversary: Experiment | None = None,
+    attack_suite: str = "paper",
     run_options: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> str:
-    """The white-box grid (clean, FGS, PGD) of a Keras classifier from elsewhere, and what it comes to, as text.
+    """The grid (clean, FGS, PGD and what the suite adds) of a Keras classifier from elsewhere, what it comes to, its checks.
 
     Args:
         source: the classifier, its `.keras` file, a run's directory, or `module:function`, which returns it.
@@ -322,6 +370,7 @@ def evaluate_classifier(
         input_range: what the classifier's inputs for black and white are.
         places: where the data is, and the runs.
         adversary: where given, an experiment of the method generator, to train against the classifier and attack it with.
+        attack_suite: key of `experiments.SUITES`; its columns that need a run of ours, generators, are left out.
         run_options: of that training, as `training.train` takes them: checkpoint_seconds and progress.
         overrides: settings of the attacks and the data: epsilon, norm, pgd_steps, test_images, bn_evaluation and so on.
 
@@ -334,35 +383,63 @@ def evaluate_classifier(
         model = own_model.with_unit_range(own, input_range)
     examples = data.load(dataset, "train", data_dir=places.data_dir, download=places.download, limit=own_model.CHECKED_IMAGES)
     own_model.check_range(own, input_range, examples)
-    spec = experiment(dataset, "standard", scale="paper", **overrides)
-    images, labels = _test_images(dataset, spec.test_images, places)
-    attacked = {label: (spec.attack(name), model) for label, name in (("No Noise", "clean"), ("FGS", "fgs"), ("PGD", "pgd"))}
+    further: dict[str, tuple[experiments.Attack, Path]] = {}
     if adversary is not None:
         workdir = places.runs / f"{adversary.name}-{own_model.run_name(source, input_range, own)}"
         where = dict(data_dir=places.data_dir, download=places.download)
         training.train(adversary, workdir, classifier=model, **where, **(run_options or {}))
-    accuracies = {}
+        attack = adversary.attack("generator")
+        further = {f"G {name}": (attack, workdir / generator_file(n)) for n, name in enumerate(adversary.generators)}
+    spec = experiment(dataset, "standard", scale="paper", **_limited(attack_suite, "paper", overrides))
+    tested, title = _test_images(dataset, spec.test_images, places), own_model.title(source)
+    columns = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
+    table = Table("model", title, (dataset,), (Row("model", spec.method),), columns).under(attack_suite)
     with scope():
-        if adversary is not None:
-            for number, name in enumerate(adversary.generators):
-                network = evaluation.load_model(workdir / generator_file(number))
-                attacked[f"G {name}"] = (adversary.attack("generator"), network)
-        for label, (attack, crafted_on) in attacked.items():
-            options = dict(attack=attack, source=crafted_on, bn_evaluation=spec.bn_evaluation)
-            accuracies[label] = 100 * evaluation.accuracy(model, images, labels, **options)
-        outputs = attacks.predict(model, images[: evaluation.BATCH_SIZE]).numpy()
+        right = _right_by_column(model, table, spec, further, tested)
+        measured = [
+            checks.Measured(column.label, 100 * right[column.label].mean(), column.attack != "square")
+            for column in table.columns[1:]
+            if column.label in right and not column.worst_of
+        ]
+        shown = tested.first(CHECKED_IMAGES)
+        found = checks.of_classifier(model, *shown, spec.attack("pgd"), measured, bn_evaluation=spec.bn_evaluation)
+    accuracies = {label: 100 * own.mean() for label, own in right.items()}
     worst = min(accuracies, key=accuracies.__getitem__)
-    lines = [f"{own_model.title(source)} on {len(images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
-    lines += [f"{label:<10}{accuracy:6.2f}" for label, accuracy in accuracies.items()]
+    lines = [f"{title} on {len(tested.images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
+    lines += [f"{label:<12}{accuracy:6.2f}" for label, accuracy in accuracies.items()]
     lines.append(
         f"It labels {accuracies['No Noise']:.2f}% of the images correctly as they are, and in the worst case of these "
         f"{accuracies[worst]:.2f}% ({worst})."
     )
-    if outputs.min() >= 0 and np.allclose(outputs.sum(1), 1, atol=1e-3):
-        lines.append(
-            "The outputs are probabilities, not logits: their loss has weaker gradients, so the attacks may be too weak."
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, checks.as_text(checks.records_of("this classifier", found, "", ()))])
+
+
+def _right_by_column(
+    model: keras.Model,
+    table: Table,
+    spec: Experiment,
+    further: Mapping[str, tuple[experiments.Attack, Path]],
+    tested: data.Images,
+) -> dict[str, np.ndarray]:
+    """Whether the model labels each image correctly, by white-box column of a table and by further attack of a saved network.
+
+    A worst case is also that of the further ones.
+    """
+
+    def under(attack: experiments.Attack, source: keras.Model) -> np.ndarray:
+        return evaluation.right([model], *tested, attack, source, spec.bn_evaluation)[0]
+
+    right = {
+        column.label: under(spec.attack(column.attack), model)
+        for column in table.columns
+        if not column.worst_of and not column.source
+    }
+    right |= {label: under(attack, evaluation.load_model(file)) for label, (attack, file) in further.items()}
+    for column in table.columns:
+        if column.worst_of:
+            parts = [right[label] for label in (*column.worst_of, *further) if label in right]
+            right[column.label] = np.logical_and.reduce(parts)
+    return right
 
 
 def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
@@ -383,12 +460,25 @@ def _train(specs: Iterable[Experiment], places: Places, checkpoint_seconds: floa
         training.train(spec, places.of(spec), checkpoint_seconds=checkpoint_seconds, progress=progress, **options)
 
 
-def evaluate(cells: Sequence[Cell], places: Places, file: Path) -> list[Record]:
-    """The records of the cells, computing and saving those that the record file lacks."""
-    results, models = [], _Models(places)
+def evaluate(cells: Sequence[Cell], models: _Models, directory: Path) -> list[Record]:
+    """The records of the cells, computing those that the directory's `records.csv` lacks and saving them there.
+
+    Where cells are the worst of others, `outcomes.csv` keeps which images were labelled correctly.
+    """
+    crafted = [cell for cell in cells if cell.attack.kind != "worst"]
+    keep_outcomes, places = len(crafted) < len(cells), models.places
+    known = read(directory / "outcomes.csv", Outcome) if keep_outcomes else []
+    outcomes = {outcome.key: outcome.array() for outcome in known} if keep_outcomes else None
+    results = []
+
+    def save(new: list[Record]) -> None:
+        if outcomes is not None:
+            merge(directory / "outcomes.csv", (Outcome.of(record.key, outcomes[record.key]) for record in new), Outcome)
+        merge(directory / "records.csv", new)
+
     with strategies.local(places.strategy).scope():
-        for dataset, bn_evaluation in dict.fromkeys((cell.dataset, cell.target.bn_evaluation) for cell in cells):
-            chosen = [cell for cell in cells if (cell.dataset, cell.target.bn_evaluation) == (dataset, bn_evaluation)]
+        for dataset, bn_evaluation in dict.fromkeys((cell.dataset, cell.target.bn_evaluation) for cell in crafted):
+            chosen = [cell for cell in crafted if (cell.dataset, cell.target.bn_evaluation) == (dataset, bn_evaluation)]
             images, labels = _test_images(dataset, chosen[0].target.test_images, places)
             wanted = {(cell.target.name, tables.source_name(cell), cell.attack) for cell in chosen}
             targets = models.some({cell.target.name: (cell.target, "d.keras") for cell in chosen})
@@ -399,14 +489,77 @@ def evaluate(cells: Sequence[Cell], places: Places, file: Path) -> list[Record]:
                 dict.fromkeys(cell.attack for cell in chosen),
                 images,
                 labels,
-                known=read(file),
+                known=read(directory / "records.csv"),
                 wanted=lambda target, source, attack, wanted=wanted: (target, source, attack) in wanted,
                 provenance={cell.target.name: _provenance(cell.target, places) for cell in chosen},
                 bn_evaluation=bn_evaluation,
-                on_records=functools.partial(merge, file),
+                on_records=save,
                 hashes=targets.hashes() | sources.hashes(),
+                outcomes=outcomes,
             )
-    return results
+    kept = {record.key: record for record in read(directory / "records.csv")} if keep_outcomes else {}
+    composed = _worst_records(cells, results, outcomes)
+    if new := [record for record in composed if record.key not in kept]:
+        save(new)
+    return results + [kept.get(record.key, record) for record in composed]
+
+
+def _worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: dict[str, np.ndarray] | None) -> list[Record]:
+    """The records of the cells that are the worst of others in their row."""
+    matched = {(cell.dataset, cell.row, cell.column): record for cell, record in tables.match(cells, records)}
+    return [
+        evaluation.worst(cell.attack, [matched[cell.dataset, cell.row, column] for column in cell.attack.parts], outcomes)
+        for cell in cells
+        if cell.attack.kind == "worst"
+    ]
+
+
+def check_classifiers(
+    table: Table, cells: Sequence[Cell], records: Sequence[Record], models: _Models, directory: Path
+) -> list[checks.CheckRecord]:
+    """The checks of every classifier that is a row of the table, from the directory's `checks.csv` where that has them."""
+    if not table.rows_are_classifiers:
+        return []
+    rows: dict[str, list[tuple[Cell, Record]]] = {}
+    for cell, record in tables.match(cells, records):
+        if record is not None:
+            rows.setdefault(cell.target.name, []).append((cell, record))
+    return [line for pairs in rows.values() for line in _checked(pairs, models, directory / "checks.csv")]
+
+
+def _checked(pairs: Sequence[tuple[Cell, Record]], models: _Models, file: Path) -> list[checks.CheckRecord]:
+    """The checks of one classifier, from its cells and their records."""
+    spec, record = pairs[0][0].target, pairs[0][1]
+    measured = [
+        checks.Measured(cell.column, record.accuracy_percent, _knows_its_target(cell))
+        for cell, record in pairs
+        if cell.attack.kind not in ("clean", "worst")
+    ]
+    pgd = spec.attack("pgd")
+    images = max(_FEWEST_CHECKED, CHECKED_IMAGES // SCALES[spec.scale].attack_divisor)
+    identity = record_key(
+        target_hash=record.target_hash, images_hash=record.images_hash, images=images, attack_settings=pgd.settings(),
+        bn_evaluation=spec.bn_evaluation, measured=tuple(measured),
+    )  # fmt: skip
+    labels = [one.label for one in measured]
+    known = [line for line in read(file, checks.CheckRecord) if line.identity == identity]
+    if not known:
+        x, y = _test_images(spec.dataset, images, models.places)
+        with strategies.local(models.places.strategy).scope():
+            model = models.load(spec.trained(), "d.keras")
+            found = checks.of_classifier(model, x, y, pgd, measured, bn_evaluation=spec.bn_evaluation)
+        known = checks.records_of(spec.name, found, identity, labels)
+        merge(file, known, checks.CheckRecord)
+    return known
+
+
+def _knows_its_target(cell: Cell) -> bool:
+    """Whether the cell's attack was made with the target's gradients."""
+    if cell.attack.kind == "square":
+        return False
+    target = cell.target.trained()
+    against = cell.source.needs() if cell.source and cell.attack.kind == "generator" else None
+    return cell.source is None or target in (cell.source.trained(), against)
 
 
 def _source(cell: Cell) -> tuple[Experiment, str]:

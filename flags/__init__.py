@@ -9,7 +9,17 @@ from typing import Any
 
 from absl import flags
 
-from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, SETTINGS, STRATEGIES, TABLES, results_group
+from adv_networks.experiments import (
+    DATASETS,
+    METHODS,
+    PROTOCOLS,
+    SCALES,
+    SETTINGS,
+    STRATEGIES,
+    SUITES,
+    TABLES,
+    results_group,
+)
 
 _DATASETS = f"one of {'|'.join(DATASETS)}, or a folder of class folders of images, or an .npz file"
 _DATASET = flags.DEFINE_string(
@@ -50,6 +60,9 @@ _TABLE = flags.DEFINE_enum(
     [*TABLES, "claims", "all"],
     "make this table, training and evaluating what is missing; 'claims': what the paper says of its tables, on the records "
     "there are; 'all': the paper's seven, protocol, regulariser and claims",
+)
+_ATTACK_SUITE = flags.DEFINE_enum(
+    "attack_suite", "paper", list(SUITES), "attacks: " + "; ".join(f"{suite.name}: {suite.title}" for suite in SUITES.values())
 )
 _PLAN = flags.DEFINE_bool(
     "plan", False, "with --table: only print the runs it needs, a command a line, done or not, with the estimated time"
@@ -182,10 +195,12 @@ def _plan_has_a_table(values: dict[str, Any]) -> bool:
 
 
 @flags.multi_flags_validator(
-    ["workdir", "table", "model"], "--workdir is for one run: it goes with neither --table nor --model"
+    ["workdir", "table", "model", "attack_suite"],
+    "--workdir is for one run: it goes with neither --table nor --model nor an attack suite that trains another",
 )
 def _workdir_is_of_a_run(values: dict[str, Any]) -> bool:
-    return values["workdir"] is None or (values["table"] is None and values["model"] is None)
+    others = values["table"], values["model"], any(column.fresh for column in SUITES[values["attack_suite"]].columns) or None
+    return values["workdir"] is None or others == (None, None, None)
 
 
 @flags.multi_flags_validator(
@@ -289,6 +304,7 @@ def chosen() -> dict[str, Any]:
         results=_RESULTS.value,
         strategy=_STRATEGY.value,
         replicas=_REPLICAS.value,
+        attack_suite=_ATTACK_SUITE.value,
         checkpoint_seconds=_CHECKPOINT_SECONDS.value,
         progress=_PROGRESS.value,
         overrides=_overrides(),

@@ -5,6 +5,7 @@ The references here use nothing of the project: gradients by hand in NumPy for a
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
 from collections.abc import Callable
@@ -627,8 +628,10 @@ def test_another_seed_gives_another_result(other, restarts, smooth):
 # --- Graphs ----------------------------------------------------------------------------------------------------------
 
 
-def traces() -> dict[str, int]:
-    return {name.__name__: graph.experimental_get_tracing_count() for name, graph in attacks._compiled.items()}
+def traces() -> collections.Counter[str]:
+    """How often each graph of the module was traced."""
+    own = {function: graph for function, graph in attacks._compiled.items() if function.__module__ == attacks.__name__}
+    return collections.Counter({name.__name__: graph.experimental_get_tracing_count() for name, graph in own.items()})
 
 
 CHANGES = {

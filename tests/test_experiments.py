@@ -240,3 +240,42 @@ def test_regulariser_table_crosses_the_product_with_the_number_of_steps_and_shar
         (name, count) for name in ("fd", "exact", "none") for count in (1, 5)
     }
     assert TABLES["protocol"].cells("cpu", steps=1500)[0].target in specs
+
+
+def test_strong_suite_adds_its_columns_and_the_worst_of_all_but_the_worst():
+    table = TABLES["1"].under("strong")
+    assert table.columns[:9] == TABLES["1"].columns
+    cells = [cell for cell in table.cells("cpu") if cell.row == "adversarial PGD (B)"]
+    by_column = {cell.column: cell for cell in cells}
+    assert by_column["AutoAttack"].attack.parts == ("APGD-CE", "APGD-T", "FAB-T", "Square")
+    assert set(by_column["Worst case"].attack.parts) == set(by_column) - {"AutoAttack", "Worst case"}
+    fresh = by_column["Fresh G"]
+    assert fresh.source.name == "mnist-generator-cpu-s0-against=pgd"
+    assert fresh.source.needs() == fresh.target.trained()
+    assert TABLES["1"].under("paper") is TABLES["1"]
+
+
+def test_fresh_generator_is_trained_against_its_row_with_all_its_settings():
+    for name in ("4", "6", "protocol"):
+        for cell in TABLES[name].under("strong").cells("cpu", epsilon=0.01):
+            if cell.column == "Fresh G":
+                assert cell.source.needs() == cell.target.trained()
+    (undefended,) = {
+        cell.source.trained() for cell in TABLES["3"].under("strong").cells("cpu") if cell.column == "Fresh G"
+        and cell.target.method == "standard"
+    }  # fmt: skip
+    assert undefended.name == "cifar10-generator-cpu-s0"
+
+
+def test_strong_suite_is_for_classifiers():
+    with pytest.raises(UsageError, match="attack_suite: expected a table of classifiers with strong, received 5"):
+        TABLES["5"].under("strong")
+    with pytest.raises(UsageError, match="attack_suite: expected one of paper, strong, received weak"):
+        TABLES["1"].under("weak")
+
+
+def test_scale_divides_the_steps_of_strong_attacks_only():
+    for scale, queries, steps in (("tiny", 100, 2), ("cpu", 5_000, 100)):
+        spec = experiment("mnist", "pgd", scale=scale, pgd_steps=7)
+        assert (spec.attack("square").steps, spec.attack("apgd_ce").steps, spec.attack("pgd").steps) == (queries, steps, 7)
+        assert spec.attack("restarted_pgd").epsilon == 0.3

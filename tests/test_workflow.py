@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from adv_networks import along_training, tables, workflow
-from adv_networks.experiments import DATASETS, TABLES, Column, Row, Table
+from adv_networks import along_training, checks, tables, workflow
+from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table
 from adv_networks.logs import read_metrics
-from adv_networks.records import merge
+from adv_networks.records import Outcome, merge, read
 from tests.test_tables import record_of
 
 
@@ -31,6 +31,7 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
     trained = []
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
     monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
+    monkeypatch.setattr(workflow, "check_classifiers", lambda *_: [])
     monkeypatch.setattr(workflow, "evaluate", lambda cells, *_: [record_of(cell, 50.0, dataset=cell.dataset) for cell in cells])
     text = workflow.run_tables(["4"], places, scale="cpu", seeds=(seed,), datasets=("mnist",))
     assert {spec.dataset for spec in trained} == {"mnist"}
@@ -66,6 +67,7 @@ def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measur
     places = workflow.Places(tmp_path / "runs", tmp_path / "results", download=True)
     with tfds.testing.mock_data(num_examples=64), pytest.MonkeyPatch.context() as patch:
         patch.setitem(TABLES, "2", table)
+        patch.setattr(workflow, "CHECKED_IMAGES", 4)
         workflow.run_tables(["2"], places, scale="cpu", steps=2, batch_size=16, progress=False)
     text = (tmp_path / "results" / "cpu-batch_size=16-steps=2" / "table2.md").read_text()
     declared = DATASETS[dataset]
@@ -84,12 +86,15 @@ def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measur
         (9_936, 55_000, "subset"),
         (10_000, 54_999, "subset"),
         (256, 55_000, "subset"),
+        (1_000, 55_000, "limited"),
+        (1_000, 54_999, "subset"),
     ],
 )
 def test_rows_say_whether_all_the_data_was_there(images, training_images, expected):
-    cell = TABLES["1"].cells("cpu")[0]
+    options = dict(test_images=1_000) if images == 1_000 else {}
+    cell = TABLES["1"].cells("cpu", **options)[0]
     record = record_of(cell, 50.0, images=images, training_images=training_images)
-    assert tables.make_table(TABLES["1"], [record])[0]["data"] == expected
+    assert tables.make_table(TABLES["1"], [record], **options)[0]["data"] == expected
 
 
 def test_ablation_reports_what_its_runs_logged_and_times_them_once(tmp_path, monkeypatch):
@@ -121,3 +126,67 @@ def test_ablation_reports_what_its_runs_logged_and_times_them_once(tmp_path, mon
     monkeypatch.setattr(along_training, "seconds_per_step", None)
     workflow.run_tables(["ablation"], places, **options)
     assert {name: (directory / name).read_bytes() for name in before} == before
+
+
+@pytest.fixture
+def small_strong_table(monkeypatch):
+    """A table of one row under the strong suite, and the options that make it small."""
+    table = Table("digits", "Small", ("digits",), (Row("standard (A)", "standard"),), (Column("No Noise", "clean"),
+                  Column("PGD", "pgd")))  # fmt: skip
+    monkeypatch.setitem(TABLES, "digits", table)
+    options = dict(scale="tiny", steps=40, classifier_width=2, generators=("released_mnist",), generator_width=2)
+    return table.under("strong"), options | dict(test_images=40)
+
+
+def test_strong_suite_is_reported_beside_the_tables_own_columns(small_strong_table, tmp_path, monkeypatch):
+    table, options = small_strong_table
+    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    text = workflow.run_tables(["digits"], places, attack_suite="strong", progress=False, **options)
+    (group,) = (tmp_path / "results").iterdir()
+    with (group / "digits-strong.csv").open() as file:
+        rows = {row["column"]: row for row in csv.DictReader(file)}
+    assert list(rows) == [column.label for column in table.columns]
+    assert {row["images"] for row in rows.values()} == {"40"}
+    percent = {column: float(row["measured_percent"]) for column, row in rows.items()}
+    assert percent["No Noise"] > 20
+    assert percent["Worst case"] == min(percent.values()) < percent["No Noise"]
+    assert percent["AutoAttack"] <= min(percent[name] for name in ("APGD-CE", "APGD-T", "FAB-T", "Square"))
+
+    found = {record.attack: record for record in read(group / "strong" / "records.csv")}
+    right = {outcome.key: outcome.array() for outcome in read(group / "strong" / "outcomes.csv", Outcome)}
+    assert {key: own.sum() for key, own in right.items()} == {
+        record.key: record.correct for record in read(group / "strong" / "records.csv")
+    }
+    crafted = [record for record in read(group / "strong" / "records.csv") if record.attack != "worst"]
+    together = np.logical_and.reduce([right[record.key] for record in crafted])
+    np.testing.assert_array_equal(right[found["worst"].key], together)
+    assert found["generator"].source.startswith("digits-generator-tiny-s0")
+
+    assert "checks against false security of digits-standard-tiny-s0" in text
+    checked = read(group / "strong" / "checks.csv", checks.CheckRecord)
+    assert len(checked) == 8 and not (group / "records.csv").exists()
+    assert f"| {checked[0].target} | {checked[0].check} | {checked[0].outcome} |" in (group / "digits-strong.md").read_text()
+
+    before = {file: file.read_bytes() for file in group.rglob("*.csv")}
+    for forbidden in ("adv_networks.evaluation.craft", "adv_networks.checks.of_classifier"):
+        monkeypatch.setattr(forbidden, None)
+    assert workflow.run_tables(["digits"], places, attack_suite="strong", progress=False, **options) == text
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_suites_images_limit_what_nothing_else_limits():
+    limit = SUITES["strong"].images
+    assert workflow._limited("paper", "cpu", {}) == {}
+    assert workflow._limited("strong", "tiny", {}) == {}
+    assert workflow._limited("strong", "cpu", dict(epsilon=0.1)) == dict(test_images=limit, epsilon=0.1)
+    assert workflow._limited("strong", "cpu", dict(test_images=7)) == dict(test_images=7)
+
+
+def test_attacks_that_know_their_target_are_told_from_those_that_do_not():
+    cells = {(cell.row, cell.column): cell for cell in TABLES["1"].under("strong").cells("cpu")}
+    knowing = {column for (row, column), cell in cells.items() if row == "standard (A)" and workflow._knows_its_target(cell)}
+    black_box = {f"{attack}({letter}')" for attack in ("FGS", "PGD") for letter in "ABC"} | {"Square"}
+    assert {column for row, column in cells if row == "standard (A)"} - knowing == black_box
+    own = {cell.row: cell for cell in TABLES["digits"].cells("cpu") if cell.column == "G(C)"}
+    assert not workflow._knows_its_target(own["standard (A)"])
+    assert workflow._knows_its_target(own["adversarial network (C)"])

@@ -1,0 +1,137 @@
+"""The strong attacks beside torchattacks' on a PyTorch copy of the same classifier: accuracies on the same images.
+
+    pip install torch && pip install --no-deps torchattacks
+    python main.py --dataset=mnist --method=advnet --data_dir=DIR
+    python benchmarks/autoattack.py runs/mnist-advnet-cpu-s0 [more runs] --data_dir=DIR
+
+The runs' classifiers are D1. Prints a table and writes benchmarks/autoattack.csv; exit code 1 where two accuracies differ by
+more than a point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+STEPS, QUERIES, TARGETS = 100, 5_000, 9
+
+Attack = Callable[[Any, np.ndarray, np.ndarray, float], np.ndarray]
+
+
+def copy_of_d1(d: Any) -> Any:
+    """A PyTorch module with the weights of a D1: images [batch, channels, height, width] in [0,1] to logits."""
+    import torch
+
+    weights = [torch.tensor(weight) for weight in d.get_weights()]
+    kernels = [kernel.permute(3, 2, 0, 1).contiguous() for kernel in weights[0:4:2]]
+
+    class Copy(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernels = torch.nn.ParameterList(kernels)
+            self.dense = torch.nn.Parameter(weights[4])
+
+        def forward(self, x):
+            x = 2 * x - 1
+            for kernel, bias in zip(self.kernels, weights[1:4:2], strict=True):
+                x = torch.nn.functional.max_pool2d(torch.relu(torch.nn.functional.conv2d(x, kernel, bias, padding=2)), 2)
+            return x.permute(0, 2, 3, 1).flatten(1) @ self.dense + weights[5]
+
+    return Copy().eval().requires_grad_(False)
+
+
+def own_attacks(steps: int = STEPS, queries: int = QUERIES) -> dict[str, Attack]:
+    """The attacks of this project, by name: of a Keras classifier, images in [0,1], labels and ε."""
+    from adv_networks import strong_attacks
+
+    def apgd(d, x, y, epsilon, **options):
+        return strong_attacks.apgd(d, x, y, epsilon, steps=steps, **options).numpy()
+
+    return {
+        "APGD-CE": apgd,
+        "APGD-DLR": functools.partial(apgd, loss="dlr"),
+        "APGD-T": functools.partial(apgd, loss="dlr", targets=TARGETS),
+        "FAB-T": lambda d, x, y, epsilon: strong_attacks.fab(d, x, y, epsilon, targets=TARGETS, steps=steps).numpy(),
+        "Square": lambda d, x, y, epsilon: strong_attacks.square(d, x, y, epsilon, queries=queries).numpy(),
+    }
+
+
+def other_attacks(steps: int = STEPS, queries: int = QUERIES) -> dict[str, Attack]:
+    """The same of torchattacks: of a PyTorch module and the same images, labels and ε."""
+    import torch
+    from torchattacks.attacks.apgd import APGD
+    from torchattacks.attacks.apgdt import APGDT
+    from torchattacks.attacks.fab import FAB
+    from torchattacks.attacks.square import Square
+
+    def run(kind, d, x, y, epsilon, **options):
+        torch.manual_seed(0)
+        made = kind(d, eps=epsilon, **options)
+        adversarial = made(torch.tensor(x.transpose(0, 3, 1, 2).copy()), torch.tensor(y, dtype=torch.int64))
+        return adversarial.detach().numpy().transpose(0, 2, 3, 1)
+
+    return {
+        "APGD-CE": functools.partial(run, APGD, steps=steps, loss="ce"),
+        "APGD-DLR": functools.partial(run, APGD, steps=steps, loss="dlr"),
+        "APGD-T": functools.partial(run, APGDT, steps=steps),
+        "FAB-T": functools.partial(run, FAB, steps=steps, multi_targeted=True),
+        "Square": functools.partial(run, Square, n_queries=queries),
+    }
+
+
+def accuracies(d: Any, x: np.ndarray, y: np.ndarray, epsilon: float, **amounts: int) -> Iterator[dict[str, Any]]:
+    """A line for each attack as it is done: accuracy in % under ours and theirs, judged by the Keras classifier, and times."""
+    from adv_networks import attacks
+
+    copy, other = copy_of_d1(d), other_attacks(**amounts)
+    for name, own in own_attacks(**amounts).items():
+        line = dict(attack=name, images=len(x), epsilon=epsilon)
+        for column, attack, model in (("own", own, d), ("torchattacks", other[name], copy)):
+            started = time.perf_counter()
+            adversarial = attack(model, x, y, epsilon)
+            seconds = time.perf_counter() - started
+            # FAB is of the smallest perturbation: what is farther than ε is none of the ball's.
+            adversarial = np.where(np.abs(adversarial - x).max((1, 2, 3), keepdims=True) <= epsilon + 1e-6, adversarial, x)
+            right = np.argmax(attacks.predict(d, adversarial), 1) == y
+            line |= {f"{column}_percent": round(100 * float(right.mean()), 2), f"{column}_seconds": round(seconds, 1)}
+        yield line | dict(difference=round(line["own_percent"] - line["torchattacks_percent"], 2))
+
+
+def main() -> int:
+    """Runs the benchmark; returns the exit code."""
+    from adv_networks import data, evaluation, training
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--data_dir")
+    parser.add_argument("--images", type=int, default=200)
+    arguments = parser.parse_args()
+    lines = []
+    for run in arguments.runs:
+        spec = training.describe(run)["experiment"]
+        images, labels = data.load(spec["dataset"], "test", data_dir=arguments.data_dir, limit=arguments.images)
+        d = evaluation.load_classifier(run, spec["dataset"])
+        for line in accuracies(d, images / np.float32(255), labels, spec["epsilon"]):
+            lines.append(dict(run=run.name, **line))
+            print(*(f"{name}={value}" for name, value in lines[-1].items()), flush=True)
+            with (ROOT / "benchmarks" / "autoattack.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(lines)
+    return int(any(abs(line["difference"]) > 1 for line in lines))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())

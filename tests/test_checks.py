@@ -1,0 +1,135 @@
+"""Each check passes a plain classifier, and fails a model that was built to fail it."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from adv_networks import checks, data
+from adv_networks.checks import FAIL, NOT_APPLICABLE, PASS, Measured
+from adv_networks.experiments import Attack
+from adv_networks.records import merge, read
+
+PGD = Attack("pgd", "pgd", epsilon=0.1, steps=10, step_fraction=0.25)
+MEASURED = (Measured("PGD", 40.0, True), Measured("Square", 60.0, False))
+
+FALLS, STRONGER, CHANGE = (
+    "accuracy falls with ε, to about 0", "PGD is not weaker than FGS", "more steps or restarts change little",
+)  # fmt: skip
+BLACK_BOX, VANISH = "no transfer and no query attack beats white-box", "gradients do not vanish"
+LOGITS, DETERMINISTIC, ALONE = (
+    "outputs are logits, not probabilities", "inference is deterministic", "an image's prediction does not depend on its batch",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def digits():
+    images, labels = data.load("digits", "train")
+    return images[:60], labels[:60]
+
+
+def to_class_means(scale=1.0):
+    """A linear classifier: the nearest of the classes' mean images."""
+    images, labels = data.load("digits", "train")
+    means = np.stack([(images[labels == label] / 255).reshape(-1, 64).mean(0) for label in range(10)], 1)
+    dense = keras.layers.Dense(10)
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), dense])
+    dense.set_weights([scale * 2 * means, -scale * (means**2).sum(0)])
+    return model
+
+
+def before(layer):
+    """The classifier behind a layer."""
+    return keras.Sequential([keras.Input((8, 8, 1)), layer, to_class_means()])
+
+
+class Training(keras.layers.Layer):
+    """A layer that is in training mode whatever it is told."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def call(self, x):
+        return self.layer(x, training=True)
+
+
+def outcomes(model, digits, *, pgd=PGD, measured=MEASURED, **options):
+    return {check.name: check for check in checks.of_classifier(model, *digits, pgd, measured, **options)}
+
+
+def test_plain_classifier_passes_everything(digits):
+    found = outcomes(to_class_means(), digits)
+    assert set(found) == {STRONGER, FALLS, CHANGE, BLACK_BOX, VANISH, LOGITS, DETERMINISTIC, ALONE}
+    assert {name for name, check in found.items() if check.outcome != PASS} == set()
+    assert found[BLACK_BOX].detail == "Square 60.0%, PGD 40.0%"
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: to_class_means(scale=1e4), {VANISH: "gradient of zero"}),
+        (
+            lambda: before(keras.layers.Lambda(lambda x: keras.ops.round(4 * x) / 4)),
+            {VANISH: "100.0% of the images", FALLS: "1: "},
+        ),
+        (lambda: before(keras.layers.Lambda(lambda x: x / keras.ops.minimum(0.0, keras.ops.min(x)))), {VANISH: "not finite"}),
+        (lambda: keras.Sequential([to_class_means(), keras.layers.Softmax()]), {LOGITS: "their sums from 1 to 1"}),
+        (lambda: before(Training(keras.layers.Dropout(0.5))), {DETERMINISTIC: "two calls differ by"}),
+        (lambda: before(Training(keras.layers.BatchNormalization())), {ALONE: "alone and in a batch differ by"}),
+    ],
+    ids=["huge logits", "rounding", "not a number", "probabilities", "dropout", "batch normalisation"],
+)
+def test_model_built_to_fail_a_check_fails_it(make, expected, digits):
+    found = outcomes(make(), digits)
+    for name, detail in expected.items():
+        assert found[name].outcome == FAIL, found[name]
+        assert detail in found[name].detail
+
+
+def test_model_that_is_not_deterministic_is_not_asked_about_its_batch(digits):
+    assert outcomes(before(Training(keras.layers.Dropout(0.5))), digits)[ALONE].outcome == NOT_APPLICABLE
+
+
+def test_checks_leave_the_model_as_it_was(digits):
+    model = before(Training(keras.layers.BatchNormalization()))
+    weights = model.get_weights()
+    outcomes(model, digits)
+    for found, expected in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_batch_statistics_fail_as_they_are_evaluated(digits):
+    model = before(keras.layers.BatchNormalization())
+    assert outcomes(model, digits)[ALONE].outcome == PASS
+    assert outcomes(model, digits, bn_evaluation="batch")[ALONE].outcome == FAIL
+
+
+def test_pgd_that_hardly_moves_fails(digits):
+    found = outcomes(to_class_means(), digits, pgd=dataclasses.replace(PGD, step_fraction=0.1, steps=4))
+    assert found[STRONGER].outcome == found[CHANGE].outcome == FAIL
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        ((Measured("PGD", 40.0, True), Measured("PGD(A')", 38.0, False)), FAIL),
+        ((Measured("PGD", 40.0, True), Measured("FGS", 30.0, True), Measured("Square", 32.0, False)), PASS),
+        ((Measured("PGD", 40.0, True),), NOT_APPLICABLE),
+        ((Measured("Square", 40.0, False),), NOT_APPLICABLE),
+    ],
+)
+def test_black_box_is_held_against_the_strongest_white_box(measured, expected):
+    assert checks._black_box_is_not_stronger(measured).outcome == expected
+
+
+def test_lines_replace_those_of_the_same_target_check_and_columns(tmp_path):
+    found = [checks.Check("one", FAIL, "50.0%, 40.0%"), checks.Check("two", PASS, "")]
+    for identity, labels in (("first", "ab"), ("second", "ab"), ("third", "abc")):
+        merge(tmp_path / "checks.csv", checks.records_of("d", found, identity, labels), checks.CheckRecord)
+    lines = read(tmp_path / "checks.csv", checks.CheckRecord)
+    assert [line.identity for line in lines] == ["second", "second", "third", "third"]
+    text = checks.as_text(lines[:2])
+    assert text.splitlines() == ["checks against false security of d: 1 of 2 passed", "  fail: one (50.0%, 40.0%)"]
+    assert "| d | one | fail | 50.0%, 40.0% |" in checks.as_markdown(lines)
