@@ -277,9 +277,12 @@ def test_attacks_agree_with_a_second_implementation_on_a_copy_in_pytorch(partly_
     pytest.importorskip("torch")
     pytest.importorskip("torchattacks")
     d, x, y = partly_robust.model, partly_robust.x[:200], partly_robust.y[:200]
-    lines = list(autoattack.accuracies(d, x, y, partly_robust.epsilon, steps=60, queries=600))
+    lines = list(autoattack.accuracies(d, x, y, partly_robust.epsilon, steps=40, queries=200))
     assert [line["attack"] for line in lines] == ["APGD-CE", "APGD-DLR", "APGD-T", "FAB-T", "Square"]
     assert all(20 < line["own_percent"] < 80 for line in lines)
+    differences = {line["attack"]: line["difference"] for line in lines}
+    assert max(abs(differences[name]) for name in ("APGD-T", "FAB-T")) <= 1, differences
+    # One random start, another in each: by as much do seeds differ.
+    assert max(abs(differences[name]) for name in ("APGD-CE", "APGD-DLR")) <= 2.5, differences
     # Theirs never places a small square at the last row or column, which on 8×8 images weakens it.
-    assert all(line["difference"] <= 1 for line in lines if line["attack"] == "Square"), lines
-    assert all(abs(line["difference"]) <= 1 for line in lines if line["attack"] != "Square"), lines
+    assert differences["Square"] <= 1, differences
