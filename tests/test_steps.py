@@ -310,13 +310,13 @@ class Reference:
         def objective_of_g(loss):
             return spec.adversarial_weight * loss - spec.generator_weight_decay * half_square_sum(self.g.kernels)
 
-        for _ in range(5):
+        for number in range(1, 6):
             with tf.GradientTape() as tape:
                 loss = cross_entropy(y, adversarial_logits(move_d=False, move_g=True))
                 objective = objective_of_g(loss)
             ascent = arrays(tape.gradient(objective, self.g.parameters))
             self.g.move_to(self.update_g(arrays(self.g.parameters), [-part for part in ascent]))
-            scalars.update(g_loss=loss, g_gradient_norm=norm(ascent))
+            scalars.update({"g_loss": loss, f"g_loss_{number}": loss, "g_gradient_norm": norm(ascent)})
 
         with tf.GradientTape() as tape:
             logits = self.d(x, move=True)

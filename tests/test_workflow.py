@@ -49,6 +49,7 @@ def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluat
     trained = []
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
     monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
+    monkeypatch.setattr(workflow, "check_classifiers", lambda *_: [])
     monkeypatch.setattr(workflow, "evaluate", lambda cells, *_: [record_of(cell, 50.0 + cell.target.seed) for cell in cells])
     text = workflow.run_tables(["1"], places, scale="cpu", seeds=(0, 2))
     assert {spec.seed for spec in trained} == {0, 1, 2, 3}  # and their surrogates
