@@ -274,15 +274,15 @@ def test_senseless_numbers_are_refused(call, robustness):
 
 
 def test_attacks_agree_with_a_second_implementation_on_a_copy_in_pytorch(partly_robust):
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     pytest.importorskip("torchattacks")
-    d, x, y = partly_robust.model, partly_robust.x[:200], partly_robust.y[:200]
-    lines = list(autoattack.accuracies(d, x, y, partly_robust.epsilon, steps=40, queries=200))
+    torch.set_num_threads(1)
+    d, x, y = partly_robust.model, partly_robust.x[:60], partly_robust.y[:60]
+    lines = list(autoattack.accuracies(d, x, y, partly_robust.epsilon, steps=15, queries=100))
     assert [line["attack"] for line in lines] == ["APGD-CE", "APGD-DLR", "APGD-T", "FAB-T", "Square"]
-    assert all(20 < line["own_percent"] < 80 for line in lines)
-    differences = {line["attack"]: line["difference"] for line in lines}
-    assert max(abs(differences[name]) for name in ("APGD-T", "FAB-T")) <= 1, differences
-    # One random start, another in each: by as much do seeds differ.
-    assert max(abs(differences[name]) for name in ("APGD-CE", "APGD-DLR")) <= 2.5, differences
-    # Theirs never places a small square at the last row or column, which on 8×8 images weakens it.
-    assert differences["Square"] <= 1, differences
+    assert all(10 < line["own_percent"] < 80 for line in lines), lines
+    differences = {line["attack"]: abs(line["difference"]) for line in lines}
+    assert max(differences["APGD-T"], differences["FAB-T"]) <= 2, differences
+    # Few steps from one random start, another in each: by two or three images do seeds differ.
+    assert max(differences["APGD-CE"], differences["APGD-DLR"]) <= 6, differences
+    assert differences["Square"] <= 12, differences
