@@ -89,6 +89,7 @@ def run(
     seed: int,
     table: str | None,
     plan_only: bool,
+    finished_only: bool,
     model: str | None,
     input_range: tuple[float, float] | None,
     data_dir: str | None,
@@ -133,7 +134,7 @@ def run(
         del several["seed"]
         if plan_only:
             return plan(names, places, **several)
-        text = run_tables(names, places, **run_options, **several)
+        text = run_tables(names, places, finished_only=finished_only, **run_options, **several)
         return f"{text}\n\n{make_claims(places, **options)}" if table == "all" and is_chief(made) else text
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
@@ -200,6 +201,7 @@ def run_tables(
     seeds: Sequence[int] = (0,),
     datasets: tuple[str, ...] | None = None,
     attack_suite: str = "paper",
+    finished_only: bool = False,
     checkpoint_seconds: float = 120,
     progress: bool = True,
     **options: Any,
@@ -214,6 +216,7 @@ def run_tables(
             means, and what is along the training is the first one's.
         datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
         attack_suite: key of `experiments.SUITES`; the tables of another than the paper's have files of their own.
+        finished_only: train nothing; the cells of runs that are not finished stay empty.
         checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.
         options: protocol and overrides, as for `Table.cells`.
@@ -225,6 +228,8 @@ def run_tables(
         kept = _record_directory(group, attack_suite)
         own = _limited(attack_suite, scale, options)
         of_seeds = [table.cells(scale, seed=seed, datasets=datasets, **own) for seed in seeds]
+        if finished_only:
+            of_seeds = [[cell for cell in cells_of_seed if _is_finished(cell, places)] for cells_of_seed in of_seeds]
         cells = [cell for cells_of_seed in of_seeds for cell in cells_of_seed]
         chief = is_chief(places.strategy)
         if chief:
@@ -683,6 +688,11 @@ def _command(spec: Experiment, places: Places) -> str:
     return shlex.join(
         ["python", "main.py", *(f"--{key}={value}" for key, value in named.items()), *["--download"] * places.download]
     )
+
+
+def _is_finished(cell: Cell, places: Places) -> bool:
+    specs = (spec.trained() for spec in (cell.target, cell.source) if spec is not None)
+    return all(training.is_finished(spec, places.of(spec)) for spec in specs)
 
 
 def _state(spec: Experiment, places: Places) -> str:

@@ -67,6 +67,9 @@ _ATTACK_SUITE = flags.DEFINE_enum(
 _PLAN = flags.DEFINE_bool(
     "plan", False, "with --table: only print the runs it needs, a command a line, done or not, with the estimated time"
 )
+_FINISHED_ONLY = flags.DEFINE_bool(
+    "finished_only", False, "with --table: train nothing; the cells of runs that are not finished stay empty"
+)
 _LIST = flags.DEFINE_bool(
     "list", False, "only print the data sets, methods and tables that there are, how far the tables are, and the runs' states"
 )
@@ -189,9 +192,10 @@ def _command_is_alone(values: dict[str, Any]) -> bool:
     return not any(alone) or (sum(alone) == 1 and all(values[name] is None for name in ("table", "model", "method")))
 
 
-@flags.multi_flags_validator(["plan", "table"], "--plan needs --table")
+@flags.multi_flags_validator(["plan", "finished_only", "table"], "--plan and --finished_only need --table, and not each other")
 def _plan_has_a_table(values: dict[str, Any]) -> bool:
-    return values["table"] is not None or not values["plan"]
+    asked = values["plan"] + values["finished_only"]
+    return asked == 0 or (asked == 1 and values["table"] is not None)
 
 
 @flags.multi_flags_validator(
@@ -295,6 +299,7 @@ def chosen() -> dict[str, Any]:
         seed=_SEED.value,
         table=_TABLE.value,
         plan_only=_PLAN.value,
+        finished_only=_FINISHED_ONLY.value,
         model=_MODEL.value,
         input_range=None if _INPUT_RANGE.value is None else tuple(map(float, _INPUT_RANGE.value)),
         data_dir=_DATA_DIR.value,

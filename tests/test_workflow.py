@@ -44,6 +44,23 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
     assert measured.count(("svhn", "")) == 17 and measured.count(("cifar10", "")) == 18
 
 
+def test_runs_that_are_not_finished_leave_their_cells_empty_when_asked(tmp_path, monkeypatch):
+    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    trained = []
+    monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method != "advnet")
+    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
+    monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
+    monkeypatch.setattr(workflow, "check_classifiers", lambda *_: [])
+    monkeypatch.setattr(workflow, "evaluate", lambda cells, *_: [record_of(cell, 50.0) for cell in cells])
+    workflow.run_tables(["1"], places, scale="cpu", finished_only=True)
+    assert {spec.method for spec in trained} == {"standard", "pgd"}
+    with (tmp_path / "results" / "cpu" / "table1.csv").open() as file:
+        empty = {(row["row"], row["column"]) for row in csv.DictReader(file) if not row["measured_percent"]}
+    of_c = {"adversarial network (C)"}
+    assert {row for row, column in empty if not column.endswith("(C')")} == of_c
+    assert len(empty) == 9 + 2 * 2  # C's row, and its surrogate's columns of the others
+
+
 def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluated(tmp_path, monkeypatch):
     places = workflow.Places(tmp_path / "runs", tmp_path / "results")
     trained = []
