@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,12 @@ def test_command_of_the_pages_runs(command, run, places, tmp_path):
         pytest.skip("absl prints the help and exits; test_verification.py verifies")
     if needs_data and not SHARED_DATA.exists():
         pytest.skip("the prepared data sets are not beside this checkout")
+    if "--report" in command:
+        shutil.copytree(ROOT / "results", tmp_path / "results")
     small = [] if "--model" in command else SMALL
-    small = [*small, "--test_images=16"] + ([f"--data_dir={SHARED_DATA}"] if needs_data else [])
+    small = (
+        [] if "--report" in command else [*small, "--test_images=16"] + ([f"--data_dir={SHARED_DATA}"] if needs_data else [])
+    )
     small = [option for option in small if not any(option.split("=")[0] == given.split("=")[0] for given in arguments)]
     planned = ["--plan"] if set(arguments) & set(PLANNED) and "--plan" not in arguments else []
     arguments = [argument for argument in arguments if not planned or not argument.startswith("--epsilons")]
