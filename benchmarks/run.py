@@ -1,7 +1,7 @@
 """Measures this project beside what one would otherwise run, and beside the least that its steps can take.
 
     python benchmarks/run.py                    everything: about 25 minutes on two idle cores
-    python benchmarks/run.py --only=attacks     one part: steps, attacks, start, pipeline, memory, scaling, roofline
+    python benchmarks/run.py --only=attacks     one part: steps, attacks, grid, start, pipeline, memory, scaling, roofline
 
 Contenders take turns, each in a process of its own; a ratio is the median over the rounds of (contender / this project).
 Prints a table and writes it into benchmarks/results.csv, the other parts' lines staying as they are.
@@ -70,7 +70,7 @@ def steps() -> Iterator[Line]:
 
 
 def attacks() -> Iterator[Line]:
-    """FGS and PGD-10 on D1 for 250 images, and what the grid adds to them."""
+    """FGS and PGD-10 on D1 for 250 images."""
     from benchmarks.floor import Floor, products_of
 
     floor = Floor()
@@ -83,21 +83,12 @@ def attacks() -> Iterator[Line]:
             contenders[f"{library} (PyTorch)"] = ("pytorch", "attack", dict(library=library, name=name))
         least = floor.seconds(products_of("mnist", "pgd", 250, evaluation=True)) if name == "pgd" else None
         yield from _compared("attacks", f"D1 {name}", contenders, least)
-    seconds = seconds_per_call(
-        {
-            "grid": ("contenders", "evaluated", dict(images=1_000)),
-            "clean": ("contenders", "clean", dict(images=1_000)),
-            "attack": ("contenders", "attack", dict(name="pgd")),
-        }
-    )
-    overhead = [
-        100 * (whole - clean - 4 * attack) / whole
-        for whole, clean, attack in zip(seconds["grid"], seconds["clean"], seconds["attack"], strict=True)
-    ]
-    value = round(statistics.median(overhead), 1)
-    yield dict(
-        part="attacks", case="grid beyond the attacks and the predictions", contender="ours", value=value, unit="percent"
-    )
+
+
+def grid() -> Iterator[Line]:
+    """What evaluation takes beyond the attacks and the predictions."""
+    value = _printed("from benchmarks import contenders\nprint(contenders.grid_overhead())")
+    yield dict(part="grid", case="beyond the attacks and predictions", contender="ours", value=value, unit="percent")
 
 
 def _first_step(dataset: str, place: str) -> float:
@@ -198,7 +189,7 @@ def roofline() -> Iterator[Line]:
                 yield line | dict(value=round(max(computing, launching) + moving, 4), unit="seconds")
 
 
-PARTS = {part.__name__: part for part in (steps, attacks, start, pipeline, memory, scaling, roofline)}
+PARTS = {part.__name__: part for part in (steps, attacks, grid, start, pipeline, memory, scaling, roofline)}
 
 
 def main() -> None:
