@@ -351,8 +351,8 @@ def test_nothing_is_traced_twice(tmp_path, monkeypatch):
                 patched.setitem(training.STEPS, "advnet", stopped_at_the_twelfth)
             train(spec, tmp_path)
         # In validation D predicts and is attacked by FGS and PGD, and G perturbs.
-        new = {name: count - before[name] for name, count in traces().items()}
-        assert new == {"_follow_gradient": 1, "_predict": 2, "_replace_weaker": 0}
+        new = {name: count - before[name] for name, count in traces().items() if count > before[name]}
+        assert new == {"_follow_gradient": 1, "_predict": 2}
         assert [graph.experimental_get_tracing_count() for graph in players[-1].graphs.values()] == [1, 1]
     assert [line["validation_pgd"] != "" for line in metrics(tmp_path)].count(True) == 2
 
