@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
 from collections.abc import Iterator
@@ -192,30 +191,32 @@ def batches(
     if not training:
         rows = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size)
         return rows.map(lambda x, y: (_to_float(x), y)).prefetch(tf.data.AUTOTUNE)
-    count, kinds = len(images), 0 if perturbations is None else len(perturbations)
-    all_images, all_labels = tf.constant(images), tf.constant(labels)
-    all_perturbations = None if perturbations is None else tf.constant(perturbations.reshape(-1, *images.shape[1:]))
+    shape, kinds = images.shape[1:], 0 if perturbations is None else len(perturbations)
 
-    def perturbed(x, row):
-        unit = tf.cast(tf.gather(all_perturbations, row), tf.float32) / 127
-        return tf.clip_by_value(x + epsilon * unit, 0, 1)
+    def drawn() -> Iterator[tuple[np.ndarray, ...]]:
+        # Out of the caller's arrays: as tensors of the graph they would be in memory several times.
+        for step, index in _order(start, batch_size, len(images) * (1 if paired else 1 + kinds), seed):
+            kind, row = np.divmod(index, len(images))
+            if not kinds:
+                yield step, images[row], labels[row]
+                continue
+            if paired:
+                kind = 1 + np.random.default_rng((seed, step, 1)).integers(kinds, size=batch_size)
+            units = perturbations[np.maximum(kind - 1, 0), row]
+            units[kind == 0] = 0
+            yield step, images[row], labels[row], units
 
-    def batch(step, index):
-        x, y = _to_float(tf.gather(all_images, index % count)), tf.gather(all_labels, index % count)
-        if kinds and paired:
-            kind_seed = tf.random.experimental.stateless_fold_in(_seed(seed, step), 1)
-            kind = tf.random.stateless_uniform([batch_size], kind_seed, 0, kinds, tf.int64)
-            x = tf.concat([x, perturbed(x, kind * count + index)], -1)
-        elif kinds:
-            x = tf.where((index < count)[:, None, None, None], x, perturbed(x, tf.maximum(index - count, 0)))
-        x = tf.ensure_shape(x, [batch_size, *images.shape[1:-1], x.shape[-1]])
+    def batch(step, x, y, *units):
+        x = _to_float(x)
+        for unit in units:
+            perturbed = tf.clip_by_value(x + epsilon * (tf.cast(unit, tf.float32) / 127), 0, 1)
+            x = tf.concat([x, perturbed], -1) if paired else perturbed
         x = _augment(x, augment, _seed(seed, step)) if augment else x
-        x = tf.stack(tf.split(x, 2, -1)) if kinds and paired else x
-        return x, tf.ensure_shape(y, [batch_size])
+        return tf.stack(tf.split(x, 2, -1)) if kinds and paired else x, y
 
-    order = functools.partial(_order, start, batch_size, count if paired else (1 + kinds) * count, seed)
-    signature = (tf.TensorSpec([], tf.int64), tf.TensorSpec([batch_size], tf.int64))
-    return tf.data.Dataset.from_generator(order, output_signature=signature).map(batch).prefetch(2)
+    signature = [tf.TensorSpec([], tf.int64), tf.TensorSpec([batch_size, *shape], images.dtype)]
+    signature += [tf.TensorSpec([batch_size], tf.int32)] + [tf.TensorSpec([batch_size, *shape], tf.int8)] * (kinds > 0)
+    return tf.data.Dataset.from_generator(drawn, output_signature=tuple(signature)).map(batch).prefetch(2)
 
 
 def _to_float(images: tf.Tensor) -> tf.Tensor:
