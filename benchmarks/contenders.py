@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import attacks, data, evaluation, kernels, networks, steps
+from adv_networks import attacks, data, evaluation, kernels, networks, steps, strategies
 from adv_networks.experiments import DATASETS, Experiment, experiment
 
 PGD_IMAGES = 250
@@ -29,13 +29,14 @@ def minibatch(spec: Experiment, count: int | None = None) -> tuple[np.ndarray, n
     return random.random((count, *dataset.image_shape), np.float32), random.integers(0, dataset.classes, count).astype(np.int32)
 
 
-def ours(dataset: str, method: str = "advnet", **overrides: Any) -> Callable[[], None]:
-    """A training step of this project."""
+def ours(dataset: str, method: str = "advnet", *, replicas: int = 0, **overrides: Any) -> Callable[[], None]:
+    """A training step of this project, on so many logical CPU devices where `replicas` is not 0."""
     from adv_networks.determinism import make_deterministic
 
     make_deterministic()
     spec = spec_of(dataset, method, **overrides)
-    players, (x, y) = steps.make_players(spec), minibatch(spec)
+    with strategies.make(replicas=replicas).scope():
+        players, (x, y) = steps.make_players(spec), minibatch(spec)
     x, y = tf.constant(x), tf.constant(y)
     return lambda: float(steps.STEPS[method](players, x, y, spec, (0, 0))["d_loss"])
 

@@ -169,12 +169,17 @@ def _printed(code: str) -> float:
 
 
 def scaling() -> Iterator[Line]:
-    """A step of advnet on CIFAR10 by batch size and by G's width, one at a time of batch 64 and width 8."""
-    cases = [("batch", dict(batch_size=size)) for size in (16, 64, 128, 256, 512)]
-    cases += [("width", dict(generator_width=width)) for width in (8, 16, 32, 64)]
-    for what, settings in cases:
-        contenders = {"ours": ("contenders", "ours", dict(dataset="cifar10", **settings))}
-        yield from _compared("scaling", f"cifar10 advnet {what} {next(iter(settings.values()))}", contenders, rounds=3)
+    """A step of advnet on CIFAR10 by batch size, by G's width and by logical CPU devices, as a picture too."""
+    from benchmarks.scaling import VARIED, draw
+
+    seconds: dict[str, list[float]] = {what: [] for what in VARIED}
+    for what, (setting, values) in VARIED.items():
+        for value in values:
+            contenders = {"ours": ("contenders", "ours", dict(dataset="cifar10", **{setting: value}))}
+            for line in _compared("scaling", f"cifar10 advnet, {what} {value}", contenders, rounds=3):
+                seconds[what].append(line["value"])
+                yield line
+    draw(RESULTS.with_name("scaling.png"), seconds)
 
 
 def roofline() -> Iterator[Line]:
