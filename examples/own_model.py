@@ -1,4 +1,4 @@
-"""A classifier as anyone would train it with Keras: `main.py --model=examples.own_model:classifier --input_range=-1,1` attacks it.
+"""A classifier as anyone would train it with Keras, for `main.py --model=examples.own_model:classifier --input_range=-1,1`.
 
 Put your own in its place: a function that returns a `keras.Model` of images to logits.
 """
