@@ -4,8 +4,8 @@
     python main.py --dataset=mnist --method=advnet --data_dir=DIR
     python benchmarks/autoattack.py runs/mnist-advnet-cpu-s0 [more runs] --data_dir=DIR
 
-The runs' classifiers are D1. Prints a table and writes benchmarks/autoattack.csv; exit code 1 where two accuracies differ by
-more than a point.
+The runs' classifiers are D1. Prints a table and writes it into benchmarks/autoattack.csv, where the lines of other runs
+and attacks (--only) stay; exit code 1 where two accuracies differ by more than a point.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +90,16 @@ def other_attacks(steps: int = STEPS, queries: int = QUERIES) -> dict[str, Attac
     }
 
 
-def accuracies(d: Any, x: np.ndarray, y: np.ndarray, epsilon: float, **amounts: int) -> Iterator[dict[str, Any]]:
+def accuracies(
+    d: Any, x: np.ndarray, y: np.ndarray, epsilon: float, only: Sequence[str] = (), **amounts: int
+) -> Iterator[dict[str, Any]]:
     """A line for each attack as it is done: accuracy in % under ours and theirs, judged by the Keras classifier, and times."""
     from adv_networks import attacks
 
-    copy, other = copy_of_d1(d), other_attacks(**amounts)
-    for name, own in own_attacks(**amounts).items():
+    copy, owns, other = copy_of_d1(d), own_attacks(**amounts), other_attacks(**amounts)
+    for name in only or owns:
         line = dict(attack=name, images=len(x), epsilon=epsilon)
-        for column, attack, model in (("own", own, d), ("torchattacks", other[name], copy)):
+        for column, attack, model in (("own", owns[name], d), ("torchattacks", other[name], copy)):
             started = time.perf_counter()
             adversarial = attack(model, x, y, epsilon)
             seconds = time.perf_counter() - started
@@ -111,25 +113,28 @@ def accuracies(d: Any, x: np.ndarray, y: np.ndarray, epsilon: float, **amounts: 
 def main() -> int:
     """Runs the benchmark; returns the exit code."""
     from adv_networks import data, evaluation, training
+    from benchmarks.side_by_side import write_lines
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--data_dir")
     parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--only", nargs="+", choices=own_attacks(), default=list(own_attacks()), help="these attacks")
     arguments = parser.parse_args()
-    lines = []
+    file = ROOT / "benchmarks" / "autoattack.csv"
+    with file.open(newline="") as known:
+        again = {(run.name, name) for run in arguments.runs for name in arguments.only}
+        lines = [line for line in csv.DictReader(known) if (line["run"], line["attack"]) not in again]
+    measured = []
     for run in arguments.runs:
         spec = training.describe(run)["experiment"]
         images, labels = data.load(spec["dataset"], "test", data_dir=arguments.data_dir, limit=arguments.images)
         d = evaluation.load_classifier(run, spec["dataset"])
-        for line in accuracies(d, images / np.float32(255), labels, spec["epsilon"]):
-            lines.append(dict(run=run.name, **line))
-            print(*(f"{name}={value}" for name, value in lines[-1].items()), flush=True)
-            with (ROOT / "benchmarks" / "autoattack.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(lines)
-    return int(any(abs(line["difference"]) > 1 for line in lines))
+        for line in accuracies(d, images / np.float32(255), labels, spec["epsilon"], arguments.only):
+            measured.append(dict(run=run.name, **line))
+            print(*(f"{name}={value}" for name, value in measured[-1].items()), flush=True)
+            write_lines(file, [*lines, *measured])
+    return int(any(abs(line["difference"]) > 1 for line in measured))
 
 
 if __name__ == "__main__":
