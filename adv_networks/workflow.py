@@ -18,6 +18,7 @@ from adv_networks import (
     along_training,
     checks,
     claims,
+    classes,
     costs,
     data,
     evaluation,
@@ -105,6 +106,7 @@ def run(
     overrides: dict[str, Any],
     seeds: tuple[int, ...] | None = None,
     epsilons: tuple[float, ...] | None = None,
+    by_class: bool = False,
 ) -> str:
     """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment.
 
@@ -127,8 +129,11 @@ def run(
         names = [table]
         if table == "all":
             names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
+        options_of_view = dict(run_options, finished_only=finished_only, **options)
         if epsilons is not None:
-            return run_sweep(table, epsilons, places, **run_options, **options)
+            return run_sweep(table, epsilons, places, **options_of_view)
+        if by_class:
+            return run_by_class(table, places, **options_of_view)
         names = [name for name in names if attack_suite == "paper" or len(names) == 1 or TABLES[name].rows_are_classifiers]
         several = dict(options, seeds=seeds or (seed,), attack_suite=attack_suite)
         del several["seed"]
@@ -229,13 +234,9 @@ def run_tables(
         own = _limited(attack_suite, scale, options)
         of_seeds = [table.cells(scale, seed=seed, datasets=datasets, **own) for seed in seeds]
         if finished_only:
-            of_seeds = [[cell for cell in cells_of_seed if _is_finished(cell, places)] for cells_of_seed in of_seeds]
+            of_seeds = [_finished(cells_of_seed, places) for cells_of_seed in of_seeds]
         cells = [cell for cells_of_seed in of_seeds for cell in cells_of_seed]
-        chief = is_chief(places.strategy)
-        if chief:
-            check(kept / "records.csv")
-        _train(experiments_of(cells), places, checkpoint_seconds, progress)
-        if not chief:
+        if not _ready(cells, places, kept, checkpoint_seconds, progress):
             continue
         models = _Models(places)
         records = evaluate(cells, models, kept)
@@ -263,6 +264,7 @@ def run_sweep(
     scale: str,
     seed: int = 0,
     datasets: tuple[str, ...] | None = None,
+    finished_only: bool = False,
     checkpoint_seconds: float = 120,
     progress: bool = True,
     **options: Any,
@@ -276,22 +278,62 @@ def run_sweep(
         scale: the runs' scale.
         seed: of the classifiers under attack.
         datasets: only these.
+        finished_only: train nothing, and leave the cells of runs that are not finished out.
         checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.
         options: protocol and overrides, as for `Table.cells`.
     """
     table = TABLES[name].on(datasets)
     cells = table.cells(scale, seed=seed, datasets=datasets, **options)
+    cells = _finished(cells, places) if finished_only else cells
     group = places.group(scale, **options)
-    chief = is_chief(places.strategy)
-    if chief:
-        check(group / "records.csv")
-    _train(experiments_of(cells), places, checkpoint_seconds, progress)
-    if not chief:
+    if not _ready(cells, places, group, checkpoint_seconds, progress):
         return ""
     swept = sweeps.cells_at(cells, epsilons)
     rows = sweeps.make_rows(swept, evaluate(swept, _Models(places), group))
     return str(sweeps.write(table, rows, group / _directory_of([seed])))
+
+
+def run_by_class(
+    name: str,
+    places: Places,
+    *,
+    scale: str,
+    seed: int = 0,
+    datasets: tuple[str, ...] | None = None,
+    finished_only: bool = False,
+    checkpoint_seconds: float = 120,
+    progress: bool = True,
+    **options: Any,
+) -> str:
+    """Trains what a table lacks, evaluates its white-box cells class by class, writes CSV and pictures, returns the CSV's name.
+
+    The arguments are those of `run_sweep`.
+    """
+    table = TABLES[name].on(datasets)
+    cells = [cell for cell in table.cells(scale, seed=seed, datasets=datasets, **options) if _knows_its_target(cell)]
+    cells = _finished(cells, places) if finished_only else cells
+    group = places.group(scale, **options)
+    if not _ready(cells, places, group, checkpoint_seconds, progress):
+        return ""
+    records = evaluate(cells, _Models(places), group, keep_outcomes=True)
+    outcomes = {outcome.key: outcome.array() for outcome in read(group / "outcomes.csv", Outcome)}
+    limits = {cell.dataset: cell.target.test_images for cell in cells}
+    labels = {dataset: _test_images(dataset, limit, places).labels for dataset, limit in limits.items()}
+    return str(classes.write(table, classes.make_rows(cells, records, outcomes, labels), group / _directory_of([seed])))
+
+
+def _finished(cells: Iterable[Cell], places: Places) -> list[Cell]:
+    return [cell for cell in cells if _is_finished(cell, places)]
+
+
+def _ready(cells: Iterable[Cell], places: Places, directory: Path, checkpoint_seconds: float, progress: bool) -> bool:
+    """Trains what the cells rest on; whether this process is the one to evaluate them, with records in the directory."""
+    chief = is_chief(places.strategy)
+    if chief:
+        check(directory / "records.csv")
+    _train(experiments_of(cells), places, checkpoint_seconds, progress)
+    return chief
 
 
 def _directory_of(seeds: Sequence[int]) -> str:
@@ -465,13 +507,14 @@ def _train(specs: Iterable[Experiment], places: Places, checkpoint_seconds: floa
         training.train(spec, places.of(spec), checkpoint_seconds=checkpoint_seconds, progress=progress, **options)
 
 
-def evaluate(cells: Sequence[Cell], models: _Models, directory: Path) -> list[Record]:
+def evaluate(cells: Sequence[Cell], models: _Models, directory: Path, *, keep_outcomes: bool = False) -> list[Record]:
     """The records of the cells, computing those that the directory's `records.csv` lacks and saving them there.
 
-    Where cells are the worst of others, `outcomes.csv` keeps which images were labelled correctly.
+    With `keep_outcomes`, or where cells are the worst of others, `outcomes.csv` keeps which images were labelled correctly;
+    a record without that is computed again.
     """
     crafted = [cell for cell in cells if cell.attack.kind != "worst"]
-    keep_outcomes, places = len(crafted) < len(cells), models.places
+    keep_outcomes, places = keep_outcomes or len(crafted) < len(cells), models.places
     known = read(directory / "outcomes.csv", Outcome) if keep_outcomes else []
     outcomes = {outcome.key: outcome.array() for outcome in known} if keep_outcomes else None
     results = []
