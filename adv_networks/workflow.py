@@ -23,7 +23,9 @@ from adv_networks import (
     data,
     evaluation,
     experiments,
+    gallery,
     own_model,
+    pictures,
     strategies,
     sweeps,
     tables,
@@ -56,6 +58,8 @@ ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "r
 
 # The checks run their attacks on so many images, fewer where a scale divides the strong attacks' steps.
 CHECKED_IMAGES, _FEWEST_CHECKED = 64, 8
+
+_GALLERY_IMAGES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,6 +255,7 @@ def run_tables(
         appendix = "\n\n".join(filter(None, [appendix, checks.as_markdown(checked) if checked else ""]))
         tables.write(table, rows, directory, scale=scale, notes=notes, appendix=appendix)
         _copy_pictures(cells, places, directory)
+        _draw_galleries(table, of_seeds[0], models, directory)
         completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
         text.append("\n".join(filter(None, [tables.as_text(table, completed, scale=scale), checks.as_text(checked)])))
     return "\n\n".join(text)
@@ -351,6 +356,27 @@ def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> No
     for spec in {row.trained(): None for row in rows if METHODS[row.method].trains_generator}:
         picture = places.of(spec) / "perturbations.png"
         write_whole(directory / f"{spec.name}-perturbations.png", functools.partial(shutil.copyfile, picture))
+
+
+def _draw_galleries(table: Table, cells: Sequence[Cell], models: _Models, directory: Path) -> None:
+    """Of each data set of a table of generators: what they, FGS and PGD add to images held out from training.
+
+    All attack the classifier that the generators were trained against, which says what it sees.
+    """
+    own = [cell for cell in cells if _knows_its_target(cell)] if not table.rows_are_classifiers else []
+    places = models.places
+    for dataset in dict.fromkeys(cell.dataset for cell in own):
+        cells_of_it = [cell for cell in own if cell.dataset == dataset]
+        spec = cells_of_it[0].target
+        parts = data.training_and_validation(spec, data_dir=places.data_dir, download=places.download)
+        shown = parts[1 if spec.validation else 0].first(_GALLERY_IMAGES)
+        with strategies.local(places.strategy).scope():
+            classifier = models.load(spec.trained(), "d.keras")
+            attacks = {name.upper(): (spec.attack(name), classifier) for name in ("fgs", "pgd")}
+            for cell in cells_of_it:
+                attacks[cell.row] = cell.attack, models.load(cell.source.trained(), generator_file(cell.generator))
+            made = gallery.make(classifier, shown, attacks, bn_evaluation=spec.bn_evaluation)
+        pictures.save_for_print(gallery.draw(made, dataset), directory / f"{tables.stem(table)}-{dataset}-gallery")
 
 
 def plan(
