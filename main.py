@@ -6,6 +6,7 @@
     python main.py --table=1 --scale=cpu            a table of the paper: what is missing, then results/cpu/table1.csv
     python main.py --table=1 --seeds=0,1,2          the same over several seeds: mean, least and most
     python main.py --table=1 --epsilons=0.1,0.2     its networks under attacks of other sizes: CSV and curves
+    python main.py --table=1 --by_class             accuracy of each class, clean and under white-box attacks: CSV and heat maps
     python main.py --table=1 --attack_suite=strong  the same rows under AutoAttack and more: results/cpu/table1-strong.csv
     python main.py --table=all --plan               the runs that takes, one command a line
     python main.py --report                         all results there are as one page, results/cpu/report.html, and pictures

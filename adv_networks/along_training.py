@@ -16,7 +16,7 @@ import numpy as np
 from adv_networks import pictures
 from adv_networks.errors import UserError
 from adv_networks.experiments import DATASETS, Cell, Experiment
-from adv_networks.files import write_text
+from adv_networks.files import write_rows
 from adv_networks.logs import read_metrics
 from adv_networks.steps import STEPS, make_players
 
@@ -63,8 +63,8 @@ def write(name: str, cells: Sequence[Cell], directory: Path, place: Callable[[Ex
         ]
         norms = {row: [(line["step"], line["g_gradient_norm"]) for line in lines] for row, lines in metrics.items()}
         pictures.curves(directory / f"{name}-{dataset}.png", norms, "iteration", "‖∇φ F‖ of G's last step")
-    write_text(training_file, _csv(FIELDS, training))
-    write_text(agreement_file, _csv(AGREEMENT_FIELDS, agreement))
+    write_rows(training_file, FIELDS, training)
+    write_rows(agreement_file, AGREEMENT_FIELDS, agreement)
     return _markdown(training, agreement)
 
 
@@ -115,14 +115,6 @@ def _summary(dataset: str, row: str, spec: Experiment, metrics: list[dict[str, A
         regulariser_norm_last_tenth=mean("regulariser_norm", 0.9, 1),
         seconds_per_step=float(f"{seconds:.3g}"),
     )
-
-
-def _csv(fields: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _markdown(training: Sequence[dict[str, Any]], agreement: Sequence[dict[str, Any]]) -> str:

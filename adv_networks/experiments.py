@@ -19,7 +19,10 @@ from adv_networks.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A labelled image data set. `tfds_name` is None for the one that ships with scikit-learn, `path` is of a user's own."""
+    """A labelled image data set. `tfds_name` is None for the one that ships with scikit-learn, `path` is of a user's own.
+
+    Without `class_names` the classes go by their numbers.
+    """
 
     name: str
     tfds_name: str | None
@@ -30,9 +33,14 @@ class Dataset:
     validation: int
     recipe: Mapping[str, Any]
     path: str | None = None
+    class_names: tuple[str, ...] = ()
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+    def class_name(self, label: int) -> str:
+        """What the class of that label is called."""
+        return self.class_names[label] if self.class_names else str(label)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -354,7 +362,10 @@ DATASETS: dict[str, Dataset] = {
             dict(epsilon=0.05, classifier="d2", classifier_width=16, learning_rate_drops=(0.5,), weight_decay=1e-5,
                  extra_images=80_000, **_SGD),
         ),
-        Dataset("cifar10", "cifar10", (32, 32, 3), 10, 50_000, 10_000, 5_000, _CIFAR),
+        Dataset(
+            "cifar10", "cifar10", (32, 32, 3), 10, 50_000, 10_000, 5_000, _CIFAR,
+            class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        ),
         Dataset("cifar100", "cifar100", (32, 32, 3), 100, 50_000, 10_000, 5_000, _CIFAR),
     )
 }  # fmt: skip
@@ -704,7 +715,8 @@ def find_dataset(name: str) -> Dataset:
     small = channels == 1 and max(height, width) <= 28
     recipe = DATASETS["mnist"].recipe if small else {**_CIFAR, "augment_pad": 0}
     train, test = (len(own.splits[split][1]) for split in ("train", "test"))
-    declared = Dataset(own.name, None, own.image_shape, own.classes, train, test, min(5_000, train // 10), recipe, name)
+    sizes = own.classes, train, test, min(5_000, train // 10)
+    declared = Dataset(own.name, None, own.image_shape, *sizes, recipe, name, own.class_names)
     return DATASETS.setdefault(own.name, declared)
 
 

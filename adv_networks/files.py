@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import fcntl
+import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from adv_networks.errors import UserError
 
@@ -63,6 +66,15 @@ def _is_alive(process: int) -> bool:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file whole."""
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a CSV file whole, a line per row with all of `fields`; None is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 @contextlib.contextmanager

@@ -50,9 +50,10 @@ def _measured(table: Table, group: Path) -> str:
     measured = cells = 0
     for file in filter(Path.exists, files):
         with file.open(newline="", encoding="utf-8", errors="replace") as handle:
-            lines = list(csv.DictReader(handle))
-        cells += len(lines)
-        measured += sum(bool(line.get("measured_percent")) for line in lines)
+            lines = csv.DictReader(handle)
+            found = [bool(line["measured_percent"]) for line in lines if tables.is_table(lines.fieldnames)]
+        cells += len(found)
+        measured += sum(found)
     return f"{measured} of {cells}" if cells else "-"
 
 

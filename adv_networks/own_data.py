@@ -27,12 +27,17 @@ class OwnData(NamedTuple):
     """Splits by name, each images uint8 [N, H, W, C] with C 1 or 3 and labels int32 [N]; and what else is known of them.
 
     `name` is the file's with the first digits of a hash over all images and labels, so that runs on other data have other
-    names.
+    names. `class_names` are those of the class folders, or the labels.
     """
 
     name: str
     splits: dict[str, Arrays]
-    classes: int
+    class_names: tuple[str, ...]
+
+    @property
+    def classes(self) -> int:
+        """How many."""
+        return len(self.class_names)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -53,7 +58,8 @@ def read(path: str) -> OwnData:
         UserError: anything else, images of several sizes, or a class without training images.
     """
     place = Path(path)
-    parts, classes = _read_folder(place) if place.is_dir() else _read_npz(place)
+    parts, class_names = _read_folder(place) if place.is_dir() else _read_npz(place)
+    classes = len(class_names)
     if len(parts) == 1:
         parts = _split(parts["train"])
     parts = {split: _shuffled(parts[split]) for split in _SPLITS}
@@ -65,7 +71,7 @@ def read(path: str) -> OwnData:
     if not len(parts["test"][0]) or shapes["train"] != shapes["test"]:
         raise UserError(f"{path}: expected test images of shape {shapes['train']}, found {parts['test'][0].shape}")
     stem = place.resolve().name if place.is_dir() else place.stem
-    return OwnData(f"{re.sub(r'[^A-Za-z0-9_.]+', '_', stem)}-{_digest(parts)}", parts, classes)
+    return OwnData(f"{re.sub(r'[^A-Za-z0-9_.]+', '_', stem)}-{_digest(parts)}", parts, class_names)
 
 
 def _split(whole: Arrays) -> dict[str, Arrays]:
@@ -89,7 +95,7 @@ def _digest(parts: dict[str, Arrays]) -> str:
     return total.hexdigest()[:8]
 
 
-def _read_folder(folder: Path) -> tuple[dict[str, Arrays], int]:
+def _read_folder(folder: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
     names = {entry.name for entry in _entries(folder)}
     if names & set(_SPLITS) and names != set(_SPLITS):
         raise UserError(f"{folder}: expected train and test, or class folders, found {', '.join(sorted(names)[:9])}")
@@ -107,7 +113,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, Arrays], int]:
             if picture.shape[:2] != size:
                 raise UserError(f"{file}: expected {_size(size)} pixels like {first[0]}, found {_size(picture.shape)}")
     labels = {split: np.array([label for _, label in own], np.int32) for split, own in files.items()}
-    return {split: (_stacked(own, grey, size), labels[split]) for split, own in pictures.items()}, len(classes)
+    return {split: (_stacked(own, grey, size), labels[split]) for split, own in pictures.items()}, tuple(classes)
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -155,7 +161,7 @@ def _stacked(pictures: list[np.ndarray], grey: bool, size: tuple[int, int]) -> n
     return result
 
 
-def _read_npz(file: Path) -> tuple[dict[str, Arrays], int]:
+def _read_npz(file: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -174,7 +180,7 @@ def _read_npz(file: Path) -> tuple[dict[str, Arrays], int]:
         if len(images) != len(labels) or not len(images):
             x, y = names[split]
             raise UserError(f"{file}: expected as many {x} as {y}, found {len(images)} and {len(labels)}")
-    return parts, 1 + max(int(labels.max()) for _, labels in parts.values())
+    return parts, tuple(map(str, range(1 + max(int(labels.max()) for _, labels in parts.values()))))
 
 
 def _images(file: Path, name: str, array: np.ndarray) -> np.ndarray:

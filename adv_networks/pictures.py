@@ -12,36 +12,33 @@ import numpy as np
 from adv_networks.files import write_whole
 
 
-def perturbations(images: np.ndarray, perturbed: np.ndarray, limit: float, predicted: Sequence[Sequence[int]]) -> Any:
-    """A figure of original / perturbation / perturbed, one column an image; the perturbation on a diverging scale.
+def perturbations(images: np.ndarray, perturbed: Mapping[str, np.ndarray], limit: float, above: Sequence[Sequence[str]]) -> Any:
+    """A figure of originals and, attack by attack, perturbation / perturbed; the perturbation on a diverging scale.
 
     Args:
-        images: [N, H, W, C] in [0,1].
-        perturbed: the same, perturbed.
-        limit: the perturbation's colour scale goes from minus this to this.
-        predicted: the classes that a classifier sees in the images, and in them perturbed, to write above them.
+        images: [N, H, W, C] in [0,1], one column each.
+        perturbed: the same, perturbed, by the names of the perturbations.
+        limit: the perturbations' colour scale goes from minus this to this.
+        above: texts to write above the images, and then above those of each attack.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.1 * len(images) + 1, 4.2), layout="constrained")
-    axes = figure.subplots(3, len(images), squeeze=False)
-    rows = {
-        "original": (images, dict(cmap="gray", vmin=0, vmax=1)),
-        f"perturbation\n±{limit:.3g}": (
-            (perturbed - images).mean(axis=-1, keepdims=True),
-            dict(cmap="RdBu_r", vmin=-limit, vmax=limit),
-        ),
-        "perturbed": (np.clip(perturbed, 0, 1), dict(cmap="gray", vmin=0, vmax=1)),
-    }
-    for row, (label, (pictures, style)) in zip(axes, rows.items(), strict=True):
-        row[0].set_ylabel(label)
-        for axis, picture in zip(row, pictures, strict=True):
+    grey, diverging = dict(cmap="gray", vmin=0, vmax=1), dict(cmap="RdBu_r", vmin=-limit, vmax=limit)
+    titles = iter(above)
+    rows = [("original", images, grey, next(titles))]
+    for name, own in perturbed.items():
+        change = (own - images).mean(axis=-1, keepdims=True)
+        rows.append((f"{name}\n±{limit:.3g}", change, diverging, [""] * len(images)))
+        rows.append(("perturbed", np.clip(own, 0, 1), grey, next(titles)))
+    figure = Figure(figsize=(1.1 * len(images) + 1, 1.4 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(images), squeeze=False)
+    for row, (label, pictures, style, texts) in zip(axes, rows, strict=True):
+        row[0].set_ylabel(label, fontsize=8)
+        for axis, picture, text in zip(row, pictures, texts, strict=True):
             axis.imshow(picture.squeeze(), **style)
             axis.set(xticks=[], yticks=[])
-    for row, classes in zip((axes[0], axes[2]), predicted, strict=True):
-        for axis, name in zip(row, classes, strict=True):
-            axis.set_title(f"seen as {name}", fontsize=7)
+            axis.set_title(text, fontsize=7)
     FigureCanvasAgg(figure)
     return figure
 
@@ -81,7 +78,7 @@ def heat_maps(stem: Path, rows: Sequence[str], columns: Sequence[str], values: M
             text = "–" if np.isnan(value) else f"{value:.2f}"
             axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if value > 50 else "black")
     FigureCanvasAgg(figure)
-    _save_for_print(figure, stem)
+    save_for_print(figure, stem)
 
 
 def curve_panels(
@@ -113,7 +110,7 @@ def curve_panels(
     handles = {label: line for axis in figure.axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
     FigureCanvasAgg(figure)
-    _save_for_print(figure, stem)
+    save_for_print(figure, stem)
 
 
 def _line(number: int, count: int) -> dict[str, Any]:
@@ -123,7 +120,8 @@ def _line(number: int, count: int) -> dict[str, Any]:
     return {"color": colormaps["viridis"](0.9 * number / max(1, count - 1)), "linestyle": ("-", "--", ":", "-.")[number % 4]}
 
 
-def _save_for_print(figure: Any, stem: Path) -> None:
+def save_for_print(figure: Any, stem: Path) -> None:
+    """Writes a figure as PNG and PDF; `stem` is the file without its suffix."""
     # Without the date the same picture is the same file.
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
         write_whole(stem.with_name(stem.name + suffix), functools.partial(figure.savefig, dpi=150, metadata=metadata))

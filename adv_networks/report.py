@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import html
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from adv_networks import pictures, runs, tables
@@ -46,12 +46,12 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
     Raises:
         UserError: there are no results, or a file is damaged.
     """
-    files = {file.stem: file for file in sorted(group.glob("*.csv")) if file.name != "records.csv"}
+    files = {file.stem: file for file in sorted(group.glob("*.csv")) if file.name not in ("records.csv", "outcomes.csv")}
     if not files:
         raise UserError(f"{group}: expected tables to report, found none (--table makes them)")
     records = read(group / "records.csv")
     lines = {stem: _read(file) for stem, file in files.items()}
-    grids = {stem: own for stem, own in lines.items() if own and _is_grid(own[0].keys())}
+    grids = {stem: own for stem, own in lines.items() if own and tables.is_table(own[0].keys())}
     for stem, own in grids.items():
         for dataset, cells in _by_dataset(own).items():
             _draw(group / f"{stem}-{dataset}", cells)
@@ -81,11 +81,6 @@ def _read(file: Path) -> list[Line]:
             return list(csv.DictReader(handle, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: expected a table, found: {error} (make it again)") from None
-
-
-def _is_grid(fields: Collection[str]) -> bool:
-    """Whether a line of a file with these fields is a cell of a table; accuracies against ε are not."""
-    return {*_KEYS, "measured_percent"} <= set(fields) and "epsilon" not in fields
 
 
 def _by_dataset(lines: Sequence[Line]) -> dict[str, list[Line]]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from adv_networks import pictures, tables
 from adv_networks.experiments import Cell, Table
-from adv_networks.files import write_text
+from adv_networks.files import write_rows
 from adv_networks.records import Record
 
 FIELDS = ("table", "dataset", "row", "column", "epsilon", "measured_percent", "interval_low", "interval_high", "run", "images")
@@ -40,12 +38,8 @@ def make_rows(cells: Iterable[Cell], records: Iterable[Record]) -> list[dict[str
 
 def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path) -> Path:
     """Writes `<table>-epsilon.csv`, and for each data set a PNG and a PDF with a panel a column and a curve a row."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     file = directory / f"{tables.stem(table)}-epsilon.csv"
-    write_text(file, text.getvalue())
+    write_rows(file, FIELDS, rows)
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         own = [row for row in rows if row["dataset"] == dataset]
         pictures.curve_panels(directory / f"{tables.stem(table)}-{dataset}-epsilon", _panels(own), "ε", "accuracy in %")

@@ -8,7 +8,7 @@ import importlib.resources
 import io
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,11 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "images": None if record is None else record.images,
         "data": None if record is None else completeness(cell, record),
     }
+
+
+def is_table(fields: Collection[str]) -> bool:
+    """Whether a line of a CSV file with these fields is a cell of a table: one by ε or by class is a part of a cell."""
+    return {"dataset", "row", "column", "measured_percent"} <= set(fields) and not {"epsilon", "class"} & set(fields)
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:

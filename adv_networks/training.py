@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from adv_networks import attacks, data, evaluation, pictures, replicas, strategies
+from adv_networks import data, evaluation, gallery, pictures, replicas, strategies
 from adv_networks.checkpoints import Checkpoints
 from adv_networks.determinism import make_deterministic
 from adv_networks.errors import Interrupted, UsageError, UserError
@@ -246,22 +246,12 @@ def known_weights_hash(workdir: Path, name: str) -> str | None:
     return known["weights"] if known and evaluation.file_hash(workdir / name) == known["file"] else None
 
 
-def _perturbed(experiment: Experiment, players: Players, shown: data.Images) -> tuple[np.ndarray, np.ndarray, float]:
-    """Images, the same perturbed by G, or by PGD where there is none, and a pixel's largest perturbation, of L∞ that is ε."""
-    x = shown.images / np.float32(255)
-    name, source = ("pgd", players.d) if players.g is None else ("generator", players.g)
-    batch_statistics = experiment.bn_evaluation == "batch"
-    perturbed = evaluation.craft(experiment.attack(name), source, x, shown.labels, training=batch_statistics).numpy()
-    largest = experiment.epsilon if experiment.norm == "linf" else float(np.abs(perturbed - x).max())
-    return x, perturbed, largest or experiment.epsilon
-
-
 def _picture(experiment: Experiment, players: Players, shown: data.Images) -> Any:
-    """A figure of images, perturbed, and what D sees in them."""
-    x, perturbed, largest = _perturbed(experiment, players, shown)
-    batch_statistics = experiment.bn_evaluation == "batch"
-    logits = (attacks.predict(players.d, images, training=batch_statistics) for images in (x, perturbed))
-    return pictures.perturbations(x, perturbed, largest, [np.argmax(own, 1).tolist() for own in logits])
+    """A figure of images, perturbed by G, or by PGD where there is none, and of what D sees in them."""
+    name, source = ("pgd", players.d) if players.g is None else ("generator", players.g)
+    attacks = {"perturbation": (experiment.attack(name), source)}
+    made = gallery.make(players.d, shown, attacks, bn_evaluation=experiment.bn_evaluation)
+    return gallery.draw(made, experiment.dataset)
 
 
 class _Run:

@@ -18,11 +18,14 @@ from adv_networks import (
     along_training,
     checks,
     claims,
+    classes,
     costs,
     data,
     evaluation,
     experiments,
+    gallery,
     own_model,
+    pictures,
     strategies,
     sweeps,
     tables,
@@ -55,6 +58,8 @@ ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "r
 
 # The checks run their attacks on so many images, fewer where a scale divides the strong attacks' steps.
 CHECKED_IMAGES, _FEWEST_CHECKED = 64, 8
+
+_GALLERY_IMAGES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +110,7 @@ def run(
     overrides: dict[str, Any],
     seeds: tuple[int, ...] | None = None,
     epsilons: tuple[float, ...] | None = None,
+    by_class: bool = False,
 ) -> str:
     """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment.
 
@@ -127,8 +133,11 @@ def run(
         names = [table]
         if table == "all":
             names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
+        options_of_view = dict(run_options, finished_only=finished_only, **options)
         if epsilons is not None:
-            return run_sweep(table, epsilons, places, **run_options, **options)
+            return run_sweep(table, epsilons, places, **options_of_view)
+        if by_class:
+            return run_by_class(table, places, **options_of_view)
         names = [name for name in names if attack_suite == "paper" or len(names) == 1 or TABLES[name].rows_are_classifiers]
         several = dict(options, seeds=seeds or (seed,), attack_suite=attack_suite)
         del several["seed"]
@@ -229,13 +238,9 @@ def run_tables(
         own = _limited(attack_suite, scale, options)
         of_seeds = [table.cells(scale, seed=seed, datasets=datasets, **own) for seed in seeds]
         if finished_only:
-            of_seeds = [[cell for cell in cells_of_seed if _is_finished(cell, places)] for cells_of_seed in of_seeds]
+            of_seeds = [_finished(cells_of_seed, places) for cells_of_seed in of_seeds]
         cells = [cell for cells_of_seed in of_seeds for cell in cells_of_seed]
-        chief = is_chief(places.strategy)
-        if chief:
-            check(kept / "records.csv")
-        _train(experiments_of(cells), places, checkpoint_seconds, progress)
-        if not chief:
+        if not _ready(cells, places, kept, checkpoint_seconds, progress):
             continue
         models = _Models(places)
         records = evaluate(cells, models, kept)
@@ -250,6 +255,7 @@ def run_tables(
         appendix = "\n\n".join(filter(None, [appendix, checks.as_markdown(checked) if checked else ""]))
         tables.write(table, rows, directory, scale=scale, notes=notes, appendix=appendix)
         _copy_pictures(cells, places, directory)
+        _draw_galleries(table, of_seeds[0], models, directory)
         completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
         text.append("\n".join(filter(None, [tables.as_text(table, completed, scale=scale), checks.as_text(checked)])))
     return "\n\n".join(text)
@@ -263,6 +269,7 @@ def run_sweep(
     scale: str,
     seed: int = 0,
     datasets: tuple[str, ...] | None = None,
+    finished_only: bool = False,
     checkpoint_seconds: float = 120,
     progress: bool = True,
     **options: Any,
@@ -276,22 +283,62 @@ def run_sweep(
         scale: the runs' scale.
         seed: of the classifiers under attack.
         datasets: only these.
+        finished_only: train nothing, and leave the cells of runs that are not finished out.
         checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.
         options: protocol and overrides, as for `Table.cells`.
     """
     table = TABLES[name].on(datasets)
     cells = table.cells(scale, seed=seed, datasets=datasets, **options)
+    cells = _finished(cells, places) if finished_only else cells
     group = places.group(scale, **options)
-    chief = is_chief(places.strategy)
-    if chief:
-        check(group / "records.csv")
-    _train(experiments_of(cells), places, checkpoint_seconds, progress)
-    if not chief:
+    if not _ready(cells, places, group, checkpoint_seconds, progress):
         return ""
     swept = sweeps.cells_at(cells, epsilons)
     rows = sweeps.make_rows(swept, evaluate(swept, _Models(places), group))
     return str(sweeps.write(table, rows, group / _directory_of([seed])))
+
+
+def run_by_class(
+    name: str,
+    places: Places,
+    *,
+    scale: str,
+    seed: int = 0,
+    datasets: tuple[str, ...] | None = None,
+    finished_only: bool = False,
+    checkpoint_seconds: float = 120,
+    progress: bool = True,
+    **options: Any,
+) -> str:
+    """Trains what a table lacks, evaluates its white-box cells class by class, writes CSV and pictures, returns the CSV's name.
+
+    The arguments are those of `run_sweep`.
+    """
+    table = TABLES[name].on(datasets)
+    cells = [cell for cell in table.cells(scale, seed=seed, datasets=datasets, **options) if _knows_its_target(cell)]
+    cells = _finished(cells, places) if finished_only else cells
+    group = places.group(scale, **options)
+    if not _ready(cells, places, group, checkpoint_seconds, progress):
+        return ""
+    records = evaluate(cells, _Models(places), group, keep_outcomes=True)
+    outcomes = {outcome.key: outcome.array() for outcome in read(group / "outcomes.csv", Outcome)}
+    limits = {cell.dataset: cell.target.test_images for cell in cells}
+    labels = {dataset: _test_images(dataset, limit, places).labels for dataset, limit in limits.items()}
+    return str(classes.write(table, classes.make_rows(cells, records, outcomes, labels), group / _directory_of([seed])))
+
+
+def _finished(cells: Iterable[Cell], places: Places) -> list[Cell]:
+    return [cell for cell in cells if _is_finished(cell, places)]
+
+
+def _ready(cells: Iterable[Cell], places: Places, directory: Path, checkpoint_seconds: float, progress: bool) -> bool:
+    """Trains what the cells rest on; whether this process is the one to evaluate them, with records in the directory."""
+    chief = is_chief(places.strategy)
+    if chief:
+        check(directory / "records.csv")
+    _train(experiments_of(cells), places, checkpoint_seconds, progress)
+    return chief
 
 
 def _directory_of(seeds: Sequence[int]) -> str:
@@ -309,6 +356,27 @@ def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> No
     for spec in {row.trained(): None for row in rows if METHODS[row.method].trains_generator}:
         picture = places.of(spec) / "perturbations.png"
         write_whole(directory / f"{spec.name}-perturbations.png", functools.partial(shutil.copyfile, picture))
+
+
+def _draw_galleries(table: Table, cells: Sequence[Cell], models: _Models, directory: Path) -> None:
+    """Of each data set of a table of generators: what they, FGS and PGD add to images held out from training.
+
+    All attack the classifier that the generators were trained against, which says what it sees.
+    """
+    own = [cell for cell in cells if _knows_its_target(cell)] if not table.rows_are_classifiers else []
+    places = models.places
+    for dataset in dict.fromkeys(cell.dataset for cell in own):
+        cells_of_it = [cell for cell in own if cell.dataset == dataset]
+        spec = cells_of_it[0].target
+        parts = data.training_and_validation(spec, data_dir=places.data_dir, download=places.download)
+        shown = parts[1 if spec.validation else 0].first(_GALLERY_IMAGES)
+        with strategies.local(places.strategy).scope():
+            classifier = models.load(spec.trained(), "d.keras")
+            attacks = {name.upper(): (spec.attack(name), classifier) for name in ("fgs", "pgd")}
+            for cell in cells_of_it:
+                attacks[cell.row] = cell.attack, models.load(cell.source.trained(), generator_file(cell.generator))
+            made = gallery.make(classifier, shown, attacks, bn_evaluation=spec.bn_evaluation)
+        pictures.save_for_print(gallery.draw(made, dataset), directory / f"{tables.stem(table)}-{dataset}-gallery")
 
 
 def plan(
@@ -465,13 +533,14 @@ def _train(specs: Iterable[Experiment], places: Places, checkpoint_seconds: floa
         training.train(spec, places.of(spec), checkpoint_seconds=checkpoint_seconds, progress=progress, **options)
 
 
-def evaluate(cells: Sequence[Cell], models: _Models, directory: Path) -> list[Record]:
+def evaluate(cells: Sequence[Cell], models: _Models, directory: Path, *, keep_outcomes: bool = False) -> list[Record]:
     """The records of the cells, computing those that the directory's `records.csv` lacks and saving them there.
 
-    Where cells are the worst of others, `outcomes.csv` keeps which images were labelled correctly.
+    With `keep_outcomes`, or where cells are the worst of others, `outcomes.csv` keeps which images were labelled correctly;
+    a record without that is computed again.
     """
     crafted = [cell for cell in cells if cell.attack.kind != "worst"]
-    keep_outcomes, places = len(crafted) < len(cells), models.places
+    keep_outcomes, places = keep_outcomes or len(crafted) < len(cells), models.places
     known = read(directory / "outcomes.csv", Outcome) if keep_outcomes else []
     outcomes = {outcome.key: outcome.array() for outcome in known} if keep_outcomes else None
     results = []

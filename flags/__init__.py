@@ -54,6 +54,9 @@ _SEEDS = flags.DEFINE_list(
 _EPSILONS = flags.DEFINE_list(
     "epsilons", None, "with --table: its networks under attacks of these ε instead, for instance 0.1,0.2,0.3, as curves"
 )
+_BY_CLASS = flags.DEFINE_bool(
+    "by_class", False, "with --table: accuracy of each class, clean and under its white-box attacks, instead of the table"
+)
 _TABLE = flags.DEFINE_enum(
     "table",
     None,
@@ -181,6 +184,15 @@ def _epsilons_are_of_a_table(values: dict[str, Any]) -> bool:
         return False
     ascending = numbers == sorted(set(numbers)) and bool(numbers) and numbers[0] > 0 and numbers[-1] < math.inf
     return ascending and values["table"] in TABLES and values["seeds"] is None and not values["plan"]
+
+
+@flags.multi_flags_validator(
+    ["by_class", "table", "seeds", "epsilons", "plan", "attack_suite"],
+    "--by_class goes with a --table other than claims and all, without --seeds, --epsilons, --plan and an --attack_suite",
+)
+def _classes_are_of_a_table(values: dict[str, Any]) -> bool:
+    others = values["seeds"] is None and values["epsilons"] is None and not values["plan"]
+    return not values["by_class"] or (values["table"] in TABLES and others and values["attack_suite"] == "paper")
 
 
 @flags.multi_flags_validator(
@@ -314,5 +326,6 @@ def chosen() -> dict[str, Any]:
         progress=_PROGRESS.value,
         overrides=_overrides(),
         epsilons=_EPSILONS.value and tuple(map(float, _EPSILONS.value)),
+        by_class=_BY_CLASS.value,
         seeds=_SEEDS.value and tuple(map(int, _SEEDS.value)),
     )

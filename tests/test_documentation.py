@@ -65,7 +65,7 @@ def test_command_of_the_pages_runs(command, run, places, tmp_path):
     )
     small = [option for option in small if not any(option.split("=")[0] == given.split("=")[0] for given in arguments)]
     planned = ["--plan"] if set(arguments) & set(PLANNED) and "--plan" not in arguments else []
-    arguments = [argument for argument in arguments if not planned or not argument.startswith("--epsilons")]
+    arguments = [argument for argument in arguments if not planned or not argument.startswith(("--epsilons", "--by_class"))]
     code, output, error = run(*arguments, *small, *planned)
     assert (code, error) == (0, ""), error
     assert output.strip()

@@ -157,6 +157,8 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--seeds=0,1"], "go with a --table"),
         (["--table=1", "--epsilons=0.2,0.1"], "ascending numbers above 0"),
         (["--table=all", "--epsilons=0.1"], "go with a --table other than"),
+        (["--by_class"], "--by_class goes with a --table other than"),
+        (["--table=1", "--by_class", "--attack_suite=strong"], "without --seeds, --epsilons, --plan and an --attack_suite"),
         (["--table=1", "--seeds=0,1", "--seed=2"], "without --seed"),
         (["--list", "--table=1"], "--list, --verify and --report go with none of"),
         (["--table=grid"], "needs --dataset"),

@@ -44,7 +44,7 @@ def digits(file, count=360):
 def test_class_folders_are_split_in_a_fixed_way_and_every_image_keeps_its_label(tmp_path):
     own = own_data.read(str(folder(tmp_path / "my shades")))
     assert re.fullmatch(r"my_shades-[0-9a-f]{8}", own.name)
-    assert (own.classes, own.image_shape) == (3, (8, 8, 1))
+    assert (own.classes, own.image_shape, own.class_names) == (3, (8, 8, 1), ("2", "10", "cat"))
     (train, train_labels), (test, test_labels) = own.splits["train"], own.splits["test"]
     assert (train.dtype, train_labels.dtype, len(train), len(test)) == (np.uint8, np.int32, 12, 3)
     for images, labels in own.splits.values():

@@ -1,5 +1,6 @@
 """The report: every number is the CSV file's, the page needs nothing else, and a real browser opens it without complaint."""
 
+import base64
 import csv
 import html.parser
 import os
@@ -7,13 +8,14 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
-from adv_networks import claims, tables
+from adv_networks import claims, classes, pictures, tables
 from adv_networks.experiments import TABLES
 from adv_networks.files import write_text
 from adv_networks.logs import METRICS
-from adv_networks.records import merge
+from adv_networks.records import Outcome, merge, read
 from tests.test_listing import begun
 from tests.test_tables import record_of
 
@@ -132,3 +134,25 @@ def test_chromium_opens_it_within_two_seconds_and_without_console_messages(run, 
     milliseconds = int(re.search(r"<title>loaded in (\d+)</title>", done.stdout).group(1))
     assert milliseconds < 2_000
     assert "98.98" in done.stdout
+
+
+def test_classes_and_galleries_are_shown_and_outcomes_of_images_are_not(run, group):
+    records = read(group / "records.csv")
+    rng = np.random.default_rng(0)
+    right, labels = {record.key: rng.random(500) < 0.7 for record in records}, rng.integers(0, 10, 500)
+    merge(group / "outcomes.csv", [Outcome.of(key, own) for key, own in right.items()], Outcome)
+    table = TABLES["1"]
+    classes.write(table, classes.make_rows(table.cells("cpu"), records, right, {"mnist": labels}), group)
+    images = rng.random((2, 4, 4, 1), np.float32)
+    picture = pictures.perturbations(images, {"G": images}, 0.1, [["seen as 1", "seen as 2"]] * 2)
+    pictures.save_for_print(picture, group / "table5-mnist-gallery")
+    assert run("--report")[0] == 0
+    page = (group / "report.html").read_text()
+    cells = Cells(page)
+    with (group / "table1-classes.csv").open() as handle:
+        lines = list(csv.reader(handle))[1:]
+    assert cells.by_file["table1-classes"] == [text for line in lines for text in line] and len(lines) == 50
+    assert "outcomes" not in cells.by_file and len(cells.by_key) == 54
+    for name in ("table1-mnist-classes", "table5-mnist-gallery"):
+        assert base64.b64encode((group / f"{name}.png").read_bytes()).decode() in page
+    assert len(page.encode()) < 5_000_000

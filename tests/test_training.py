@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, data, evaluation, training
+from adv_networks import attacks, data, evaluation, gallery, training
 from adv_networks.errors import Interrupted, UserError
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.files import locked
@@ -59,10 +59,10 @@ def test_pictures_of_other_norms_are_scaled_by_the_largest_pixel():
     for norm in ("linf", "l1"):
         spec = tiny("advnet", norm=norm, epsilon=0.9)
         players, shown = training.make_players(spec), training.data.load("digits", "test").first(8)
-        x, perturbed, largest = training._perturbed(spec, players, shown)
-        found = np.abs(perturbed - x).max()
-        assert largest == (0.9 if norm == "linf" else pytest.approx(found))
-        assert found <= largest
+        made = gallery.make(players.d, shown, {"G": (spec.attack("generator"), players.g)})
+        found = np.abs(made.perturbed["G"] - made.images).max()
+        assert made.limit == (0.9 if norm == "linf" else pytest.approx(found))
+        assert found <= made.limit
 
 
 def test_metrics_have_a_line_per_logged_step_and_validation_accuracies(advnet_run):

@@ -7,6 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from adv_networks import along_training, checks, tables, workflow
+from adv_networks.data import Images
 from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table
 from adv_networks.logs import read_metrics
 from adv_networks.records import Outcome, merge, read
@@ -59,6 +60,23 @@ def test_runs_that_are_not_finished_leave_their_cells_empty_when_asked(tmp_path,
     of_c = {"adversarial network (C)"}
     assert {row for row, column in empty if not column.endswith("(C')")} == of_c
     assert len(empty) == 9 + 2 * 2  # C's row, and its surrogate's columns of the others
+
+
+@pytest.mark.parametrize(("by", "columns"), [("epsilon", 7), ("class", 3)])
+def test_by_epsilon_and_by_class_runs_that_are_not_finished_are_left_out_when_asked(by, columns, tmp_path, monkeypatch):
+    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    trained, evaluated = [], []
+    monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method != "advnet")
+    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
+    monkeypatch.setattr(workflow, "_test_images", lambda *_: Images(np.zeros((4, 28, 28, 1), np.uint8), np.zeros(4, np.int32)))
+    monkeypatch.setattr(workflow, "evaluate", lambda cells, *_, **options: evaluated.extend(cells) or [])
+    if by == "epsilon":
+        workflow.run_sweep("1", (0.1,), places, scale="cpu", finished_only=True)
+    else:
+        workflow.run_by_class("1", places, scale="cpu", finished_only=True)
+    assert {spec.method for spec in trained} == {"standard", "pgd"}
+    assert len({cell.column for cell in evaluated}) == columns
+    assert {cell.row for cell in evaluated} == {"standard (A)", "adversarial PGD (B)"}
 
 
 def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluated(tmp_path, monkeypatch):
