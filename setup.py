@@ -2,6 +2,8 @@
 
 from setuptools import setup
 
+OTHER_ATTACKS = ["adversarial-robustness-toolbox>=1.20", "foolbox>=3.3.4"]
+
 setup(
     name="adv_networks",
     version="0.1.0",
@@ -24,6 +26,7 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "test": ["adversarial-robustness-toolbox>=1.20", "foolbox>=3.3.4", "pytest>=8", "pytest-xdist>=3", "ruff>=0.8"]
+        "attacks": OTHER_ATTACKS,
+        "test": [*OTHER_ATTACKS, "pytest>=8", "pytest-xdist>=3", "ruff>=0.8"],
     },
 )

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from adv_networks import attacks as attack_functions
-from adv_networks import data, kernels, strong_attacks
+from adv_networks import data, foreign_attacks, kernels, strong_attacks
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import ATTACKS, Attack, find_dataset
 from adv_networks.provenance import commit, versions
@@ -126,6 +126,8 @@ def craft(attack: Attack, source: keras.Model, x, y, *, seed: attack_functions.S
             return attack_functions.pgd(source, x, y, epsilon, seed=seed, clip_start=attack.clip_start, **options)
         case "generator":
             return attack_functions.generator(source, x, y, epsilon, seed=seed, **options)
+        case "foreign":
+            return foreign_attacks.craft(attack, source, x, y, seed=seed, training=training)
     return _craft_strongly(attack, source, x, y, seed=seed, **options)
 
 
@@ -301,7 +303,7 @@ def grid(
                 epsilon=attack.epsilon,
                 seconds=round((time.perf_counter() - started) / len(missing), 2),
                 commit=commit(),
-                versions=versions(),
+                versions=versions(*attack.packages),
             )
             new = [
                 Record(
@@ -350,6 +352,15 @@ def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str,
 def _suits(attack: Attack, source: keras.Model) -> bool:
     """Whether the attack can be crafted on the source: the generator's on generators, the others on classifiers."""
     return is_generator(source) == (attack.kind == "generator")
+
+
+def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The adversarial images that `right` scores, for BN on moving averages: floats in [0,1], [N, H, W, C]."""
+
+    def crafted(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return craft(attack, source, x, y, seed=(attack.seed, number)).numpy()
+
+    return np.concatenate(list(_on_devices(crafted, _batches(images, labels, BATCH_SIZE))))
 
 
 def static_examples(

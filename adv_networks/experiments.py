@@ -6,10 +6,12 @@ Imports no TensorFlow, so the command line can list and plan without loading it.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,7 @@ class Attack:
     `step_fraction` is PGD's step size over ε, `clip_start` whether its random start is clipped to [0,1]; ε is in `norm`.
     `loss` and the number of `targets` (0: untargeted) are those of the attacks in `strong_attacks`; `steps` are Square's
     queries. The attack of kind "worst" is the worst, image by image, of the `parts`: labels of other columns of its row.
+    That of kind "foreign" is the class `algorithm` of another `library`, made with these `arguments`.
     """
 
     name: str
@@ -93,10 +96,26 @@ class Attack:
     loss: str = "cross_entropy"
     targets: int = 0
     parts: tuple[str, ...] = ()
+    library: str = ""
+    algorithm: str = ""
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Its name and the ball that it is held to."""
+        return f"{self.name} ({self.norm} ≤ {self.epsilon:g})"
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The further packages that its result depends on."""
+        return (LIBRARIES[self.library],) if self.library else ()
 
     def settings(self) -> str:
         """All that the attack's result depends on, as one line of JSON. What the first records did not know goes unsaid."""
-        unsaid = {"name": self.name, "norm": "linf", "loss": "cross_entropy", "targets": 0, "parts": ()}
+        unsaid = {
+            "name": self.name, "norm": "linf", "loss": "cross_entropy", "targets": 0, "parts": (),
+            "library": "", "algorithm": "", "arguments": (),
+        }  # fmt: skip
         return json.dumps(dict(dataclasses.asdict(self).items() - unsaid.items()), sort_keys=True)
 
 
@@ -300,7 +319,9 @@ class Experiment:
         ).trained()
 
     def attack(self, name: str) -> Attack:
-        """The attack of that name at this experiment's ε, norm, scale and PGD settings."""
+        """The attack of that name (or see `foreign_attack`) at this experiment's ε, norm, scale and PGD settings."""
+        if ":" in name:
+            return foreign_attack(name, epsilon=self.epsilon, norm=self.norm)
         attack = ATTACKS[name]
         if attack.kind != "clean":
             attack = dataclasses.replace(attack, epsilon=self.epsilon, norm=self.norm)
@@ -414,6 +435,48 @@ STRONG_ATTACKS: dict[str, Attack] = {
     )
 }
 ATTACKS |= STRONG_ATTACKS
+
+# Other libraries whose attacks can be run, and the packages that they are in.
+LIBRARIES: dict[str, str] = {"art": "adversarial-robustness-toolbox", "foolbox": "foolbox"}
+
+
+def foreign_attack(text: str, *, epsilon: float, norm: str) -> Attack:
+    """The attack of another library that is written LIBRARY:CLASS or LIBRARY:CLASS:ARGUMENT=VALUE:ARGUMENT=VALUE.
+
+    It is held to the ball of ε in the norm, unless its own arguments `epsilon` and `norm` say otherwise. The other arguments
+    are the class's: numbers, True, False, None or text.
+
+    Raises:
+        UsageError: written otherwise, or a norm of its own without an ε.
+    """
+    library, _, rest = text.partition(":")
+    algorithm, *pairs = rest.split(":")
+    if library not in LIBRARIES or not algorithm.isidentifier() or not all(re.fullmatch(r"\w+=.+", pair) for pair in pairs):
+        raise UsageError(
+            f"attack: expected LIBRARY:CLASS or LIBRARY:CLASS:ARGUMENT=VALUE with a library of {', '.join(LIBRARIES)}, "
+            f"received {text}"
+        )
+    given = {argument: _literal(value) for argument, _, value in (pair.partition("=") for pair in pairs)}
+    own_norm, own_epsilon = given.pop("norm", norm), given.pop("epsilon", None)
+    choose(NORMS, own_norm, f"norm of {text}")
+    if own_epsilon is None and own_norm != norm:
+        raise UsageError(f"epsilon of {text}: expected a value with norm {own_norm} (the other is of {norm}), received none")
+    own_epsilon = epsilon if own_epsilon is None else own_epsilon
+    if isinstance(own_epsilon, (str, bool)) or not 0 < own_epsilon < math.inf:
+        raise UsageError(f"epsilon of {text}: expected a value above 0, received {own_epsilon}")
+    name = ":".join((library, algorithm, *(f"{argument}={value}" for argument, value in given.items())))
+    options = dict(library=library, algorithm=algorithm, arguments=tuple(sorted(given.items())))
+    return Attack(name, "foreign", epsilon=float(own_epsilon), norm=own_norm, **options)
+
+
+def _literal(text: str) -> float | str | None:
+    """The number or constant that the text is in Python, or the text."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if value is None or isinstance(value, (int, float)) else text
+
 
 # What ensemble adversarial training adds to the clean images, in equal parts (Section 4.4).
 STATIC_ATTACKS: tuple[str, ...] = ("fgs_predicted", "pgd", "least_likely")
@@ -586,6 +649,16 @@ class Table:
         title = f"{self.title}, {suite} attack suite"
         return dataclasses.replace(self, title=title, columns=self.columns + added, along_training=False, suite=suite)
 
+    def with_attacks(self, names: Sequence[str]) -> Table:
+        """This table with a column for each attack of another library (see `foreign_attack`), in no worst case.
+
+        Raises:
+            UsageError: there are any, and the table's rows are generators.
+        """
+        if names and not self.rows_are_classifiers:
+            raise UsageError(f"attack: expected a table of classifiers with {names[0]}, received {self.name}")
+        return dataclasses.replace(self, columns=self.columns + tuple(Column(name, name) for name in dict.fromkeys(names)))
+
     def on(self, datasets: tuple[str, ...] | None) -> Table:
         """The table itself, or, where it has no data sets of its own, the one of these."""
         if self.datasets:
@@ -631,7 +704,8 @@ class Table:
                 other = experiment(dataset, method, protocol=protocol, scale=scale, seed=other_seed, **overrides)
         target, source = (other, own) if column.target else (own, other)
         attack = dataclasses.replace(target.attack(column.attack), parts=column.worst_of)
-        return Cell(self.name, dataset, row.label, column.label, target, source, attack, column.generator)
+        label = attack.title if attack.kind == "foreign" else column.label
+        return Cell(self.name, dataset, row.label, label, target, source, attack, column.generator)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,9 +32,9 @@ def commit() -> str:
 
 
 @functools.cache
-def versions() -> str:
-    """Versions of Python and the libraries that numbers depend on, on one line."""
-    installed = (f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES)
+def versions(*further: str) -> str:
+    """Versions of Python and the libraries that numbers depend on, and of further packages, on one line."""
+    installed = (f"{name} {importlib.metadata.version(name)}" for name in (*_PACKAGES, *further))
     return ", ".join((f"python {platform.python_version()}", *installed))
 
 

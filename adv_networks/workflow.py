@@ -23,6 +23,7 @@ from adv_networks import (
     data,
     evaluation,
     experiments,
+    foreign_attacks,
     gallery,
     own_model,
     pictures,
@@ -111,6 +112,7 @@ def run(
     seeds: tuple[int, ...] | None = None,
     epsilons: tuple[float, ...] | None = None,
     by_class: bool = False,
+    attacks: tuple[str, ...] = (),
 ) -> str:
     """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment.
 
@@ -125,7 +127,8 @@ def run(
         if method == "generator":
             adversary = experiment(dataset, method, protocol=protocol, scale=scale, seed=seed, **overrides)
             options = dict(adversary=adversary, run_options=run_options)
-        return evaluate_classifier(model, dataset, input_range, places, attack_suite=attack_suite, **options, **overrides)
+        options |= dict(attack_suite=attack_suite, attacks=attacks)
+        return evaluate_classifier(model, dataset, input_range, places, **options, **overrides)
     if table is not None:
         options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
         if table == "claims":
@@ -148,7 +151,7 @@ def run(
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
         places = dataclasses.replace(places, workdir=(spec, Path(workdir)))
-    return run_experiment(spec, places, attack_suite=attack_suite, **run_options)
+    return run_experiment(spec, places, attack_suite=attack_suite, attacks=attacks, **run_options)
 
 
 def run_experiment(
@@ -156,12 +159,14 @@ def run_experiment(
     places: Places,
     *,
     attack_suite: str = "paper",
+    attacks: Sequence[str] = (),
     checkpoint_seconds: float = 120,
     progress: bool = True,
 ) -> str:
     """Trains (or resumes, or leaves) one experiment, evaluates its classifier white-box, and returns the small grid as text.
 
-    With another `attack_suite` than the paper's the suite's columns join it, and what they need is trained too.
+    With another `attack_suite` than the paper's the suite's columns join it, and what they need is trained too. So do
+    `attacks` of other libraries, as `experiments.foreign_attack` reads them.
     """
     method = METHODS[spec.method]
     columns = [Column("No Noise", "clean")]
@@ -173,11 +178,13 @@ def run_experiment(
     if not method.trains_classifier:
         columns = [dataclasses.replace(column, target=spec.against, same_seed=True) for column in columns]
         label += f" against {spec.against} ({METHODS[spec.against].letter})"
-    table = Table("run", spec.name, (spec.dataset,), (Row(label, spec.method),), tuple(columns)).under(attack_suite)
+    table = Table("run", spec.name, (spec.dataset,), (Row(label, spec.method),), tuple(columns))
+    table = table.under(attack_suite).with_attacks(attacks)
     options = dict(protocol=spec.protocol, **dict(spec.overrides))
     places_of_results = _record_directory(places.group(spec.scale, **options), attack_suite)
     options = _limited(attack_suite, spec.scale, options)
     cells = table.cells(spec.scale, seed=spec.seed, **options)
+    foreign_attacks.check((cell.attack for cell in cells), spec.bn_evaluation)
     chief = is_chief(places.strategy)
     if chief:
         check(places_of_results / "records.csv")
@@ -432,6 +439,7 @@ def evaluate_classifier(
     *,
     adversary: Experiment | None = None,
     attack_suite: str = "paper",
+    attacks: Sequence[str] = (),
     run_options: Mapping[str, Any] | None = None,
     **overrides: Any,
 ) -> str:
@@ -444,12 +452,16 @@ def evaluate_classifier(
         places: where the data is, and the runs.
         adversary: where given, an experiment of the method generator, to train against the classifier and attack it with.
         attack_suite: key of `experiments.SUITES`; its columns that need a run of ours, generators, are left out.
+        attacks: of other libraries, as `experiments.foreign_attack` reads them, in no worst case.
         run_options: of that training, as `training.train` takes them: checkpoint_seconds and progress.
         overrides: settings of the attacks and the data: epsilon, norm, pgd_steps, test_images, bn_evaluation and so on.
 
     Raises:
         UserError: there is no such classifier, it is not one of the data set, or it was trained on another input range.
     """
+    spec = experiment(dataset, "standard", scale="paper", **_limited(attack_suite, "paper", overrides))
+    foreign = [spec.attack(name) for name in attacks]
+    foreign_attacks.check(foreign, spec.bn_evaluation)
     scope = strategies.local(places.strategy).scope
     with scope():
         own = own_model.load(source, dataset)
@@ -463,7 +475,6 @@ def evaluate_classifier(
         training.train(adversary, workdir, classifier=model, **where, **(run_options or {}))
         attack = adversary.attack("generator")
         further = {f"G {name}": (attack, workdir / generator_file(n)) for n, name in enumerate(adversary.generators)}
-    spec = experiment(dataset, "standard", scale="paper", **_limited(attack_suite, "paper", overrides))
     tested, title = _test_images(dataset, spec.test_images, places), own_model.title(source)
     columns = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
     table = Table("model", title, (dataset,), (Row("model", spec.method),), columns).under(attack_suite)
@@ -476,10 +487,13 @@ def evaluate_classifier(
         ]
         shown = tested.first(CHECKED_IMAGES)
         found = checks.of_classifier(model, *shown, spec.attack("pgd"), measured, bn_evaluation=spec.bn_evaluation)
+        for attack in foreign:
+            (right[attack.title],) = evaluation.right([model], *tested, attack, model, spec.bn_evaluation)
     accuracies = {label: 100 * own.mean() for label, own in right.items()}
     worst = min(accuracies, key=accuracies.__getitem__)
     lines = [f"{title} on {len(tested.images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
-    lines += [f"{label:<12}{accuracy:6.2f}" for label, accuracy in accuracies.items()]
+    width = max(12, *(len(label) + 1 for label in accuracies))
+    lines += [f"{label:<{width}}{accuracy:6.2f}" for label, accuracy in accuracies.items()]
     lines.append(
         f"It labels {accuracies['No Noise']:.2f}% of the images correctly as they are, and in the worst case of these "
         f"{accuracies[worst]:.2f}% ({worst})."
@@ -607,7 +621,7 @@ def _checked(pairs: Sequence[tuple[Cell, Record]], models: _Models, file: Path) 
     measured = [
         checks.Measured(cell.column, record.accuracy_percent, _knows_its_target(cell))
         for cell, record in pairs
-        if cell.attack.kind not in ("clean", "worst")
+        if cell.attack.kind not in ("clean", "worst", "foreign")
     ]
     pgd = spec.attack("pgd")
     images = max(_FEWEST_CHECKED, CHECKED_IMAGES // SCALES[spec.scale].attack_divisor)

@@ -67,6 +67,17 @@ _TABLE = flags.DEFINE_enum(
 _ATTACK_SUITE = flags.DEFINE_enum(
     "attack_suite", "paper", list(SUITES), "attacks: " + "; ".join(f"{suite.name}: {suite.title}" for suite in SUITES.values())
 )
+_ATTACK = flags.DEFINE_list(
+    "attack",
+    None,
+    "further attacks, of other libraries: art:CarliniL2Method, foolbox:L2DeepFoolAttack:steps=20 and so on, held to the run's "
+    "epsilon and norm, or to others (:norm=l2:epsilon=1.5)",
+)
+flags.register_validator(
+    "attack",
+    lambda value: value is None or all(":" in attack for attack in value),
+    "each must be LIBRARY:CLASS or LIBRARY:CLASS:ARGUMENT=VALUE",
+)
 _PLAN = flags.DEFINE_bool(
     "plan", False, "with --table: only print the runs it needs, a command a line, done or not, with the estimated time"
 )
@@ -204,6 +215,14 @@ def _command_is_alone(values: dict[str, Any]) -> bool:
     return not any(alone) or (sum(alone) == 1 and all(values[name] is None for name in ("table", "model", "method")))
 
 
+@flags.multi_flags_validator(
+    ["attack", "table", "list", "verify", "report"],
+    "--attack is for one run or --model: it goes with none of --table, --list, --verify and --report",
+)
+def _attack_is_of_a_run(values: dict[str, Any]) -> bool:
+    return values["attack"] is None or not any(values[name] for name in ("table", "list", "verify", "report"))
+
+
 @flags.multi_flags_validator(["plan", "finished_only", "table"], "--plan and --finished_only need --table, and not each other")
 def _plan_has_a_table(values: dict[str, Any]) -> bool:
     asked = values["plan"] + values["finished_only"]
@@ -328,4 +347,5 @@ def chosen() -> dict[str, Any]:
         epsilons=_EPSILONS.value and tuple(map(float, _EPSILONS.value)),
         by_class=_BY_CLASS.value,
         seeds=_SEEDS.value and tuple(map(int, _SEEDS.value)),
+        attacks=tuple(_ATTACK.value or ()),
     )

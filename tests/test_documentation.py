@@ -27,6 +27,12 @@ def commands():
     return sorted({" ".join(shlex.split(line, comments=True)) for line in lines})
 
 
+@pytest.fixture(scope="module", autouse=True)
+def toolbox():
+    """Imported before capsys captures: ART's import closes the log handlers that there are, and absl's its stream."""
+    pytest.importorskip("art")
+
+
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """What the examples name: FOLDER has images in class folders, DIR is the data directory, mine.keras a classifier."""
