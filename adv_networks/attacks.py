@@ -134,7 +134,6 @@ def run_compiled(function, *arguments):
     """Runs a function in one graph for all lengths of its tensors' first axis; inside another graph it becomes part of that."""
     if not tf.executing_eagerly():
         return function(*arguments)
-    tensors = [argument for argument in arguments if isinstance(argument, tf.Tensor)]
     spec = [
         tf.TensorSpec([None, *argument.shape[1:]] if argument.shape.rank else [], argument.dtype)
         if isinstance(argument, tf.Tensor)
@@ -143,7 +142,8 @@ def run_compiled(function, *arguments):
     ]
     # setdefault, as several threads may come here at once.
     graph = _compiled.setdefault(function, tf.function(function, autograph=False))
-    return graph.get_concrete_function(*spec)(*tensors)
+    # All arguments, since TensorFlow, given the tensors alone, first puts their values into the message of an error.
+    return graph.get_concrete_function(*spec)(*arguments)
 
 
 def as_labels(y: Array) -> tf.Tensor:
