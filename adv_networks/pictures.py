@@ -32,13 +32,17 @@ def perturbations(images: np.ndarray, perturbed: Mapping[str, np.ndarray], limit
         rows.append((f"{name}\n±{limit:.3g}", change, diverging, [""] * len(images)))
         rows.append(("perturbed", np.clip(own, 0, 1), grey, next(titles)))
     figure = Figure(figsize=(1.1 * len(images) + 1, 1.4 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), len(images), squeeze=False)
-    for row, (label, pictures, style, texts) in zip(axes, rows, strict=True):
-        row[0].set_ylabel(label, fontsize=8)
-        for axis, picture, text in zip(row, pictures, texts, strict=True):
-            axis.imshow(picture.squeeze(), **style)
-            axis.set(xticks=[], yticks=[])
-            axis.set_title(text, fontsize=7)
+    height, width = images.shape[1:3]
+    left = 1.1 * width * np.arange(len(images))
+    axes = figure.subplots(len(rows), 1)  # A row each: axes for every image take three times as long to draw.
+    for axis, (label, pictures, style, texts) in zip(axes, rows, strict=True):
+        for start, picture in zip(left, pictures, strict=True):
+            axis.imshow(picture.squeeze(), extent=(start, start + width, 0, height), **style)
+        axis.set(xlim=(0, left[-1] + width), ylim=(0, height), yticks=[], facecolor="lightgray")
+        axis.set_ylabel(label, fontsize=8)
+        axis.set_xticks(left + width / 2, texts, fontsize=7)
+        axis.tick_params(length=0, labeltop=True, labelbottom=False)
+        axis.spines[:].set_visible(False)
     FigureCanvasAgg(figure)
     return figure
 
