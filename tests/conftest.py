@@ -76,7 +76,10 @@ def _main(*arguments):
 def fork(tmp_path_factory):
     """Calls a function, which returns an exit code, in a process forked from one that has TensorFlow loaded already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["main", "adv_networks.workflow", "sklearn.datasets", "tests.conftest"])
+    pictures = ["matplotlib.figure", "matplotlib.backends.backend_agg"]
+    context.set_forkserver_preload(
+        ["main", "adv_networks.workflow", "sklearn.datasets", "tensorboard.plugins.hparams.api", *pictures, "tests.conftest"]
+    )
     directory = tmp_path_factory.mktemp("output")
     processes = []
 
@@ -104,6 +107,17 @@ def fork(tmp_path_factory):
 def start(fork):
     """Starts `main.py` so, with a list of arguments."""
     return lambda arguments, **environment: fork(_main, *arguments, **environment)
+
+
+@pytest.fixture(scope="module")
+def shallow():
+    """Networks made from here to the end of the module have one residual block a stage, where their depth is not the point."""
+    from adv_networks import networks
+
+    stage = networks._stage
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(networks, "_stage", lambda x, blocks, stride, filters: stage(x, 1, stride, filters))
+        yield
 
 
 @pytest.fixture
