@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 IMAGES_UNDER_ATTACK = 2_000
-SMALL = ("--scale=tiny", "--steps=3", "--width=4", "--noprogress")
+SMALL = ("--scale=tiny", "--steps=3", "--generators=released_mnist", "--width=4", "--validation=0", "--noprogress")
 
 
 class PartlyRobust(NamedTuple):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import shlex
 import signal
@@ -24,9 +23,9 @@ ROOT = Path(main.__file__).parent
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
 
 
-def in_a_process(*arguments, **options):
+def in_a_process(*arguments):
     return subprocess.Popen(
-        [sys.executable, "main.py", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        [sys.executable, "main.py", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -34,7 +33,8 @@ def in_a_process(*arguments, **options):
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_on_mnist_trains_once_and_then_only_prints(method, run, tmp_path, monkeypatch):
     small = ("--scale=tiny", "--steps=4", "--width=2", "--noprogress")
-    command = ("--dataset=mnist", f"--method={method}", f"--data_dir={SHARED_DATA}", *small)
+    smaller = () if method == "advnet" else ("--generators=released_mnist", "--validation=0")  # the paper's once
+    command = ("--dataset=mnist", f"--method={method}", f"--data_dir={SHARED_DATA}", *small, *smaller)
     code, first, _ = run(*command)
     assert code == 0
     assert re.search(rf"{re.escape(method)} \([\w+]+\).* +\d+\.\d\d +\d+\.\d\d", first)
@@ -50,7 +50,8 @@ def test_demo_table_has_standard_and_advnet_and_the_generator(run, tmp_path):
     assert code == 0
     assert [line.split("  ")[0] for line in output.splitlines()[2:4]] == ["standard (A)", "adversarial network (C)"]
     (file,) = (tmp_path / "results").rglob("digits.csv")
-    assert (file.parent / "digits-advnet-tiny-s0-generator_width=4-steps=3-perturbations.png").exists()
+    advnet = "digits-advnet-tiny-s0-generator_width=4-generators=released_mnist-steps=3-validation=0"
+    assert (file.parent / f"{advnet}-perturbations.png").exists()
     with file.open() as handle:
         rows = list(csv.DictReader(handle))
     assert [row["column"] for row in rows[:4]] == ["No Noise", "FGS", "PGD", "G(C)"]
@@ -95,7 +96,8 @@ def test_run_in_l2_trains_and_evaluates_in_it(run, tmp_path):
     assert code == 0, error
     assert re.search(r"advnet \(C\)( +\d+\.\d\d){4}", output)
     (workdir,) = (tmp_path / "runs").iterdir()
-    assert workdir.name == "digits-advnet-tiny-s0-epsilon=1.5-generator_width=4-norm=l2-steps=3"
+    settings = "epsilon=1.5-generator_width=4-generators=released_mnist-norm=l2-steps=3-validation=0"
+    assert workdir.name == f"digits-advnet-tiny-s0-{settings}"
     x = np.random.default_rng(0).random((5, 8, 8, 1), np.float32)
     perturbation = keras.models.load_model(workdir / "g.keras")(x).numpy().reshape(5, -1)
     np.testing.assert_allclose(np.linalg.norm(perturbation, axis=1), 1, rtol=1e-5)
@@ -224,8 +226,9 @@ def test_missing_data_set_is_the_only_line_of_the_process(tmp_path):
     assert error.startswith("main.py: data set mnist: expected it prepared in")
 
 
-def test_interrupted_process_saves_and_the_same_command_goes_on(tmp_path):
-    command = (f"--runs={tmp_path}/runs", f"--results={tmp_path}/results", "--method=standard", "--steps=400", "--noprogress")
+def test_interrupted_process_saves_and_the_same_command_goes_on(run, tmp_path):
+    small = ("--method=standard", "--scale=tiny", "--steps=400", "--validation=0", "--noprogress")
+    command = (f"--runs={tmp_path}/runs", f"--results={tmp_path}/results", *small)
     process = in_a_process(*command)
     deadline = time.monotonic() + 120
     while not any("\n40," in file.read_text() for file in tmp_path.rglob("metrics.csv")):
@@ -237,9 +240,8 @@ def test_interrupted_process_saves_and_the_same_command_goes_on(tmp_path):
     step = int(re.search(r"stopped at step (\d+) of 400; the same command goes on from there", error).group(1))
     assert 40 <= step < 400
     assert "Traceback" not in error
-    process = in_a_process(*command, env=os.environ | {"PYTHONUNBUFFERED": "1"})
-    output, error = process.communicate(timeout=120)
-    assert process.returncode == 0, error
+    code, output, error = run(*command)
+    assert code == 0, error
     assert "standard (A)" in output
     (file,) = tmp_path.rglob("metrics.csv")
     steps = [int(line.split(",")[0]) for line in file.read_text().splitlines()[1:]]
