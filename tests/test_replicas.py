@@ -1,71 +1,72 @@
 """Several replicas against one: the same arithmetic, on logical CPU devices in a process of their own."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from adv_networks import training
+from adv_networks import networks, steps, strategies, training
 from adv_networks.errors import UsageError
 from adv_networks.experiments import experiment
+from tests.conftest import SMALL, precision
 
-ROOT = Path(training.__file__).parents[1]
+SHAPE = (4, 4, 1)
 
-# Few layers, but each kind: BN in D and in the generators, and a generator of noise.
-PROGRAM = """
-import json, sys
-import keras, numpy as np, tensorflow as tf
-from adv_networks import networks, steps, strategies
-from adv_networks.experiments import experiment
-
-keras.config.set_floatx("float64")
-keras.config.set_dtype_policy("float64")
-layers, SHAPE = keras.layers, (4, 4, 1)
 
 def classifier(spec):
+    """Few layers, but each kind."""
+    layers = keras.layers
     x = image = keras.Input(SHAPE, name="image")
     for filters in (3, 4):
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(layers.Conv2D(filters, 3, padding="same")(x)))
     return keras.Model(image, layers.Dense(10)(layers.Flatten()(x)))
 
+
 def generator(name):
+    layers = keras.layers
     inputs = keras.Input(SHAPE if name == "image" else (6,), name=name)
     x = layers.BatchNormalization(momentum=0.9)(layers.Dense(8, use_bias=False)(layers.Flatten()(inputs)))
     return keras.Model(inputs, layers.Reshape(SHAPE)(layers.Dense(16, "tanh")(layers.ReLU()(x))))
 
-networks.classifier = classifier
-networks.generators = lambda spec: [generator({"g1": "image", "g2": "noise"}[name]) for name in spec.generators]
-results, replicas = [], int(sys.argv[1])
-strategy = strategies.make("auto", replicas) if replicas > 1 else tf.distribute.get_strategy()
-for method, overrides in json.loads(sys.argv[2]):
-    spec, states, scalars = experiment("digits", method, **overrides), [], []
-    rng = np.random.default_rng(0)
+
+def play(replicas, games, file):
+    """Writes what `outcomes` tells of so many replicas; in a process of its own."""
+    networks.classifier = classifier
+    networks.generators = lambda spec: [generator({"g1": "image", "g2": "noise"}[name]) for name in spec.generators]
+    strategy = strategies.make("auto", replicas) if replicas > 1 else tf.distribute.get_strategy()
+    with precision("float64"), strategy.scope():
+        results = [three_steps(*GAMES[game]) for game in games]
     with strategy.scope():
-        players = steps.make_players(spec)
-        for number in range(3):
-            x = rng.random((2, 24, *SHAPE) if method == "advnet+ensemble" else (24, *SHAPE))
-            logged = steps.STEPS[method](players, x, rng.integers(0, 10, 24), spec, (spec.seed, number))
-            scalars.append({name: float(value) for name, value in logged.items()})
-            states.append([value.numpy().ravel().tolist() for value in players.variables()])
-    results.append([states, scalars])
-keras.config.set_floatx("float32")
-keras.config.set_dtype_policy("float32")
-spec, changes, rng = experiment("digits", "advnet", gradient_penalty=0.1), [], np.random.default_rng(0)
-x, y = rng.random((24, *SHAPE), np.float32), rng.integers(0, 10, 24)
-with strategy.scope():
+        changes = changes_in_float32(reorderings=12 if replicas == 1 else 0)
+    file.write_text(json.dumps([*results, changes]))
+
+
+def three_steps(method, overrides):
+    spec, states, scalars = experiment("digits", method, **overrides), [], []
+    rng, players = np.random.default_rng(0), steps.make_players(spec)
+    for number in range(3):
+        x = rng.random((2, 24, *SHAPE) if method == "advnet+ensemble" else (24, *SHAPE))
+        logged = steps.STEPS[method](players, x, rng.integers(0, 10, 24), spec, (spec.seed, number))
+        scalars.append({name: float(value) for name, value in logged.items()})
+        states.append([value.numpy().ravel().tolist() for value in players.variables()])
+    return states, scalars
+
+
+def changes_in_float32(reorderings):
+    spec, changes, rng = experiment("digits", "advnet", gradient_penalty=0.1), [], np.random.default_rng(0)
+    x, y = rng.random((24, *SHAPE), np.float32), rng.integers(0, 10, 24)
     players = steps.make_players(spec)
     state = players.variables()
     start = [value.numpy() for value in state]
-    for order in [np.arange(24), *(rng.permutation(24) for _ in range(12 if replicas == 1 else 0))]:
+    for order in [np.arange(24), *(rng.permutation(24) for _ in range(reorderings))]:
         for variable, value in zip(state, start, strict=True):
             variable.assign(value)
         steps.adversarial_network_step(players, x[order], y[order], spec, (0, 0))
         changes.append([(variable.numpy() - value).ravel().tolist() for variable, value in zip(state, start, strict=True)])
-print(json.dumps([*results, changes]))
-"""
+    return changes
+
 
 GAMES = {
     "standard": ("standard", {}),
@@ -78,7 +79,7 @@ GAMES_AND_REPLICAS = [*((game, 2) for game in GAMES), ("adversarial network", 4)
 
 
 @pytest.fixture(scope="module")
-def outcomes():
+def outcomes(fork, tmp_path_factory):
     """By game and number of replicas: the state after each of three steps, and what the steps logged.
 
     "in float32": what one step changes, and on one replica what it does on the same minibatch in 12 other orders.
@@ -86,10 +87,10 @@ def outcomes():
     found = {}
     for replicas in (1, 2, 4):  # a process each: the group of a collective operation cannot change its size
         games = [game for game, count in GAMES_AND_REPLICAS if count == replicas] if replicas > 1 else GAMES
-        command = [sys.executable, "-c", PROGRAM, str(replicas), json.dumps([GAMES[game] for game in games])]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
-        results = json.loads(done.stdout.splitlines()[-1])
+        file = tmp_path_factory.mktemp("replicas") / "outcomes.json"
+        process = fork(play, replicas, list(games), file)
+        assert process.wait() == 0, process.said()
+        results = json.loads(file.read_text())
         found |= {(game, replicas): result for game, result in zip((*games, "in float32"), results, strict=True)}
     return found
 
@@ -124,16 +125,13 @@ def test_minibatch_that_does_not_split_evenly_is_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_run_on_two_replicas_ends_like_one(tmp_path):
-    command = [sys.executable, "main.py", "--method=advnet", "--scale=tiny", "--steps=3", "--width=1", "--noprogress"]
+def test_run_on_two_replicas_ends_like_one(start, tmp_path):
     weights = []
     for replicas in ("0", "2"):
         places = [f"--runs={tmp_path / replicas}", f"--results={tmp_path}"]
-        done = subprocess.run([*command, *places, f"--replicas={replicas}"], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        process = start(["--method=advnet", *SMALL, "--validation=100", *places, f"--replicas={replicas}"])
+        assert process.wait() == 0, process.said()
         (run,) = (tmp_path / replicas).iterdir()
-        import keras
-
         weights.append([keras.models.load_model(run / name).get_weights() for name in ("d.keras", "g.keras")])
     for one, two in zip(*weights, strict=True):
         assert distance(two, one) < 1e-4
