@@ -19,6 +19,8 @@ SMALL = ["--scale=tiny", "--steps=2", "--width=1", "--noprogress"]
 # Each of these has a test of its own that runs it, or its parts, to the end; here it is planned.
 PLANNED = ("--table=1", "--table=4", "--table=all", "--table=grid", "--table=protocol", "--table=regulariser")
 
+pytestmark = pytest.mark.usefixtures("shallow")
+
 
 def commands():
     """The commands of the pages' indented blocks, without their comments, once each."""

@@ -95,10 +95,12 @@ def test_run_that_another_machine_trains_is_left_to_it(tmp_path):
     places = workflow.Places(tmp_path / "runs", tmp_path / "results")
 
     def to_do():
-        planned = workflow.plan(["digits"], places, scale="tiny", steps=2).replace("python ", f"{sys.executable} ")
+        small = dict(scale="tiny", steps=2, generators=("released_mnist",), generator_width=2, validation=0)
+        planned = workflow.plan(["digits"], places, **small).replace("python ", f"{sys.executable} ")
         return "".join(f"{line}\n" for line in planned.splitlines() if "# to do" in line)
 
-    plan, workdir = to_do().splitlines(keepends=True), tmp_path / "runs" / "digits-advnet-tiny-s0-steps=2"
+    plan = to_do().splitlines(keepends=True)
+    workdir = tmp_path / "runs" / "digits-advnet-tiny-s0-generator_width=2-generators=released_mnist-steps=2-validation=0"
     assert ["--method=standard" in plan[0], "--method=advnet" in plan[1], len(plan)] == [True, True, 2]
     with locked(workdir / "lock", wait=False):
         done = shell("examples/run_plan.sh", "2", input="".join(plan))

@@ -98,7 +98,7 @@ def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluat
 
 
 @pytest.mark.parametrize("dataset", ["svhn", "cifar100"])
-def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measures_nothing(dataset, tmp_path):
+def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measures_nothing(dataset, tmp_path, shallow):
     table = Table("2", "A part", (dataset,), (Row("standard (A)", "standard"),), (Column("No Noise", "clean"),))
     places = workflow.Places(tmp_path / "runs", tmp_path / "results", download=True)
     with tfds.testing.mock_data(num_examples=64), pytest.MonkeyPatch.context() as patch:
@@ -141,9 +141,9 @@ def test_ablation_reports_what_its_runs_logged_and_times_them_once(tmp_path, mon
     )  # fmt: skip
     monkeypatch.setitem(TABLES, "ablation", table)
     places = workflow.Places(tmp_path / "runs", tmp_path / "results")
-    options = dict(scale="tiny", steps=20, generators=("released_mnist",), progress=False)
+    options = dict(scale="tiny", steps=20, generators=("released_mnist",), validation=0, progress=False)
     workflow.run_tables(["ablation"], places, **options)
-    directory = tmp_path / "results" / "tiny-generators=released_mnist-steps=20"
+    directory = tmp_path / "results" / "tiny-generators=released_mnist-steps=20-validation=0"
     with (directory / "ablation-training.csv").open() as file:
         training = list(csv.DictReader(file))
     for line in training:
@@ -170,7 +170,7 @@ def small_strong_table(monkeypatch):
     table = Table("digits", "Small", ("digits",), (Row("standard (A)", "standard"),), (Column("No Noise", "clean"),
                   Column("PGD", "pgd")))  # fmt: skip
     monkeypatch.setitem(TABLES, "digits", table)
-    options = dict(scale="tiny", steps=40, classifier_width=2, generators=("released_mnist",), generator_width=2)
+    options = dict(scale="tiny", steps=40, classifier_width=2, generators=("released_mnist",), generator_width=2, validation=0)
     return table.under("strong"), options | dict(test_images=40)
 
 
