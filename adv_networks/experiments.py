@@ -965,3 +965,15 @@ TABLES: dict[str, Table] = {
     )
 }  # fmt: skip
 TABLES |= {table.name: table for table in _ablations()}
+
+
+def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
+    """The experiments that the cells rest on, each once, after those that it needs."""
+    ordered: dict[Experiment, None] = {}
+    for cell in cells:
+        for spec in (cell.target, cell.source):
+            if spec is not None:
+                needed = spec.needs()
+                ordered.update({needed: None} if needed else {})
+                ordered[spec.trained()] = None
+    return list(ordered)

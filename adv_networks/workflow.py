@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import shlex
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from adv_networks import (
     along_training,
     checks,
     claims,
     classes,
-    costs,
     data,
     evaluation,
     experiments,
     foreign_attacks,
     gallery,
+    measuring,
     own_model,
     pictures,
+    plans,
     strategies,
     sweeps,
     tables,
     training,
 )
-from adv_networks.errors import UserError
 from adv_networks.experiments import (
     DATASETS,
     METHODS,
@@ -46,44 +44,19 @@ from adv_networks.experiments import (
     Row,
     Table,
     experiment,
+    experiments_of,
     find_dataset,
     generator_file,
-    results_group,
 )
 from adv_networks.files import write_whole
-from adv_networks.records import Outcome, Record, check, merge, read, record_key
+from adv_networks.places import Places
+from adv_networks.records import Outcome, Record, check, read
 from adv_networks.workers import is_chief
 
 # What --table=all makes: the paper's tables and the ablations, and then the claims.
 ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "regulariser")
 
-# The checks run their attacks on so many images, fewer where a scale divides the strong attacks' steps.
-CHECKED_IMAGES, _FEWEST_CHECKED = 64, 8
-
 _GALLERY_IMAGES = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class Places:
-    """Where things are: runs, results, data; `workdir` is the directory of the one run that is not under `runs`.
-
-    `strategy` is where trainings put their variables, and its devices evaluate.
-    """
-
-    runs: Path = Path("runs")
-    results: Path = Path("results")
-    data_dir: Path | None = None
-    download: bool = False
-    workdir: tuple[Experiment, Path] | None = None
-    strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy)
-
-    def of(self, spec: Experiment) -> Path:
-        """The directory of a run."""
-        return self.workdir[1] if self.workdir and self.workdir[0].name == spec.name else self.runs / spec.name
-
-    def group(self, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
-        """The directory of the results that one scale, protocol and set of overrides have in common."""
-        return results_group(self.results, scale, protocol=protocol, **overrides)
 
 
 def run(
@@ -145,7 +118,7 @@ def run(
         several = dict(options, seeds=seeds or (seed,), attack_suite=attack_suite)
         del several["seed"]
         if plan_only:
-            return plan(names, places, **several)
+            return plans.plan(names, places, **several)
         text = run_tables(names, places, finished_only=finished_only, **run_options, **several)
         return f"{text}\n\n{make_claims(places, **options)}" if table == "all" and is_chief(made) else text
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
@@ -191,10 +164,10 @@ def run_experiment(
     _train([spec, *(cell.source.trained() for cell in cells if cell.source)], places, checkpoint_seconds, progress)
     if not chief:
         return ""
-    models = _Models(places)
-    records = evaluate(cells, models, places_of_results)
+    models = measuring.Models(places)
+    records = measuring.evaluate(cells, models, places_of_results)
     rows = tables.make_table(table, records, scale=spec.scale, seed=spec.seed, **options)
-    checked = check_classifiers(table, cells, records, models, places_of_results)
+    checked = measuring.check_classifiers(table, cells, records, models, places_of_results)
     return "\n".join(filter(None, [tables.as_text(table, rows, scale=spec.scale), checks.as_text(checked)]))
 
 
@@ -249,15 +222,15 @@ def run_tables(
         cells = [cell for cells_of_seed in of_seeds for cell in cells_of_seed]
         if not _ready(cells, places, kept, checkpoint_seconds, progress):
             continue
-        models = _Models(places)
-        records = evaluate(cells, models, kept)
+        models = measuring.Models(places)
+        records = measuring.evaluate(cells, models, kept)
         records = [*read(kept / "records.csv"), *records]
         made = [tables.make_table(table, records, scale=scale, seed=seed, **own) for seed in seeds]
         rows = made[0] if len(made) == 1 else tables.over_seeds(made)
         directory = group / _directory_of(seeds)
         all_cells = (cell for seed in seeds for cell in table.cells(scale, seed=seed, **own))
         notes = _notes(tables.match(all_cells, records))
-        checked = check_classifiers(table, cells, records, models, kept)
+        checked = measuring.check_classifiers(table, cells, records, models, kept)
         appendix = _along_training(table, of_seeds[0], places, directory) if table.along_training else ""
         appendix = "\n\n".join(filter(None, [appendix, checks.as_markdown(checked) if checked else ""]))
         tables.write(table, rows, directory, scale=scale, notes=notes, appendix=appendix)
@@ -302,7 +275,7 @@ def run_sweep(
     if not _ready(cells, places, group, checkpoint_seconds, progress):
         return ""
     swept = sweeps.cells_at(cells, epsilons)
-    rows = sweeps.make_rows(swept, evaluate(swept, _Models(places), group))
+    rows = sweeps.make_rows(swept, measuring.evaluate(swept, measuring.Models(places), group))
     return str(sweeps.write(table, rows, group / _directory_of([seed])))
 
 
@@ -323,15 +296,15 @@ def run_by_class(
     The arguments are those of `run_sweep`.
     """
     table = TABLES[name].on(datasets)
-    cells = [cell for cell in table.cells(scale, seed=seed, datasets=datasets, **options) if _knows_its_target(cell)]
+    cells = [cell for cell in table.cells(scale, seed=seed, datasets=datasets, **options) if measuring.knows_its_target(cell)]
     cells = _finished(cells, places) if finished_only else cells
     group = places.group(scale, **options)
     if not _ready(cells, places, group, checkpoint_seconds, progress):
         return ""
-    records = evaluate(cells, _Models(places), group, keep_outcomes=True)
+    records = measuring.evaluate(cells, measuring.Models(places), group, keep_outcomes=True)
     outcomes = {outcome.key: outcome.array() for outcome in read(group / "outcomes.csv", Outcome)}
     limits = {cell.dataset: cell.target.test_images for cell in cells}
-    labels = {dataset: _test_images(dataset, limit, places).labels for dataset, limit in limits.items()}
+    labels = {dataset: measuring.test_images(dataset, limit, places).labels for dataset, limit in limits.items()}
     return str(classes.write(table, classes.make_rows(cells, records, outcomes, labels), group / _directory_of([seed])))
 
 
@@ -365,12 +338,12 @@ def _copy_pictures(cells: Sequence[Cell], places: Places, directory: Path) -> No
         write_whole(directory / f"{spec.name}-perturbations.png", functools.partial(shutil.copyfile, picture))
 
 
-def _draw_galleries(table: Table, cells: Sequence[Cell], models: _Models, directory: Path) -> None:
+def _draw_galleries(table: Table, cells: Sequence[Cell], models: measuring.Models, directory: Path) -> None:
     """Of each data set of a table of generators: what they, FGS and PGD add to images held out from training.
 
     All attack the classifier that the generators were trained against, which says what it sees.
     """
-    own = [cell for cell in cells if _knows_its_target(cell)] if not table.rows_are_classifiers else []
+    own = [cell for cell in cells if measuring.knows_its_target(cell)] if not table.rows_are_classifiers else []
     places = models.places
     for dataset in dict.fromkeys(cell.dataset for cell in own):
         cells_of_it = [cell for cell in own if cell.dataset == dataset]
@@ -384,37 +357,6 @@ def _draw_galleries(table: Table, cells: Sequence[Cell], models: _Models, direct
                 attacks[cell.row] = cell.attack, models.load(cell.source.trained(), generator_file(cell.generator))
             made = gallery.make(classifier, shown, attacks, bn_evaluation=spec.bn_evaluation)
         pictures.save_for_print(gallery.draw(made, dataset), directory / f"{tables.stem(table)}-{dataset}-gallery")
-
-
-def plan(
-    names: Sequence[str],
-    places: Places,
-    *,
-    scale: str,
-    seeds: Sequence[int] = (0,),
-    attack_suite: str = "paper",
-    **options: Any,
-) -> str:
-    """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes.
-
-    Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
-    """
-    wanted = {}
-    for name in names:
-        table = TABLES[name].on(options.get("datasets")).under(attack_suite)
-        wanted[name] = experiments_of(cell for seed in seeds for cell in table.cells(scale, seed=seed, **options))
-    numbered = [name for name in names if name.isdigit()]
-    listed = dict.fromkeys(spec for name in numbered or names for spec in wanted[name])
-    lines = [f"{_command(spec, places)}  # {_state(spec, places)}" for spec in listed]
-    others = [name for name in names if numbered and name not in numbered]
-    further = {spec for name in others for spec in wanted[name]} - listed.keys()
-    if further:
-        tables_of_them = " and ".join(f"--table={name} --plan" for name in others)
-        lines.append(f"# {len(further)} further runs are of no table of the paper: {tables_of_them}")
-    lines.append(
-        "# 4 at a time, one run a GPU (CUDA_VISIBLE_DEVICES): append | examples/run_plan.sh 4; Slurm: examples/slurm_array.sh"
-    )
-    return "\n".join(lines)
 
 
 def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[str, ...] | None = None, **options: Any) -> str:
@@ -475,7 +417,7 @@ def evaluate_classifier(
         training.train(adversary, workdir, classifier=model, **where, **(run_options or {}))
         attack = adversary.attack("generator")
         further = {f"G {name}": (attack, workdir / generator_file(n)) for n, name in enumerate(adversary.generators)}
-    tested, title = _test_images(dataset, spec.test_images, places), own_model.title(source)
+    tested, title = measuring.test_images(dataset, spec.test_images, places), own_model.title(source)
     columns = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
     table = Table("model", title, (dataset,), (Row("model", spec.method),), columns).under(attack_suite)
     with scope():
@@ -485,7 +427,7 @@ def evaluate_classifier(
             for column in table.columns[1:]
             if column.label in right and not column.worst_of
         ]
-        shown = tested.first(CHECKED_IMAGES)
+        shown = tested.first(measuring.CHECKED_IMAGES)
         found = checks.of_classifier(model, *shown, spec.attack("pgd"), measured, bn_evaluation=spec.bn_evaluation)
         for attack in foreign:
             (right[attack.title],) = evaluation.right([model], *tested, attack, model, spec.bn_evaluation)
@@ -529,187 +471,10 @@ def _right_by_column(
     return right
 
 
-def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
-    """The experiments that the cells rest on, each once, after those that it needs."""
-    ordered: dict[Experiment, None] = {}
-    for cell in cells:
-        for spec in (cell.target, cell.source):
-            if spec is not None:
-                needed = spec.needs()
-                ordered.update({needed: None} if needed else {})
-                ordered[spec.trained()] = None
-    return list(ordered)
-
-
 def _train(specs: Iterable[Experiment], places: Places, checkpoint_seconds: float, progress: bool) -> None:
     options = dict(data_dir=places.data_dir, download=places.download, strategy=places.strategy)
     for spec in specs:
         training.train(spec, places.of(spec), checkpoint_seconds=checkpoint_seconds, progress=progress, **options)
-
-
-def evaluate(cells: Sequence[Cell], models: _Models, directory: Path, *, keep_outcomes: bool = False) -> list[Record]:
-    """The records of the cells, computing those that the directory's `records.csv` lacks and saving them there.
-
-    With `keep_outcomes`, or where cells are the worst of others, `outcomes.csv` keeps which images were labelled correctly;
-    a record without that is computed again.
-    """
-    crafted = [cell for cell in cells if cell.attack.kind != "worst"]
-    keep_outcomes, places = keep_outcomes or len(crafted) < len(cells), models.places
-    known = read(directory / "outcomes.csv", Outcome) if keep_outcomes else []
-    outcomes = {outcome.key: outcome.array() for outcome in known} if keep_outcomes else None
-    results = []
-
-    def save(new: list[Record]) -> None:
-        if outcomes is not None:
-            merge(directory / "outcomes.csv", (Outcome.of(record.key, outcomes[record.key]) for record in new), Outcome)
-        merge(directory / "records.csv", new)
-
-    with strategies.local(places.strategy).scope():
-        for dataset, bn_evaluation in dict.fromkeys((cell.dataset, cell.target.bn_evaluation) for cell in crafted):
-            chosen = [cell for cell in crafted if (cell.dataset, cell.target.bn_evaluation) == (dataset, bn_evaluation)]
-            images, labels = _test_images(dataset, chosen[0].target.test_images, places)
-            wanted = {(cell.target.name, tables.source_name(cell), cell.attack) for cell in chosen}
-            targets = models.some({cell.target.name: (cell.target, "d.keras") for cell in chosen})
-            sources = models.some({tables.source_name(cell): _source(cell) for cell in chosen if cell.attack.kind != "clean"})
-            results += evaluation.grid(
-                targets,
-                sources,
-                dict.fromkeys(cell.attack for cell in chosen),
-                images,
-                labels,
-                known=read(directory / "records.csv"),
-                wanted=lambda target, source, attack, wanted=wanted: (target, source, attack) in wanted,
-                provenance={cell.target.name: _provenance(cell.target, places) for cell in chosen},
-                bn_evaluation=bn_evaluation,
-                on_records=save,
-                hashes=targets.hashes() | sources.hashes(),
-                outcomes=outcomes,
-            )
-    kept = {record.key: record for record in read(directory / "records.csv")} if keep_outcomes else {}
-    composed = _worst_records(cells, results, outcomes)
-    if new := [record for record in composed if record.key not in kept]:
-        save(new)
-    return results + [kept.get(record.key, record) for record in composed]
-
-
-def _worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: dict[str, np.ndarray] | None) -> list[Record]:
-    """The records of the cells that are the worst of others in their row."""
-    matched = {(cell.dataset, cell.row, cell.column): record for cell, record in tables.match(cells, records)}
-    return [
-        evaluation.worst(cell.attack, [matched[cell.dataset, cell.row, column] for column in cell.attack.parts], outcomes)
-        for cell in cells
-        if cell.attack.kind == "worst"
-    ]
-
-
-def check_classifiers(
-    table: Table, cells: Sequence[Cell], records: Sequence[Record], models: _Models, directory: Path
-) -> list[checks.CheckRecord]:
-    """The checks of every classifier that is a row of the table, from the directory's `checks.csv` where that has them."""
-    if not table.rows_are_classifiers:
-        return []
-    rows: dict[str, list[tuple[Cell, Record]]] = {}
-    for cell, record in tables.match(cells, records):
-        if record is not None:
-            rows.setdefault(cell.target.name, []).append((cell, record))
-    return [line for pairs in rows.values() for line in _checked(pairs, models, directory / "checks.csv")]
-
-
-def _checked(pairs: Sequence[tuple[Cell, Record]], models: _Models, file: Path) -> list[checks.CheckRecord]:
-    """The checks of one classifier, from its cells and their records."""
-    spec, record = pairs[0][0].target, pairs[0][1]
-    measured = [
-        checks.Measured(cell.column, record.accuracy_percent, _knows_its_target(cell))
-        for cell, record in pairs
-        if cell.attack.kind not in ("clean", "worst", "foreign")
-    ]
-    pgd = spec.attack("pgd")
-    images = max(_FEWEST_CHECKED, CHECKED_IMAGES // SCALES[spec.scale].attack_divisor)
-    identity = record_key(
-        target_hash=record.target_hash, images_hash=record.images_hash, images=images, attack_settings=pgd.settings(),
-        bn_evaluation=spec.bn_evaluation, measured=tuple(measured),
-    )  # fmt: skip
-    labels = [one.label for one in measured]
-    known = [line for line in read(file, checks.CheckRecord) if line.identity == identity]
-    if not known:
-        x, y = _test_images(spec.dataset, images, models.places)
-        with strategies.local(models.places.strategy).scope():
-            model = models.load(spec.trained(), "d.keras")
-            found = checks.of_classifier(model, x, y, pgd, measured, bn_evaluation=spec.bn_evaluation)
-        known = checks.records_of(spec.name, found, identity, labels)
-        merge(file, known, checks.CheckRecord)
-    return known
-
-
-def _knows_its_target(cell: Cell) -> bool:
-    """Whether the cell's attack was made with the target's gradients."""
-    if cell.attack.kind == "square":
-        return False
-    target = cell.target.trained()
-    against = cell.source.needs() if cell.source and cell.attack.kind == "generator" else None
-    return cell.source is None or target in (cell.source.trained(), against)
-
-
-def _source(cell: Cell) -> tuple[Experiment, str]:
-    """The run, and its file, that the cell's attack is crafted on."""
-    return cell.source or cell.target, generator_file(cell.generator) if cell.attack.kind == "generator" else "d.keras"
-
-
-class _Models:
-    """The networks of the runs, each loaded once, when it is first used."""
-
-    def __init__(self, places: Places):
-        self.places = places
-        self.load = functools.cache(self._load)
-
-    def _load(self, spec: Experiment, file: str) -> keras.Model:
-        path = self.places.of(spec) / file
-        return evaluation.load_classifier(path, spec.dataset) if file == "d.keras" else evaluation.load_model(path)
-
-    def some(self, files: Mapping[str, tuple[Experiment, str]]) -> _Some:
-        """The networks of these runs and files, by name."""
-        return _Some(self, files)
-
-
-class _Some(Mapping):
-    """Networks by name, loaded when they are taken out."""
-
-    def __init__(self, models: _Models, files: Mapping[str, tuple[Experiment, str]]):
-        self.models, self.files = models, files
-
-    def __getitem__(self, name: str) -> keras.Model:
-        spec, file = self.files[name]
-        return self.models.load(spec.trained(), file)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.files)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def hashes(self) -> dict[str, str]:
-        """The hashes of the weights that are known without loading them."""
-        known = {
-            name: training.known_weights_hash(self.models.places.of(spec), file) for name, (spec, file) in self.files.items()
-        }
-        return {name: found for name, found in known.items() if found is not None}
-
-
-def _test_images(dataset: str, limit: int, places: Places) -> data.Images:
-    return data.load(dataset, "test", data_dir=places.data_dir, download=places.download, limit=limit)
-
-
-def _provenance(spec: Experiment, places: Places) -> dict[str, Any]:
-    description = training.describe(places.of(spec))
-    if description is None:
-        raise UserError(f"{places.of(spec)}: expected a trained run, found none")
-    fields = ("dataset", "method", "protocol", "scale", "seed", "steps", "classifier_width", "generator_width")
-    known = description["provenance"]
-    return {
-        **{name: getattr(spec, name) for name in fields},
-        "training_images": known["training_images"],
-        "training_commit": known["commit"],
-    }
 
 
 def _notes(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
@@ -761,24 +526,6 @@ def _listed(values: Iterable[Any]) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in values))
 
 
-def _command(spec: Experiment, places: Places) -> str:
-    named = dict(dataset=DATASETS[spec.dataset].path or spec.dataset, method=spec.method, scale=spec.scale, seed=spec.seed)
-    if spec.protocol != "paper":
-        named["protocol"] = spec.protocol
-    for key, value in spec.overrides:
-        named[key] = ",".join(map(str, value)) if isinstance(value, tuple) else value
-    named |= {"runs": places.runs, "results": places.results} | ({"data_dir": places.data_dir} if places.data_dir else {})
-    return shlex.join(
-        ["python", "main.py", *(f"--{key}={value}" for key, value in named.items()), *["--download"] * places.download]
-    )
-
-
 def _is_finished(cell: Cell, places: Places) -> bool:
     specs = (spec.trained() for spec in (cell.target, cell.source) if spec is not None)
     return all(training.is_finished(spec, places.of(spec)) for spec in specs)
-
-
-def _state(spec: Experiment, places: Places) -> str:
-    if training.is_finished(spec, places.of(spec)):
-        return "done"
-    return f"to do, {costs.describe(spec)}"

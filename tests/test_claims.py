@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from adv_networks import claims, tables, training, workflow
+from adv_networks import claims, measuring, tables, training, workflow
 from adv_networks.claims import Number, Verdict
 from adv_networks.experiments import DATASETS, TABLES
 from adv_networks.records import merge
@@ -277,7 +277,7 @@ def claims_by_command(tmp_path, *, seed=0, plan_only=False):
 @pytest.mark.parametrize("seed", [0, 2])
 def test_command_judges_the_records_and_trains_nothing(seed, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "train", None)
-    monkeypatch.setattr(workflow, "evaluate", None)
+    monkeypatch.setattr(measuring, "evaluate", None)
     cells = TABLES["1"].cells("cpu", seed=seed)
     published = tables.published()
     records = [

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from adv_networks import workflow
+from adv_networks import plans
 from adv_networks.files import locked
+from adv_networks.places import Places
 
 ROOT = Path(__file__).resolve().parents[1]
 SLURM = ROOT / "examples" / "slurm_array.sh"
@@ -92,11 +93,11 @@ def test_each_job_of_a_plan_has_a_gpu_of_its_own():
 
 
 def test_run_that_another_machine_trains_is_left_to_it(tmp_path):
-    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results")
 
     def to_do():
         small = dict(scale="tiny", steps=2, generators=("released_mnist",), generator_width=2, validation=0)
-        planned = workflow.plan(["digits"], places, **small).replace("python ", f"{sys.executable} ")
+        planned = plans.plan(["digits"], places, **small).replace("python ", f"{sys.executable} ")
         return "".join(f"{line}\n" for line in planned.splitlines() if "# to do" in line)
 
     plan = to_do().splitlines(keepends=True)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from adv_networks import data, gallery, pictures, workflow
 from adv_networks.experiments import TABLES, Column, Row, Table
+from adv_networks.places import Places
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def test_generators_are_shown_beside_fgs_and_pgd_on_held_out_images(drawn, tmp_p
     columns = (Column("A", "generator", target="standard", same_seed=True),)
     rows = (Row("autoencoder", "generator"),)
     monkeypatch.setitem(TABLES, "digits", Table("digits", "Generators against A", ("digits",), rows, columns))
-    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results")
     settings = dict(epsilon=0.1, classifier_width=2, generators=("released_mnist",), generator_width=2, steps=20)
     workflow.run_tables(["digits"], places, scale="tiny", progress=False, **settings)
     d, g = (keras.models.load_model(next(places.runs.glob(name))) for name in ("*-standard-*/d.keras", "*-generator-*/g.keras"))
@@ -52,13 +53,11 @@ def test_figure_shows_each_attack_below_the_originals_with_the_names_of_the_clas
     perturbed = {name: images + random.uniform(-0.1, 0.1, images.shape).astype(np.float32) for name in ("FGS", "G")}
     seen = [np.array(classes) for classes in ([3, 5], [5, 9], [3, 0])]
     figure = gallery.draw(gallery.Gallery(images, np.array([3, 3]), perturbed, seen, 0.1), "cifar10")
-    axes = np.array(figure.axes).reshape(5, 2)
-    assert [axis.get_title() for axis in axes[0]] == ["cat\nseen as cat", "cat\nseen as dog"]
-    assert [axis.get_title() for axis in axes[[2, 4]].flat] == [
-        f"seen as {name}" for name in ("dog", "truck", "cat", "airplane")
-    ]
-    assert [axis.get_ylabel() for axis in axes[:, 0]] == ["original", "FGS\n±0.1", "perturbed", "G\n±0.1", "perturbed"]
-    shown = [[axis.get_images()[0] for axis in row] for row in axes]
+    above = [[label.get_text() for label in axis.get_xticklabels()] for axis in figure.axes]
+    assert above[0] == ["cat\nseen as cat", "cat\nseen as dog"]
+    assert above[2] + above[4] == [f"seen as {name}" for name in ("dog", "truck", "cat", "airplane")]
+    assert [axis.get_ylabel() for axis in figure.axes] == ["original", "FGS\n±0.1", "perturbed", "G\n±0.1", "perturbed"]
+    shown = [axis.get_images() for axis in figure.axes]
     for number, (row, own) in enumerate(zip((1, 3), perturbed.values(), strict=True)):
         for column in range(2):
             change = shown[row][column]

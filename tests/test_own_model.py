@@ -8,6 +8,7 @@ import pytest
 
 from adv_networks import data, evaluation, networks, own_model, training, workflow
 from adv_networks.errors import UserError
+from adv_networks.places import Places
 from tests.conftest import SMALL, randomised
 
 
@@ -102,7 +103,7 @@ def test_function_of_a_module_gives_the_classifier(trained, run, tmp_path, monke
     from_file, from_function = (run(f"--model={name}", *declared) for name in ("own.keras", "mymodels:classifier"))
     assert from_function[0] == 0, from_function[2]
     assert from_function[1].splitlines()[1:] == from_file[1].splitlines()[1:]
-    given = workflow.evaluate_classifier(trained, "digits", (0, 1), workflow.Places())
+    given = workflow.evaluate_classifier(trained, "digits", (0, 1), Places())
     assert given.splitlines()[1:] == from_file[1].splitlines()[1:]
     for name, found in (
         ("mymodels:other", "one that returns int"),

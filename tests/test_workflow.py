@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from adv_networks import along_training, checks, tables, workflow
+from adv_networks import along_training, checks, measuring, plans, tables, workflow
 from adv_networks.data import Images
-from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table
+from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table, experiments_of
 from adv_networks.logs import read_metrics
+from adv_networks.places import Places
 from adv_networks.records import Outcome, merge, read
 from tests.test_tables import record_of
 
 
 def test_every_experiment_comes_once_and_after_what_it_needs():
     cells = TABLES["4"].cells("cpu", datasets=("mnist",)) + TABLES["1"].cells("cpu")
-    names = [spec.name for spec in workflow.experiments_of(cells)]
+    names = [spec.name for spec in experiments_of(cells)]
     assert sorted(names) == sorted(
         f"mnist-{run}" for run in ("ensemble-cpu-s0", *(f"{m}-cpu-s{s}" for m in ("standard", "pgd", "advnet") for s in (0, 1)))
     )
@@ -25,15 +26,17 @@ def test_every_experiment_comes_once_and_after_what_it_needs():
 
 @pytest.mark.parametrize("seed", [0, 2])
 def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed, tmp_path, monkeypatch):
-    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results")
     cells = TABLES["4"].cells("cpu", seed=seed)
     other = next(cell for cell in cells if cell.dataset == "svhn")
     merge(tmp_path / "results" / "cpu" / "records.csv", [record_of(other, 12.5)])
     trained = []
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
     monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
-    monkeypatch.setattr(workflow, "check_classifiers", lambda *_: [])
-    monkeypatch.setattr(workflow, "evaluate", lambda cells, *_: [record_of(cell, 50.0, dataset=cell.dataset) for cell in cells])
+    monkeypatch.setattr(measuring, "check_classifiers", lambda *_: [])
+    monkeypatch.setattr(
+        measuring, "evaluate", lambda cells, *_: [record_of(cell, 50.0, dataset=cell.dataset) for cell in cells]
+    )
     text = workflow.run_tables(["4"], places, scale="cpu", seeds=(seed,), datasets=("mnist",))
     assert {spec.dataset for spec in trained} == {"mnist"}
     assert "svhn" not in text
@@ -46,13 +49,13 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
 
 
 def test_runs_that_are_not_finished_leave_their_cells_empty_when_asked(tmp_path, monkeypatch):
-    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results")
     trained = []
     monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method != "advnet")
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
     monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
-    monkeypatch.setattr(workflow, "check_classifiers", lambda *_: [])
-    monkeypatch.setattr(workflow, "evaluate", lambda cells, *_: [record_of(cell, 50.0) for cell in cells])
+    monkeypatch.setattr(measuring, "check_classifiers", lambda *_: [])
+    monkeypatch.setattr(measuring, "evaluate", lambda cells, *_: [record_of(cell, 50.0) for cell in cells])
     workflow.run_tables(["1"], places, scale="cpu", finished_only=True)
     assert {spec.method for spec in trained} == {"standard", "pgd"}
     with (tmp_path / "results" / "cpu" / "table1.csv").open() as file:
@@ -64,12 +67,12 @@ def test_runs_that_are_not_finished_leave_their_cells_empty_when_asked(tmp_path,
 
 @pytest.mark.parametrize(("by", "columns"), [("epsilon", 7), ("class", 3)])
 def test_by_epsilon_and_by_class_runs_that_are_not_finished_are_left_out_when_asked(by, columns, tmp_path, monkeypatch):
-    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results")
     trained, evaluated = [], []
     monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method != "advnet")
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
-    monkeypatch.setattr(workflow, "_test_images", lambda *_: Images(np.zeros((4, 28, 28, 1), np.uint8), np.zeros(4, np.int32)))
-    monkeypatch.setattr(workflow, "evaluate", lambda cells, *_, **options: evaluated.extend(cells) or [])
+    monkeypatch.setattr(measuring, "test_images", lambda *_: Images(np.zeros((4, 28, 28, 1), np.uint8), np.zeros(4, np.int32)))
+    monkeypatch.setattr(measuring, "evaluate", lambda cells, *_, **options: evaluated.extend(cells) or [])
     if by == "epsilon":
         workflow.run_sweep("1", (0.1,), places, scale="cpu", finished_only=True)
     else:
@@ -80,12 +83,12 @@ def test_by_epsilon_and_by_class_runs_that_are_not_finished_are_left_out_when_as
 
 
 def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluated(tmp_path, monkeypatch):
-    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results")
     trained = []
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
     monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
-    monkeypatch.setattr(workflow, "check_classifiers", lambda *_: [])
-    monkeypatch.setattr(workflow, "evaluate", lambda cells, *_: [record_of(cell, 50.0 + cell.target.seed) for cell in cells])
+    monkeypatch.setattr(measuring, "check_classifiers", lambda *_: [])
+    monkeypatch.setattr(measuring, "evaluate", lambda cells, *_: [record_of(cell, 50.0 + cell.target.seed) for cell in cells])
     text = workflow.run_tables(["1"], places, scale="cpu", seeds=(0, 2))
     assert {spec.seed for spec in trained} == {0, 1, 2, 3}  # and their surrogates
     assert "51.00 [50.00, 52.00]" in text
@@ -93,17 +96,17 @@ def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluat
     with (tmp_path / "results" / "cpu" / "seed0_2" / "table1.csv").open() as file:
         assert {(row["measured_percent"], row["seeds"]) for row in csv.DictReader(file)} == {("51.0", "0 2")}
     assert "Seeds 0, 1, 2, 3;" in (tmp_path / "results" / "cpu" / "seed0_2" / "table1.md").read_text()
-    plan = workflow.plan(["1"], places, scale="cpu", seeds=(0, 2))
+    plan = plans.plan(["1"], places, scale="cpu", seeds=(0, 2))
     assert plan.count("main.py") == len(trained) == 12
 
 
 @pytest.mark.parametrize("dataset", ["svhn", "cifar100"])
 def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measures_nothing(dataset, tmp_path, shallow):
     table = Table("2", "A part", (dataset,), (Row("standard (A)", "standard"),), (Column("No Noise", "clean"),))
-    places = workflow.Places(tmp_path / "runs", tmp_path / "results", download=True)
+    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
     with tfds.testing.mock_data(num_examples=64), pytest.MonkeyPatch.context() as patch:
         patch.setitem(TABLES, "2", table)
-        patch.setattr(workflow, "CHECKED_IMAGES", 4)
+        patch.setattr(measuring, "CHECKED_IMAGES", 4)
         workflow.run_tables(["2"], places, scale="cpu", steps=2, batch_size=16, progress=False)
     text = (tmp_path / "results" / "cpu-batch_size=16-steps=2" / "table2.md").read_text()
     declared = DATASETS[dataset]
@@ -140,7 +143,7 @@ def test_ablation_reports_what_its_runs_logged_and_times_them_once(tmp_path, mon
         (Column("No Noise", "clean"),), along_training=True,
     )  # fmt: skip
     monkeypatch.setitem(TABLES, "ablation", table)
-    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results")
     options = dict(scale="tiny", steps=20, generators=("released_mnist",), validation=0, progress=False)
     workflow.run_tables(["ablation"], places, **options)
     directory = tmp_path / "results" / "tiny-generators=released_mnist-steps=20-validation=0"
@@ -176,7 +179,7 @@ def small_strong_table(monkeypatch):
 
 def test_strong_suite_is_reported_beside_the_tables_own_columns(small_strong_table, tmp_path, monkeypatch):
     table, options = small_strong_table
-    places = workflow.Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results")
     text = workflow.run_tables(["digits"], places, attack_suite="strong", progress=False, **options)
     (group,) = (tmp_path / "results").iterdir()
     with (group / "digits-strong.csv").open() as file:
@@ -220,9 +223,9 @@ def test_suites_images_limit_what_nothing_else_limits():
 
 def test_attacks_that_know_their_target_are_told_from_those_that_do_not():
     cells = {(cell.row, cell.column): cell for cell in TABLES["1"].under("strong").cells("cpu")}
-    knowing = {column for (row, column), cell in cells.items() if row == "standard (A)" and workflow._knows_its_target(cell)}
+    knowing = {column for (row, column), cell in cells.items() if row == "standard (A)" and measuring.knows_its_target(cell)}
     black_box = {f"{attack}({letter}')" for attack in ("FGS", "PGD") for letter in "ABC"} | {"Square"}
     assert {column for row, column in cells if row == "standard (A)"} - knowing == black_box
     own = {cell.row: cell for cell in TABLES["digits"].cells("cpu") if cell.column == "G(C)"}
-    assert not workflow._knows_its_target(own["standard (A)"])
-    assert workflow._knows_its_target(own["adversarial network (C)"])
+    assert not measuring.knows_its_target(own["standard (A)"])
+    assert measuring.knows_its_target(own["adversarial network (C)"])

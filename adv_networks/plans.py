@@ -1,0 +1,60 @@
+"""What is to be trained for tables, as commands that can be run anywhere."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from adv_networks import costs, training
+from adv_networks.experiments import DATASETS, TABLES, Experiment, experiments_of
+from adv_networks.places import Places
+
+
+def plan(
+    names: Sequence[str],
+    places: Places,
+    *,
+    scale: str,
+    seeds: Sequence[int] = (0,),
+    attack_suite: str = "paper",
+    **options: Any,
+) -> str:
+    """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes.
+
+    Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
+    """
+    wanted = {}
+    for name in names:
+        table = TABLES[name].on(options.get("datasets")).under(attack_suite)
+        wanted[name] = experiments_of(cell for seed in seeds for cell in table.cells(scale, seed=seed, **options))
+    numbered = [name for name in names if name.isdigit()]
+    listed = dict.fromkeys(spec for name in numbered or names for spec in wanted[name])
+    lines = [f"{_command(spec, places)}  # {_state(spec, places)}" for spec in listed]
+    others = [name for name in names if numbered and name not in numbered]
+    further = {spec for name in others for spec in wanted[name]} - listed.keys()
+    if further:
+        tables_of_them = " and ".join(f"--table={name} --plan" for name in others)
+        lines.append(f"# {len(further)} further runs are of no table of the paper: {tables_of_them}")
+    lines.append(
+        "# 4 at a time, one run a GPU (CUDA_VISIBLE_DEVICES): append | examples/run_plan.sh 4; Slurm: examples/slurm_array.sh"
+    )
+    return "\n".join(lines)
+
+
+def _command(spec: Experiment, places: Places) -> str:
+    named = dict(dataset=DATASETS[spec.dataset].path or spec.dataset, method=spec.method, scale=spec.scale, seed=spec.seed)
+    if spec.protocol != "paper":
+        named["protocol"] = spec.protocol
+    for key, value in spec.overrides:
+        named[key] = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    named |= {"runs": places.runs, "results": places.results} | ({"data_dir": places.data_dir} if places.data_dir else {})
+    return shlex.join(
+        ["python", "main.py", *(f"--{key}={value}" for key, value in named.items()), *["--download"] * places.download]
+    )
+
+
+def _state(spec: Experiment, places: Places) -> str:
+    if training.is_finished(spec, places.of(spec)):
+        return "done"
+    return f"to do, {costs.describe(spec)}"
