@@ -68,13 +68,18 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def write_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a CSV file whole, a line per row with all of `fields`; None is an empty field."""
+def csv_text(fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV, a line per row with all of `fields`; None is an empty field."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()
+
+
+def write_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes `csv_text` as a whole file."""
+    write_text(path, csv_text(fields, rows))
 
 
 @contextlib.contextmanager

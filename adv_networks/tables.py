@@ -14,7 +14,7 @@ from typing import Any
 
 from adv_networks.errors import UsageError
 from adv_networks.experiments import DATASETS, SCALES, Cell, Table, generator_file
-from adv_networks.files import write_text
+from adv_networks.files import csv_text, write_text
 from adv_networks.records import Record
 
 FIELDS = (
@@ -183,11 +183,7 @@ def is_table(fields: Collection[str]) -> bool:
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as CSV text; None is an empty field."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(FIELDS, rows)
 
 
 def as_markdown(
