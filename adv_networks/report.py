@@ -10,7 +10,6 @@ from pathlib import Path
 
 from adv_networks import pictures, runs, tables
 from adv_networks.errors import UserError
-from adv_networks.experiments import TABLES
 from adv_networks.files import write_text
 from adv_networks.logs import read_metrics
 from adv_networks.records import Record, read
@@ -46,10 +45,13 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
     Raises:
         UserError: there are no results, or a file is damaged.
     """
-    files = {file.stem: file for file in sorted(group.glob("*.csv")) if file.name not in ("records.csv", "outcomes.csv")}
+    files = {file.stem: file for file in group.glob("*.csv") if file.name not in ("records.csv", "outcomes.csv")}
+    files = dict(sorted(files.items()))
     if not files:
         raise UserError(f"{group}: expected tables to report, found none (--table makes them)")
-    records = read(group / "records.csv")
+    # Attack suites keep theirs in directories of their own.
+    files |= {f"{file.parent.name} {file.stem}": file for file in sorted(group.glob("*/checks.csv"))}
+    records = [record for file in sorted(group.glob("**/records.csv")) for record in read(file)]
     lines = {stem: _read(file) for stem, file in files.items()}
     grids = {stem: own for stem, own in lines.items() if own and tables.is_table(own[0].keys())}
     for stem, own in grids.items():
@@ -97,9 +99,9 @@ def _page(title: str, parts: Iterable[str]) -> str:
 
 def _grid(stem: str, lines: Sequence[Line], group: Path) -> str:
     """A table of the paper: for each data set the measured one and the published one."""
-    title = next((tables.heading(table) for table in TABLES.values() if tables.stem(table) == stem), stem)
     notes = group / f"{stem}.md"
     said = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+    title = said[0].removeprefix("# ") if said else stem
     parts = [f"<h2>{html.escape(title)}</h2>"]
     parts += [f"<p>{html.escape(line[2:].replace('**', ''))}</p>" for line in said if line.startswith("- ")]
     for dataset, cells in _by_dataset(lines).items():
@@ -179,7 +181,7 @@ def _provenance(records: Sequence[Record]) -> str:
     for title, name in fields.items():
         values = dict.fromkeys(str(getattr(record, name)) for record in records)
         rows.append(f"<tr><th>{title}</th><td>{html.escape(', '.join(values))}</td></tr>")
-    return f"<table><tbody>{''.join(rows)}</tbody></table><p>{len(records)} records in records.csv.</p>"
+    return f"<table><tbody>{''.join(rows)}</tbody></table><p>{len(records)} records.</p>"
 
 
 def _draw(stem: Path, cells: Sequence[Line]) -> None:

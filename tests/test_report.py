@@ -66,6 +66,7 @@ def group(tmp_path):
     tables.write(table, rows, directory, scale="cpu", notes=["**D1** of width 32 & more"])
     claims.write(rows, directory, scale="cpu")
     write_text(directory / "checks.csv", 'check,verdict\n"PGD < FGS & ""so""",pass\n')
+    write_text(directory / "strong" / "checks.csv", "check,verdict\nSquare never beats white-box,pass\n")
     workdir = tmp_path / "runs" / "mnist-standard-cpu-s0"
     begun(workdir)
     lines = [",".join(METRICS)] + [f"{step}," + ",".join(["0.5"] * (len(METRICS) - 1)) for step in (10, 20)]
@@ -90,8 +91,8 @@ def test_every_number_is_that_of_its_csv_file(run, group):
             assert shown == expected
             seen += 1
     assert seen == len(cells.by_key) == 54
-    for name in ("claims", "checks"):
-        with (group / f"{name}.csv").open() as handle:
+    for name, file in (("claims", "claims.csv"), ("checks", "checks.csv"), ("strong checks", "strong/checks.csv")):
+        with (group / file).open() as handle:
             assert cells.by_file[name] == [text for line in list(csv.reader(handle))[1:] for text in line]
     assert "D1 of width 32 &amp; more" in page and "abc&lt;def" in page
 
