@@ -614,7 +614,8 @@ class Table:
     """A table of the paper: `rows` of runs against `columns` of attacks, repeated for each data set.
 
     Without `datasets` it is of any one that is asked for (`on`). With `along_training` it also reports what the runs logged
-    on their way, and the time that a step takes. `suite` names the attack suite whose columns it has beside its own.
+    on their way, and the time that a step takes. `suite` names the attack suite whose columns it has beside its own, and
+    `has_foreign_attacks` says whether it has other libraries' too.
     """
 
     name: str
@@ -624,6 +625,7 @@ class Table:
     columns: tuple[Column, ...]
     along_training: bool = False
     suite: str = "paper"
+    has_foreign_attacks: bool = False
 
     @property
     def rows_are_classifiers(self) -> bool:
@@ -655,9 +657,13 @@ class Table:
         Raises:
             UsageError: there are any, and the table's rows are generators.
         """
-        if names and not self.rows_are_classifiers:
+        if not names:
+            return self
+        if not self.rows_are_classifiers:
             raise UsageError(f"attack: expected a table of classifiers with {names[0]}, received {self.name}")
-        return dataclasses.replace(self, columns=self.columns + tuple(Column(name, name) for name in dict.fromkeys(names)))
+        columns = self.columns + tuple(Column(name, name) for name in dict.fromkeys(names))
+        title = f"{self.title}, with attacks of other libraries"
+        return dataclasses.replace(self, title=title, columns=columns, along_training=False, has_foreign_attacks=True)
 
     def on(self, datasets: tuple[str, ...] | None) -> Table:
         """The table itself, or, where it has no data sets of its own, the one of these."""

@@ -236,7 +236,8 @@ def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
 def stem(table: Table) -> str:
     """The name of the table's files, without their suffix."""
     name = f"table{table.name}" if table.name.isdigit() else table.name
-    return name if table.suite == "paper" else f"{name}-{table.suite}"
+    suite = "" if table.suite == "paper" else f"-{table.suite}"
+    return f"{name}{suite}-attacks" if table.has_foreign_attacks else f"{name}{suite}"
 
 
 def heading(table: Table) -> str:

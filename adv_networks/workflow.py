@@ -119,7 +119,7 @@ def run(
         del several["seed"]
         if plan_only:
             return plans.plan(names, places, **several)
-        text = run_tables(names, places, finished_only=finished_only, **run_options, **several)
+        text = run_tables(names, places, attacks=attacks, finished_only=finished_only, **run_options, **several)
         return f"{text}\n\n{make_claims(places, **options)}" if table == "all" and is_chief(made) else text
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
@@ -157,7 +157,7 @@ def run_experiment(
     places_of_results = _record_directory(places.group(spec.scale, **options), attack_suite)
     options = _limited(attack_suite, spec.scale, options)
     cells = table.cells(spec.scale, seed=spec.seed, **options)
-    foreign_attacks.check((cell.attack for cell in cells), spec.bn_evaluation)
+    _check_foreign_attacks(cells)
     chief = is_chief(places.strategy)
     if chief:
         check(places_of_results / "records.csv")
@@ -190,6 +190,7 @@ def run_tables(
     seeds: Sequence[int] = (0,),
     datasets: tuple[str, ...] | None = None,
     attack_suite: str = "paper",
+    attacks: Sequence[str] = (),
     finished_only: bool = False,
     checkpoint_seconds: float = 120,
     progress: bool = True,
@@ -205,6 +206,7 @@ def run_tables(
             means, and what is along the training is the first one's.
         datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
         attack_suite: key of `experiments.SUITES`; the tables of another than the paper's have files of their own.
+        attacks: of other libraries, as `experiments.foreign_attack` reads them; so do the tables with them.
         finished_only: train nothing; the cells of runs that are not finished stay empty.
         checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.
@@ -212,7 +214,7 @@ def run_tables(
     """
     text = []
     for name in names:
-        table = TABLES[name].on(datasets).under(attack_suite)
+        table = TABLES[name].on(datasets).under(attack_suite).with_attacks(attacks)
         group = places.group(scale, **options)
         kept = _record_directory(group, attack_suite)
         own = _limited(attack_suite, scale, options)
@@ -314,11 +316,18 @@ def _finished(cells: Iterable[Cell], places: Places) -> list[Cell]:
 
 def _ready(cells: Iterable[Cell], places: Places, directory: Path, checkpoint_seconds: float, progress: bool) -> bool:
     """Trains what the cells rest on; whether this process is the one to evaluate them, with records in the directory."""
+    cells = list(cells)
+    _check_foreign_attacks(cells)
     chief = is_chief(places.strategy)
     if chief:
         check(directory / "records.csv")
     _train(experiments_of(cells), places, checkpoint_seconds, progress)
     return chief
+
+
+def _check_foreign_attacks(cells: Iterable[Cell]) -> None:
+    for attack, bn_evaluation in dict.fromkeys((cell.attack, cell.target.bn_evaluation) for cell in cells):
+        foreign_attacks.check([attack], bn_evaluation)
 
 
 def _directory_of(seeds: Sequence[int]) -> str:

@@ -216,11 +216,13 @@ def _command_is_alone(values: dict[str, Any]) -> bool:
 
 
 @flags.multi_flags_validator(
-    ["attack", "table", "list", "verify", "report"],
-    "--attack is for one run or --model: it goes with none of --table, --list, --verify and --report",
+    ["attack", "table", "plan", "epsilons", "by_class", "list", "verify", "report"],
+    "--attack is for one run, --model, or a --table other than claims and all: it goes with none of --plan, --epsilons, "
+    "--by_class, --list, --verify and --report",
 )
-def _attack_is_of_a_run(values: dict[str, Any]) -> bool:
-    return values["attack"] is None or not any(values[name] for name in ("table", "list", "verify", "report"))
+def _attack_is_of_a_grid(values: dict[str, Any]) -> bool:
+    others = any(values[name] for name in ("plan", "epsilons", "by_class", "list", "verify", "report"))
+    return values["attack"] is None or (not others and (values["table"] is None or values["table"] in TABLES))
 
 
 @flags.multi_flags_validator(["plan", "finished_only", "table"], "--plan and --finished_only need --table, and not each other")

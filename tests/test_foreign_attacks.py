@@ -242,6 +242,10 @@ def test_run_has_a_column_and_a_record_for_each(with_foolbox, run, tmp_path, mon
     assert "foolbox 3" in records[FGS_OF_BOTH[1]]["versions"] and "foolbox" not in records["fgs"]["versions"]
     monkeypatch.setattr("adv_networks.evaluation.craft", None)
     assert run(*command)[:2] == (0, output)
+    code, of_table, error = run("--table=digits", command[1], *options, "--noprogress", "--finished_only")
+    assert (code, error) == (0, "") and re.search(f"{fgs:.2f} .* {of_foolbox:.2f}", of_table)
+    (table,) = (tmp_path / "results").rglob("digits-attacks.csv")
+    assert "foolbox:L2DeepFoolAttack:steps=2 (l2 ≤ 0.5)" in table.read_text(encoding="utf-8")
 
 
 def test_own_classifier_meets_them_too(classifier, with_foolbox, run, tmp_path):
@@ -269,7 +273,10 @@ def test_own_classifier_meets_them_too(classifier, with_foolbox, run, tmp_path):
         (["--attack=foolbox:L2PGD:epsilon=-1"], 2, "epsilon of .*: expected a value above 0, received -1"),
         (["--attack=foolbox:LinfPGD", "--bn_evaluation=batch"], 2, "bn_evaluation: expected moving .* received batch"),
         (["--attack=foolbox:LinfPGD", "--method=generator"], 2, "attack: expected a table of classifiers with foolbox:LinfPGD"),
-        (["--attack=foolbox:LinfPGD", "--table=1"], 2, "--attack is for one run or --model"),
+        (["--attack=foolbox:LinfPGD", "--table=claims"], 2, "--attack is for one run, --model, or a --table other than"),
+        (["--attack=foolbox:LinfPGD", "--table=digits", "--plan"], 2, "it goes with none of --plan"),
+        (["--attack=foolbox:LinfPDG", "--table=digits"], 2, "expected one of the .* of foolbox, LinfPGD, .* received LinfPDG"),
+        (["--attack=foolbox:LinfPGD", "--table=5"], 2, "attack: expected a table of classifiers with foolbox:LinfPGD"),
     ],
 )
 def test_wrong_attacks_are_one_line_before_any_training(arguments, code, said, run, with_foolbox, tmp_path, monkeypatch):
