@@ -1,7 +1,7 @@
-# `make demo` and `make test` need Python 3.11 or newer and nothing else; both install into .venv first.
+# `make demo`, `make test` and `make examples` need Python 3.11 or newer and nothing else; they install into .venv first.
 PYTHON ?= python3
 
-.PHONY: demo test clean
+.PHONY: demo test examples clean
 
 demo: .venv/installed
 	.venv/bin/python main.py --table=digits --results=runs/demo-results
@@ -9,6 +9,9 @@ demo: .venv/installed
 test: .venv/installed-test
 	.venv/bin/ruff check .
 	.venv/bin/python -m pytest -n 2 --dist loadfile
+
+examples: .venv/installed-test
+	.venv/bin/python -m pytest -m long -n 2 --dist loadgroup tests/test_documentation.py
 
 .venv/installed: setup.py pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -1,4 +1,7 @@
-"""The examples of README.md and docs/ run: commands at scale tiny, those of many trainings as their plan, and the Python."""
+"""The examples of README.md and docs/ run: commands at scale tiny, and the Python.
+
+Those of many trainings run as their plan with the other tests, and to their end by `make examples`.
+"""
 
 import re
 import shlex
@@ -15,18 +18,23 @@ from tests.conftest import randomised
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
+NOT_OF_A_PLAN = ("--epsilons", "--by_class", "--finished_only")
 SMALL = ["--scale=tiny", "--steps=2", "--width=1", "--noprogress"]
-# Each of these has a test of its own that runs it, or its parts, to the end; here it is planned.
-PLANNED = ("--table=1", "--table=4", "--table=all", "--table=grid", "--table=protocol", "--table=regulariser")
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
 
 def commands():
-    """The commands of the pages' indented blocks, without their comments, once each."""
+    """The commands of the pages' indented blocks and of their lines, without comments, sizes and data directory, once each."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES).replace("\\\n", " ")
     lines = re.findall(r"^ {4}(?:TF_CONFIG='.*?' +)?python main\.py(.*?)(?: \| .*)?$", text, re.MULTILINE)
-    return sorted({" ".join(shlex.split(line, comments=True)) for line in lines})
+    lines += re.findall(r"`python main\.py( -[^`]*)`", text)
+    commands = (" ".join(shlex.split(line, comments=True)) for line in lines)
+    return sorted({re.sub(r" --(data_dir|steps|test_images)=\S+", "", command) for command in commands})
+
+
+def takes_many_trainings(command):
+    return "--table=" in command and not any(word in command for word in ("--plan", "--table=claims", "--verify"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,7 +45,7 @@ def toolbox():
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """What the examples name: FOLDER has images in class folders, DIR is the data directory, mine.keras a classifier."""
+    """What the examples name: FOLDER has images in class folders, mine.keras is a classifier."""
     random = np.random.default_rng(0)
     for name in ("cat", "dog", "emu"):
         (tmp_path / "images" / name).mkdir(parents=True)
@@ -45,36 +53,65 @@ def places(tmp_path, monkeypatch):
             pixels = random.integers(0, 256, (8, 8), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
     randomised(networks.d1((28, 28, 1), 10, 2)).save(tmp_path / "mine.keras")
-    return {"FOLDER": str(tmp_path / "images"), "DIR": str(SHARED_DATA), "mine.keras": str(tmp_path / "mine.keras")}
+    return {"FOLDER": str(tmp_path / "images"), "mine.keras": str(tmp_path / "mine.keras")}
+
+
+def small(command, places):
+    """The command's arguments with the places' names replaced, at the least size; skips it where its data is missing."""
+    if "--model" in command:
+        sizes = ["--test_images=16"]
+    else:
+        sizes = [] if "--report" in command else [*SMALL, "--test_images=16"]
+        if "--scale=paper" in command:
+            sizes.remove("--scale=tiny")
+    if "mnist" in command or (takes_many_trainings(command) and "digits" not in command and "FOLDER" not in command):
+        if not SHARED_DATA.exists():
+            pytest.skip("the prepared data sets are not beside this checkout")
+        sizes.append(f"--data_dir={SHARED_DATA}")
+    given = shlex.split(command)
+    for name, place in places.items():
+        given = [argument.replace(name, place) for argument in given]
+    return [*given, *sizes]
 
 
 def test_pages_have_the_commands_that_this_file_looks_for():
     found = commands()
-    assert len(found) > 15 and "" in found and any("--attack_suite=strong" in command for command in found)
+    assert len(found) > 20 and "" in found and any("--attack_suite=strong" in command for command in found)
+    assert "--table=3" in found, "expected the commands within lines too"
 
 
 @pytest.mark.parametrize("command", commands())
 def test_command_of_the_pages_runs(command, run, places, tmp_path):
-    arguments = shlex.split(command)
-    for name, place in places.items():
-        arguments = [argument.replace(name, place) for argument in arguments]
-    needs_data = any(name in command for name in ("mnist", "cifar", "DIR"))
     if "--strategy=multi_worker" in command:
         pytest.skip("two processes run this in test_workers.py")
     if "--help" in command or "--verify" in command or command == "--dataset=mnist --method=advnet":
         pytest.skip("absl prints the help and exits; test_verification.py and test_main.py run the others")
-    if needs_data and not SHARED_DATA.exists():
-        pytest.skip("the prepared data sets are not beside this checkout")
+    arguments = small(command, places)
     if "--report" in command:
         shutil.copytree(ROOT / "results", tmp_path / "results")
-    small = [] if "--model" in command else SMALL
-    small = (
-        [] if "--report" in command else [*small, "--test_images=16"] + ([f"--data_dir={SHARED_DATA}"] if needs_data else [])
-    )
-    small = [option for option in small if not any(option.split("=")[0] == given.split("=")[0] for given in arguments)]
-    planned = ["--plan"] if set(arguments) & set(PLANNED) and "--plan" not in arguments else []
-    arguments = [argument for argument in arguments if not planned or not argument.startswith(("--epsilons", "--by_class"))]
-    code, output, error = run(*arguments, *small, *planned)
+    if takes_many_trainings(command):
+        arguments = [argument for argument in arguments if not argument.startswith(NOT_OF_A_PLAN)] + ["--plan"]
+    code, output, error = run(*arguments)
+    assert (code, error) == (0, ""), error
+    assert output.strip()
+
+
+@pytest.fixture(scope="session")
+def shared_runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=pytest.mark.xdist_group("all" if "--table=all" in command else "others"))
+        for command in commands()
+        if takes_many_trainings(command)
+    ],
+)
+def test_command_of_many_trainings_runs_to_its_end(command, run, places, shared_runs):
+    code, output, error = run(*small(command, places), f"--runs={shared_runs}")
     assert (code, error) == (0, ""), error
     assert output.strip()
 
