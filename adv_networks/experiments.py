@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import hashlib
 import json
 import math
 import re
@@ -292,7 +293,8 @@ class Experiment:
         """The run's directory name: data set, method, scale, seed, then the protocol and the overrides that training reads."""
         parts = [self.dataset, self.method, self.scale, f"s{self.seed}"]
         parts += [self.protocol] * (self.protocol != "paper")
-        return "-".join(parts + [f"{key}={written(value)}" for key, value in self.overrides if self.trains_with(key)])
+        parts += [f"{key}={written(value)}" for key, value in self.overrides if self.trains_with(key)]
+        return _shortened("-".join(parts))
 
     def trains_with(self, setting: str) -> bool:
         """Whether the training reads a setting; the others only change how its result is evaluated."""
@@ -350,9 +352,19 @@ def written(value: Any) -> str:
 
 
 def results_group(results: Path, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
-    """The directory of the results that one scale, protocol and set of overrides have in common."""
+    """The directory of the results that one scale, protocol and set of overrides have in common.
+
+    Raises:
+        UsageError: an override of another type than the setting's, or out of its range.
+    """
     parts = [scale] + [protocol] * (protocol != "paper")
-    return results / "-".join(parts + [f"{key}={written(value)}" for key, value in sorted(overrides.items())])
+    parts += [f"{key}={written(_check(key, value))}" for key, value in sorted(overrides.items())]
+    return results / _shortened("-".join(parts))
+
+
+def _shortened(name: str) -> str:
+    """A name that file systems take, room for endings included: the end of a longer one is a hash of all of it."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def generator_file(position: int) -> str:
@@ -732,6 +744,7 @@ class Cell:
 
 
 _LARGEST = 2**31 - 1
+_LONGEST_NAME = 160
 
 
 def _check(name: str, value: Any, **limits: float) -> Any:

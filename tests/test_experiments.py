@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from adv_networks import costs
 from adv_networks.errors import UsageError
-from adv_networks.experiments import ATTACKS, DATASETS, METHODS, PROTOCOLS, SCALES, TABLES, experiment
+from adv_networks.experiments import ATTACKS, DATASETS, METHODS, PROTOCOLS, SCALES, TABLES, experiment, results_group
 
 # Table of recipes as the paper's Sections 4.1-4.3 and appendix state them:
 # ε, D, η_D, drops, weight decay, G's optimiser, η_G, momentum or β1.
@@ -200,6 +201,22 @@ def test_surrogates_have_the_next_seed_and_their_own_method():
     assert (cell.target.method, cell.target.seed, cell.source.method, cell.source.seed) == ("advnet", 4, "pgd", 5)
     assert (cell.attack.kind, cell.attack.epsilon, cell.attack.steps) == ("pgd", 0.3, 10)
     assert cells["standard (A)", "PGD"].source is None
+
+
+def test_results_of_the_same_overrides_are_in_one_place_however_they_are_given():
+    expected = Path("results/cpu-generators=g1_g2-learning_rate_drops=0.5")
+    for generators, drops in ((["g1", "g2"], ["0.5"]), (("g1", "g2"), (0.5,))):
+        assert results_group(Path("results"), "cpu", generators=generators, learning_rate_drops=drops) == expected
+
+
+def test_names_stay_short_enough_for_file_systems_and_tell_settings_apart():
+    overrides = dict(
+        learning_rate=0.02, momentum=0.8, weight_decay=1e-4, generator_learning_rate=0.003, generator_momentum=0.6,
+        generator_steps=3, generator_width=5, classifier_width=6, batch_size=32, adversarial_weight=0.5, pgd_steps=3,
+    )  # fmt: skip
+    specs = [experiment("mnist", "advnet+ensemble", steps=steps, **overrides) for steps in (7, 8)]
+    names = [spec.name for spec in specs] + [results_group(Path(), "cpu", **dict(spec.overrides)).name for spec in specs]
+    assert len(set(names)) == 4 and all(150 < len(name) < 180 for name in names)
 
 
 def test_importing_experiments_loads_no_tensorflow():
