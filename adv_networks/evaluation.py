@@ -25,7 +25,8 @@ import tensorflow as tf
 from adv_networks import attacks as attack_functions
 from adv_networks import data, foreign_attacks, kernels, strong_attacks
 from adv_networks.errors import UsageError, UserError
-from adv_networks.experiments import ATTACKS, Attack, find_dataset
+from adv_networks.experiments import ATTACKS, STRONG_ATTACKS, Attack, find_dataset
+from adv_networks.files import reason
 from adv_networks.provenance import commit, versions
 from adv_networks.records import Record, record_key
 
@@ -42,8 +43,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
     try:
         model = keras.models.load_model(file, compile=False)
     except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise UserError(f"{file}: expected a Keras model, found: {reason}") from None
+        raise UserError(f"{file}: expected a Keras model, found: {reason(error)}") from None
     kernels.accelerate(model)
     return model
 
@@ -128,14 +128,27 @@ def craft(attack: Attack, source: keras.Model, x, y, *, seed: attack_functions.S
             return attack_functions.generator(source, x, y, epsilon, seed=seed, **options)
         case "foreign":
             return foreign_attacks.craft(attack, source, x, y, seed=seed, training=training)
-    return _craft_strongly(attack, source, x, y, seed=seed, **options)
+    return _craft_strongly(attack, source, x, y, seed=seed, training=training)
 
 
-def _craft_strongly(attack: Attack, source: keras.Model, x, y, *, seed, training: bool, norm: str) -> tf.Tensor:
-    if norm != "linf":
-        raise UsageError(f"norm: expected linf for attack {attack.name}, received {norm}")
-    if training:
-        raise UsageError(f"bn_evaluation: expected moving for attack {attack.name}, received batch")
+def check_attack(attack: Attack, bn_evaluation: str, classes: int) -> None:
+    """Raises the UsageError or UserError that `craft` would raise whatever the classifier of so many classes is."""
+    if attack.kind == "foreign":
+        foreign_attacks.check(attack, bn_evaluation)
+    elif attack.name in STRONG_ATTACKS:
+        _check_strong_attack(attack, bn_evaluation)
+        strong_attacks.check_classes(classes, loss=attack.loss, targets=attack.targets)
+
+
+def _check_strong_attack(attack: Attack, bn_evaluation: str) -> None:
+    if attack.norm != "linf":
+        raise UsageError(f"norm: expected linf for attack {attack.name}, received {attack.norm}")
+    if bn_evaluation != "moving":
+        raise UsageError(f"bn_evaluation: expected moving for attack {attack.name}, received {bn_evaluation}")
+
+
+def _craft_strongly(attack: Attack, source: keras.Model, x, y, *, seed, training: bool) -> tf.Tensor:
+    _check_strong_attack(attack, "batch" if training else "moving")
     epsilon, steps = attack.epsilon, attack.steps
     match attack.kind:
         case "restarted_pgd":

@@ -29,11 +29,9 @@ _ROUNDING = 1e-6
 _drawing = threading.Lock()
 
 
-def check(attacks: Iterable[Attack], bn_evaluation: str) -> None:
-    """Raises what `craft` would raise, where these attacks' library, class or arguments are not there."""
-    for attack in attacks:
-        if attack.kind == "foreign":
-            _runner(attack, training=bn_evaluation == "batch")
+def check(attack: Attack, bn_evaluation: str) -> None:
+    """Raises what `craft` would raise, where the attack's library, class or arguments are not there."""
+    _runner(attack, training=bn_evaluation == "batch")
 
 
 def craft(attack: Attack, model: keras.Model, x: np.ndarray, y: np.ndarray, *, seed, training: bool = False) -> tf.Tensor:

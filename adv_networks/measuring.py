@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from adv_networks import checks, data, evaluation, strategies, tables, training
 from adv_networks.errors import UserError
-from adv_networks.experiments import SCALES, Cell, Experiment, Table, generator_file
+from adv_networks.experiments import SCALES, Cell, Experiment, Table, find_dataset, generator_file
 from adv_networks.places import Places
 from adv_networks.records import Outcome, Record, merge, read, record_key
 
@@ -65,14 +65,19 @@ def evaluate(cells: Sequence[Cell], models: Models, directory: Path, *, keep_out
     return results + [kept.get(record.key, record) for record in composed]
 
 
+def check_attacks(cells: Iterable[Cell]) -> None:
+    """Raises what evaluating the cells would raise over their attacks, whatever comes out of the trainings."""
+    distinct = dict.fromkeys((cell.attack, cell.target.bn_evaluation, cell.dataset) for cell in cells)
+    for attack, bn_evaluation, dataset in distinct:
+        evaluation.check_attack(attack, bn_evaluation, find_dataset(dataset).classes)
+
+
 def _worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: dict[str, np.ndarray] | None) -> list[Record]:
-    """The records of the cells that are the worst of others in their row."""
+    """The records of the cells that are the worst of others in their row, of those whose others are all there."""
     matched = {(cell.dataset, cell.row, cell.column): record for cell, record in tables.match(cells, records)}
-    return [
-        evaluation.worst(cell.attack, [matched[cell.dataset, cell.row, column] for column in cell.attack.parts], outcomes)
-        for cell in cells
-        if cell.attack.kind == "worst"
-    ]
+    wanted = [cell for cell in cells if cell.attack.kind == "worst"]
+    parts = [[matched.get((cell.dataset, cell.row, column)) for column in cell.attack.parts] for cell in wanted]
+    return [evaluation.worst(cell.attack, own, outcomes) for cell, own in zip(wanted, parts, strict=True) if all(own)]
 
 
 def check_classifiers(

@@ -26,8 +26,15 @@ class Places:
     strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy)
 
     def of(self, spec: Experiment) -> Path:
-        """The directory of a run."""
-        return self.workdir[1] if self.workdir and self.workdir[0].name == spec.name else self.runs / spec.name
+        """The directory of a run; what the run with a directory of its own builds upon is beside it."""
+        if self.workdir:
+            own, directory = self.workdir
+            needed = own.needs()
+            if spec.name == own.name:
+                return directory
+            if needed and spec.name == needed.name:
+                return directory.parent / spec.name
+        return self.runs / spec.name
 
     def group(self, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
         """The directory of the results that one scale, protocol and set of overrides have in common."""

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from adv_networks import costs, training
+from adv_networks import costs, measuring, training
 from adv_networks.experiments import DATASETS, TABLES, Experiment, experiments_of
 from adv_networks.places import Places
 
@@ -27,7 +27,9 @@ def plan(
     wanted = {}
     for name in names:
         table = TABLES[name].on(options.get("datasets")).under(attack_suite)
-        wanted[name] = experiments_of(cell for seed in seeds for cell in table.cells(scale, seed=seed, **options))
+        cells = [cell for seed in seeds for cell in table.cells(scale, seed=seed, **options)]
+        measuring.check_attacks(cells)
+        wanted[name] = experiments_of(cells)
     numbered = [name for name in names if name.isdigit()]
     listed = dict.fromkeys(spec for name in numbered or names for spec in wanted[name])
     lines = [f"{_command(spec, places)}  # {_state(spec, places)}" for spec in listed]

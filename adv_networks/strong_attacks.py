@@ -254,6 +254,15 @@ def _checked(state: _Ascent, length: tf.Tensor) -> _Ascent:
     )
 
 
+def check_classes(classes: int, *, loss: str, targets: int) -> None:
+    """Raises a UsageError where a classifier has fewer classes than the loss, towards so many targets, takes."""
+    needed = (4 if targets else 3) if loss == "dlr" else 2
+    if classes < needed:
+        raise UsageError(
+            f"classes: expected at least {needed} for loss {loss}{' with targets' * bool(targets)}, received {classes}"
+        )
+
+
 def apgd(
     model: keras.Model,
     x: Array,
@@ -293,11 +302,7 @@ def apgd(
     if loss not in LOSSES:
         raise UsageError(f"loss: expected one of {', '.join(LOSSES)}, received {loss}")
     x, y, seed = as_images(model, x), as_labels(y), as_seed(seed)
-    needed, classes = (4 if targets else 3) if loss == "dlr" else 2, predict(model, x[:1]).shape[1]
-    if classes < needed:
-        raise UsageError(
-            f"classes: expected at least {needed} for loss {loss}{' with targets' * bool(targets)}, received {classes}"
-        )
+    check_classes(predict(model, x[:1]).shape[1], loss=loss, targets=targets)
     radius, lengths = as_scalar(epsilon, x.dtype), tf.constant(checkpoints(steps))
 
     def attempt(number: int, target: tf.Tensor | None, rows: np.ndarray, _: np.ndarray) -> tf.Tensor:

@@ -20,7 +20,6 @@ from adv_networks import (
     data,
     evaluation,
     experiments,
-    foreign_attacks,
     gallery,
     measuring,
     own_model,
@@ -105,7 +104,7 @@ def run(
     if table is not None:
         options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
         if table == "claims":
-            return "" if plan_only else make_claims(places, **options)
+            return make_claims(places, **options)
         names = [table]
         if table == "all":
             names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
@@ -157,7 +156,7 @@ def run_experiment(
     places_of_results = _record_directory(places.group(spec.scale, **options), attack_suite)
     options = _limited(attack_suite, spec.scale, options)
     cells = table.cells(spec.scale, seed=spec.seed, **options)
-    _check_foreign_attacks(cells)
+    measuring.check_attacks(cells)
     chief = is_chief(places.strategy)
     if chief:
         check(places_of_results / "records.csv")
@@ -317,17 +316,12 @@ def _finished(cells: Iterable[Cell], places: Places) -> list[Cell]:
 def _ready(cells: Iterable[Cell], places: Places, directory: Path, checkpoint_seconds: float, progress: bool) -> bool:
     """Trains what the cells rest on; whether this process is the one to evaluate them, with records in the directory."""
     cells = list(cells)
-    _check_foreign_attacks(cells)
+    measuring.check_attacks(cells)
     chief = is_chief(places.strategy)
     if chief:
         check(directory / "records.csv")
     _train(experiments_of(cells), places, checkpoint_seconds, progress)
     return chief
-
-
-def _check_foreign_attacks(cells: Iterable[Cell]) -> None:
-    for attack, bn_evaluation in dict.fromkeys((cell.attack, cell.target.bn_evaluation) for cell in cells):
-        foreign_attacks.check([attack], bn_evaluation)
 
 
 def _directory_of(seeds: Sequence[int]) -> str:
@@ -412,7 +406,10 @@ def evaluate_classifier(
     """
     spec = experiment(dataset, "standard", scale="paper", **_limited(attack_suite, "paper", overrides))
     foreign = [spec.attack(name) for name in attacks]
-    foreign_attacks.check(foreign, spec.bn_evaluation)
+    columns = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
+    table = Table("model", own_model.title(source), (dataset,), (Row("model", spec.method),), columns).under(attack_suite)
+    for attack in (*(spec.attack(column.attack) for column in table.columns), *foreign):
+        evaluation.check_attack(attack, spec.bn_evaluation, find_dataset(dataset).classes)
     scope = strategies.local(places.strategy).scope
     with scope():
         own = own_model.load(source, dataset)
@@ -426,9 +423,7 @@ def evaluate_classifier(
         training.train(adversary, workdir, classifier=model, **where, **(run_options or {}))
         attack = adversary.attack("generator")
         further = {f"G {name}": (attack, workdir / generator_file(n)) for n, name in enumerate(adversary.generators)}
-    tested, title = measuring.test_images(dataset, spec.test_images, places), own_model.title(source)
-    columns = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
-    table = Table("model", title, (dataset,), (Row("model", spec.method),), columns).under(attack_suite)
+    tested = measuring.test_images(dataset, spec.test_images, places)
     with scope():
         right = _right_by_column(model, table, spec, further, tested)
         measured = [
@@ -442,7 +437,7 @@ def evaluate_classifier(
             (right[attack.title],) = evaluation.right([model], *tested, attack, model, spec.bn_evaluation)
     accuracies = {label: 100 * own.mean() for label, own in right.items()}
     worst = min(accuracies, key=accuracies.__getitem__)
-    lines = [f"{title} on {len(tested.images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
+    lines = [f"{own_model.title(source)} on {len(tested.images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
     width = max(12, *(len(label) + 1 for label in accuracies))
     lines += [f"{label:<{width}}{accuracy:6.2f}" for label, accuracy in accuracies.items()]
     lines.append(

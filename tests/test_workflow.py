@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from adv_networks import along_training, checks, measuring, plans, tables, workflow
 from adv_networks.data import Images
-from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table, experiments_of
+from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table, experiment, experiments_of
 from adv_networks.logs import read_metrics
 from adv_networks.places import Places
 from adv_networks.records import Outcome, merge, read
@@ -211,6 +211,20 @@ def test_strong_suite_is_reported_beside_the_tables_own_columns(small_strong_tab
         monkeypatch.setattr(forbidden, None)
     assert workflow.run_tables(["digits"], places, attack_suite="strong", progress=False, **options) == text
     assert {file: file.read_bytes() for file in before} == before
+
+
+def test_worst_case_of_what_is_not_there_is_left_out():
+    cells = [cell for cell in TABLES["1"].under("strong").cells("cpu") if cell.attack.kind == "worst"]
+    assert len(cells) == 6 and measuring._worst_records(cells, [], {}) == []
+
+
+def test_run_with_a_directory_of_its_own_has_what_it_builds_upon_beside_it(tmp_path):
+    spec = experiment("digits", "generator", scale="tiny")
+    places = Places(tmp_path / "runs", workdir=(spec, tmp_path / "elsewhere" / "mine"))
+    assert places.of(spec) == tmp_path / "elsewhere" / "mine"
+    assert places.of(spec.needs()) == tmp_path / "elsewhere" / spec.needs().name
+    other = experiment("digits", "pgd", scale="tiny")
+    assert places.of(other) == tmp_path / "runs" / other.name
 
 
 def test_suites_images_limit_what_nothing_else_limits():
