@@ -7,7 +7,9 @@ import csv
 import fcntl
 import io
 import os
+import platform
 import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ def reason(error: Exception) -> str:
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Calls `write` with a temporary path beside `path` (of the same suffix), then renames it into place."""
-    temporary = path.with_name(f".{path.stem}{_UNFINISHED}{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}{_UNFINISHED}{_host()}-{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
     with explained(f"writing {path}"):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,12 +47,17 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Removes the temporary files that `write_whole` left in a directory where its process was killed."""
+    """Removes the temporary files that `write_whole` left in a directory where its process was killed, on this machine."""
     for file in directory.glob(f".*{_UNFINISHED}*"):
-        writer = file.name.rpartition(_UNFINISHED)[2].partition(".")[0]
-        if writer.isdigit() and not _is_alive(int(writer)):
+        host, _, rest = file.name.rpartition(_UNFINISHED)[2].partition("-")
+        writer = rest.partition("-")[0]
+        if host == _host() and writer.isdigit() and not _is_alive(int(writer)):
             with explained(f"removing {file}"):
                 file.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    return re.sub(r"\W|_", "", platform.node())[:40]
 
 
 def _is_alive(process: int) -> bool:
@@ -75,6 +82,23 @@ def csv_text(fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The lines of a CSV file by field.
+
+    Raises:
+        UserError: no such file, or not one of lines that all have its fields.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: expected a table, found: {reason(error)} (make it again)") from None
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise UserError(f"{path} line {number}: expected the header's fields, found more or fewer (make it again)")
+    return rows
 
 
 def write_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

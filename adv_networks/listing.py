@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from adv_networks import runs, tables
+from adv_networks.errors import UserError
 from adv_networks.experiments import DATASETS, METHODS, TABLES, Dataset, Table
 
 _TFDS_DIRECTORY = Path("~/tensorflow_datasets")
@@ -18,9 +19,9 @@ def listing(*, runs_directory: Path, group: Path, data_dir: Path | None) -> str:
     Args:
         runs_directory: whose runs to list.
         group: the directory of results whose tables to look into.
-        data_dir: where TensorFlow Datasets are; None for their default.
+        data_dir: where TensorFlow Datasets are; None for their default, which TFDS_DATA_DIR names.
     """
-    place = (data_dir or _TFDS_DIRECTORY).expanduser()
+    place = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or _TFDS_DIRECTORY).expanduser()
     begun = [[workdir.name, runs.state(workdir)] for workdir in runs.directories(runs_directory)]
     sections = {
         "data sets (--dataset)": [_dataset(dataset, place) for dataset in DATASETS.values()]
@@ -49,9 +50,10 @@ def _measured(table: Table, group: Path) -> str:
     files = [group / f"{tables.stem(table)}.csv"] if table.datasets else sorted(group.glob(f"{table.name}-*.csv"))
     measured = cells = 0
     for file in filter(Path.exists, files):
-        with file.open(newline="", encoding="utf-8", errors="replace") as handle:
-            lines = csv.DictReader(handle)
-            found = [bool(line["measured_percent"]) for line in lines if tables.is_table(lines.fieldnames)]
+        try:
+            found = [bool(line["measured_percent"]) for line in tables.read(file) if tables.is_table(line)]
+        except UserError:
+            return "damaged"
         cells += len(found)
         measured += sum(found)
     return f"{measured} of {cells}" if cells else "-"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import html
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -52,7 +51,7 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
     # Attack suites keep theirs in directories of their own.
     files |= {f"{file.parent.name} {file.stem}": file for file in sorted(group.glob("*/checks.csv"))}
     records = [record for file in sorted(group.glob("**/records.csv")) for record in read(file)]
-    lines = {stem: _read(file) for stem, file in files.items()}
+    lines = {stem: tables.read(file) for stem, file in files.items()}
     grids = {stem: own for stem, own in lines.items() if own and tables.is_table(own[0].keys())}
     for stem, own in grids.items():
         for dataset, cells in _by_dataset(own).items():
@@ -77,14 +76,6 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
     return page
 
 
-def _read(file: Path) -> list[Line]:
-    try:
-        with file.open(newline="", encoding="utf-8") as handle:
-            return list(csv.DictReader(handle, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file}: expected a table, found: {error} (make it again)") from None
-
-
 def _by_dataset(lines: Sequence[Line]) -> dict[str, list[Line]]:
     return {
         name: [line for line in lines if line["dataset"] == name] for name in dict.fromkeys(line["dataset"] for line in lines)
@@ -100,7 +91,7 @@ def _page(title: str, parts: Iterable[str]) -> str:
 def _grid(stem: str, lines: Sequence[Line], group: Path) -> str:
     """A table of the paper: for each data set the measured one and the published one."""
     notes = group / f"{stem}.md"
-    said = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+    said = notes.read_text(encoding="utf-8", errors="replace").splitlines() if notes.exists() else []
     title = said[0].removeprefix("# ") if said else stem
     parts = [f"<h2>{html.escape(title)}</h2>"]
     parts += [f"<p>{html.escape(line[2:].replace('**', ''))}</p>" for line in said if line.startswith("- ")]

@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from adv_networks.errors import UsageError
+from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import DATASETS, SCALES, Cell, Table, generator_file
-from adv_networks.files import csv_text, write_text
+from adv_networks.files import csv_text, read_rows, write_text
 from adv_networks.records import Record
 
 FIELDS = (
@@ -152,9 +152,9 @@ def _over_seeds(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return joined
     images = min(cell["images"] for cell in known)
     numbers = _numbers([cell["measured_percent"] for cell in known], cells[0]["published_percent"], images)
-    complete = all(cell["data"] == "complete" for cell in known)
-    seeds, data = " ".join(cell["seeds"] for cell in known), "complete" if complete else "subset"
-    return joined | numbers | {"seeds": seeds, "images": images, "data": data}
+    found = {cell["data"] for cell in known}
+    data = next(kind for kind in ("subset", "limited", "complete") if kind in found)
+    return joined | numbers | {"seeds": " ".join(cell["seeds"] for cell in known), "images": images, "data": data}
 
 
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
@@ -174,6 +174,22 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "images": None if record is None else record.images,
         "data": None if record is None else completeness(cell, record),
     }
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    """The lines of a table's CSV file, those of any other CSV file too.
+
+    Raises:
+        UserError: it is damaged, a table's numbers are none.
+    """
+    rows = read_rows(file)
+    for number, row in enumerate(rows if rows and is_table(rows[0]) else [], start=2):
+        for field in _NO_NUMBERS:
+            try:
+                float(row.get(field) or 0)
+            except ValueError:
+                raise UserError(f"{file} line {number}: expected {field} to be a number, found {row[field][:40]}") from None
+    return rows
 
 
 def is_table(fields: Collection[str]) -> bool:

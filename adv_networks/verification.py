@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,8 +63,7 @@ def _committed(group: Path, scale: str) -> list[tuple[Cell, float]]:
     for table in TABLES.values():
         file = group / f"{tables.stem(table)}.csv"
         if table.datasets and file.exists():
-            with file.open(newline="", encoding="utf-8") as handle:
-                lines = {(line["dataset"], line["row"], line["column"]): line for line in csv.DictReader(handle)}
+            lines = {(line["dataset"], line["row"], line["column"]): line for line in tables.read(file)}
             for cell in table.cells(scale):
                 line = lines.get((cell.dataset, cell.row, cell.column))
                 if line and line["measured_percent"]:

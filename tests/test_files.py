@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from adv_networks import files
 from adv_networks.errors import UserError
 from adv_networks.files import remove_leftovers, write_text, write_whole
 
@@ -34,8 +35,11 @@ def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path):
     )
     for name in ("d.keras", "list"):
         assert subprocess.run([sys.executable, "-c", script, tmp_path / name]).returncode == -9
-    (tmp_path / f".g.writing-{os.getppid()}.keras").write_text("somebody's")
-    (tmp_path / ".own.writing-notes").write_text("no leftover")
-    assert len(names(tmp_path)) == 4
+    host = files._host()
+    writers = (f"{host}-{os.getppid()}-12ab", f"not{host}-999999999-12ab", "notes")
+    others = [f".g.writing-{writer}.keras" for writer in writers]
+    for name in others:
+        (tmp_path / name).write_text("of a living process, of another machine, of nobody")
+    assert len(names(tmp_path)) == 5
     remove_leftovers(tmp_path)
-    assert names(tmp_path) == sorted([f".g.writing-{os.getppid()}.keras", ".own.writing-notes"])
+    assert names(tmp_path) == sorted(others)

@@ -108,6 +108,24 @@ def test_page_is_whole_in_itself_and_small_and_pictures_are_beside_it(run, group
     assert (group / "table1-mnist.pdf").read_bytes().startswith(b"%PDF")
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text.replace("98.98", "abc"), "table1.csv line 2: expected measured_percent to be a number, found abc"),
+        (lambda text: text + "1,mnist\n", "table1.csv line 29: expected the header's fields, found more or fewer"),
+        (lambda text: text.replace("standard", "\udcff"), "table1.csv: expected a table, found: 'utf-8' codec"),
+    ],
+)
+def test_damaged_table_is_one_line_for_whoever_reads_it(damage, message, run, group):
+    file = group / "table1.csv"
+    file.write_bytes(damage(file.read_text()).encode(errors="surrogateescape"))
+    for command in ("--report", "--verify"):
+        (group / "weights").mkdir(exist_ok=True)
+        code, output, error = run(command)
+        assert (code, output, error.count("\n")) == (1, "", 1) and message in error
+    assert re.search(r"^  1 +damaged", run("--list")[1], re.MULTILINE)
+
+
 def test_nothing_to_report_is_one_line(run):
     code, output, error = run("--report", "--scale=tiny")
     assert (code, output, error.count("\n")) == (1, "", 1) and "expected tables to report, found none" in error

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, data, evaluation, gallery, training
+from adv_networks import attacks, data, evaluation, files, gallery, training
 from adv_networks.errors import Interrupted, UserError
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.files import locked
@@ -320,7 +320,8 @@ def test_read_only_disk_is_one_line(advnet_run, mounted):
 def test_run_that_goes_on_names_all_that_trained_it_and_leaves_nothing_of_killed_writers(tmp_path, advnet_run, monkeypatch):
     workdir = tmp_path / "run"
     shutil.copytree(advnet_run, workdir)
-    for name in (".d.writing-999999999.keras", ".metrics.writing-999999999.csv"):
+    writer = f"writing-{files._host()}-999999999-12ab"
+    for name in (f".d.{writer}.keras", f".metrics.{writer}.csv"):
         (workdir / name).write_text("half")
     (workdir / "checkpoints" / "ckpt-9_temp").mkdir()
     monkeypatch.setattr(training, "commit", lambda: "another")
