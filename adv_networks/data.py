@@ -15,6 +15,7 @@ import tensorflow as tf
 from adv_networks import cache, own_data
 from adv_networks.errors import UserError
 from adv_networks.experiments import DATASETS, Experiment, find_dataset
+from adv_networks.files import reason
 
 _DIGITS_SPLIT_SEED = 0
 
@@ -118,9 +119,8 @@ def _decode(name: str, split: str, data_dir: str | os.PathLike | None, download:
     except UserError:
         raise
     except Exception as error:  # TFDS, protobuf and TensorFlow each have errors of their own for damaged files.
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"data set {name}: expected to read it from {data_dir or 'the default directory'}, found: {reason}"
+            f"data set {name}: expected to read it from {data_dir or 'the default directory'}, found: {reason(error)}"
         ) from error
     images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     return Images(images, labels.astype(np.int32)), directory

@@ -6,12 +6,14 @@ import functools
 import hashlib
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from adv_networks.errors import UserError
+from adv_networks.files import reason
 
 # Of the split, where the data comes in one part, and of the order: files come class by class, and "the first images" of a
 # split, which validation and small scales take, shall be of all classes.
@@ -150,7 +152,7 @@ def _picture(file: Path) -> np.ndarray:
                 raise UserError(f"{file}: expected 8 bits a channel, grey or RGB without transparency, found mode {mode}")
             return np.asarray(picture.convert("L" if mode in ("1", "L") else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{file}: expected a PNG or JPEG image, found: {str(error).splitlines()[0][:200]}") from None
+        raise UserError(f"{file}: expected a PNG or JPEG image, found: {reason(error)}") from None
 
 
 def _stacked(pictures: list[np.ndarray], grey: bool, size: tuple[int, int]) -> np.ndarray:
@@ -165,8 +167,8 @@ def _read_npz(file: Path) -> tuple[dict[str, Arrays], tuple[str, ...]]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file}: expected an .npz of images and labels, found: {str(error).splitlines()[0][:200]}") from None
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{file}: expected an .npz of images and labels, found: {reason(error)}") from None
     names = {"train": ("images", "labels")}
     if "x_train" in arrays:
         names = {split: (f"x_{split}", f"y_{split}") for split in _SPLITS}
@@ -196,4 +198,6 @@ def _labels(file: Path, name: str, array: np.ndarray) -> np.ndarray:
     labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or (len(labels) and labels.min() < 0):
         raise UserError(f"{file}: expected {name} to be integers [N] from 0, found {array.dtype} {list(array.shape)}")
+    if len(labels) and labels.max() >= 2**31:
+        raise UserError(f"{file}: expected {name} below 2**31, found {labels.max()}")
     return labels.astype(np.int32)

@@ -117,6 +117,7 @@ def test_other_folders_are_refused(make, message, tmp_path):
         (dict(images=np.zeros((4, 8, 8, 2), np.uint8), labels=np.arange(4) % 2), r"found uint8 \[4, 8, 8, 2\]"),
         (dict(images=np.zeros((4, 8, 8), np.uint8), labels=np.arange(3) % 2), "as many images as labels, found 4 and 3"),
         (dict(images=np.zeros((4, 8, 8), np.uint8), labels=np.arange(4) - 1), "integers"),
+        (dict(images=np.zeros((4, 8, 8), np.uint8), labels=np.arange(4) * 2**40), "labels below .*, found 3298534883328"),
         (dict(images=np.zeros((4, 8, 8), np.uint8), labels=np.ones(4, int)), "found none of class 0"),
         (dict(images=np.zeros((9, 8, 8), np.uint8), labels=np.zeros(9, int)), "found one class"),
         (
@@ -124,12 +125,19 @@ def test_other_folders_are_refused(make, message, tmp_path):
                  x_test=np.zeros((4, 4, 8), np.uint8), y_test=np.arange(4) % 2),
             r"expected test images of shape \(8, 8, 1\)",
         ),
-        (None, "expected an .npz"),
+        (b"no zip", "expected an .npz"),
+        (np.zeros(3), "expected an .npz"),
     ],
 )  # fmt: skip
 def test_other_npz_files_are_refused(arrays, message, tmp_path):
     file = tmp_path / "mine.npz"
-    file.write_bytes(b"no zip") if arrays is None else np.savez(file, **arrays)
+    if isinstance(arrays, dict):
+        np.savez(file, **arrays)
+    elif isinstance(arrays, bytes):
+        file.write_bytes(arrays)
+    else:
+        with file.open("wb") as handle:
+            np.save(handle, arrays)
     with pytest.raises(UserError, match=message) as error:
         own_data.read(str(file))
     assert "\n" not in str(error.value)
