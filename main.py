@@ -47,6 +47,9 @@ def main(_: list[str]) -> int:
     except UserError as error:
         print(f"main.py: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        print(f"main.py: {error.filename or 'a file'}: expected to use it, found: {error.strerror or error}", file=sys.stderr)
+        return 1
     except Interrupted as interruption:
         print(f"main.py: {interruption}", file=sys.stderr)
         return 128 + interruption.signal_number

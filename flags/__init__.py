@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
+from adv_networks.errors import UsageError
 from adv_networks.experiments import (
     DATASETS,
     METHODS,
@@ -25,8 +27,9 @@ _DATASETS = f"one of {'|'.join(DATASETS)}, or a folder of class folders of image
 _DATASET = flags.DEFINE_string(
     "dataset", None, f"data set (default: digits, embedded), {_DATASETS}; with --table, restricts the table to it"
 )
+# os.path.exists says no where Path.exists raises, of names too long for instance.
 flags.register_validator(
-    "dataset", lambda value: value is None or value in DATASETS or Path(value).exists(), f"must be {_DATASETS}"
+    "dataset", lambda value: value is None or value in DATASETS or os.path.exists(value), f"must be {_DATASETS}"  # noqa: PTH110
 )
 _METHOD = flags.DEFINE_enum(
     "method",
@@ -91,7 +94,7 @@ _VERIFY = flags.DEFINE_bool(
     "verify", False, "evaluate the weights committed in RESULTS/SCALE/weights again, and compare with the tables beside them"
 )
 _REPORT = flags.DEFINE_bool(
-    "report", False, "write all results that there are at --scale as one HTML page, RESULTS/SCALE/report.html, and as pictures"
+    "report", False, "write the tables that there are in RESULTS/SCALE as one HTML page, report.html, and as pictures"
 )
 _MODEL = flags.DEFINE_string(
     "model",
@@ -107,6 +110,8 @@ _DOWNLOAD = flags.DEFINE_bool("download", False, "let TFDS fetch a missing data 
 _WORKDIR = flags.DEFINE_string("workdir", None, "directory of this one run (default: RUNS/its name)")
 _RUNS = flags.DEFINE_string("runs", "runs", "directory that holds the runs' directories")
 _RESULTS = flags.DEFINE_string("results", "results", "directory for records and tables")
+for _name in ("model", "data_dir", "workdir", "runs", "results"):
+    flags.register_validator(_name, lambda value: value != "", "must not be empty")
 _STRATEGY = flags.DEFINE_enum(
     "strategy",
     "auto",
@@ -183,8 +188,9 @@ def _seeds_are_of_a_table(values: dict[str, Any]) -> bool:
 
 
 @flags.multi_flags_validator(
-    ["epsilons", "table", "seeds", "plan"],
-    "--epsilons are ascending numbers above 0, and go with a --table other than claims and all, without --seeds and --plan",
+    ["epsilons", "table", "seeds", "plan", "attack_suite"],
+    "--epsilons are ascending numbers above 0, and go with a --table other than claims and all, without --seeds, --plan and an "
+    "--attack_suite",
 )
 def _epsilons_are_of_a_table(values: dict[str, Any]) -> bool:
     if values["epsilons"] is None:
@@ -194,7 +200,8 @@ def _epsilons_are_of_a_table(values: dict[str, Any]) -> bool:
     except ValueError:
         return False
     ascending = numbers == sorted(set(numbers)) and bool(numbers) and numbers[0] > 0 and numbers[-1] < math.inf
-    return ascending and values["table"] in TABLES and values["seeds"] is None and not values["plan"]
+    alone = values["seeds"] is None and not values["plan"] and values["attack_suite"] == "paper"
+    return ascending and values["table"] in TABLES and alone
 
 
 @flags.multi_flags_validator(
@@ -225,10 +232,12 @@ def _attack_is_of_a_grid(values: dict[str, Any]) -> bool:
     return values["attack"] is None or (not others and (values["table"] is None or values["table"] in TABLES))
 
 
-@flags.multi_flags_validator(["plan", "finished_only", "table"], "--plan and --finished_only need --table, and not each other")
+@flags.multi_flags_validator(
+    ["plan", "finished_only", "table"], "--plan and --finished_only need a --table other than claims, and not each other"
+)
 def _plan_has_a_table(values: dict[str, Any]) -> bool:
     asked = values["plan"] + values["finished_only"]
-    return asked == 0 or (asked == 1 and values["table"] is not None)
+    return asked == 0 or (asked == 1 and values["table"] not in (None, "claims"))
 
 
 @flags.multi_flags_validator(
@@ -307,9 +316,15 @@ def report() -> dict[str, Any] | None:
 
 
 def verification() -> dict[str, Any] | None:
-    """The arguments of `adv_networks.verification.verify`, None where the command line does not ask for it."""
+    """The arguments of `adv_networks.verification.verify`, None where the command line does not ask for it.
+
+    Raises:
+        UsageError: settings that the committed weights do not have.
+    """
     if not _VERIFY.value:
         return None
+    for name in (*_overrides(), *["protocol"] * (_PROTOCOL.value != "paper")):
+        raise UsageError(f"--verify: expected no --{name}, the weights are those of the paper's settings, received it")
     group = results_group(Path(_RESULTS.value), _SCALE.value)
     return dict(group=group, scale=_SCALE.value, data_dir=_data_dir(), download=_DOWNLOAD.value)
 
@@ -323,7 +338,14 @@ def _data_dir() -> Path | None:
 
 
 def chosen() -> dict[str, Any]:
-    """What the command line says, as the arguments of `adv_networks.workflow.run`."""
+    """What the command line says, as the arguments of `adv_networks.workflow.run`.
+
+    Raises:
+        UsageError: a flag that a classifier from elsewhere has no use for.
+    """
+    for name in ("scale", "protocol", "seed"):
+        if _MODEL.value is not None and _METHOD.value != "generator" and flags.FLAGS[name].present:
+            raise UsageError(f"--model: expected no --{name} without --method=generator, received it")
     return dict(
         dataset=_DATASET.value,
         method=_METHOD.value or "advnet",
