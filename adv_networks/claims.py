@@ -21,10 +21,8 @@ need be. The error of a training (another seed gives another network) is not in 
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import enum
-import io
 import itertools
 import math
 import textwrap
@@ -34,7 +32,7 @@ from typing import Any
 
 from adv_networks import tables
 from adv_networks.experiments import DATASETS, SCALES
-from adv_networks.files import write_text
+from adv_networks.files import csv_text, write_text
 
 Z = 1.96
 CLOSE = 3
@@ -621,14 +619,13 @@ def _lines(rows: Iterable[Mapping[str, Any]]) -> list[_Line]:
 
 def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     """One line per claim, with the names of the cells that are not measured and the numbers of all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(FIELDS)
+    lines = []
     for line in _lines(rows):
         missing = "; ".join("/".join(key) for key in line.measured.missing)
         verdicts = (judgement.verdict.value for judgement in (line.measured, line.published, line.printed))
-        writer.writerow([line.claim.section, line.claim.text, *verdicts, missing, line.evidence()])
-    return text.getvalue()
+        values = (line.claim.section, line.claim.text, *verdicts, missing, line.evidence())
+        lines.append(dict(zip(FIELDS, values, strict=True)))
+    return csv_text(FIELDS, lines)
 
 
 def as_markdown(rows: Iterable[Mapping[str, Any]], *, scale: str) -> str:

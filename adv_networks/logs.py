@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from adv_networks.errors import UserError
-from adv_networks.files import explained, write_text
+from adv_networks.files import explained, write_rows
 
 # Of metrics.csv, which a run that was killed and went on writes like one that was not, and of timings.csv.
 METRICS = (
@@ -27,11 +26,7 @@ class Log:
     def __init__(self, file: Path, fields: Sequence[str], step: int):
         self.file, self.fields = file, fields
         kept = [line for line in _whole_lines(file) if int(line["step"]) <= step]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fields, restval="", extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(kept)
-        write_text(file, text.getvalue())
+        write_rows(file, fields, [{name: line.get(name, "") for name in fields} for line in kept])
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Adds a line; a field without a value is empty."""

@@ -7,7 +7,7 @@ The last layer always computes in Keras' own floating type; the others, under a 
 Image sides are multiples of 4. He-normal kernels, BN momentum 0.997 and ε 1e-5, and the projection shortcut in the first
 block of every stage are those of the authors' released code, where the paper is silent; so are D1's Glorot kernels.
 Experiments start D1's last layer at zero, which is ours (`logits_initializer`): from random values PGD training on MNIST at
-the paper's learning rate silences the second convolution within 100 steps, whichever the kernels (README).
+the paper's learning rate silences the second convolution within 100 steps, whichever the kernels (docs/choices.md).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import numpy as np
 
 from adv_networks import data, evaluation
 from adv_networks.errors import UserError
+from adv_networks.files import reason
 
 Range = tuple[float, float]
 Source = str | os.PathLike | keras.Model
@@ -43,8 +44,9 @@ def load(source: Source, dataset: str) -> keras.Model:
     try:
         model = getattr(importlib.import_module(module_name), function)()
     except Exception as error:  # Whatever the user's code raises.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-        raise UserError(f"{source}: expected a function that returns a Keras model, found {reason}") from error
+        raise UserError(
+            f"{source}: expected a function that returns a Keras model, found {type(error).__name__}: {reason(error)}"
+        ) from error
     if not isinstance(model, keras.Model):
         raise UserError(
             f"{source}: expected a function that returns a Keras model, found one that returns {type(model).__name__}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from adv_networks.errors import UserError
-from adv_networks.files import locked, remove_leftovers, write_text
+from adv_networks.files import locked, remove_leftovers, write_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +128,4 @@ def merge(file: Path, new: Iterable[Line], kind: type[Line] = Record) -> None:
         for record in (*read(file, kind), *new):
             by_key.pop(record.key, None)
             by_key[record.key] = record
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_fields(kind))
-        writer.writerows(dataclasses.astuple(record) for record in by_key.values())
-        write_text(file, text.getvalue())
+        write_rows(file, list(_fields(kind)), [vars(record) for record in by_key.values()])

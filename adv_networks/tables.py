@@ -211,7 +211,7 @@ def as_markdown(
     """
     parts = [
         f"# {heading(table)}",
-        f"Scale `{scale}`: {SCALES[scale].title}. Accuracy in %, {_shown(rows)}; an empty cell is not measured.",
+        f"Scale `{scale}`: {SCALES[scale].title}. Accuracy in %, {_shown(rows)}; without the first number it is not measured.",
     ]
     parts += [f"- {note}" for note in notes]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):

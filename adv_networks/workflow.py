@@ -513,6 +513,8 @@ def _notes(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
             f"{', '.join(players)}; {_size(specs[0])}; {_listed(record.images for record in seen)} of "
             f"{declared.test_images} test images."
         )
+    if not measured:
+        return []
     specs, records = experiments_of(cell for cell, _ in measured), [record for _, record in measured]
     notes.append(f"Seeds {_listed(spec.seed for spec in specs)}; protocol {_listed(spec.protocol for spec in specs)}.")
     notes.append(

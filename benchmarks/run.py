@@ -28,7 +28,7 @@ from benchmarks.side_by_side import ROOT, Contender, machine, median_ratio, seco
 
 RESULTS = ROOT / "benchmarks" / "results.csv"
 FIELDS = ("part", "case", "contender", "value", "unit", "ratio_to_ours", "floor_seconds", "efficiency", "machine")
-HAS_TORCH = importlib.util.find_spec("torch") is not None
+INSTALLED = {name for name in ("torch", "foolbox", "art", "torchattacks") if importlib.util.find_spec(name) is not None}
 
 Line = dict[str, Any]
 
@@ -58,12 +58,12 @@ def steps() -> Iterator[Line]:
         contenders["literal graph"] = ("contenders", "literal", dict(dataset=dataset))
         for kind in ("exact", "none"):
             contenders[f"ours, regulariser {kind}"] = ("contenders", "ours", dict(dataset=dataset, regulariser=kind))
-        if HAS_TORCH:
+        if "torch" in INSTALLED:
             for name, compiled in (("PyTorch", False), ("PyTorch compiled", True)):
                 contenders[name] = ("pytorch", "advnet", dict(dataset=dataset, compiled=compiled))
         yield from _compared("steps", f"{dataset} advnet", contenders, floor.seconds(products_of(dataset, "advnet", 64)))
         contenders = {"ours": ("contenders", "ours", dict(dataset=dataset, method="pgd"))}
-        if HAS_TORCH:
+        if "torch" in INSTALLED:
             for name, last in (("PyTorch", False), ("PyTorch channels last", True)):
                 contenders[name] = ("pytorch", "pgd_training", dict(dataset=dataset, channels_last=last))
         yield from _compared("steps", f"{dataset} pgd", contenders, floor.seconds(products_of(dataset, "pgd", 64)))
@@ -77,9 +77,9 @@ def attacks() -> Iterator[Line]:
     for name in ("pgd", "fgs"):
         contenders = {"ours": ("contenders", "attack", dict(name=name))}
         contenders["ours with Keras' own layers"] = ("contenders", "attack", dict(name=name, accelerated=False))
-        for library in ("foolbox", "art"):
+        for library in sorted(INSTALLED & {"foolbox", "art"}, reverse=True):
             contenders[f"{library} (TensorFlow)"] = ("tensorflow_libraries", library, dict(name=name))
-        for library in ("torchattacks", "foolbox", "art") if HAS_TORCH else ():
+        for library in sorted(INSTALLED - {"torch"}, reverse=True) if "torch" in INSTALLED else ():
             contenders[f"{library} (PyTorch)"] = ("pytorch", "attack", dict(library=library, name=name))
         least = floor.seconds(products_of("mnist", "pgd", 250, evaluation=True)) if name == "pgd" else None
         yield from _compared("attacks", f"D1 {name}", contenders, least)

@@ -265,10 +265,10 @@ def test_disagreements_of_measured_and_published_are_listed():
     assert gained.strip() == "- 4.2: Of the surrogates B' leaves every model lowest, under FGS and under PGD"
 
 
-def claims_by_command(tmp_path, *, seed=0, plan_only=False):
+def claims_by_command(tmp_path, *, seed=0):
     places = dict(data_dir=None, download=False, workdir=None, runs=str(tmp_path / "runs"), results=str(tmp_path / "results"))
     return workflow.run(
-        dataset=None, method="advnet", protocol="paper", scale="cpu", seed=seed, table="claims", plan_only=plan_only,
+        dataset=None, method="advnet", protocol="paper", scale="cpu", seed=seed, table="claims", plan_only=False,
         finished_only=False, attack_suite="paper", model=None, input_range=None, strategy="auto", replicas=0,
         checkpoint_seconds=120, progress=False, overrides={}, **places,
     )  # fmt: skip
@@ -297,11 +297,6 @@ def test_command_judges_the_records_and_trains_nothing(seed, tmp_path, monkeypat
     assert "does not hold (does not hold): By attack:" in text
     # The records are of another seed's classifiers.
     assert f"not measured {len(lines)}\n" in claims_by_command(tmp_path, seed=seed + 5)
-
-
-def test_plan_of_the_claims_is_empty_and_writes_nothing(tmp_path):
-    assert claims_by_command(tmp_path, plan_only=True) == ""
-    assert not (tmp_path / "results").exists()
 
 
 def test_needs_no_tensorflow():
