@@ -889,7 +889,7 @@ def _check_other_norm(norm: str, method: str, overrides: Mapping[str, Any]) -> N
         raise UsageError(f"norm: expected linf for method {method}, received {norm}")
 
 
-_WHITE_BOX = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
+WHITE_BOX = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
 _BLACK_BOX = tuple(
     Column(f"{attack.upper()}({METHODS[source].letter}')", attack, source)
     for source in ("standard", "pgd", "advnet")
@@ -903,7 +903,7 @@ _A, _B, _C = (
 
 
 def _grid(name: str, title: str, *datasets: str) -> Table:
-    return Table(name, title, datasets, (_A, _B, _C), (*_WHITE_BOX, *_BLACK_BOX))
+    return Table(name, title, datasets, (_A, _B, _C), (*WHITE_BOX, *_BLACK_BOX))
 
 
 _GENERATORS = (
@@ -940,7 +940,7 @@ def _switches(dataset: str) -> tuple[Row, ...]:
 
 
 def _ablations() -> tuple[Table, ...]:
-    columns = (*_WHITE_BOX, Column("G", "generator"))
+    columns = (*WHITE_BOX, Column("G", "generator"))
     titles = {"fd": "finite difference", "exact": "exact", "none": "no regulariser"}
     regularisers = tuple(
         Row(
@@ -968,7 +968,7 @@ TABLES: dict[str, Table] = {
         _grid("2", "White-box and black-box attacks on SVHN (ε = 0.05)", "svhn"),
         _grid("3", "White-box and black-box attacks on CIFAR10 (ε = 8/256)", "cifar10"),
         Table("4", "Ensemble adversarial training against the adversarial network", ("mnist", "svhn", "cifar10"),
-              (Row("ensemble adversarial training", "ensemble"), _C), (*_WHITE_BOX, *_BLACK_BOX)),
+              (Row("ensemble adversarial training", "ensemble"), _C), (*WHITE_BOX, *_BLACK_BOX)),
         Table("5", "Attack performance of various generator networks trained against A, on CIFAR10 (ε = 8/256)", ("cifar10",),
               _generators("generator"),
               (Column("Test Acc on Original (A)", "generator", target="standard", same_seed=True),
@@ -976,10 +976,10 @@ TABLES: dict[str, Table] = {
                Column("adversarial PGD (B)", "generator", target="pgd", same_seed=True),
                Column("adversarial network (C)", "generator", target="advnet", same_seed=True))),
         Table("6", "Adversarial networks trained with various generators, on CIFAR10 (ε = 8/256)", ("cifar10",),
-              _generators("advnet"), (*_WHITE_BOX, *(column for column in _BLACK_BOX if column.source != "advnet"))),
+              _generators("advnet"), (*WHITE_BOX, *(column for column in _BLACK_BOX if column.source != "advnet"))),
         _grid("7", "White-box and black-box attacks on CIFAR100 (ε = 8/256)", "cifar100"),
         Table("digits", "White-box attacks on the embedded digits, not of the paper (ε = 0.15)", ("digits",), (_A, _C),
-              (*_WHITE_BOX, Column("G(C)", "generator", "advnet", same_seed=True))),
+              (*WHITE_BOX, Column("G(C)", "generator", "advnet", same_seed=True))),
         _grid("grid", "White-box and black-box attacks"),
     )
 }  # fmt: skip

@@ -37,6 +37,7 @@ from adv_networks.experiments import (
     SETTINGS,
     SUITES,
     TABLES,
+    WHITE_BOX,
     Cell,
     Column,
     Experiment,
@@ -141,9 +142,7 @@ def run_experiment(
     `attacks` of other libraries, as `experiments.foreign_attack` reads them.
     """
     method = METHODS[spec.method]
-    columns = [Column("No Noise", "clean")]
-    if method.trains_classifier:
-        columns += [Column("FGS", "fgs"), Column("PGD", "pgd")]
+    columns = [*(WHITE_BOX if method.trains_classifier else WHITE_BOX[:1])]
     if method.trains_generator:
         columns += [Column(f"G {name}", "generator", generator=number) for number, name in enumerate(spec.generators)]
     label = f"{method.name} ({method.letter})"
@@ -406,8 +405,7 @@ def evaluate_classifier(
     """
     spec = experiment(dataset, "standard", scale="paper", **_limited(attack_suite, "paper", overrides))
     foreign = [spec.attack(name) for name in attacks]
-    columns = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
-    table = Table("model", own_model.title(source), (dataset,), (Row("model", spec.method),), columns).under(attack_suite)
+    table = Table("model", own_model.title(source), (dataset,), (Row("model", spec.method),), WHITE_BOX).under(attack_suite)
     for attack in (*(spec.attack(column.attack) for column in table.columns), *foreign):
         evaluation.check_attack(attack, spec.bn_evaluation, find_dataset(dataset).classes)
     scope = strategies.local(places.strategy).scope
