@@ -204,7 +204,7 @@ def run_tables(
             means, and what is along the training is the first one's.
         datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
         attack_suite: key of `experiments.SUITES`; the tables of another than the paper's have files of their own.
-        attacks: of other libraries, as `experiments.foreign_attack` reads them; so do the tables with them.
+        attacks: of other libraries, as `experiments.foreign_attack` reads them; tables with them have files of their own too.
         finished_only: train nothing; the cells of runs that are not finished stay empty.
         checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.

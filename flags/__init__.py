@@ -323,8 +323,9 @@ def verification() -> dict[str, Any] | None:
     """
     if not _VERIFY.value:
         return None
-    for name in (*_overrides(), *["protocol"] * (_PROTOCOL.value != "paper")):
-        raise UsageError(f"--verify: expected no --{name}, the weights are those of the paper's settings, received it")
+    unread = [*_overrides(), *["protocol"] * (_PROTOCOL.value != "paper")]
+    if unread:
+        raise UsageError(f"--verify: expected none of the settings, the weights being the paper's, received --{unread[0]}")
     group = results_group(Path(_RESULTS.value), _SCALE.value)
     return dict(group=group, scale=_SCALE.value, data_dir=_data_dir(), download=_DOWNLOAD.value)
 

@@ -162,7 +162,7 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--attack_suite=strong", "--norm=l2", "--epsilon=1"], "norm: expected linf for attack restarted_pgd, received l2"),
         (["--attack_suite=strong", "--table=1", "--protocol=released", "--plan"], "bn_evaluation: expected moving for attack"),
         (["--table=1", "--epsilons=0.1", "--attack_suite=strong"], "without --seeds, --plan and an --attack_suite"),
-        (["--verify", "--steps=3"], "--verify: expected no --steps"),
+        (["--verify", "--steps=3"], "--verify: expected none of the settings, .*, received --steps"),
         (["--model=x.keras", "--input_range=0,1", "--dataset=digits", "--seed=1"], "--model: expected no --seed"),
         (["--table=1", "--seeds=0,0"], "different whole numbers"),
         (["--table=1", "--seeds=0,x"], "different whole numbers"),
