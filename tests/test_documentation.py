@@ -18,7 +18,7 @@ from tests.conftest import randomised
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
-NOT_OF_A_PLAN = ("--epsilons", "--by_class", "--finished_only")
+NOT_OF_A_PLAN = ("--epsilons", "--by_class", "--finished_only", "--attack=")
 SMALL = ["--scale=tiny", "--steps=2", "--width=1", "--noprogress"]
 
 pytestmark = pytest.mark.usefixtures("shallow")
