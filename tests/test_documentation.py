@@ -98,6 +98,7 @@ def test_command_of_the_pages_runs(command, run, places, tmp_path):
 
 @pytest.fixture(scope="session")
 def shared_runs(tmp_path_factory):
+    """Of one process: those of the tables that `--table=all` makes run in one, and train each run once."""
     return tmp_path_factory.mktemp("runs")
 
 
@@ -105,7 +106,7 @@ def shared_runs(tmp_path_factory):
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(command, marks=pytest.mark.xdist_group("all" if "--table=all" in command else "others"))
+        pytest.param(command, marks=pytest.mark.xdist_group(str(bool(re.search("--table=(1|grid|digits)", command)))))
         for command in commands()
         if takes_many_trainings(command)
     ],
