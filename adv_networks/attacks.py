@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import networks, replicas
+from adv_networks import kernels, networks, replicas
 from adv_networks.experiments import NORMS, choose
 
 Array = np.ndarray | tf.Tensor
@@ -94,19 +94,25 @@ def _uniform_in_ball(shape: list, *, seed: tf.Tensor, p: float, dtype: tf.DType)
 def _follow_gradient(model, training, p, x, start, y, epsilon, step_size, steps):
     """`steps` steps of length `step_size` up the loss's gradient, each projected on the ε-ball of p-norm and on [0,1]."""
 
-    def advance(step, adversarial):
+    def gradient(adversarial):
         with tf.GradientTape() as tape:
             tape.watch(adversarial)
             loss = networks.loss_scale(model) * tf.reduce_sum(_losses(model, adversarial, y, training)[0])
         # Through a layer without a gradient, rounding for instance, it is zero: the attack fails, and the checks say why.
-        gradient = tape.gradient(loss, adversarial, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        moved = adversarial + step_size * _direction(gradient, p)
-        return step + 1, _project(x, moved, epsilon, p)
+        return tape.gradient(loss, adversarial, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def moved(adversarial, along):
+        return _project(x, adversarial + step_size * _direction(along, p), epsilon, p)
 
     if isinstance(steps, int):
         for _ in range(steps):
-            start = advance(0, start)[1]
+            start = moved(start, gradient(start))
         return start
+    gradient = kernels.for_loops(gradient)
+
+    def advance(step, adversarial):
+        return step + 1, moved(adversarial, gradient(adversarial))
+
     return tf.while_loop(lambda step, _: step < steps, advance, (0, start), parallel_iterations=1)[1]
 
 

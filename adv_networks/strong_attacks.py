@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from adv_networks import kernels
 from adv_networks.attacks import Array, Seed, as_images, as_labels, as_scalar, as_seed, gradient_attack, predict, run_compiled
 from adv_networks.errors import UsageError
 from adv_networks.networks import discarding_statistics, loss_scale
@@ -192,6 +193,7 @@ def _ascend(model, loss, x, start, y, target, epsilon, lengths):
     def project(points):
         return tf.clip_by_value(points, low, high)
 
+    @kernels.for_loops
     def evaluate(points):
         with tf.GradientTape() as tape:
             tape.watch(points)
@@ -361,13 +363,18 @@ def _approach_boundary(model, x, y, target, steps):
         logits = discarding_statistics(model, tf.reshape(points, tf.shape(x)), training=False)
         return tf.not_equal(tf.argmax(logits, 1, tf.int32), y)
 
-    def advance(step, point, nearest, distance):
+    @kernels.for_loops
+    def linearise(point):
         with tf.GradientTape() as tape:
             tape.watch(point)
             logits = discarding_statistics(model, tf.reshape(point, tf.shape(x)), training=False)
             gap = tf.gather(logits, target, batch_dims=1) - tf.gather(logits, y, batch_dims=1)
             total = loss_scale(model) * tf.reduce_sum(gap)
         normal = tape.gradient(total, point, unconnected_gradients=tf.UnconnectedGradients.ZERO) / loss_scale(model)
+        return gap, normal
+
+    def advance(step, point, nearest, distance):
+        gap, normal = linearise(point)
         values = tf.concat([gap, gap + tf.reduce_sum(normal * (original - point), 1)], 0)
         moves = towards_hyperplane(tf.concat([point, original], 0), tf.tile(normal, [2, 1]), values)
         own, biased = tf.split(moves, 2)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import evaluation, kernels, steps
+from adv_networks import attacks, evaluation, kernels, networks, steps, strong_attacks
 from adv_networks.experiments import experiment
 from tests.conftest import precision, randomised
 
@@ -88,6 +88,24 @@ def test_inference_is_keras_own():
     np.testing.assert_array_equal(model(x, training=False), before[0])
     for weight, other in zip(model.get_weights(), before[1], strict=True):
         np.testing.assert_array_equal(weight, other)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        lambda d, x, y: attacks.gradient_attack(d, x, y, 0.3, 0.1, 2, "linf"),
+        lambda d, x, y: strong_attacks._ascend(d, "dlr", x, x, y, None, tf.constant(0.3), tf.constant([0, 1])),
+        lambda d, x, y: strong_attacks._approach_boundary(d, x, y, 1 - y, tf.constant(2)),
+    ],
+    ids=["pgd", "apgd", "fab"],
+)
+def test_loops_keep_the_gradient_of_pooling_in_a_graph_of_its_own(attack):
+    d = networks.d1((8, 8, 1), 4, 2)
+    traced = tf.function(lambda x, y: attack(d, x, y)).get_concrete_function(tf.zeros([2, 8, 8, 1]), tf.zeros([2], tf.int32))
+    functions = traced.graph.as_graph_def().library.function
+    pooling = [function for function in functions if any(node.op == "MaxPoolGrad" for node in function.node_def)]
+    assert pooling
+    assert all(function.attr["_noinline"].b for function in pooling)
 
 
 def test_players_and_loaded_models_are_accelerated_and_saved_as_they_were(tmp_path):
