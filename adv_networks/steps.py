@@ -22,7 +22,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from adv_networks import attacks, kernels, networks, replicas
+from adv_networks import attacks, kernels, networks, optimizers, replicas
 from adv_networks.experiments import METHODS, Experiment
 
 Scalars = dict[str, tf.Tensor]
@@ -70,7 +70,7 @@ def make_players(spec: Experiment) -> Players:
             players.g, *further = networks.generators(spec)
             players.further = tuple(further)
     if method.trains_classifier:
-        players.d_optimizer = keras.optimizers.SGD(_classifier_schedule(spec), momentum=spec.momentum)
+        players.d_optimizer = optimizers.SGD(_classifier_schedule(spec), momentum=spec.momentum)
         players.d_optimizer.build(players.d.trainable_variables)
     if method.trains_generator:
         players.g_optimizer = _generator_optimizer(spec)
@@ -102,9 +102,9 @@ def _classifier_schedule(spec: Experiment) -> keras.optimizers.schedules.Learnin
 
 def _generator_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
     if spec.generator_optimizer == "sgd":
-        return keras.optimizers.SGD(spec.generator_learning_rate, momentum=spec.generator_momentum)
+        return optimizers.SGD(spec.generator_learning_rate, momentum=spec.generator_momentum)
     # 1e-8 is the ε of the TensorFlow 1 optimiser that the paper used; Keras would take 1e-7.
-    return keras.optimizers.Adam(spec.generator_learning_rate, beta_1=spec.generator_momentum, beta_2=0.999, epsilon=1e-8)
+    return optimizers.Adam(spec.generator_learning_rate, beta_1=spec.generator_momentum, beta_2=0.999, epsilon=1e-8)
 
 
 def _compiled(step: Callable[..., Scalars]) -> Callable[..., Scalars]:

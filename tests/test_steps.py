@@ -64,11 +64,6 @@ def cross_entropy(y, logits):
     return tf.reduce_mean(tf.math.log(tf.reduce_sum(tf.exp(logits), 1)) - true)
 
 
-def as_keras_casts(value):
-    """A hyperparameter as Keras's optimisers use it: rounded to float32 before it takes the type of the variable."""
-    return float(np.float32(value))
-
-
 def half_square_sum(kernels):
     return sum(tf.reduce_sum(kernel**2) for kernel in kernels) / 2
 
@@ -243,7 +238,7 @@ class Momentum:
     """SGD: m ← μ m − η g; w ← w + m."""
 
     def __init__(self, rate, momentum, network):
-        self.rate, self.momentum = rate, as_keras_casts(momentum)
+        self.rate, self.momentum = rate, momentum
         self.momenta = [np.zeros_like(value) for value in arrays(network.parameters)]
 
     def __call__(self, values, gradient):
@@ -267,7 +262,6 @@ class Adam:
         b1, b2 = self.beta_1, self.beta_2
         self.first = [b1 * m + (1 - b1) * g for m, g in zip(self.first, gradient, strict=True)]
         self.second = [b2 * v + (1 - b2) * g**2 for v, g in zip(self.second, gradient, strict=True)]
-        b1, b2 = as_keras_casts(b1), as_keras_casts(b2)
         rate = self.rate * np.sqrt(1 - b2**self.count) / (1 - b1**self.count)
         moves = [rate * m / (np.sqrt(v) + self.epsilon) for m, v in zip(self.first, self.second, strict=True)]
         return [value - move for value, move in zip(values, moves, strict=True)]
