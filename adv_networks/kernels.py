@@ -1,4 +1,4 @@
-"""Faster forms of two layers, and of what a loop calls: the same functions and gradients, up to rounding.
+"""Faster forms of two layers, and of gradients within loops: the same functions and gradients, up to rounding.
 
 Keras composes BN of single operations, each a pass over memory, where TensorFlow has it as one. And TensorFlow's gradient of
 a convolution by the image is slow where that has one channel: 15 ms of the 50 ms that a step of PGD on D1 takes for 250
@@ -33,8 +33,9 @@ def accelerate(model: keras.Model) -> None:
 def for_loops(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, its graph kept apart from that of a `tf.while_loop` that calls it.
 
-    TensorFlow gives max-pooling's gradient its fast kernel only if it has come by the pooling before, and in a loop the order
-    is left to chance: in one process of two, 64 images of D1 took 3.7 ms in place of 0.4. Not for replicas that share moments.
+    TensorFlow gives max-pooling's gradient oneDNN's kernel only if it has visited the pooling before, and in a loop's graph
+    the order of its visits varies from process to process: in one of two, 64 images of D1 took 3.7 ms in place of 0.4.
+    Not for replicas that share moments, which cannot do so inside a function of the graph.
     """
     return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
 

@@ -43,7 +43,7 @@ def ours(dataset: str, method: str = "advnet", *, replicas: int = 0, **overrides
 
 def literal(dataset: str) -> Callable[[], None]:
     """Eq. 4-5 word for word in one graph: G's steps unrolled, another evaluation, a backward pass each for θ and for v, φ moved
-    by hv and back, and Keras' own layers."""
+    by hv and back, and Keras' own layers and optimisers."""
     spec = spec_of(dataset)
     (d, g), (x, y) = (networks.classifier(spec), networks.generators(spec)[0]), minibatch(spec)
     x, y = tf.constant(x), tf.constant(y)
