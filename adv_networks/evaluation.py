@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from adv_networks import attacks as attack_functions
-from adv_networks import data, foreign_attacks, kernels, strong_attacks
+from adv_networks import cores, data, foreign_attacks, kernels, strong_attacks
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import ATTACKS, STRONG_ATTACKS, Attack, find_dataset
 from adv_networks.files import reason
@@ -45,6 +45,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
     except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"{file}: expected a Keras model, found: {reason(error)}") from None
     kernels.accelerate(model)
+    cores.share(model)
     return model
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from adv_networks import data, evaluation
+from adv_networks import cores, data, evaluation
 from adv_networks.errors import UserError
 from adv_networks.files import reason
 
@@ -52,6 +52,7 @@ def load(source: Source, dataset: str) -> keras.Model:
             f"{source}: expected a function that returns a Keras model, found one that returns {type(model).__name__}"
         )
     evaluation.check_classifier(model, dataset, str(source))
+    cores.share(model)
     return model
 
 

@@ -13,6 +13,7 @@ Under a strategy of several replicas the rules take the whole minibatch and do w
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -22,7 +23,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from adv_networks import attacks, kernels, networks, optimizers, replicas
+from adv_networks import attacks, cores, kernels, networks, optimizers, replicas
 from adv_networks.experiments import METHODS, Experiment
 
 Scalars = dict[str, tf.Tensor]
@@ -75,9 +76,12 @@ def make_players(spec: Experiment) -> Players:
     if method.trains_generator:
         players.g_optimizer = _generator_optimizer(spec)
         players.g_optimizer.build(_trainable(players.generators))
-    shared = players.strategy.num_replicas_in_sync > 1 or (method.trains_classifier and spec.regulariser == "exact")
+    alone = players.strategy.num_replicas_in_sync == 1
+    differentiated_twice = method.trains_classifier and spec.regulariser == "exact"
     for model in (players.d, *players.generators):
-        (networks.share_batch_moments if shared else kernels.accelerate)(model)
+        (kernels.accelerate if alone and not differentiated_twice else networks.share_batch_moments)(model)
+        if alone:
+            cores.share(model)
     return players
 
 
@@ -318,7 +322,8 @@ def regularised_gradient(
         clean_logits = d(x, training=True)
         clean_loss = _cross_entropy(y, clean_logits)
     clean = _gradient(tape, clean_loss, theta, d)
-    with tf.GradientTape() as outer_tape:
+    exact = spec.regulariser == "exact"
+    with tf.GradientTape() if exact else contextlib.nullcontext() as outer_tape:
         with tf.GradientTape() as tape:
             tape.watch(phi)
             term, loss, logits = adversarial_term(phi, functools.partial(d, training=True))
@@ -334,7 +339,7 @@ def regularised_gradient(
     total = [sum(parts) for parts in zip(clean, adversarial, strict=True)]
     if spec.regulariser == "none":
         return total, scalars, []
-    if spec.regulariser == "exact":
+    if exact:
         product = replicas.mean(outer_tape.gradient(half_squared_norm, theta, unconnected_gradients="zero"))
     else:
         h = spec.finite_difference_step

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import attacks, data, evaluation, kernels, networks, steps, strategies
+from adv_networks import attacks, cores, data, evaluation, kernels, networks, steps, strategies
 from adv_networks.experiments import DATASETS, Experiment, experiment
+from adv_networks.startup import start_tensorflow
 
 PGD_IMAGES = 250
 
@@ -33,6 +34,7 @@ def ours(dataset: str, method: str = "advnet", *, replicas: int = 0, **overrides
     """A training step of this project, on so many logical CPU devices where `replicas` is not 0."""
     from adv_networks.determinism import make_deterministic
 
+    start_tensorflow()
     make_deterministic()
     spec = spec_of(dataset, method, **overrides)
     with strategies.make(replicas=replicas).scope():
@@ -101,10 +103,13 @@ def classifier(dataset: str = "mnist") -> keras.Model:
 
 
 def attack(name: str, accelerated: bool = True) -> Callable[[], None]:
-    """FGS or PGD-10 of this project on D1."""
+    """FGS or PGD-10 of this project on D1; not `accelerated`, on a model and threads as Keras and TensorFlow have them."""
+    if accelerated:
+        start_tensorflow()
     model, spec = classifier(), spec_of("mnist", "standard")
     if accelerated:
         kernels.accelerate(model)
+        cores.share(model)
     x, y = minibatch(spec, PGD_IMAGES)
     function = getattr(attacks, name)
     return lambda: function(model, x, y, spec.epsilon).numpy()
@@ -112,8 +117,10 @@ def attack(name: str, accelerated: bool = True) -> Callable[[], None]:
 
 def grid_overhead(images: int = 1_000, rounds: int = 7) -> float:
     """What accuracy under PGD-10 on D1 takes beyond the attacks and the predictions, in percent: the rounds' median."""
+    start_tensorflow()
     model, spec = classifier(), spec_of("mnist", "standard")
     kernels.accelerate(model)
+    cores.share(model)
     x, y = minibatch(spec, images)
     pgd = spec.attack("pgd")
 
@@ -137,6 +144,7 @@ def grid_overhead(images: int = 1_000, rounds: int = 7) -> float:
 
 def batches(dataset: str, images: int = 20_000) -> Callable[[], None]:
     """A batch of the training stream, augmented where the recipe says so."""
+    start_tensorflow()
     spec, random = spec_of(dataset, "standard"), np.random.default_rng(0)
     pixels = random.integers(0, 256, (images, *DATASETS[dataset].image_shape), dtype=np.uint8)
     stream = data.batches(pixels, np.zeros(images), spec.batch_size, training=True, augment=spec.augment_pad)

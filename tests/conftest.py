@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+# Several tests run at once; whole graphs are also what is fastest to build.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("ADV_NETWORKS_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "data"))
 
 import numpy as np
