@@ -69,7 +69,8 @@ def _text() -> str:
         from adv_networks import report
 
         return str(report.write(**arguments))
-    start_tensorflow(quiet=logging.get_verbosity() <= logging.WARNING)
+    # Runs of scale tiny end before what the larger graphs gain has paid for building them.
+    start_tensorflow(quiet=logging.get_verbosity() <= logging.WARNING, sharing=absl_flags.FLAGS.scale != "tiny")
     if (arguments := flags.verification()) is not None:
         from adv_networks.verification import verify
 

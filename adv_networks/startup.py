@@ -8,14 +8,14 @@ import sys
 import tempfile
 
 
-def start_tensorflow(*, quiet: bool = True) -> None:
+def start_tensorflow(*, quiet: bool = True, sharing: bool = True) -> None:
     """Imports TensorFlow and lists its devices; if `quiet`, what it writes meanwhile is shown only if that fails.
 
-    On two cores without a GPU, operations then have one thread each and two run at once, unless the environment says otherwise
-    or TensorFlow has started before.
+    On two cores without a GPU, if they are `sharing` batches, operations then have one thread each and two run at once, unless
+    the environment has numbers of threads or TensorFlow has started before.
     """
     if not quiet:
-        _start()
+        _start(sharing)
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
@@ -23,7 +23,7 @@ def start_tensorflow(*, quiet: bool = True) -> None:
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
-            _start()
+            _start(sharing)
         except BaseException:
             messages.seek(0)
             os.write(kept, messages.read())
@@ -33,12 +33,13 @@ def start_tensorflow(*, quiet: bool = True) -> None:
             os.close(kept)
 
 
-def _start() -> None:
+def _start(sharing: bool) -> None:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
+    given = {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & os.environ.keys()
     # With more cores the graphs would grow with them, and what that gains has not been measured.
-    if gpus or _cores() != 2 or {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & os.environ.keys():
+    if gpus or given or not sharing or _cores() != 2:
         return
     with contextlib.suppress(RuntimeError):  # TensorFlow keeps the threads that it has.
         tf.config.threading.set_intra_op_parallelism_threads(1)

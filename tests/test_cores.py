@@ -161,21 +161,22 @@ def test_loaded_models_are_shared_and_saved_as_they_were(parts, tmp_path):
     np.testing.assert_allclose(loaded(x), plain(x), atol=1e-6)
 
 
-def _parts_after_start(cores_found, environment):
+def _parts_after_start(cores_found, environment, sharing):
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.pop(name, None)
     os.environ.update(environment)
     startup._cores = lambda: cores_found
-    startup.start_tensorflow(quiet=False)
+    startup.start_tensorflow(quiet=False, sharing=sharing)
     print("parts", cores.count())
     return 0
 
 
 @pytest.mark.parametrize(
-    ("cores_found", "environment", "parts"), [(2, {}, 2), (4, {}, 1), (2, {"TF_NUM_INTEROP_THREADS": "3"}, 1)]
+    ("cores_found", "environment", "sharing", "parts"),
+    [(2, {}, True, 2), (4, {}, True, 1), (2, {"TF_NUM_INTEROP_THREADS": "3"}, True, 1), (2, {}, False, 1)],
 )
-def test_on_two_cores_batches_go_into_two_parts_unless_the_environment_has_threads(fork, cores_found, environment, parts):
-    started = fork(_parts_after_start, cores_found, environment)
+def test_on_two_cores_batches_go_into_two_parts_unless_threads_are_given(fork, cores_found, environment, sharing, parts):
+    started = fork(_parts_after_start, cores_found, environment, sharing)
     assert started.wait() == 0, started.said()
     assert f"parts {parts}" in started.said()
 

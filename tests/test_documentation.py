@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
 NOT_OF_A_PLAN = ("--epsilons", "--by_class", "--finished_only", "--attack=")
+# These share few runs with --table=all and take about as long as it and the others.
+BY_THE_SECOND_PROCESS = "--table=(1|grid|digits|protocol|regulariser)"
 SMALL = ["--scale=tiny", "--steps=2", "--width=1", "--noprogress"]
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -106,7 +108,7 @@ def shared_runs(tmp_path_factory):
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(command, marks=pytest.mark.xdist_group(str(bool(re.search("--table=(1|grid|digits)", command)))))
+        pytest.param(command, marks=pytest.mark.xdist_group(str(bool(re.search(BY_THE_SECOND_PROCESS, command)))))
         for command in commands()
         if takes_many_trainings(command)
     ],
