@@ -1,7 +1,8 @@
 """Batches shared out among the cores: each takes its part of the images through a whole network, one operation at a time.
 
 TensorFlow by itself shares every operation out. Those of a small network then wait for one another's threads, and what one
-core has written the other has to fetch: on two cores a step of the adversarial network took a quarter longer (benchmarks).
+core has written the other has to fetch: on two cores a step of the adversarial network took up to a quarter longer
+(benchmarks).
 """
 
 from __future__ import annotations

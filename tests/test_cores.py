@@ -122,7 +122,7 @@ def test_attacks_on_any_number_of_images_are_those_on_the_whole_batch(name, imag
     np.testing.assert_allclose(attacks.pgd(shared, x, y, 0.1, steps=3, clip_start=False), whole[0], atol=1e-5)
 
 
-def test_the_loss_of_an_attack_goes_through_each_core(parts):
+def test_each_part_is_convolved_by_itself(parts):
     parts(2)
     model = NETWORKS["d1"]()
     cores.share(model)
