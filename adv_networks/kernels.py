@@ -138,10 +138,11 @@ def _joint_backward(
     total = sum(_pixels(part) for part in parts)
     slope = -scale * by_scale / (total * (variance + epsilon))
     shift = -scale * by_offset / (total * tf.sqrt(variance + epsilon)) - slope * mean
-    # As a convolution, slope · x + shift is one pass; products with a vector take three times as long here.
+    # As a convolution, slope · x + shift is one pass; products with a vector take three times as long here. TensorFlow puts
+    # an addition into the convolution if its shapes are known, which they are not in loops; add_n needs no shapes.
     kernel = tf.linalg.diag(slope)[None, None]
     by_parts = [
-        own[0] + tf.nn.bias_add(tf.nn.conv2d(part, kernel, 1, "VALID"), shift)
+        tf.add_n([own[0], tf.nn.bias_add(tf.nn.conv2d(part, kernel, 1, "VALID"), shift)])
         for part, own in zip(parts, gradients, strict=True)
     ]
     return [by_scale, by_offset, *by_parts]
