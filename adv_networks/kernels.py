@@ -8,7 +8,8 @@ images on two cores, where a matrix product and a sum of shifted images take 6 (
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -75,8 +76,16 @@ def _normalised(images: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, epsilon:
     return normalised, mean, variance * (count - 1) / count
 
 
-def _pixels(images: tf.Tensor) -> tf.Tensor:
+def _pixels(images: tf.Tensor) -> float | tf.Tensor:
+    """How many values each channel has; a number where the shape is known, which keeps graphs small."""
+    if known := images.shape.num_elements():
+        return float(known // images.shape[3])
     return tf.cast(tf.size(images) // images.shape[3], images.dtype)
+
+
+def _sum(terms: Iterable[Any]) -> Any:
+    """Without the addition to 0 that Python's sum begins with."""
+    return functools.reduce(operator.add, terms)
 
 
 def _normalised_jointly(epsilon: float, scale: tf.Tensor, offset: tf.Tensor, *parts: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -96,12 +105,12 @@ def _normalised_jointly(epsilon: float, scale: tf.Tensor, offset: tf.Tensor, *pa
 
 @functools.partial(tf.function, autograph=False)
 def _joint_forward(epsilon: float, scale: tf.Tensor, offset: tf.Tensor, *parts: tf.Tensor) -> list[tf.Tensor]:
-    total = sum(_pixels(part) for part in parts)
+    total = _sum(_pixels(part) for part in parts)
     shares = [_pixels(part) / total for part in parts]
     means, variances = zip(*(_normalised(part, scale, offset, epsilon)[1:] for part in parts), strict=True)
-    mean = sum(share * own for share, own in zip(shares, means, strict=True))
-    within = sum(share * own for share, own in zip(shares, variances, strict=True))
-    variance = within + sum(share * (own - mean) ** 2 for share, own in zip(shares, means, strict=True))
+    mean = _sum(share * own for share, own in zip(shares, means, strict=True))
+    within = _sum(share * own for share, own in zip(shares, variances, strict=True))
+    variance = within + _sum(share * tf.square(own - mean) for share, own in zip(shares, means, strict=True))
     normalised = [
         tf.raw_ops.FusedBatchNormV3(
             x=part, scale=scale, offset=offset, mean=mean, variance=variance, epsilon=epsilon, is_training=False
@@ -134,13 +143,13 @@ def _joint_backward(
         )[:3]
         for part, by_output in zip(parts, upstream, strict=True)
     ]
-    by_scale, by_offset = (sum(own[number] for own in gradients) for number in (1, 2))
-    total = sum(_pixels(part) for part in parts)
+    by_scale, by_offset = (_sum(own[number] for own in gradients) for number in (1, 2))
+    total = _sum(_pixels(part) for part in parts)
     slope = -scale * by_scale / (total * (variance + epsilon))
     shift = -scale * by_offset / (total * tf.sqrt(variance + epsilon)) - slope * mean
     # As a convolution, slope · x + shift is one pass; products with a vector take three times as long here. TensorFlow puts
     # an addition into the convolution if its shapes are known, which they are not in loops; add_n needs no shapes.
-    kernel = tf.linalg.diag(slope)[None, None]
+    kernel = tf.reshape(tf.raw_ops.MatrixDiag(diagonal=slope), [1, 1, *slope.shape, *slope.shape])
     by_parts = [
         tf.add_n([own[0], tf.nn.bias_add(tf.nn.conv2d(part, kernel, 1, "VALID"), shift)])
         for part, own in zip(parts, gradients, strict=True)
