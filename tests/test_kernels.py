@@ -1,5 +1,7 @@
 """The faster forms of layers against the same layers in double precision, where Keras' own are used."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -50,6 +52,19 @@ def test_outputs_gradients_and_averages_are_those_of_keras(make):
         np.testing.assert_allclose(part, other, rtol=0, atol=3e-5 * np.abs(other).max())
     for weight, other in zip(model.get_weights(), reference.get_weights(), strict=True):
         np.testing.assert_allclose(weight, other, rtol=1e-5, atol=1e-6)
+
+
+def test_batches_of_a_size_that_the_graph_does_not_know_have_the_same_moments():
+    models = [normalised(), normalised()]
+    x = np.random.default_rng(0).normal(1, 2, (5, 6, 4, 3)).astype(np.float32)
+    outputs = []
+    for model, size in zip(models, (5, None), strict=True):
+        kernels.accelerate(model)
+        call = tf.function(functools.partial(model, training=True), input_signature=[tf.TensorSpec([size, 6, 4, 3])])
+        outputs.append(call(x))
+    np.testing.assert_allclose(*outputs, atol=1e-6)
+    for known, unknown in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(known, unknown, rtol=1e-6)
 
 
 def test_second_derivatives_of_the_convolution_reach_its_kernel():
