@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
 NOT_OF_A_PLAN = ("--epsilons", "--by_class", "--finished_only", "--attack=")
-# These share few runs with --table=all and take about as long as it and the others.
+# These share few runs with --table=all, which by itself takes longer than they do together.
 BY_THE_SECOND_PROCESS = "--table=(1|grid|digits|protocol|regulariser)"
 SMALL = ["--scale=tiny", "--steps=2", "--width=1", "--noprogress"]
 
