@@ -23,6 +23,12 @@ IMAGES_UNDER_ATTACK = 2_000
 SMALL = ("--scale=tiny", "--steps=3", "--generators=released_mnist", "--width=4", "--validation=0", "--noprogress")
 
 
+def pytest_configure(config):
+    """Imports ART once by itself: it writes a file at its first import, which fails where two test processes do so at once."""
+    if not hasattr(config, "workerinput") and not (Path.home() / ".art" / "config.json").exists():
+        subprocess.run([sys.executable, "-c", "import art"], capture_output=True)
+
+
 class PartlyRobust(NamedTuple):
     """A trained classifier, distinct images in [0,1], their labels, and its accuracy on them under PGD of that ε."""
 
