@@ -21,7 +21,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import kernels, networks, replicas
+from adv_networks import architectures, kernels, networks, replicas
+from adv_networks.architectures import Weighted, Weights
 from adv_networks.experiments import NORMS, choose
 
 Array = np.ndarray | tf.Tensor
@@ -136,20 +137,29 @@ def _replace_weaker(model, training, targeted, best, candidate, y):
 _compiled: dict[Callable, Any] = {}
 
 
-def run_compiled(function, *arguments):
-    """Runs a function in one graph for all lengths of its tensors' first axis; inside another graph it becomes part of that."""
+def run_compiled(function, model, *arguments):
+    """`function(model, …)` in one graph for all models of an architecture and all lengths of its tensors' first axis.
+
+    Inside another graph it becomes part of that.
+    """
     if not tf.executing_eagerly():
-        return function(*arguments)
-    spec = [
+        return function(model, *arguments)
+    weights = Weights.of(model)
+    specs = [
         tf.TensorSpec([None, *argument.shape[1:]] if argument.shape.rank else [], argument.dtype)
         if isinstance(argument, tf.Tensor)
         else argument
         for argument in arguments
     ]
+    model = architectures.representative(model)
     # setdefault, as several threads may come here at once.
-    graph = _compiled.setdefault(function, tf.function(function, autograph=False))
+    graph = _compiled.setdefault(function, tf.function(functools.partial(_with_weights, function), autograph=False))
     # All arguments, since TensorFlow, given the tensors alone, first puts their values into the message of an error.
-    return graph.get_concrete_function(*spec)(*arguments)
+    return graph.get_concrete_function(model, weights, *specs)(model, weights, *arguments)
+
+
+def _with_weights(function, model, weights, *arguments):
+    return function(Weighted(model, weights), *arguments)
 
 
 def as_labels(y: Array) -> tf.Tensor:

@@ -21,6 +21,7 @@ import keras
 import tensorflow as tf
 
 from adv_networks import replicas
+from adv_networks.architectures import Weighted, Weights
 from adv_networks.errors import UsageError
 from adv_networks.experiments import DATASETS, NORMS, Experiment, choose
 
@@ -229,7 +230,7 @@ def computing_in(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def loss_scale(model: keras.Model) -> int:
+def loss_scale(model: keras.Model | Weighted) -> int:
     """What to multiply a loss by before its gradient is taken through the model: small numbers vanish in float16."""
     return 2**10 if model.compute_dtype == "float16" else 1
 
@@ -265,9 +266,9 @@ def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, s
 
 
 def discarding_statistics(
-    model: keras.Model, inputs: tf.Tensor, *, training: bool, parameters: list[tf.Tensor] | None = None
+    model: keras.Model | Weighted, inputs: tf.Tensor, *, training: bool, parameters: list[tf.Tensor] | None = None
 ) -> tf.Tensor:
     """The output of `model`, its BN averages left as they are; `parameters` stand in for its trainable variables by value."""
-    trainable = [variable.value for variable in model.trainable_variables] if parameters is None else parameters
-    frozen = [variable.value for variable in model.non_trainable_variables]
-    return model.stateless_call(trainable, frozen, inputs, training=training)[0]
+    weights = model.weights if isinstance(model, Weighted) else Weights.of(model)
+    trainable = weights.trainable if parameters is None else parameters
+    return model.stateless_call(trainable, weights.others, inputs, training=training)[0]

@@ -1,0 +1,71 @@
+"""Networks of one architecture share graphs, which take the weights as arguments: to trace D2's attacks takes seconds.
+
+That would be spent again on every classifier of a table.
+"""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Hashable
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from adv_networks import cores
+
+# What this package replaces in layers and models, which then compute otherwise.
+_REPLACED = {"call", "convolution_op", "_moments"}
+
+_representatives: dict[Hashable, keras.Model] = {}
+_known: weakref.WeakKeyDictionary[keras.Model, keras.Model] = weakref.WeakKeyDictionary()
+
+
+class Weights(NamedTuple):
+    """Of a network: its variables, or what stands in for them."""
+
+    trainable: list[tf.Variable | tf.Tensor]
+    others: list[tf.Variable | tf.Tensor]
+
+    @classmethod
+    def of(cls, model: keras.Model) -> Weights:
+        """A network's own; of mirrored variables the values on the current device."""
+        return cls(
+            *(
+                [_local(variable.value) for variable in own]
+                for own in (model.trainable_variables, model.non_trainable_variables)
+            )
+        )
+
+
+def _local(variable: tf.Variable) -> tf.Variable | tf.Tensor:
+    return tf.convert_to_tensor(variable) if isinstance(variable, tf.distribute.DistributedValues) else variable
+
+
+class Weighted:
+    """A network with weights in place of its own."""
+
+    def __init__(self, model: keras.Model, weights: Weights):
+        self.weights, self.compute_dtype = weights, model.compute_dtype
+        self.stateless_call = model.stateless_call
+
+
+def representative(model: keras.Model) -> keras.Model:
+    """The first network of the model's architecture that was asked for; the model itself where its layers do not tell that."""
+    if model not in _known:
+        key = _architecture(model)
+        # setdefault, as several threads may come here at once.
+        _known[model] = model if key is None else _representatives.setdefault(key, model)
+    return _known[model]
+
+
+def _architecture(model: keras.Model) -> Hashable | None:
+    if not cores.is_known(model):
+        return None
+    text = model.to_json()
+    if not all(module.startswith('"keras') for module in re.findall(r'"module": ([^,}]+)', text)):
+        return None
+    for number, layer in enumerate(model.layers):
+        text = text.replace(f'"{layer.name}"', f'"layer {number}"')
+    return text, *(frozenset(_REPLACED & vars(part).keys()) for part in (model, *model.layers))

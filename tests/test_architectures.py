@@ -1,0 +1,108 @@
+"""Networks of one architecture are attacked by one graph, each with its own weights."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adv_networks import architectures, attacks, cores, kernels, networks
+from tests.conftest import randomised
+
+SHAPE = (8, 8, 1)
+MAKE = {
+    "d1": lambda: networks.d1(SHAPE, 3, 2),
+    "d2": lambda: networks.d2((8, 8, 3), 3, 2),
+    "g1": lambda: networks.g1((8, 8, 3), 1),
+}
+
+
+@pytest.fixture(autouse=True)
+def afresh(monkeypatch):
+    monkeypatch.setattr(architectures, "_representatives", {})
+
+
+def traces():
+    return {function: graph.experimental_get_tracing_count() for function, graph in attacks._compiled.items()}
+
+
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
+def test_networks_share_graphs_but_no_weights(make, shallow):
+    first, second = (randomised(make(), seed=seed) for seed in (0, 1))
+    x = np.random.default_rng(0).random((4, *first.input_shape[1:]), np.float32)
+    outputs = [attacks.predict(first, x).numpy()]
+    before = traces()
+    outputs += [attacks.predict(model, x).numpy() for model in (second, first)]
+    second.set_weights(first.get_weights())
+    outputs.append(attacks.predict(second, x).numpy())
+    assert traces() == before
+    assert architectures.representative(second) is first
+    assert not np.allclose(outputs[0], outputs[1], atol=0.01)
+    np.testing.assert_allclose(outputs[0], first(x, training=False), atol=1e-6)
+    for again in outputs[2:]:
+        np.testing.assert_array_equal(again, outputs[0])
+
+
+def test_attacks_follow_the_gradient_of_the_network_that_is_attacked():
+    x, y = np.random.default_rng(0).random((4, *SHAPE), np.float32), np.arange(4) % 3
+    models = [randomised(networks.d1(SHAPE, 3, 2), seed=seed) for seed in (0, 1)]
+    shared = [attacks.pgd(model, x, y, 0.1, seed=1).numpy() for model in models]
+    for model, found in zip(models, shared, strict=True):
+        architectures._representatives.clear()
+        architectures._known.clear()
+        np.testing.assert_array_equal(attacks.pgd(model, x, y, 0.1, seed=1), found)
+    assert not np.array_equal(*shared)
+
+
+def test_batch_statistics_leave_the_averages_of_both_networks_alone():
+    models = [randomised(networks.d2((8, 8, 3), 3, 2), seed=seed) for seed in (0, 1)]
+    before = [model.get_weights() for model in models]
+    x = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
+    first, second = (attacks.predict(model, x, training=True) for model in models)
+    assert not np.allclose(first, second, atol=0.01)
+    for model, weights in zip(models, before, strict=True):
+        for weight, kept in zip(model.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(weight, kept)
+
+
+class Doubling(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+def unknown():
+    image = keras.Input(SHAPE)
+    return keras.Model(image, Doubling()(image))
+
+
+def activated():
+    image = keras.Input(SHAPE)
+    return keras.Model(image, keras.layers.Activation(lambda x: tf.minimum(x, 0.5))(image))
+
+
+@pytest.mark.parametrize("make", [unknown, activated, lambda: keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten()])])
+def test_networks_of_other_layers_and_functions_have_graphs_of_their_own(make):
+    first, second = make(), make()
+    assert [architectures.representative(model) for model in (first, second)] == [first, second]
+
+
+def accelerated(model):
+    kernels.accelerate(model)
+    return model
+
+
+def shared(model, monkeypatch):
+    monkeypatch.setattr(cores, "count", lambda: 2)
+    cores.share(model)
+    return model
+
+
+def test_networks_that_compute_otherwise_have_graphs_of_their_own(monkeypatch):
+    plain, frozen, rescaled = networks.d1(SHAPE, 3, 2), networks.d1(SHAPE, 3, 2), networks.d2((8, 8, 3), 3, 2, pixel_levels=256)
+    frozen.layers[2].trainable = False
+    different = [plain, frozen, rescaled, networks.d2((8, 8, 3), 3, 2), networks.d1(SHAPE, 3, 4), networks.d1(SHAPE, 4, 2)]
+    different += [accelerated(networks.d1(SHAPE, 3, 2)), shared(networks.d1(SHAPE, 3, 2), monkeypatch)]
+    different.append(shared(accelerated(networks.d1(SHAPE, 3, 2)), monkeypatch))
+    with networks.computing_in("mixed_bfloat16"):
+        different.append(networks.d1(SHAPE, 3, 2))
+    assert [architectures.representative(model) for model in different] == different
+    assert architectures.representative(accelerated(networks.d1(SHAPE, 3, 2))) is different[6]
