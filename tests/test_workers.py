@@ -1,8 +1,10 @@
 """Two worker processes on this machine: they train like one, stop and go on together, and refuse what cannot work."""
 
+import contextlib
 import functools
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -40,12 +42,19 @@ def cluster(index, *ports):
     return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
 
 
+def free_ports():
+    """Two ports below those that outgoing connections get, which might be given away before the workers take them."""
+    while True:
+        ports = random.SystemRandom().sample(range(10_000, 30_000), 2)
+        with socket.socket() as one, socket.socket() as other, contextlib.suppress(OSError):
+            for each, port in zip((one, other), ports, strict=True):
+                each.bind(("127.0.0.1", port))
+            return ports
+
+
 def both(start, *arguments):
     """Starts the chief and the other worker of a cluster."""
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        ports = [each.getsockname()[1] for each in (one, other)]
+    ports = free_ports()
     return [start(*arguments, TF_CONFIG=cluster(index, *ports)) for index in (0, 1)]
 
 
@@ -73,7 +82,7 @@ def test_stopped_and_killed_workers_go_on_and_end_with_the_same_bits(start, tmp_
         return both(start, ["--strategy=multi_worker", *RUN, f"--workdir={place}/run", f"--results={tmp_path}/results"])
 
     chief, other = start_both(tmp_path / "whole")
-    assert (chief.wait(), other.wait()) == (0, 0)
+    assert (chief.wait(), other.wait()) == (0, 0), [process.said() for process in (chief, other)]
     assert "standard (A)" in chief.said()
     assert other.said() == ""
 
@@ -94,7 +103,7 @@ def test_stopped_and_killed_workers_go_on_and_end_with_the_same_bits(start, tmp_
     assert re.fullmatch(r"main.py: .*: expected every worker to go on, lost one .*; start all of them again\n", other.said())
 
     chief, other = start_both(place)
-    assert (chief.wait(), other.wait()) == (0, 0)
+    assert (chief.wait(), other.wait()) == (0, 0), [process.said() for process in (chief, other)]
     assert outcome(run) == outcome(tmp_path / "whole" / "run")
     assert unfinished(run) == []
 
