@@ -5,7 +5,6 @@ That would be spent again on every classifier of a table.
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections.abc import Hashable
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from adv_networks import cores
 _REPLACED = {"call", "convolution_op", "_moments"}
 
 _representatives: dict[Hashable, keras.Model] = {}
-_known: weakref.WeakKeyDictionary[keras.Model, keras.Model] = weakref.WeakKeyDictionary()
+_architectures: weakref.WeakKeyDictionary[keras.Model, Hashable | None] = weakref.WeakKeyDictionary()
 
 
 class Weights(NamedTuple):
@@ -53,19 +52,19 @@ class Weighted:
 
 def representative(model: keras.Model) -> keras.Model:
     """The first network of the model's architecture that was asked for; the model itself where its layers do not tell that."""
-    if model not in _known:
-        key = _architecture(model)
-        # setdefault, as several threads may come here at once.
-        _known[model] = model if key is None else _representatives.setdefault(key, model)
-    return _known[model]
+    if model not in _architectures:
+        _architectures[model] = _architecture(model)
+    key = _architectures[model]
+    # setdefault, as several threads may come here at once.
+    return model if key is None else _representatives.setdefault(key, model)
 
 
 def _architecture(model: keras.Model) -> Hashable | None:
-    if not cores.is_known(model):
+    """What tells the model from those that compute otherwise; None where it has layers or functions that do not tell."""
+    activations = filter(None, (getattr(layer, "activation", None) for layer in model.layers))
+    if not cores.is_known(model) or not all(getattr(own, "__module__", "").startswith("keras.") for own in activations):
         return None
     text = model.to_json()
-    if not all(module.startswith('"keras') for module in re.findall(r'"module": ([^,}]+)', text)):
-        return None
     for number, layer in enumerate(model.layers):
         text = text.replace(f'"{layer.name}"', f'"layer {number}"')
     return text, *(frozenset(_REPLACED & vars(part).keys()) for part in (model, *model.layers))

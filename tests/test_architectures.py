@@ -1,5 +1,8 @@
 """Networks of one architecture are attacked by one graph, each with its own weights."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -48,7 +51,6 @@ def test_attacks_follow_the_gradient_of_the_network_that_is_attacked():
     shared = [attacks.pgd(model, x, y, 0.1, seed=1).numpy() for model in models]
     for model, found in zip(models, shared, strict=True):
         architectures._representatives.clear()
-        architectures._known.clear()
         np.testing.assert_array_equal(attacks.pgd(model, x, y, 0.1, seed=1), found)
     assert not np.array_equal(*shared)
 
@@ -83,6 +85,18 @@ def activated():
 def test_networks_of_other_layers_and_functions_have_graphs_of_their_own(make):
     first, second = make(), make()
     assert [architectures.representative(model) for model in (first, second)] == [first, second]
+
+
+def test_networks_that_nothing_else_refers_to_are_forgotten():
+    representative, model = networks.d1(SHAPE, 3, 2), networks.d1(SHAPE, 3, 2)
+    attacks.predict(representative, np.zeros((1, *SHAPE), np.float32))
+    attacks.predict(model, np.zeros((1, *SHAPE), np.float32))
+    alone = unknown()
+    assert architectures.representative(model) is representative and architectures.representative(alone) is alone
+    left = [weakref.ref(own) for own in (model, alone)]
+    del model, alone
+    gc.collect()
+    assert [reference() for reference in left] == [None, None]
 
 
 def accelerated(model):
