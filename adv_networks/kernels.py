@@ -3,8 +3,8 @@
 Keras composes BN of single operations, each a pass over memory, where TensorFlow has it as one. And TensorFlow's gradient of
 a convolution by the image is slow where that has one channel: 15 ms of the 50 ms that a step of PGD on D1 takes for 250
 images on two cores, where a matrix product and a sum of shifted images take 6. D1's second convolution, which is most of what
-it computes, takes 1.3 to 1.5 times as long as by fewer products (`winograd`); at fewer than 16 channels or columns than 8 that
-gains nothing (benchmarks).
+it computes, takes twice as long as by fewer products (`winograd`), which gain little at fewer than 16 channels or 8 columns
+(benchmarks).
 """
 
 from __future__ import annotations

@@ -37,20 +37,22 @@ def test_one_product_by_hand():
     np.testing.assert_allclose(tf.reshape(winograd.convolve(row, kernel), [-1]), expected, atol=1e-5)
 
 
-def test_four_outputs_take_eight_products():
-    of_images, of_kernel, to_outputs = winograd._transforms(4)
-    assert of_images.shape == (8, 4) and of_kernel.shape == (8, 5) and to_outputs.shape == (4, 8)
+@pytest.mark.parametrize(("width", "products"), [(4, 8), (7, 11), (8, 16), (12, 22), (14, 22), (16, 32), (32, 55)])
+def test_a_row_takes_as_few_products_as_its_tiles_have_points(width, products):
+    of_images, _, to_outputs = winograd._transforms(width)
+    assert (of_images.shape, to_outputs.shape) == ((products, width), (width, products))
 
 
-def test_rounding_errors_are_few_times_those_of_the_convolution():
-    images, kernel = np.maximum(random(8, 14, 14, 32), 0), random(5, 5, 32, 64, seed=1)
-    exact = convolve(images, kernel).numpy()
-    errors = [
-        np.sqrt(np.mean((form(tf.constant(images, tf.float32), tf.constant(kernel, tf.float32)) - exact) ** 2))
-        for form in (winograd.convolve, convolve)
-    ]
-    assert errors[0] < 6 * errors[1]
-    assert errors[0] < 3e-6 * exact.std()
+# A width for each size of tiles. The module says so of their errors.
+@pytest.mark.parametrize(("width", "share"), [(8, 2e-6), (14, 7e-6)])
+def test_rounding_errors_are_as_small_as_said(width, share):
+    images, kernel = np.maximum(random(8, width, width, 32), 0), random(5, 5, 32, 64, seed=1)
+    exact, upstream = convolve(images, kernel).numpy(), random(8, width, width, 64, seed=2)
+    found = winograd.convolve(tf.constant(images, tf.float32), tf.constant(kernel, tf.float32))
+    assert np.sqrt(np.mean((found - exact) ** 2)) < share * exact.std()
+    exact = winograd.gradient_by_image(tf.constant(upstream), tf.constant(kernel)).numpy()
+    found = winograd.gradient_by_image(tf.constant(upstream, tf.float32), tf.constant(kernel, tf.float32))
+    assert np.sqrt(np.mean((found - exact) ** 2)) < share * exact.std()
 
 
 def test_batches_may_be_of_a_size_that_the_graph_does_not_know():
