@@ -66,5 +66,7 @@ def _architecture(model: keras.Model) -> Hashable | None:
         return None
     text = model.to_json()
     for number, layer in enumerate(model.layers):
-        text = text.replace(f'"{layer.name}"', f'"layer {number}"')
+        # As itself and as what another takes; the same word may also be a setting's value.
+        for before in ('"name": ', "["):
+            text = text.replace(f'{before}"{layer.name}"', f"{before}{number}")
     return text, *(frozenset(_REPLACED & vars(part).keys()) for part in (model, *model.layers))

@@ -87,6 +87,15 @@ def test_networks_of_other_layers_and_functions_have_graphs_of_their_own(make):
     assert [architectures.representative(model) for model in (first, second)] == [first, second]
 
 
+def test_names_of_layers_are_not_taken_for_their_settings():
+    def named(activation):
+        image = keras.Input(SHAPE)
+        return keras.Model(image, keras.layers.Activation(activation, name=activation)(image), name="one")
+
+    relu, tanh = named("relu"), named("tanh")
+    assert [architectures.representative(model) for model in (relu, tanh)] == [relu, tanh]
+
+
 def test_networks_that_nothing_else_refers_to_are_forgotten():
     representative, model = networks.d1(SHAPE, 3, 2), networks.d1(SHAPE, 3, 2)
     attacks.predict(representative, np.zeros((1, *SHAPE), np.float32))
