@@ -1,6 +1,7 @@
 """Networks of one architecture share graphs, which take the weights as arguments: to trace D2's attacks takes seconds.
 
-That would be spent again on every classifier of a table.
+That would be spent again on every classifier of a table. Only networks that this package made itself, and that nobody changes
+afterwards, take part (`share_graphs`): what another computes its configuration need not tell.
 """
 
 from __future__ import annotations
@@ -12,13 +13,11 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from adv_networks import cores
-
 # What this package replaces in layers and models, which then compute otherwise.
 _REPLACED = {"call", "convolution_op", "_moments"}
 
 _representatives: dict[Hashable, keras.Model] = {}
-_architectures: weakref.WeakKeyDictionary[keras.Model, Hashable | None] = weakref.WeakKeyDictionary()
+_architectures: weakref.WeakKeyDictionary[keras.Model, Hashable] = weakref.WeakKeyDictionary()
 
 
 class Weights(NamedTuple):
@@ -50,23 +49,18 @@ class Weighted:
         self.stateless_call = model.stateless_call
 
 
-def representative(model: keras.Model) -> keras.Model:
-    """The first network of the model's architecture that was asked for; the model itself where its layers do not tell that."""
-    if model not in _architectures:
-        _architectures[model] = _architecture(model)
-    key = _architectures[model]
-    # setdefault, as several threads may come here at once.
-    return model if key is None else _representatives.setdefault(key, model)
-
-
-def _architecture(model: keras.Model) -> Hashable | None:
-    """What tells the model from those that compute otherwise; None where it has layers or functions that do not tell."""
-    activations = filter(None, (getattr(layer, "activation", None) for layer in model.layers))
-    if not cores.is_known(model) or not all(getattr(own, "__module__", "").startswith("keras.") for own in activations):
-        return None
+def share_graphs(model: keras.Model) -> None:
+    """Lets a network of `networks`, which is to stay as it is but for its weights, share graphs with others like it."""
     text = model.to_json()
-    for number, layer in enumerate(model.layers):
+    for number, part in enumerate((model, *model.operations)):
         # As itself and as what another takes; the same word may also be a setting's value.
         for before in ('"name": ', "["):
-            text = text.replace(f'{before}"{layer.name}"', f"{before}{number}")
-    return text, *(frozenset(_REPLACED & vars(part).keys()) for part in (model, *model.layers))
+            text = text.replace(f'{before}"{part.name}"', f"{before}{number}")
+    _architectures[model] = text, *(frozenset(_REPLACED & vars(part).keys()) for part in (model, *model.layers))
+
+
+def representative(model: keras.Model) -> keras.Model:
+    """The first network of the model's architecture that was asked for; the model itself if it does not share graphs."""
+    key = _architectures.get(model)
+    # setdefault, as several threads may come here at once.
+    return model if key is None else _representatives.setdefault(key, model)

@@ -138,7 +138,7 @@ _compiled: dict[Callable, Any] = {}
 
 
 def run_compiled(function, model, *arguments):
-    """`function(model, …)` in one graph for all models of an architecture and all lengths of its tensors' first axis.
+    """`function(model, …)` in one graph for all lengths of its tensors' first axis, and for all models that share graphs.
 
     Inside another graph it becomes part of that.
     """

@@ -64,7 +64,7 @@ class _Parts:
 
 def _call(model: keras.Model, call: Callable[..., tf.Tensor], parts: int, inputs: Any, *arguments: Any, **options: Any):
     training = options.get("training")
-    if not isinstance(inputs, tf.Tensor) or (training and not (inputs.shape[0] and is_known(model))):
+    if not isinstance(inputs, tf.Tensor) or (training and not (inputs.shape[0] and _is_known(model))):
         return call(inputs, *arguments, **options)
     if training:
         return tf.concat(model._run_through_graph(_Parts(_split(inputs, parts)), _on_parts).tensors, 0)
@@ -76,8 +76,7 @@ def _call(model: keras.Model, call: Callable[..., tf.Tensor], parts: int, inputs
     return tf.concat([call(part, *arguments, **options) for part in _split(inputs, parts)], 0)[:size]
 
 
-def is_known(model: keras.Model) -> bool:
-    """Whether the model is a graph of layers like those of `networks`, and nothing else."""
+def _is_known(model: keras.Model) -> bool:
     kinds = (*_BY_IMAGE, keras.layers.BatchNormalization)
     return hasattr(model, "_run_through_graph") and all(type(layer) in kinds for layer in model.layers)
 

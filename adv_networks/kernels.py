@@ -184,8 +184,7 @@ def _convolution_of_one_channel(images: Any, kernel: Any) -> tf.Tensor:
 
 
 def _convolution_of_many_channels(layer: keras.layers.Conv2D, images: Any, kernel: Any) -> tf.Tensor:
-    height, width = images.shape[1:3]
-    if height is None or width is None or width < 8:
+    if None in images.shape[1:] or images.shape[2] < 8:
         return type(layer).convolution_op(layer, images, kernel)
     return _convolution(winograd.convolve, winograd.gradient_by_image, images, kernel)
 
@@ -201,9 +200,11 @@ def _convolution(
             by_kernel = tf.raw_ops.Conv2DBackpropFilter(
                 input=images, filter_sizes=tf.shape(kernel), out_backprop=upstream, strides=[1] * 4, padding="SAME"
             )
-            return tf.ensure_shape(gradient_by_image(upstream, kernel), images.shape), by_kernel
+            by_image = gradient_by_image(tf.ensure_shape(upstream, shape), kernel)
+            return tf.ensure_shape(by_image, images.shape), by_kernel
 
-        return tf.ensure_shape(convolve(images, kernel), [*images.shape[:3], kernel.shape[3]]), gradient
+        shape = [*images.shape[:3], kernel.shape[3]]
+        return tf.ensure_shape(convolve(images, kernel), shape), gradient
 
     return of(tf.convert_to_tensor(images), tf.convert_to_tensor(kernel))
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from adv_networks import checks, data, evaluation, strategies, tables, training
+from adv_networks import architectures, checks, data, evaluation, strategies, tables, training
 from adv_networks.errors import UserError
 from adv_networks.experiments import SCALES, Cell, Experiment, Table, find_dataset, generator_file
 from adv_networks.places import Places
@@ -142,7 +142,9 @@ class Models:
 
     def _load(self, spec: Experiment, file: str) -> keras.Model:
         path = self.places.of(spec) / file
-        return evaluation.load_classifier(path, spec.dataset) if file == "d.keras" else evaluation.load_model(path)
+        model = evaluation.load_classifier(path, spec.dataset) if file == "d.keras" else evaluation.load_model(path)
+        architectures.share_graphs(model)
+        return model
 
     def some(self, files: Mapping[str, tuple[Experiment, str]]) -> _Some:
         """The networks of these runs and files, by name."""

@@ -23,7 +23,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from adv_networks import attacks, cores, kernels, networks, optimizers, replicas
+from adv_networks import architectures, attacks, cores, kernels, networks, optimizers, replicas
 from adv_networks.experiments import METHODS, Experiment
 
 Scalars = dict[str, tf.Tensor]
@@ -82,6 +82,7 @@ def make_players(spec: Experiment) -> Players:
         (kernels.accelerate if alone and not differentiated_twice else networks.share_batch_moments)(model)
         if alone:
             cores.share(model)
+        architectures.share_graphs(model)
     return players
 
 

@@ -4,7 +4,8 @@ Seven neighbouring outputs of a row take 35 products for each channel and row of
 polynomials, by these polynomials' values at eleven points, they take eleven (Winograd, 1980, "Arithmetic complexity of
 computations"; for networks Lavin and Gray, 2016, "Fast algorithms for convolutional neural networks"). What that costs is
 rounding: in single precision the errors' root mean square is three to six millionths of the outputs' with tiles of seven, about
-one with tiles of four and a third of one by TensorFlow's convolution.
+one with tiles of four and a third of one by TensorFlow's convolution. What is zero because all that it is summed of is zero may
+come out as such a rounding error where other numbers are in its tile.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _FINITE_POINTS = {
 def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """What `tf.nn.conv2d(images, kernel, 1, "SAME")` is, of [batch, height, width, channels] and [rows, 5, channels, filters].
 
-    Height, width and channels must be known, the batch's size need not be.
+    Height, width and channels must be known, the batch's size need not be; the number of rows is odd.
     """
     _, height, width, channels = images.shape
     rows, columns, _, filters = kernel.shape

@@ -34,7 +34,7 @@ Line = dict[str, Any]
 
 
 def _compared(
-    part: str, case: str, contenders: dict[str, Contender], floor: float | None = None, rounds: int = 7
+    part: str, case: str, contenders: dict[str, Contender], floor: float | None = None, rounds: int = 15
 ) -> Iterator[Line]:
     """A line per contender, of which the first is this project."""
     seconds = seconds_per_call(contenders, rounds)

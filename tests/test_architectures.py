@@ -16,6 +16,7 @@ MAKE = {
     "d1": lambda: networks.d1(SHAPE, 3, 2),
     "d2": lambda: networks.d2((8, 8, 3), 3, 2),
     "g1": lambda: networks.g1((8, 8, 3), 1),
+    "g1 in l2, whose last operations are no layers": lambda: networks.g1((8, 8, 3), 1, norm="l2"),
 }
 
 
@@ -24,13 +25,19 @@ def afresh(monkeypatch):
     monkeypatch.setattr(architectures, "_representatives", {})
 
 
+def sharing(model, *, seed=0):
+    randomised(model, seed=seed)
+    architectures.share_graphs(model)
+    return model
+
+
 def traces():
     return {function: graph.experimental_get_tracing_count() for function, graph in attacks._compiled.items()}
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
 def test_networks_share_graphs_but_no_weights(make, shallow):
-    first, second = (randomised(make(), seed=seed) for seed in (0, 1))
+    first, second = (sharing(make(), seed=seed) for seed in (0, 1))
     x = np.random.default_rng(0).random((4, *first.input_shape[1:]), np.float32)
     outputs = [attacks.predict(first, x).numpy()]
     before = traces()
@@ -47,7 +54,7 @@ def test_networks_share_graphs_but_no_weights(make, shallow):
 
 def test_attacks_follow_the_gradient_of_the_network_that_is_attacked():
     x, y = np.random.default_rng(0).random((4, *SHAPE), np.float32), np.arange(4) % 3
-    models = [randomised(networks.d1(SHAPE, 3, 2), seed=seed) for seed in (0, 1)]
+    models = [sharing(networks.d1(SHAPE, 3, 2), seed=seed) for seed in (0, 1)]
     shared = [attacks.pgd(model, x, y, 0.1, seed=1).numpy() for model in models]
     for model, found in zip(models, shared, strict=True):
         architectures._representatives.clear()
@@ -56,7 +63,7 @@ def test_attacks_follow_the_gradient_of_the_network_that_is_attacked():
 
 
 def test_batch_statistics_leave_the_averages_of_both_networks_alone():
-    models = [randomised(networks.d2((8, 8, 3), 3, 2), seed=seed) for seed in (0, 1)]
+    models = [sharing(networks.d2((8, 8, 3), 3, 2), seed=seed) for seed in (0, 1)]
     before = [model.get_weights() for model in models]
     x = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
     first, second = (attacks.predict(model, x, training=True) for model in models)
@@ -66,46 +73,42 @@ def test_batch_statistics_leave_the_averages_of_both_networks_alone():
             np.testing.assert_array_equal(weight, kept)
 
 
-class Doubling(keras.layers.Layer):
-    def call(self, x):
-        return 2 * x
+def test_mirrored_weights_are_read_by_the_graph_of_the_architecture():
+    x = np.random.default_rng(0).random((4, *SHAPE), np.float32)
+    alone = sharing(networks.d1(SHAPE, 3, 2), seed=0)
+    expected = attacks.predict(alone, x)
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        mirrored = sharing(networks.d1(SHAPE, 3, 2), seed=1)
+        assert isinstance(mirrored.variables[0].value, tf.distribute.DistributedValues)
+        assert not np.allclose(attacks.predict(mirrored, x), expected, atol=0.01)
+        mirrored.set_weights(alone.get_weights())
+        assert architectures.representative(mirrored) is alone
+        np.testing.assert_allclose(attacks.predict(mirrored, x), expected, atol=1e-6)
 
 
-def unknown():
-    image = keras.Input(SHAPE)
-    return keras.Model(image, Doubling()(image))
-
-
-def activated():
-    image = keras.Input(SHAPE)
-    return keras.Model(image, keras.layers.Activation(lambda x: tf.minimum(x, 0.5))(image))
-
-
-@pytest.mark.parametrize("make", [unknown, activated, lambda: keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten()])])
-def test_networks_of_other_layers_and_functions_have_graphs_of_their_own(make):
-    first, second = make(), make()
+def test_networks_of_others_have_graphs_of_their_own():
+    first, second = (randomised(networks.d1(SHAPE, 3, 2)) for _ in range(2))
     assert [architectures.representative(model) for model in (first, second)] == [first, second]
 
 
 def test_names_of_layers_are_not_taken_for_their_settings():
     def named(activation):
         image = keras.Input(SHAPE)
-        return keras.Model(image, keras.layers.Activation(activation, name=activation)(image), name="one")
+        return sharing(keras.Model(image, keras.layers.Activation(activation, name=activation)(image)))
 
     relu, tanh = named("relu"), named("tanh")
     assert [architectures.representative(model) for model in (relu, tanh)] == [relu, tanh]
 
 
 def test_networks_that_nothing_else_refers_to_are_forgotten():
-    representative, model = networks.d1(SHAPE, 3, 2), networks.d1(SHAPE, 3, 2)
-    attacks.predict(representative, np.zeros((1, *SHAPE), np.float32))
-    attacks.predict(model, np.zeros((1, *SHAPE), np.float32))
-    alone = unknown()
-    assert architectures.representative(model) is representative and architectures.representative(alone) is alone
-    left = [weakref.ref(own) for own in (model, alone)]
-    del model, alone
+    representative, model = (sharing(networks.d1(SHAPE, 3, 2)) for _ in range(2))
+    for own in (representative, model):
+        attacks.predict(own, np.zeros((1, *SHAPE), np.float32))
+    assert architectures.representative(model) is representative
+    left = weakref.ref(model)
+    del model, own
     gc.collect()
-    assert [reference() for reference in left] == [None, None]
+    assert left() is None
 
 
 def accelerated(model):
@@ -113,7 +116,7 @@ def accelerated(model):
     return model
 
 
-def shared(model, monkeypatch):
+def in_halves(model, monkeypatch):
     monkeypatch.setattr(cores, "count", lambda: 2)
     cores.share(model)
     return model
@@ -123,9 +126,9 @@ def test_networks_that_compute_otherwise_have_graphs_of_their_own(monkeypatch):
     plain, frozen, rescaled = networks.d1(SHAPE, 3, 2), networks.d1(SHAPE, 3, 2), networks.d2((8, 8, 3), 3, 2, pixel_levels=256)
     frozen.layers[2].trainable = False
     different = [plain, frozen, rescaled, networks.d2((8, 8, 3), 3, 2), networks.d1(SHAPE, 3, 4), networks.d1(SHAPE, 4, 2)]
-    different += [accelerated(networks.d1(SHAPE, 3, 2)), shared(networks.d1(SHAPE, 3, 2), monkeypatch)]
-    different.append(shared(accelerated(networks.d1(SHAPE, 3, 2)), monkeypatch))
+    different += [accelerated(networks.d1(SHAPE, 3, 2)), in_halves(networks.d1(SHAPE, 3, 2), monkeypatch)]
+    different.append(in_halves(accelerated(networks.d1(SHAPE, 3, 2)), monkeypatch))
     with networks.computing_in("mixed_bfloat16"):
         different.append(networks.d1(SHAPE, 3, 2))
-    assert [architectures.representative(model) for model in different] == different
-    assert architectures.representative(accelerated(networks.d1(SHAPE, 3, 2))) is different[6]
+    assert [architectures.representative(sharing(model)) for model in different] == different
+    assert architectures.representative(sharing(accelerated(networks.d1(SHAPE, 3, 2)))) is different[6]

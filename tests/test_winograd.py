@@ -15,10 +15,10 @@ def convolve(images, kernel):
     return tf.nn.conv2d(images, kernel, 1, "SAME")
 
 
-@pytest.mark.parametrize("rows", [1, 3, 5])
+@pytest.mark.parametrize(("rows", "height"), [(1, 6), (3, 6), (5, 6), (5, 1), (5, 2)])
 @pytest.mark.parametrize("width", [1, 3, 8, 9, 14, 28])
-def test_convolution_and_gradient_are_tensorflows(width, rows):
-    images, kernel, upstream = random(3, 6, width, 2), random(rows, 5, 2, 7, seed=1), random(3, 6, width, 7, seed=2)
+def test_convolution_and_gradient_are_tensorflows(width, rows, height):
+    images, kernel, upstream = random(3, height, width, 2), random(rows, 5, 2, 7, seed=1), random(3, height, width, 7, seed=2)
     np.testing.assert_allclose(
         winograd.convolve(tf.constant(images), tf.constant(kernel)), convolve(images, kernel), atol=1e-11
     )
