@@ -200,11 +200,11 @@ def _convolution(
             by_kernel = tf.raw_ops.Conv2DBackpropFilter(
                 input=images, filter_sizes=tf.shape(kernel), out_backprop=upstream, strides=[1] * 4, padding="SAME"
             )
-            by_image = gradient_by_image(tf.ensure_shape(upstream, shape), kernel)
+            by_image = gradient_by_image(tf.ensure_shape(upstream, [*images.shape[:3], kernel.shape[3]]), kernel)
             return tf.ensure_shape(by_image, images.shape), by_kernel
 
-        shape = [*images.shape[:3], kernel.shape[3]]
-        return tf.ensure_shape(convolve(images, kernel), shape), gradient
+        # Nothing between this and the bias, or TensorFlow would not add that within the convolution.
+        return convolve(images, kernel), gradient
 
     return of(tf.convert_to_tensor(images), tf.convert_to_tensor(kernel))
 

@@ -29,7 +29,7 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
     Height, width and channels must be known, the batch's size need not be; the number of rows is odd.
     """
-    _, height, width, channels = images.shape
+    size, height, width, channels = images.shape
     rows, columns, _, filters = kernel.shape
     of_images, of_kernel, to_outputs = (tf.constant(matrix, images.dtype) for matrix in _transforms(width))
     points = of_kernel.shape[0]
@@ -48,7 +48,7 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         dilations=[1, tiles],
     )
     outputs = tf.matmul(to_outputs, tf.reshape(products, [-1, tiles * points, filters]))
-    return tf.reshape(outputs, [-1, height, width, filters])
+    return tf.reshape(outputs, [-1 if size is None else size, height, width, filters])
 
 
 def gradient_by_image(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
