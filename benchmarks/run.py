@@ -1,6 +1,6 @@
 """Measures this project beside what one would otherwise run, and beside the least that its steps can take.
 
-    python benchmarks/run.py                    everything: about 30 minutes on two idle cores
+    python benchmarks/run.py                    everything: about 35 minutes on two idle cores
     python benchmarks/run.py --only=attacks     one part: steps, attacks, grid, start, pipeline, memory, scaling, roofline
 
 Contenders take turns, each in a process of its own; a ratio is the median over the rounds of (contender / this project).
