@@ -51,8 +51,16 @@ class Players:
         return () if self.g is None else (self.g, *self.further)
 
     def take_weights(self, other: Players) -> None:
-        """Gives the networks the weights of others of the same shapes, BN averages included."""
-        for model, source in zip((self.d, *self.generators), (other.d, *other.generators), strict=True):
+        """Gives the networks the weights of others of the same shapes, BN averages included; a D that is not trained is shared.
+
+        That one may be a user's own, of another architecture.
+        """
+        pairs = list(zip(self.generators, other.generators, strict=True))
+        if self.d_optimizer is None:
+            self.d = other.d
+        else:
+            pairs.append((self.d, other.d))
+        for model, source in pairs:
             model.set_weights(source.get_weights())
 
     def variables(self) -> list[tf.Variable]:

@@ -8,6 +8,7 @@ import pytest
 
 from adv_networks import data, evaluation, networks, own_model, training, workflow
 from adv_networks.errors import UserError
+from adv_networks.experiments import experiment
 from adv_networks.places import Places
 from tests.conftest import SMALL, randomised
 
@@ -88,6 +89,15 @@ def test_logits_that_are_not_finite_are_refused():
     own = keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(keras.layers.Rescaling(1e38)(image))))
     with pytest.raises(UserError, match="expected finite logits"):
         own_model.check_range(randomised(own), (0, 255), data.load("digits", "train", limit=10))
+
+
+def test_generator_of_mixed_precision_is_saved_in_float32_with_the_given_classifier_left_alone(trained, tmp_path):
+    small = dict(steps=2, generators=("released_mnist",), generator_width=4, validation=0)
+    spec = experiment("digits", "generator", scale="tiny", precision="mixed_bfloat16", **small)
+    before = evaluation.weights_hash(trained)
+    training.train(spec, tmp_path, classifier=trained, progress=False)
+    assert evaluation.weights_hash(trained) == before
+    assert {layer.compute_dtype for layer in evaluation.load_model(tmp_path / "g.keras").layers} == {"float32"}
 
 
 def test_function_of_a_module_gives_the_classifier(trained, run, tmp_path, monkeypatch):
