@@ -13,6 +13,7 @@ import numpy as np
 
 from adv_networks import cores, data, evaluation
 from adv_networks.errors import UserError
+from adv_networks.experiments import find_dataset
 from adv_networks.files import reason
 
 Range = tuple[float, float]
@@ -28,16 +29,15 @@ _POINTS, _STANDARD_ERRORS = 5, 4
 def load(source: Source, dataset: str) -> keras.Model:
     """The classifier of a `.keras` file, of a run's directory, the one that `module:function` returns, or the given one.
 
-    Modules are looked for in the working directory too.
+    Modules are looked for in the working directory too. A subclassed `keras.Model` becomes a functional one with its layers.
 
     Raises:
         UserError: there is none, or it is not a classifier of `dataset`.
     """
     if isinstance(source, keras.Model):
-        evaluation.check_classifier(source, dataset, source.name)
-        return source
+        return _checked(source, dataset, source.name)
     if not re.fullmatch(r"[\w.]+:\w+", str(source)) or Path(source).exists():
-        return evaluation.load_classifier(source, dataset)
+        return _checked(evaluation.load_classifier(source), dataset, str(source))
     module_name, _, function = str(source).partition(":")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
@@ -51,8 +51,23 @@ def load(source: Source, dataset: str) -> keras.Model:
         raise UserError(
             f"{source}: expected a function that returns a Keras model, found one that returns {type(model).__name__}"
         )
-    evaluation.check_classifier(model, dataset, str(source))
+    model = _checked(model, dataset, str(source))
     cores.share(model)
+    return model
+
+
+def _checked(model: keras.Model, dataset: str, where: str) -> keras.Model:
+    """The model if it is a classifier of `dataset`; a subclassed one, which says nothing of its shapes, as a functional one."""
+    if model.built and not hasattr(model, "inputs"):
+        image = keras.Input(find_dataset(dataset).image_shape)
+        try:
+            model = keras.Model(image, model(image), name=model.name)
+        except Exception as error:  # Whatever the user's code raises.
+            raise UserError(
+                f"{where}: expected a classifier of {dataset} whose call can be traced, found {type(error).__name__}: "
+                f"{reason(error)}"
+            ) from error
+    evaluation.check_classifier(model, dataset, where)
     return model
 
 

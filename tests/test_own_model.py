@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from adv_networks import data, evaluation, networks, own_model, training, workflow
+from adv_networks import attacks, data, evaluation, networks, own_model, training, workflow
 from adv_networks.errors import UserError
 from adv_networks.experiments import experiment
 from adv_networks.places import Places
@@ -123,6 +123,70 @@ def test_function_of_a_module_gives_the_classifier(trained, run, tmp_path, monke
     ):
         code, output, error = run(f"--model={name}", *declared)
         assert (code, output, error.count("\n")) == (1, "", 1) and found in error
+
+
+class Subclassed(keras.Model):
+    """Layers that differ between training and inference, called without saying which."""
+
+    def __init__(self):
+        super().__init__()
+        layers = keras.layers
+        self.parts = [layers.Conv2D(8, 3), layers.BatchNormalization(), layers.ReLU(), layers.Dropout(0.5), layers.Flatten()]
+        self.logits = keras.layers.Dense(10)
+
+    def call(self, x):
+        for part in self.parts:
+            x = part(x)
+        return self.logits(x)
+
+
+def test_subclassed_model_has_the_gradients_and_the_inference_of_its_functional_twin():
+    own = Subclassed()
+    with pytest.raises(UserError, match="found a model that was never built"):
+        own_model.load(own, "digits")
+    images, labels = data.load("digits", "test", limit=20)
+    x = images / np.float32(255)
+    own(x)
+    randomised(own)
+    image = keras.Input((8, 8, 1))
+    twin = keras.Model(image, own.call(image))
+    model = own_model.load(own, "digits")
+    assert evaluation.weights_hash(model) == evaluation.weights_hash(twin)
+    np.testing.assert_array_equal(model(x, training=False), twin(x, training=False))
+    assert evaluation.accuracy(model, images, labels) == evaluation.accuracy(twin, images, labels)
+    for batch_statistics in (False, True):
+        keras.utils.set_random_seed(0)
+        one = attacks.pgd(model, x, labels, 0.1, training=batch_statistics)
+        keras.utils.set_random_seed(0)
+        np.testing.assert_array_equal(one, attacks.pgd(twin, x, labels, 0.1, training=batch_statistics))
+    assert evaluation.weights_hash(own) == evaluation.weights_hash(twin), "expected attacks to leave BN's averages"
+
+
+@pytest.mark.parametrize("further", [(), ("--method=generator", *SMALL)])
+def test_function_may_return_a_subclassed_model(further, trained, run, tmp_path, monkeypatch):
+    trained.save(tmp_path / "own.keras")
+    (tmp_path / "subclassed.py").write_text(
+        "import keras, numpy as np\n"
+        "class Own(keras.Model):\n"
+        "    def __init__(self, call):\n"
+        f"        super().__init__()\n        self.inner = keras.models.load_model('{tmp_path}/own.keras')\n"
+        "        self.called = call\n"
+        "    def call(self, x):\n        return self.called(self.inner(x))\n"
+        "def classifier():\n    own = Own(lambda x: x)\n    own(np.zeros((1, 8, 8, 1)))\n    return own\n"
+        "def eager():\n    own = Own(lambda x: x.numpy())\n    own(np.zeros((1, 8, 8, 1)))\n    return own\n"
+        "def other():\n    own = Own(lambda x: x[:, :9])\n    own(np.zeros((1, 8, 8, 1)))\n    return own\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    declared = ("--input_range=0,1", "--dataset=digits", *further)
+    code, output, error = run("--model=subclassed:classifier", *declared)
+    assert code == 0, error
+    assert output.splitlines()[1:] == run("--model=own.keras", *declared)[1].splitlines()[1:]
+    for name, found in (
+        ("eager", "whose call can be traced, found AttributeError"),
+        ("other", r"found \(None, 8, 8, 1\) to \(None, 9\)"),
+    ):
+        code, output, error = run(f"--model=subclassed:{name}", *declared)
+        assert (code, output, error.count("\n")) == (1, "", 1) and re.search(found, error)
 
 
 def test_generator_is_trained_against_it_and_the_worst_case_is_said(trained, run, tmp_path, monkeypatch):
