@@ -50,6 +50,8 @@ def train(
 ) -> Path:
     """Trains an experiment, going on from its last checkpoint if there is one; a finished run is left as it is.
 
+    Either only with the training images that the run was begun with; a finished one is also left where there are none.
+
     A run that was stopped or killed and goes on ends with the same bits as one that was not, on the same machine with the
     same libraries and number of threads. For that the whole process is made deterministic (`make_deterministic`); XLA, which
     lacks deterministic kernels for some operations, is left to itself and promises no such thing.
@@ -75,8 +77,8 @@ def train(
     Raises:
         UsageError: the minibatch does not split evenly over the replicas and the adversaries that share it out, or there are
             several replicas with `xla`.
-        UserError: the directory belongs to a run with other settings, is in use or cannot be written, the data set is
-            missing, a loss is not finite, or another worker ended.
+        UserError: the directory belongs to a run with other settings, training images or classifier to build upon, is in use
+            or cannot be written, the data set is missing, a loss is not finite, or another worker ended.
         Interrupted: SIGINT or SIGTERM came; a checkpoint is saved first.
     """
     workdir, strategy = Path(workdir), strategy or tf.distribute.get_strategy()
@@ -89,21 +91,25 @@ def train(
     workers = Workers(strategy)
     with contextlib.ExitStack() as stack:
         stack.enter_context(workers.together(experiment.name))
-        if workers.by_chief(lambda: is_finished(experiment, workdir)):
+        if workers.by_chief(lambda: _is_reusable(experiment, workdir, data_dir)):
             return workdir
         if workers.is_chief:
             busy = f"{workdir}: expected to be alone, found another process training there"
             stack.enter_context(locked(workdir / "lock", wait=wait, busy=busy))
-        if workers.by_chief(lambda: is_finished(experiment, workdir)):  # by the process that was waited for
+        if workers.by_chief(lambda: _is_reusable(experiment, workdir, data_dir)):  # by the process that was waited for
             return workdir
         places = dict(data_dir=data_dir, download=download)
         training, validation = data.training_and_validation(experiment, **places)
+        made_of = _identity(training)
         if not workers.alone:
-            identity = evaluation.images_hash(*training) + json.dumps(experiment.settings())
-            digest = int(hashlib.sha256(identity.encode()).hexdigest()[:8], 16)
+            settings = json.dumps([made_of, experiment.settings()])
+            digest = int(hashlib.sha256(settings.encode()).hexdigest()[:8], 16)
             workers.check_same(f"{experiment.name}: digest of settings and training images", digest)
+        _check_begun_with(workdir, made_of)
         options = dict(places, strategy=strategy, checkpoint_seconds=checkpoint_seconds, progress=progress)
         needed = _needed(experiment, workdir, options) if classifier is None else None
+        made_of |= _identity_of_classifier(classifier, needed)
+        _check_begun_with(workdir, made_of)
         static = None
         if METHODS[experiment.method].static_examples:
             static = _static_perturbations(experiment, needed, training, strategies.local(strategy), workers)
@@ -113,10 +119,8 @@ def train(
                 commit=_joined(workdir, "commit", commit(), "+"),
                 versions=_joined(workdir, "versions", versions(), "; "),
                 machine=_joined(workdir, "machine", machine(), "; "),
-                training_images=len(training.images),
-                training_images_hash=evaluation.images_hash(*training),
                 validation_images=len(validation.images),
-                **({} if classifier is None else {"classifier_weights": evaluation.weights_hash(classifier)}),
+                **made_of,
             ),
         }
         if workers.is_chief:
@@ -157,6 +161,54 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
             )
     # A finished run that lost a file makes it again from its last checkpoint.
     return "finished" in description and all((workdir / name).exists() for name in _results_of(experiment))
+
+
+# By where they are from: a table asks for those of each of its runs, and SVHN's with the extra ones take seconds.
+_identities: dict[tuple, dict[str, Any]] = {}
+
+
+def _is_reusable(experiment: Experiment, workdir: Path, data_dir: str | os.PathLike | None) -> bool:
+    """Whether the directory holds this experiment, trained to its end, on the images at hand if there are any.
+
+    Raises:
+        UserError: it holds a run with other settings, or one on other images.
+    """
+    if not is_finished(experiment, workdir):
+        return False
+    read = ("dataset", "seed", "train_images", "validation", "extra_images", "extra_replacement")
+    key = (data_dir, *(getattr(experiment, name) for name in read))
+    if key not in _identities:
+        # Results are of use where the images are not to be had.
+        with contextlib.suppress(UserError):
+            _identities[key] = _identity(data.training_and_validation(experiment, data_dir=data_dir)[0])
+    _check_begun_with(workdir, _identities.get(key, {}))
+    return True
+
+
+def _identity(training: data.Images) -> dict[str, Any]:
+    return {"training_images": len(training.images), "training_images_hash": evaluation.images_hash(*training)}
+
+
+def _identity_of_classifier(given: keras.Model | None, needed: Path | None) -> dict[str, Any]:
+    """Of the classifier that a run builds upon: the given one or that of the run it needs, if any."""
+    if given is not None:
+        weights = evaluation.weights_hash(given)
+    elif needed is not None:
+        weights = known_weights_hash(needed, "d.keras") or evaluation.weights_hash(evaluation.load_classifier(needed))
+    else:
+        return {}
+    return {"classifier_weights": weights}
+
+
+def _check_begun_with(workdir: Path, made_of: dict[str, Any]) -> None:
+    """Raises a UserError where the directory has a run made of something else; an older one may not say of what."""
+    begun = (describe(workdir) or {}).get("provenance", {})
+    for name, received in made_of.items():
+        if begun.get(name, received) != received:
+            raise UserError(
+                f"{workdir}: expected {name} = {begun[name]}, with which its run was begun, received {received} "
+                "(go on with what it was begun with, or name another directory by --workdir or --runs)"
+            )
 
 
 def _results_of(experiment: Experiment) -> list[str]:

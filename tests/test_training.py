@@ -25,6 +25,7 @@ from adv_networks.errors import Interrupted, UserError
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.files import locked
 from benchmarks.kill import outcome
+from tests.conftest import randomised
 
 
 def tiny(method, **overrides):
@@ -202,6 +203,93 @@ def test_several_generators_and_static_examples_train_together_and_are_all_kept(
 def test_directory_of_other_settings_is_refused(advnet_run):
     with pytest.raises(UserError, match=r"expected a run with epsilon = 0\.05, found 0\.\d+ \(--workdir"):
         train(tiny("advnet", epsilon=0.05), advnet_run)
+
+
+@pytest.fixture
+def subset(monkeypatch):
+    """In its context the data set is the first 500 of its training images."""
+    whole = data._load_digits
+
+    @contextlib.contextmanager
+    def only():
+        with monkeypatch.context() as patched:
+            patched.setattr(data, "_load_digits", lambda split: whole(split).first(500))
+            patched.setattr(training, "_identities", {})
+            yield
+
+    return only
+
+
+def stopped(spec, workdir, monkeypatch, step=2):
+    """Trains so many steps, and ends as at a signal."""
+    rule = training.STEPS[spec.method]
+
+    def interrupted(players, x, y, spec, seed):
+        if seed[1] + 1 == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return rule(players, x, y, spec, seed)
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setitem(training.STEPS, spec.method, interrupted)
+        train(spec, workdir)
+
+
+def described(workdir, *, change=lambda provenance: None):
+    """The run's provenance, changed where asked."""
+    file = workdir / "experiment.json"
+    description = json.loads(file.read_text())
+    change(description["provenance"])
+    file.write_text(json.dumps(description))
+    return description["provenance"]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_run_on_a_subset_is_neither_resumed_nor_reused_with_the_whole_data_set(finished, tmp_path, subset, monkeypatch):
+    spec = tiny("standard", train_images=0)
+    with subset():
+        train(spec, tmp_path) if finished else stopped(spec, tmp_path, monkeypatch)
+    before = (tmp_path / "experiment.json").read_bytes()
+    other = r"expected training_images = 500, with which its run was begun, received 1437 \(.*--workdir or --runs\)$"
+    with pytest.raises(UserError, match=other):
+        train(spec, tmp_path)
+    assert (tmp_path / "experiment.json").read_bytes() == before
+    described(tmp_path, change=lambda provenance: provenance.update(training_images=1437))
+    with pytest.raises(UserError, match="expected training_images_hash = "):
+        train(spec, tmp_path)
+    with subset():
+        described(tmp_path, change=lambda provenance: provenance.update(training_images=500))
+        train(spec, tmp_path)
+    described(
+        tmp_path, change=lambda provenance: (provenance.pop("training_images_hash"), provenance.update(training_images=1437))
+    )
+    train(spec, tmp_path)
+
+
+def test_finished_run_is_reused_where_its_images_are_not_to_be_had(advnet_run, monkeypatch):
+    def missing(split):
+        raise UserError("expected it prepared, found none")
+
+    monkeypatch.setattr(data, "_load_digits", missing)
+    monkeypatch.setattr(training, "_identities", {})
+    assert train(tiny("advnet"), advnet_run) == advnet_run
+
+
+@pytest.mark.parametrize("method", ["generator", "ensemble"])
+def test_run_is_not_resumed_upon_another_classifier_than_it_was_begun_with(method, tmp_path, monkeypatch):
+    spec, workdir = tiny(method), tmp_path / "run"
+    stopped(spec, workdir, monkeypatch)
+    needed = tmp_path / spec.needs().name / "d.keras"
+    weights = evaluation.weights_hash(evaluation.load_model(needed))
+    assert described(workdir)["classifier_weights"] == weights
+    before, whole = needed.read_bytes(), (workdir / "experiment.json").read_bytes()
+    randomised(evaluation.load_model(needed)).save(needed)
+    with pytest.raises(UserError, match=f"expected classifier_weights = {weights}, with which its run was begun, received"):
+        train(spec, workdir)
+    assert (workdir / "experiment.json").read_bytes() == whole
+    needed.write_bytes(before)
+    described(workdir, change=lambda provenance: provenance.pop("classifier_weights"))
+    train(spec, workdir)
+    assert described(workdir)["classifier_weights"] == weights
 
 
 @pytest.mark.parametrize(
