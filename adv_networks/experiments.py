@@ -653,8 +653,7 @@ class Table:
         added = choose(SUITES, suite, "attack_suite").columns
         if not added:
             return self
-        if not self.rows_are_classifiers:
-            raise UsageError(f"attack_suite: expected a table of classifiers with {suite}, received {self.name}")
+        self._check_under_attack("attack_suite", suite)
         every = tuple(column.label for column in (*self.columns, *added) if column.attack != "worst")
         added = tuple(
             dataclasses.replace(column, worst_of=column.worst_of or every) if column.attack == "worst" else column
@@ -671,11 +670,17 @@ class Table:
         """
         if not names:
             return self
-        if not self.rows_are_classifiers:
-            raise UsageError(f"attack: expected a table of classifiers with {names[0]}, received {self.name}")
+        self._check_under_attack("attack", names[0])
         columns = self.columns + tuple(Column(name, name) for name in dict.fromkeys(names))
         title = f"{self.title}, with attacks of other libraries"
         return dataclasses.replace(self, title=title, columns=columns, along_training=False, has_foreign_attacks=True)
+
+    def _check_under_attack(self, argument: str, attack: str) -> None:
+        if not self.rows_are_classifiers:
+            rows = f"table {self.name}" if self.name in TABLES else f"method {self.rows[0].method}"
+            raise UsageError(
+                f"{argument}: expected classifiers to attack with {attack}, received {rows}, which is of generators"
+            )
 
     def on(self, datasets: tuple[str, ...] | None) -> Table:
         """The table itself, or, where it has no data sets of its own, the one of these."""

@@ -272,11 +272,19 @@ def test_own_classifier_meets_them_too(classifier, with_foolbox, run, tmp_path):
         (["--attack=foolbox:L2PGD:norm=l3"], 2, "norm of foolbox:L2PGD:norm=l3: expected one of linf, l2, l1, received l3"),
         (["--attack=foolbox:L2PGD:epsilon=-1"], 2, "epsilon of .*: expected a value above 0, received -1"),
         (["--attack=foolbox:LinfPGD", "--bn_evaluation=batch"], 2, "bn_evaluation: expected moving .* received batch"),
-        (["--attack=foolbox:LinfPGD", "--method=generator"], 2, "attack: expected a table of classifiers with foolbox:LinfPGD"),
+        (
+            ["--attack=foolbox:LinfPGD", "--method=generator"],
+            2,
+            "classifiers to attack with foolbox:LinfPGD, received method generator",
+        ),
         (["--attack=foolbox:LinfPGD", "--table=claims"], 2, "--attack is for one run, --model, or a --table other than"),
         (["--attack=foolbox:LinfPGD", "--table=digits", "--plan"], 2, "it goes with none of --plan"),
         (["--attack=foolbox:LinfPDG", "--table=digits"], 2, "expected one of the .* of foolbox, LinfPGD, .* received LinfPDG"),
-        (["--attack=foolbox:LinfPGD", "--table=5"], 2, "attack: expected a table of classifiers with foolbox:LinfPGD"),
+        (
+            ["--attack=foolbox:LinfPGD", "--table=5"],
+            2,
+            "attack: expected classifiers to attack with foolbox:LinfPGD, received table 5",
+        ),
     ],
 )
 def test_wrong_attacks_are_one_line_before_any_training(arguments, code, said, run, with_foolbox, tmp_path, monkeypatch):

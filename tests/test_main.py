@@ -176,7 +176,7 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--table=grid"], "needs --dataset"),
         (["--attack_suite=weak"], r"--attack_suite=weak.*paper\|strong"),
         (["--attack_suite=strong", "--workdir=x"], "--workdir is for one run"),
-        (["--attack_suite=strong", "--table=5"], "attack_suite: expected a table of classifiers with strong, received 5"),
+        (["--attack_suite=strong", "--table=5"], "attack_suite: expected classifiers to attack with strong, received table 5"),
         (["--model=x.keras", "--dataset=digits"], "--input_range=LOW,HIGH"),
         (["--model=x.keras", "--input_range=1,0", "--dataset=digits"], "LOW < HIGH"),
         (["--table=1", "--dataset=digits"], "not one of the table's data sets"),
