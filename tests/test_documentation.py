@@ -3,6 +3,7 @@
 Those of many trainings run as their plan with the other tests, and to their end by `make examples`.
 """
 
+import csv
 import re
 import shlex
 import shutil
@@ -117,6 +118,24 @@ def test_command_of_many_trainings_runs_to_its_end(command, run, places, shared_
     code, output, error = run(*small(command, places), f"--runs={shared_runs}")
     assert (code, error) == (0, ""), error
     assert output.strip()
+
+
+def test_table_of_the_regulariser_has_the_numbers_of_its_results():
+    results = ROOT / "results" / "cpu-steps=1500"
+    with (results / "regulariser.csv").open() as file:
+        lines = [line for line in csv.DictReader(file) if line["dataset"] == "mnist"]
+    measured = {(line["row"], line["column"]): line["measured_percent"] for line in lines}
+    norms = ("g_gradient_norm_first_tenth", "g_gradient_norm_last_tenth")
+    with (results / "regulariser-training.csv").open() as file:
+        expected = [
+            [f"{float(measured[line['row'], column]):.2f}" for column in ("No Noise", "FGS", "PGD", "G")]
+            + [f"{float(line[norm]):.2f}" for norm in norms]
+            + [f"{float(line['seconds_per_step']):.3f}"]
+            for line in csv.DictReader(file)
+        ]
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| C with .*\n.*\n((?:\| .*\n)+)", page, re.MULTILINE)
+    assert [re.findall(r"[\d.]+(?= \|)", line.split("|", 2)[2]) for line in table.splitlines()] == expected
 
 
 def test_python_of_the_pages_runs(tmp_path, monkeypatch, capsys):
