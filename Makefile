@@ -22,5 +22,8 @@ examples: .venv/installed-test
 	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 
+# Only what this file makes: other runs may have taken hours.
 clean:
-	rm -rf .venv runs
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf runs/demo-results runs/digits-standard-cpu-s0 runs/digits-advnet-cpu-s0
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -7,6 +7,7 @@ import csv
 import re
 import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from adv_networks import networks
+from adv_networks.experiments import TABLES, experiments_of
 from tests.conftest import randomised
 
 ROOT = Path(__file__).parents[1]
@@ -136,6 +138,20 @@ def test_table_of_the_regulariser_has_the_numbers_of_its_results():
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"^\| C with .*\n.*\n((?:\| .*\n)+)", page, re.MULTILINE)
     assert [re.findall(r"[\d.]+(?= \|)", line.split("|", 2)[2]) for line in table.splitlines()] == expected
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_clean_removes_what_the_makefile_made_and_leaves_other_runs(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    demo = {spec.name for spec in experiments_of(TABLES["digits"].cells("cpu"))}
+    made = [".venv", "adv_networks/__pycache__", "runs/demo-results", *(f"runs/{name}" for name in demo)]
+    kept = ["adv_networks", "runs/mnist-advnet-cpu-s0", "results/cpu"]
+    for place in (*made, *kept):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / "file").write_text("")
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    assert not any((tmp_path / place).exists() for place in made)
+    assert all((tmp_path / place / "file").exists() for place in kept)
 
 
 def test_python_of_the_pages_runs(tmp_path, monkeypatch, capsys):
