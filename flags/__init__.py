@@ -91,7 +91,10 @@ _LIST = flags.DEFINE_bool(
     "list", False, "only print the data sets, methods and tables that there are, how far the tables are, and the runs' states"
 )
 _VERIFY = flags.DEFINE_bool(
-    "verify", False, "evaluate the weights committed in RESULTS/SCALE/weights again, and compare with the tables beside them"
+    "verify",
+    False,
+    "evaluate the weights committed in RESULTS/SCALE/weights again, and compare with the cells of the tables beside them that "
+    "rest on no other networks",
 )
 _REPORT = flags.DEFINE_bool(
     "report", False, "write the tables that there are in RESULTS/SCALE as one HTML page, report.html, and as pictures"
