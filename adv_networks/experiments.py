@@ -644,6 +644,11 @@ class Table:
         """Whether its rows are under attack, not generators that attack."""
         return all(METHODS[row.method].trains_classifier for row in self.rows)
 
+    @property
+    def row_settings(self) -> frozenset[str]:
+        """The settings that rows have of their own, so that an override would give several rows the same runs."""
+        return frozenset(key for row in self.rows for key, _ in row.settings)
+
     def under(self, suite: str) -> Table:
         """This table with the columns of an attack suite; a worst case that names no other columns is that of all.
 
@@ -700,7 +705,13 @@ class Table:
         datasets: tuple[str, ...] | None = None,
         **overrides: Any,
     ) -> list[Cell]:
-        """Every cell with the experiments that it rests on; `datasets` keeps only those data sets' cells."""
+        """Every cell with the experiments that it rests on; `datasets` keeps only those data sets' cells.
+
+        Raises:
+            UsageError: an override of what the rows are told apart by (see `row_settings`), or another protocol where they
+                have their own.
+        """
+        self._check_overrides(protocol, overrides)
         chosen = [name for name in self.datasets if datasets is None or name in datasets]
         return [
             self._cell(dataset, row, column, scale, protocol, seed, overrides)
@@ -709,6 +720,13 @@ class Table:
             if row.datasets is None or dataset in row.datasets
             for column in self.columns
         ]
+
+    def _check_overrides(self, protocol: str, overrides: Mapping[str, Any]) -> None:
+        if fixed := sorted(self.row_settings & overrides.keys()):
+            key, value = fixed[0], written(_check(fixed[0], overrides[fixed[0]]))
+            raise UsageError(f"{key}: expected no override with table {self.name}, whose rows set it, received {value}")
+        if protocol != "paper" and any(row.protocol for row in self.rows):
+            raise UsageError(f"protocol: expected paper with table {self.name}, whose rows have their own, received {protocol}")
 
     def _cell(
         self, dataset: str, row: Row, column: Column, scale: str, protocol: str, seed: int, overrides: Mapping[str, Any]

@@ -365,11 +365,11 @@ def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[st
     """Runs the paper's statements on the records there are, writes `claims.csv` and `claims.md`, and returns them as text.
 
     Trains and evaluates nothing. `datasets` selects nothing: a statement rests on the cells that it names, of any data set.
-    The other arguments are those of `run_tables`.
+    The other arguments are those of `run_tables`; what rests on a table that is not made with those overrides is not measured.
     """
     group = places.group(scale, **options)
     records = read(group / "records.csv")
-    numbered = [table for name, table in TABLES.items() if name.isdigit()]
+    numbered = [table for name, table in TABLES.items() if name.isdigit() and not table.row_settings & options.keys()]
     rows = [row for table in numbered for row in tables.make_table(table, records, scale=scale, seed=seed, **options)]
     claims.write(rows, group / _directory_of([seed]), scale=scale)
     return claims.as_text(rows, scale=scale)

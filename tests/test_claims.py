@@ -299,6 +299,17 @@ def test_command_judges_the_records_and_trains_nothing(seed, tmp_path, monkeypat
     assert f"not measured {len(lines)}\n" in claims_by_command(tmp_path, seed=seed + 5)
 
 
+def test_claims_on_tables_that_the_overrides_do_not_make_are_not_measured(run, tmp_path):
+    cells = TABLES["1"].cells("cpu", generator_width=4)
+    group = tmp_path / "results" / "cpu-generator_width=4"
+    merge(group / "records.csv", [record_of(cell, 50.0, key=str(number)) for number, cell in enumerate(cells)])
+    code, _, error = run("--table=claims", "--width=4")
+    assert (code, error) == (0, "")
+    with (group / "claims.csv").open() as file:
+        verdicts = {line["section"]: line["measured"] for line in csv.DictReader(file)}
+    assert verdicts["4.1"] != NOT_MEASURED == verdicts["4.5"]
+
+
 def test_needs_no_tensorflow():
     check = "import sys, adv_networks.claims; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0

@@ -24,7 +24,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
 NOT_OF_A_PLAN = ("--epsilons", "--by_class", "--finished_only", "--attack=")
 # These share few runs with --table=all, which by itself takes longer than they do together.
 BY_THE_SECOND_PROCESS = "--table=(1|grid|digits|protocol|regulariser)"
-SMALL = ["--scale=tiny", "--steps=2", "--width=1", "--noprogress"]
+SMALL = ["--scale=tiny", "--steps=2", "--noprogress"]
 
 pytestmark = pytest.mark.usefixtures("shallow")
 

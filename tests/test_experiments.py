@@ -174,6 +174,25 @@ def test_tables_5_and_6_have_the_papers_generators_at_every_scale():
     assert TABLES["6"].cells("cpu")[7].target == experiment("cifar10", "advnet")
 
 
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        ("6", dict(generator_width=8), "generator_width: expected no override with table 6, whose rows set it, received 8"),
+        ("6", dict(generators=["g1"]), r"generators: expected no override with table 6, .*, received g1$"),
+        ("5", dict(generators=("g1", "g2")), "generators: expected no override with table 5, .*, received g1_g2"),
+        ("regulariser", dict(regulariser="none"), "regulariser: expected no override with table regulariser"),
+        ("protocol", dict(bn_evaluation="batch", datasets=("mnist",)), "bn_evaluation: expected no override"),
+        ("protocol", dict(protocol="released"), "protocol: expected paper with table protocol, whose .*, received released"),
+    ],
+)
+def test_what_tells_a_tables_rows_apart_is_not_overridden(table, options, message):
+    with pytest.raises(UsageError, match=message):
+        TABLES[table].cells("cpu", **options)
+    others = dict(steps=3, epsilon=0.1)
+    assert {cell.target.steps for cell in TABLES[table].cells("cpu", **others)} == {3}
+    assert TABLES["3"].cells("cpu", generator_width=8, generators=("g2",), regulariser="none", protocol="released")
+
+
 def test_table_5_attacks_four_classifiers_with_generators_trained_against_the_first():
     cells = {cell.column: cell for cell in TABLES["5"].cells("paper", seed=3) if cell.row == "label"}
     attacked = {column: (cell.target.method, cell.target.seed) for column, cell in cells.items()}
