@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from adv_networks import costs, measuring, training
-from adv_networks.experiments import DATASETS, TABLES, Experiment, experiments_of
+from adv_networks.experiments import DATASETS, TABLES, Cell, Experiment, experiments_of
 from adv_networks.places import Places
 
 
@@ -29,7 +29,7 @@ def plan(
         table = TABLES[name].on(options.get("datasets")).under(attack_suite)
         cells = [cell for seed in seeds for cell in table.cells(scale, seed=seed, **options)]
         measuring.check_attacks(cells)
-        wanted[name] = experiments_of(cells)
+        wanted[name] = trainings(cells, places)
     numbered = [name for name in names if name.isdigit()]
     listed = dict.fromkeys(spec for name in numbered or names for spec in wanted[name])
     lines = [f"{_command(spec, places)}  # {_state(spec, places)}" for spec in listed]
@@ -42,6 +42,14 @@ def plan(
         "# 4 at a time, one run a GPU (CUDA_VISIBLE_DEVICES): append | examples/run_plan.sh 4; Slurm: examples/slurm_array.sh"
     )
     return "\n".join(lines)
+
+
+def trainings(cells: Iterable[Cell], places: Places) -> list[Experiment]:
+    """The runs that the cells rest on, each once, after what it builds upon; without what only finished runs built upon."""
+    cells = list(cells)
+    own = {spec.trained() for cell in cells for spec in (cell.target, cell.source) if spec is not None}
+    needed = own | {spec.needs() for spec in own if not training.is_finished(spec, places.of(spec))}
+    return [spec for spec in experiments_of(cells) if spec in needed]
 
 
 def _command(spec: Experiment, places: Places) -> str:

@@ -205,7 +205,7 @@ def run_tables(
         datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
         attack_suite: key of `experiments.SUITES`; the tables of another than the paper's have files of their own.
         attacks: of other libraries, as `experiments.foreign_attack` reads them; tables with them have files of their own too.
-        finished_only: train nothing; the cells of runs that are not finished stay empty.
+        finished_only: train nothing; the cells of runs that are not finished are what the records say, or stay empty.
         checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.
         options: protocol and overrides, as for `Table.cells`.
@@ -319,7 +319,7 @@ def _ready(cells: Iterable[Cell], places: Places, directory: Path, checkpoint_se
     chief = is_chief(places.strategy)
     if chief:
         check(directory / "records.csv")
-    _train(experiments_of(cells), places, checkpoint_seconds, progress)
+    _train(plans.trainings(cells, places), places, checkpoint_seconds, progress)
     return chief
 
 

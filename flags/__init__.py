@@ -85,7 +85,9 @@ _PLAN = flags.DEFINE_bool(
     "plan", False, "with --table: only print the runs it needs, a command a line, done or not, with the estimated time"
 )
 _FINISHED_ONLY = flags.DEFINE_bool(
-    "finished_only", False, "with --table: train nothing; the cells of runs that are not finished stay empty"
+    "finished_only",
+    False,
+    "with --table: train nothing; the cells of runs that are not finished are what the records say, or stay empty",
 )
 _LIST = flags.DEFINE_bool(
     "list", False, "only print the data sets, methods and tables that there are, how far the tables are, and the runs' states"

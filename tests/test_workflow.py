@@ -48,7 +48,7 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
     assert measured.count(("svhn", "")) == 17 and measured.count(("cifar10", "")) == 18
 
 
-def test_runs_that_are_not_finished_leave_their_cells_empty_when_asked(tmp_path, monkeypatch):
+def test_runs_that_are_not_finished_and_have_no_records_leave_their_cells_empty_when_asked(tmp_path, monkeypatch):
     places = Places(tmp_path / "runs", tmp_path / "results")
     trained = []
     monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method != "advnet")
@@ -63,6 +63,36 @@ def test_runs_that_are_not_finished_leave_their_cells_empty_when_asked(tmp_path,
     of_c = {"adversarial network (C)"}
     assert {row for row, column in empty if not column.endswith("(C')")} == of_c
     assert len(empty) == 9 + 2 * 2  # C's row, and its surrogate's columns of the others
+
+
+@pytest.mark.parametrize("finished_only", [False, True])
+def test_what_only_finished_runs_were_built_upon_is_not_trained_again(finished_only, tmp_path, monkeypatch):
+    places = Places(tmp_path / "runs", tmp_path / "results")
+    trained = []
+    monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method == "ensemble")
+    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
+    monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
+    monkeypatch.setattr(measuring, "check_classifiers", lambda *_: [])
+    monkeypatch.setattr(measuring, "evaluate", lambda cells, *_: [record_of(cell, 50.0) for cell in cells])
+    options = dict(scale="cpu", datasets=("mnist",))
+    workflow.run_tables(["4"], places, finished_only=finished_only, **options)
+    names = {spec.name for spec in trained}
+    assert "mnist-ensemble-cpu-s0" in names and "mnist-standard-cpu-s0" not in names
+    assert len(names) == (1 if finished_only else 5)  # the surrogates and C
+    assert "--method=standard --scale=cpu --seed=0" not in plans.plan(["4"], places, **options)
+    monkeypatch.setattr(workflow.training, "is_finished", lambda *_: False)
+    assert "--method=standard --scale=cpu --seed=0" in plans.plan(["4"], places, **options)
+
+
+def test_cells_of_runs_that_are_not_finished_are_what_the_records_say(tmp_path, monkeypatch):
+    places = Places(tmp_path / "runs", tmp_path / "results")
+    cells = TABLES["1"].cells("cpu")
+    merge(tmp_path / "results" / "cpu" / "records.csv", [record_of(cells[0], 12.5)])
+    monkeypatch.setattr(workflow.training, "is_finished", lambda *_: False)
+    workflow.run_tables(["1"], places, scale="cpu", finished_only=True)
+    with (tmp_path / "results" / "cpu" / "table1.csv").open() as file:
+        measured = {(row["row"], row["column"]): row["measured_percent"] for row in csv.DictReader(file)}
+    assert {key: value for key, value in measured.items() if value} == {(cells[0].row, cells[0].column): "12.5"}
 
 
 @pytest.mark.parametrize(("by", "columns"), [("epsilon", 7), ("class", 3)])
