@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from adv_networks import architectures, checks, data, evaluation, strategies, tables, training
-from adv_networks.errors import UserError
+from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import SCALES, Cell, Experiment, Table, find_dataset, generator_file
 from adv_networks.places import Places
 from adv_networks.records import Outcome, Record, merge, read, record_key
@@ -70,6 +70,15 @@ def check_attacks(cells: Iterable[Cell]) -> None:
     distinct = dict.fromkeys((cell.attack, cell.target.bn_evaluation, cell.dataset) for cell in cells)
     for attack, bn_evaluation, dataset in distinct:
         evaluation.check_attack(attack, bn_evaluation, find_dataset(dataset).classes)
+
+
+def is_attackable(table: Table, suite: str) -> bool:
+    """Whether an attack suite can be run on the table's rows as they are declared, whatever else is asked for."""
+    try:
+        check_attacks(table.under(suite).cells("paper"))
+    except UsageError:
+        return False
+    return True
 
 
 def _worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: dict[str, np.ndarray] | None) -> list[Record]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -53,7 +54,7 @@ from adv_networks.places import Places
 from adv_networks.records import Outcome, Record, check, read
 from adv_networks.workers import is_chief
 
-# What --table=all makes: the paper's tables and the ablations, and then the claims.
+# What --table=all makes: the paper's tables and the ablations, of which an attack suite can attack some, and then the claims.
 ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "regulariser")
 
 _GALLERY_IMAGES = 8
@@ -109,18 +110,20 @@ def run(
         names = [table]
         if table == "all":
             names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
+            names = [name for name in names if measuring.is_attackable(TABLES[name], attack_suite)]
         options_of_view = dict(run_options, finished_only=finished_only, **options)
         if epsilons is not None:
             return run_sweep(table, epsilons, places, **options_of_view)
         if by_class:
             return run_by_class(table, places, **options_of_view)
-        names = [name for name in names if attack_suite == "paper" or len(names) == 1 or TABLES[name].rows_are_classifiers]
         several = dict(options, seeds=seeds or (seed,), attack_suite=attack_suite)
         del several["seed"]
         if plan_only:
             return plans.plan(names, places, **several)
         text = run_tables(names, places, attacks=attacks, finished_only=finished_only, **run_options, **several)
-        return f"{text}\n\n{make_claims(places, **options)}" if table == "all" and is_chief(made) else text
+        # The claims are about the paper's attacks.
+        with_claims = table == "all" and attack_suite == "paper" and is_chief(made)
+        return f"{text}\n\n{make_claims(places, **options)}" if with_claims else text
     spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
     if workdir is not None:
         places = dataclasses.replace(places, workdir=(spec, Path(workdir)))
@@ -155,12 +158,9 @@ def run_experiment(
     places_of_results = _record_directory(places.group(spec.scale, **options), attack_suite)
     options = _limited(attack_suite, spec.scale, options)
     cells = table.cells(spec.scale, seed=spec.seed, **options)
-    measuring.check_attacks(cells)
-    chief = is_chief(places.strategy)
-    if chief:
-        check(places_of_results / "records.csv")
+    _check(cells, places, places_of_results)
     _train([spec, *(cell.source.trained() for cell in cells if cell.source)], places, checkpoint_seconds, progress)
-    if not chief:
+    if not is_chief(places.strategy):
         return ""
     models = measuring.Models(places)
     records = measuring.evaluate(cells, models, places_of_results)
@@ -196,6 +196,8 @@ def run_tables(
 ) -> str:
     """Trains and evaluates what the tables lack, writes them to the results directory, and returns them as text.
 
+    What can be known to stop any of them is raised before the first training.
+
     Args:
         names: keys of `experiments.TABLES`.
         places: where runs and results are.
@@ -210,35 +212,52 @@ def run_tables(
         progress: show progress bars.
         options: protocol and overrides, as for `Table.cells`.
     """
+    group = places.group(scale, **options)
+    kept = _record_directory(group, attack_suite)
+    own = dict(_limited(attack_suite, scale, options), scale=scale)
+    asked = [TABLES[name].on(datasets).under(attack_suite).with_attacks(attacks) for name in names]
+    cells = [[table.cells(seed=seed, datasets=datasets, **own) for seed in seeds] for table in asked]
+    if finished_only:
+        cells = [[_finished(of_seed, places) for of_seed in of_seeds] for of_seeds in cells]
+    _check((cell for of_seeds in cells for of_seed in of_seeds for cell in of_seed), places, kept)
     text = []
-    for name in names:
-        table = TABLES[name].on(datasets).under(attack_suite).with_attacks(attacks)
-        group = places.group(scale, **options)
-        kept = _record_directory(group, attack_suite)
-        own = _limited(attack_suite, scale, options)
-        of_seeds = [table.cells(scale, seed=seed, datasets=datasets, **own) for seed in seeds]
-        if finished_only:
-            of_seeds = [_finished(cells_of_seed, places) for cells_of_seed in of_seeds]
-        cells = [cell for cells_of_seed in of_seeds for cell in cells_of_seed]
-        if not _ready(cells, places, kept, checkpoint_seconds, progress):
-            continue
-        models = measuring.Models(places)
-        records = measuring.evaluate(cells, models, kept)
-        records = [*read(kept / "records.csv"), *records]
-        made = [tables.make_table(table, records, scale=scale, seed=seed, **own) for seed in seeds]
-        rows = made[0] if len(made) == 1 else tables.over_seeds(made)
-        directory = group / _directory_of(seeds)
-        all_cells = (cell for seed in seeds for cell in table.cells(scale, seed=seed, **own))
-        notes = _notes(tables.match(all_cells, records))
-        checked = measuring.check_classifiers(table, cells, records, models, kept)
-        appendix = _along_training(table, of_seeds[0], places, directory) if table.along_training else ""
-        appendix = "\n\n".join(filter(None, [appendix, checks.as_markdown(checked) if checked else ""]))
-        tables.write(table, rows, directory, scale=scale, notes=notes, appendix=appendix)
-        _copy_pictures(cells, places, directory)
-        _draw_galleries(table, of_seeds[0], models, directory)
-        completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
-        text.append("\n".join(filter(None, [tables.as_text(table, completed, scale=scale), checks.as_text(checked)])))
+    for table, of_seeds in zip(asked, cells, strict=True):
+        _train(plans.trainings(itertools.chain(*of_seeds), places), places, checkpoint_seconds, progress)
+        if is_chief(places.strategy):
+            where = dict(kept=kept, directory=group / _directory_of(seeds))
+            text.append(_make_table(table, of_seeds, places, **where, seeds=seeds, datasets=datasets, **own))
     return "\n\n".join(text)
+
+
+def _make_table(
+    table: Table,
+    of_seeds: Sequence[list[Cell]],
+    places: Places,
+    *,
+    kept: Path,
+    directory: Path,
+    seeds: Sequence[int],
+    datasets: tuple[str, ...] | None,
+    scale: str,
+    **options: Any,
+) -> str:
+    """Evaluates the cells of each seed, whose runs are there, writes their table, and returns it as text."""
+    cells = list(itertools.chain(*of_seeds))
+    models = measuring.Models(places)
+    records = measuring.evaluate(cells, models, kept)
+    records = [*read(kept / "records.csv"), *records]
+    made = [tables.make_table(table, records, scale=scale, seed=seed, **options) for seed in seeds]
+    rows = made[0] if len(made) == 1 else tables.over_seeds(made)
+    all_cells = (cell for seed in seeds for cell in table.cells(scale, seed=seed, **options))
+    notes = _notes(tables.match(all_cells, records))
+    checked = measuring.check_classifiers(table, cells, records, models, kept)
+    appendix = _along_training(table, of_seeds[0], places, directory) if table.along_training else ""
+    appendix = "\n\n".join(filter(None, [appendix, checks.as_markdown(checked) if checked else ""]))
+    tables.write(table, rows, directory, scale=scale, notes=notes, appendix=appendix)
+    _copy_pictures(cells, places, directory)
+    _draw_galleries(table, of_seeds[0], models, directory)
+    completed = [row for row in rows if datasets is None or row["dataset"] in datasets]
+    return "\n".join(filter(None, [tables.as_text(table, completed, scale=scale), checks.as_text(checked)]))
 
 
 def run_sweep(
@@ -312,15 +331,19 @@ def _finished(cells: Iterable[Cell], places: Places) -> list[Cell]:
     return [cell for cell in cells if _is_finished(cell, places)]
 
 
+def _check(cells: Iterable[Cell], places: Places, directory: Path) -> None:
+    """Raises what evaluating the cells, with records in the directory, would raise after hours of training."""
+    measuring.check_attacks(cells)
+    if is_chief(places.strategy):
+        check(directory / "records.csv")
+
+
 def _ready(cells: Iterable[Cell], places: Places, directory: Path, checkpoint_seconds: float, progress: bool) -> bool:
     """Trains what the cells rest on; whether this process is the one to evaluate them, with records in the directory."""
     cells = list(cells)
-    measuring.check_attacks(cells)
-    chief = is_chief(places.strategy)
-    if chief:
-        check(directory / "records.csv")
+    _check(cells, places, directory)
     _train(plans.trainings(cells, places), places, checkpoint_seconds, progress)
-    return chief
+    return is_chief(places.strategy)
 
 
 def _directory_of(seeds: Sequence[int]) -> str:

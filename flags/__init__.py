@@ -65,7 +65,7 @@ _TABLE = flags.DEFINE_enum(
     None,
     [*TABLES, "claims", "all"],
     "make this table, training and evaluating what is missing; 'claims': what the paper says of its tables, on the records "
-    "there are; 'all': the paper's seven, protocol, regulariser and claims",
+    "there are; 'all': the paper's seven, protocol, regulariser and claims, or the tables that --attack_suite can attack",
 )
 _ATTACK_SUITE = flags.DEFINE_enum(
     "attack_suite", "paper", list(SUITES), "attacks: " + "; ".join(f"{suite.name}: {suite.title}" for suite in SUITES.values())

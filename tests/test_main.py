@@ -81,6 +81,13 @@ def test_plan_of_all_shares_the_runs_of_the_tables(run):
     assert re.match(r"# \d+ further runs .*--table=protocol --plan and --table=regulariser --plan", further)
 
 
+def test_plan_of_all_leaves_out_what_the_suite_cannot_attack(run):
+    code, output, error = run("--table=all", "--plan", "--scale=paper", "--attack_suite=strong")
+    assert (code, error) == (0, "")
+    assert "--against=advnet" in output and "--table=regulariser --plan" in output
+    assert "--table=protocol" not in output and "--method=generator --scale=paper --seed=1" not in output
+
+
 def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
     model = randomised(networks.d1((8, 8, 1), 10, 4))
     model.save(tmp_path / "mine.keras")

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 
 from adv_networks import along_training, checks, measuring, plans, tables, workflow
 from adv_networks.data import Images
+from adv_networks.errors import UsageError
 from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table, experiment, experiments_of
 from adv_networks.logs import read_metrics
 from adv_networks.places import Places
@@ -63,6 +64,21 @@ def test_runs_that_are_not_finished_and_have_no_records_leave_their_cells_empty_
     of_c = {"adversarial network (C)"}
     assert {row for row, column in empty if not column.endswith("(C')")} == of_c
     assert len(empty) == 9 + 2 * 2  # C's row, and its surrogate's columns of the others
+
+
+def test_every_table_is_checked_before_the_first_training(tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
+    places = Places(tmp_path / "runs", tmp_path / "results")
+    with pytest.raises(UsageError, match="bn_evaluation: expected moving for attack"):
+        workflow.run_tables(["1", "protocol"], places, scale="cpu", attack_suite="strong")
+    assert trained == []
+
+
+def test_suite_attacks_the_tables_of_classifiers_on_moving_averages():
+    attackable = [name for name in workflow.ALL_TABLES if measuring.is_attackable(TABLES[name], "strong")]
+    assert attackable == ["1", "2", "3", "4", "6", "7", "regulariser"]
+    assert all(measuring.is_attackable(TABLES[name], "paper") for name in workflow.ALL_TABLES)
 
 
 @pytest.mark.parametrize("finished_only", [False, True])
