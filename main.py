@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterable
 
 from absl import app, logging
 from absl import flags as absl_flags
@@ -42,8 +43,8 @@ def main(_: list[str]) -> int:
     verbosity = absl_flags.FLAGS["verbosity"]
     logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
     try:
-        if text := _text():
-            print(text)
+        for number, text in enumerate(filter(None, _texts())):
+            print("\n" * (number > 0) + text, flush=True)
     except UserError as error:
         print(f"main.py: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
@@ -59,22 +60,22 @@ def main(_: list[str]) -> int:
     return 0
 
 
-def _text() -> str:
-    """What the command prints; TensorFlow is loaded only where it is needed."""
+def _texts() -> Iterable[str]:
+    """What the command prints, each part once it is done; TensorFlow is loaded only where it is needed."""
     if (arguments := flags.listing()) is not None:
         from adv_networks.listing import listing
 
-        return listing(**arguments)
+        return [listing(**arguments)]
     if (arguments := flags.report()) is not None:
         from adv_networks import report
 
-        return str(report.write(**arguments))
+        return [str(report.write(**arguments))]
     # Runs of scale tiny end before what the larger graphs gain has paid for building them.
     start_tensorflow(quiet=logging.get_verbosity() <= logging.WARNING, sharing=absl_flags.FLAGS.scale != "tiny")
     if (arguments := flags.verification()) is not None:
         from adv_networks.verification import verify
 
-        return verify(**arguments)
+        return [verify(**arguments)]
     from adv_networks import workflow
 
     return workflow.run(**flags.chosen())

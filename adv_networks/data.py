@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -92,38 +93,67 @@ def _load_tfds(name: str, split: str, data_dir: str | os.PathLike | None, downlo
     return Images(**kept)
 
 
+def check(dataset: str, splits: Sequence[str], *, data_dir: str | os.PathLike | None = None, download: bool = False) -> None:
+    """Raises what `load` would raise where the data set is not there, or lacks a split, without reading its images.
+
+    With `download` that is left to `load`, which may fetch it.
+    """
+    name = find_dataset(dataset).tfds_name
+    if name is not None and not download:
+        with _told(name, data_dir):
+            _prepared(name, splits, data_dir, download=False)
+
+
 def _decode(name: str, split: str, data_dir: str | os.PathLike | None, download: bool, limit: int) -> tuple[Images, Path]:
     """The images of a split as TFDS reads them, and the directory that they are in."""
-    with contextlib.redirect_stderr(None):
-        import tensorflow_datasets as tfds
-
-    try:
-        builder = tfds.builder(name, data_dir=data_dir)
-        directory = Path(builder.data_dir)
-        # Asked first, because TFDS tries the network for minutes before it says that a data set is missing.
-        if not (directory / "dataset_info.json").exists():
-            if not download:
-                raise UserError(
-                    f"data set {name}: expected it prepared in {directory}, found none "
-                    "(--data_dir says where it is, --download fetches it)"
-                )
-            builder.download_and_prepare()
+    tfds = _tfds()
+    with _told(name, data_dir):
+        builder = _prepared(name, [split], data_dir, download)
         splits = builder.info.splits
-        if splits and split not in splits:
-            raise NoSuchSplit(f"data set {name} in {directory}: expected a split {split}, found {', '.join(splits)}")
         limited = limit and not (splits and splits[split].num_examples <= limit)
         # One file after another, not interleaved: that is the official order.
         config = tfds.ReadConfig(interleave_cycle_length=1)
         rows = builder.as_dataset(split=f"{split}[:{limit}]" if limited else split, read_config=config, batch_size=1024)
         batches = [(batch["image"], batch["label"]) for batch in tfds.as_numpy(rows)]
+    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return Images(images, labels.astype(np.int32)), Path(builder.data_dir)
+
+
+def _tfds() -> ModuleType:
+    with contextlib.redirect_stderr(None):
+        import tensorflow_datasets
+    return tensorflow_datasets
+
+
+@contextlib.contextmanager
+def _told(name: str, data_dir: str | os.PathLike | None) -> Iterator[None]:
+    """Failures of TFDS, protobuf and TensorFlow, which have errors of their own for damaged files, as a UserError."""
+    try:
+        yield
     except UserError:
         raise
-    except Exception as error:  # TFDS, protobuf and TensorFlow each have errors of their own for damaged files.
+    except Exception as error:
         raise UserError(
             f"data set {name}: expected to read it from {data_dir or 'the default directory'}, found: {reason(error)}"
         ) from error
-    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return Images(images, labels.astype(np.int32)), directory
+
+
+def _prepared(name: str, splits: Sequence[str], data_dir: str | os.PathLike | None, download: bool) -> Any:
+    """TFDS's builder of a data set that is there and has these splits."""
+    builder = _tfds().builder(name, data_dir=data_dir)
+    # Asked first, because TFDS tries the network for minutes before it says that a data set is missing.
+    if not (Path(builder.data_dir) / "dataset_info.json").exists():
+        if not download:
+            raise UserError(
+                f"data set {name}: expected it prepared in {builder.data_dir}, found none "
+                "(--data_dir says where it is, --download fetches it)"
+            )
+        builder.download_and_prepare()
+    found = builder.info.splits
+    for split in splits:
+        if found and split not in found:
+            raise NoSuchSplit(f"data set {name} in {builder.data_dir}: expected a split {split}, found {', '.join(found)}")
+    return builder
 
 
 def training_and_validation(

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,8 @@ def run(
     epsilons: tuple[float, ...] | None = None,
     by_class: bool = False,
     attacks: tuple[str, ...] = (),
-) -> str:
-    """What `main.py` does, as text to print: evaluates `model`, makes or plans `table`, or runs one experiment.
+) -> Iterator[str]:
+    """What `main.py` does, as texts to print, each once it is done: evaluates `model`, makes or plans `table`, or runs one.
 
     Of several workers the chief alone evaluates, and has something to print.
     """
@@ -102,32 +102,49 @@ def run(
             adversary = experiment(dataset, method, protocol=protocol, scale=scale, seed=seed, **overrides)
             options = dict(adversary=adversary, run_options=run_options)
         options |= dict(attack_suite=attack_suite, attacks=attacks)
-        return evaluate_classifier(model, dataset, input_range, places, **options, **overrides)
-    if table is not None:
-        options = dict(scale=scale, protocol=protocol, seed=seed, datasets=dataset and (dataset,), **overrides)
-        if table == "claims":
-            return make_claims(places, **options)
-        names = [table]
-        if table == "all":
-            names = [name for name in ALL_TABLES if dataset is None or dataset in TABLES[name].datasets]
-            names = [name for name in names if measuring.is_attackable(TABLES[name], attack_suite)]
-        options_of_view = dict(run_options, finished_only=finished_only, **options)
-        if epsilons is not None:
-            return run_sweep(table, epsilons, places, **options_of_view)
-        if by_class:
-            return run_by_class(table, places, **options_of_view)
-        several = dict(options, seeds=seeds or (seed,), attack_suite=attack_suite)
-        del several["seed"]
-        if plan_only:
-            return plans.plan(names, places, **several)
-        text = run_tables(names, places, attacks=attacks, finished_only=finished_only, **run_options, **several)
-        # The claims are about the paper's attacks.
-        with_claims = table == "all" and attack_suite == "paper" and is_chief(made)
-        return f"{text}\n\n{make_claims(places, **options)}" if with_claims else text
-    spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
-    if workdir is not None:
-        places = dataclasses.replace(places, workdir=(spec, Path(workdir)))
-    return run_experiment(spec, places, attack_suite=attack_suite, attacks=attacks, **run_options)
+        yield evaluate_classifier(model, dataset, input_range, places, **options, **overrides)
+    elif table is not None:
+        options = dict(scale=scale, protocol=protocol, datasets=dataset and (dataset,), **overrides)
+        view = dict(seeds=seeds or (seed,), epsilons=epsilons, by_class=by_class, plan_only=plan_only)
+        attacked = dict(attack_suite=attack_suite, attacks=attacks)
+        yield from _of_table(table, places, options, finished_only=finished_only, **view, **attacked, **run_options)
+    else:
+        spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
+        if workdir is not None:
+            places = dataclasses.replace(places, workdir=(spec, Path(workdir)))
+        yield run_experiment(spec, places, attack_suite=attack_suite, attacks=attacks, **run_options)
+
+
+def _of_table(
+    table: str,
+    places: Places,
+    options: Mapping[str, Any],
+    *,
+    seeds: Sequence[int],
+    epsilons: tuple[float, ...] | None,
+    by_class: bool,
+    plan_only: bool,
+    attack_suite: str,
+    attacks: Sequence[str],
+    **how: Any,
+) -> Iterator[str]:
+    """What is asked of a table, "claims" or "all": its plan, another view of it, or itself; each once it is done."""
+    names = [table]
+    if table == "all":
+        chosen = options["datasets"]
+        names = [name for name in ALL_TABLES if not chosen or set(chosen) & set(TABLES[name].datasets)]
+        names = [name for name in names if measuring.is_attackable(TABLES[name], attack_suite)]
+    if plan_only:
+        yield plans.plan(names, places, seeds=seeds, attack_suite=attack_suite, **options)
+    elif epsilons is not None:
+        yield run_sweep(table, epsilons, places, seed=seeds[0], **how, **options)
+    elif by_class:
+        yield run_by_class(table, places, seed=seeds[0], **how, **options)
+    elif table != "claims":
+        yield from each_table(names, places, seeds=seeds, attack_suite=attack_suite, attacks=attacks, **how, **options)
+    # They are about the paper's attacks.
+    if table == "claims" or (table == "all" and attack_suite == "paper" and not plan_only and is_chief(places.strategy)):
+        yield make_claims(places, seed=seeds[0], **options)
 
 
 def run_experiment(
@@ -180,7 +197,12 @@ def _limited(attack_suite: str, scale: str, options: Mapping[str, Any]) -> dict[
     return dict({"test_images": limit} if limit and not SCALES[scale].test_images else {}) | options
 
 
-def run_tables(
+def run_tables(names: Sequence[str], places: Places, **options: Any) -> str:
+    """The texts of `each_table`, which takes the same arguments, together."""
+    return "\n\n".join(each_table(names, places, **options))
+
+
+def each_table(
     names: Sequence[str],
     places: Places,
     *,
@@ -193,8 +215,8 @@ def run_tables(
     checkpoint_seconds: float = 120,
     progress: bool = True,
     **options: Any,
-) -> str:
-    """Trains and evaluates what the tables lack, writes them to the results directory, and returns them as text.
+) -> Iterator[str]:
+    """Trains and evaluates what the tables lack, writes them to the results directory, and gives each as text once it is done.
 
     What can be known to stop any of them is raised before the first training.
 
@@ -219,14 +241,12 @@ def run_tables(
     cells = [[table.cells(seed=seed, datasets=datasets, **own) for seed in seeds] for table in asked]
     if finished_only:
         cells = [[_finished(of_seed, places) for of_seed in of_seeds] for of_seeds in cells]
-    _check((cell for of_seeds in cells for of_seed in of_seeds for cell in of_seed), places, kept)
-    text = []
+    _check([cell for of_seeds in cells for of_seed in of_seeds for cell in of_seed], places, kept)
     for table, of_seeds in zip(asked, cells, strict=True):
         _train(plans.trainings(itertools.chain(*of_seeds), places), places, checkpoint_seconds, progress)
         if is_chief(places.strategy):
             where = dict(kept=kept, directory=group / _directory_of(seeds))
-            text.append(_make_table(table, of_seeds, places, **where, seeds=seeds, datasets=datasets, **own))
-    return "\n\n".join(text)
+            yield _make_table(table, of_seeds, places, **where, seeds=seeds, datasets=datasets, **own)
 
 
 def _make_table(
@@ -331,9 +351,14 @@ def _finished(cells: Iterable[Cell], places: Places) -> list[Cell]:
     return [cell for cell in cells if _is_finished(cell, places)]
 
 
-def _check(cells: Iterable[Cell], places: Places, directory: Path) -> None:
+def _check(cells: Sequence[Cell], places: Places, directory: Path) -> None:
     """Raises what evaluating the cells, with records in the directory, would raise after hours of training."""
     measuring.check_attacks(cells)
+    missing = (spec for spec in plans.trainings(cells, places) if not training.is_finished(spec, places.of(spec)))
+    trained = {spec.dataset for spec in missing}
+    for dataset in dict.fromkeys(cell.dataset for cell in cells):
+        splits = ("train", "test") if dataset in trained else ("test",)
+        data.check(dataset, splits, data_dir=places.data_dir, download=places.download)
     if is_chief(places.strategy):
         check(directory / "records.csv")
 
@@ -437,6 +462,7 @@ def evaluate_classifier(
         model = own_model.with_unit_range(own, input_range)
     examples = data.load(dataset, "train", data_dir=places.data_dir, download=places.download, limit=own_model.CHECKED_IMAGES)
     own_model.check_range(own, input_range, examples)
+    tested = measuring.test_images(dataset, spec.test_images, places)
     further: dict[str, tuple[experiments.Attack, Path]] = {}
     if adversary is not None:
         workdir = places.runs / f"{adversary.name}-{own_model.run_name(source, input_range, own)}"
@@ -444,7 +470,6 @@ def evaluate_classifier(
         training.train(adversary, workdir, classifier=model, **where, **(run_options or {}))
         attack = adversary.attack("generator")
         further = {f"G {name}": (attack, workdir / generator_file(n)) for n, name in enumerate(adversary.generators)}
-    tested = measuring.test_images(dataset, spec.test_images, places)
     with scope():
         right = _right_by_column(model, table, spec, further, tested)
         measured = [

@@ -267,11 +267,12 @@ def test_disagreements_of_measured_and_published_are_listed():
 
 def claims_by_command(tmp_path, *, seed=0):
     places = dict(data_dir=None, download=False, workdir=None, runs=str(tmp_path / "runs"), results=str(tmp_path / "results"))
-    return workflow.run(
+    (text,) = workflow.run(
         dataset=None, method="advnet", protocol="paper", scale="cpu", seed=seed, table="claims", plan_only=False,
         finished_only=False, attack_suite="paper", model=None, input_range=None, strategy="auto", replicas=0,
         checkpoint_seconds=120, progress=False, overrides={}, **places,
     )  # fmt: skip
+    return text
 
 
 @pytest.mark.parametrize("seed", [0, 2])

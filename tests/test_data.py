@@ -1,5 +1,7 @@
 """Loading, the validation split, and batches as a function of (seed, step)."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -186,6 +188,19 @@ def test_damaged_data_set_is_one_clear_line(tmp_path):
 def test_missing_split_of_the_digits_is_told_from_missing_data():
     with pytest.raises(data.NoSuchSplit):
         data.load("digits", "extra")
+
+
+def test_data_set_is_checked_without_reading_it(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=f"data set mnist: expected it prepared in {tmp_path}.*--download"):
+        data.check("mnist", ["train"], data_dir=tmp_path)
+    data.check("mnist", ["train"], data_dir=tmp_path, download=True)
+    data.check("digits", ["train", "test"], data_dir=tmp_path)
+    (tmp_path / "dataset_info.json").touch()
+    there = SimpleNamespace(data_dir=str(tmp_path), info=SimpleNamespace(splits={"train": None}))
+    monkeypatch.setattr(tfds, "builder", lambda *_, **options: there)
+    data.check("mnist", ["train"], data_dir=tmp_path)
+    with pytest.raises(data.NoSuchSplit, match=r"data set mnist in .*: expected a split test, found train"):
+        data.check("mnist", ["train", "test"], data_dir=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100"])

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from adv_networks import along_training, checks, measuring, plans, tables, workflow
 from adv_networks.data import Images
-from adv_networks.errors import UsageError
+from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table, experiment, experiments_of
 from adv_networks.logs import read_metrics
 from adv_networks.places import Places
@@ -27,7 +27,7 @@ def test_every_experiment_comes_once_and_after_what_it_needs():
 
 @pytest.mark.parametrize("seed", [0, 2])
 def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed, tmp_path, monkeypatch):
-    places = Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
     cells = TABLES["4"].cells("cpu", seed=seed)
     other = next(cell for cell in cells if cell.dataset == "svhn")
     merge(tmp_path / "results" / "cpu" / "records.csv", [record_of(other, 12.5)])
@@ -50,7 +50,7 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
 
 
 def test_runs_that_are_not_finished_and_have_no_records_leave_their_cells_empty_when_asked(tmp_path, monkeypatch):
-    places = Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
     trained = []
     monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method != "advnet")
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
@@ -75,6 +75,39 @@ def test_every_table_is_checked_before_the_first_training(tmp_path, monkeypatch)
     assert trained == []
 
 
+@pytest.mark.parametrize("view", [workflow.run_tables, workflow.run_sweep, workflow.run_by_class])
+def test_missing_data_set_is_found_before_the_first_training(view, tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
+    asked = {workflow.run_tables: (["digits", "1"],), workflow.run_sweep: ("1", (0.1,)), workflow.run_by_class: ("1",)}[view]
+    with pytest.raises(UserError, match=r"data set mnist: expected it prepared in .* \(--data_dir says"):
+        view(*asked, Places(tmp_path / "runs", tmp_path / "results", data_dir=tmp_path), scale="cpu")
+    assert trained == []
+
+
+def test_splits_are_asked_for_that_are_needed(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(workflow, "_train", lambda *_: None)
+    monkeypatch.setattr(workflow, "_make_table", lambda *_, **options: "")
+    monkeypatch.setattr(workflow.data, "check", lambda dataset, splits, **_: asked.append((dataset, splits)))
+    monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.dataset == "mnist")
+    workflow.run_tables(["1", "2"], Places(tmp_path / "runs", tmp_path / "results"), scale="cpu")
+    assert asked == [("mnist", ("test",)), ("svhn", ("train", "test"))]
+
+
+def test_each_table_is_printed_once_it_is_done(run, monkeypatch):
+    def train(specs, *_):
+        if any(spec.dataset == "svhn" for spec in specs):
+            raise UserError("no training on svhn")
+
+    monkeypatch.setattr(workflow, "_train", train)
+    monkeypatch.setattr(workflow, "_make_table", lambda table, *_, **options: f"table {table.name}")
+    assert run("--table=all", "--download") == (1, "table 1\n", "main.py: no training on svhn\n")
+    monkeypatch.setattr(workflow, "_train", lambda *_: None)
+    code, output, _ = run("--table=all", "--download")
+    assert code == 0 and output.startswith("table 1\n\ntable 2\n\n") and "\n\ntable regulariser\n\n" in output
+
+
 def test_suite_attacks_the_tables_of_classifiers_on_moving_averages():
     attackable = [name for name in workflow.ALL_TABLES if measuring.is_attackable(TABLES[name], "strong")]
     assert attackable == ["1", "2", "3", "4", "6", "7", "regulariser"]
@@ -83,7 +116,7 @@ def test_suite_attacks_the_tables_of_classifiers_on_moving_averages():
 
 @pytest.mark.parametrize("finished_only", [False, True])
 def test_what_only_finished_runs_were_built_upon_is_not_trained_again(finished_only, tmp_path, monkeypatch):
-    places = Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
     trained = []
     monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method == "ensemble")
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
@@ -113,7 +146,7 @@ def test_cells_of_runs_that_are_not_finished_are_what_the_records_say(tmp_path, 
 
 @pytest.mark.parametrize(("by", "columns"), [("epsilon", 7), ("class", 3)])
 def test_by_epsilon_and_by_class_runs_that_are_not_finished_are_left_out_when_asked(by, columns, tmp_path, monkeypatch):
-    places = Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
     trained, evaluated = [], []
     monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method != "advnet")
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
@@ -129,7 +162,7 @@ def test_by_epsilon_and_by_class_runs_that_are_not_finished_are_left_out_when_as
 
 
 def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluated(tmp_path, monkeypatch):
-    places = Places(tmp_path / "runs", tmp_path / "results")
+    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
     trained = []
     monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
     monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
