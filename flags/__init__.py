@@ -10,7 +10,6 @@ from typing import Any
 
 from absl import flags
 
-from adv_networks.errors import UsageError
 from adv_networks.experiments import (
     DATASETS,
     METHODS,
@@ -219,21 +218,12 @@ def _classes_are_of_a_table(values: dict[str, Any]) -> bool:
 
 
 @flags.multi_flags_validator(
-    ["list", "verify", "report", "table", "model", "method"],
-    "--list, --verify and --report go with none of --table, --model and --method, nor with one another",
-)
-def _command_is_alone(values: dict[str, Any]) -> bool:
-    alone = [values["list"], values["verify"], values["report"]]
-    return not any(alone) or (sum(alone) == 1 and all(values[name] is None for name in ("table", "model", "method")))
-
-
-@flags.multi_flags_validator(
-    ["attack", "table", "plan", "epsilons", "by_class", "list", "verify", "report"],
-    "--attack is for one run, --model, or a --table other than claims and all: it goes with none of --plan, --epsilons, "
-    "--by_class, --list, --verify and --report",
+    ["attack", "table", "plan", "epsilons", "by_class"],
+    "--attack is for one run, --model, or a --table other than claims and all: it goes with none of --plan, --epsilons and "
+    "--by_class",
 )
 def _attack_is_of_a_grid(values: dict[str, Any]) -> bool:
-    others = any(values[name] for name in ("plan", "epsilons", "by_class", "list", "verify", "report"))
+    others = any(values[name] for name in ("plan", "epsilons", "by_class"))
     return values["attack"] is None or (not others and (values["table"] is None or values["table"] in TABLES))
 
 
@@ -246,21 +236,17 @@ def _plan_has_a_table(values: dict[str, Any]) -> bool:
 
 
 @flags.multi_flags_validator(
-    ["workdir", "table", "model", "attack_suite"],
-    "--workdir is for one run: it goes with neither --table nor --model nor an attack suite that trains another",
+    ["workdir", "attack_suite"], "--workdir is for one run: it goes with no attack suite that trains another"
 )
 def _workdir_is_of_a_run(values: dict[str, Any]) -> bool:
-    others = values["table"], values["model"], any(column.fresh for column in SUITES[values["attack_suite"]].columns) or None
-    return values["workdir"] is None or others == (None, None, None)
+    return values["workdir"] is None or not any(column.fresh for column in SUITES[values["attack_suite"]].columns)
 
 
 @flags.multi_flags_validator(
-    ["strategy", "model", "plan", "table"],
-    "--strategy=multi_worker is for training: it goes with none of --model, --plan and --table=claims",
+    ["strategy", "model", "plan"], "--strategy=multi_worker is for training: it goes with neither --model nor --plan"
 )
 def _workers_train(values: dict[str, Any]) -> bool:
-    trains = values["model"] is None and not values["plan"] and values["table"] != "claims"
-    return trains or values["strategy"] != "multi_worker"
+    return (values["model"] is None and not values["plan"]) or values["strategy"] != "multi_worker"
 
 
 @flags.multi_flags_validator(["table", "dataset"], "--dataset is not one of the table's data sets")
@@ -288,12 +274,53 @@ def _one_thing_is_asked(values: dict[str, Any]) -> bool:
     return against_own or sum(value is not None for value in values.values()) <= 1
 
 
+_OF_RESULTS = frozenset({"scale", "protocol", *SETTINGS})
+_OF_GRIDS = frozenset({"attack_suite", "attack", "strategy", "replicas"})
+_OF_TRAINING = _OF_RESULTS | {"dataset", "seed", "strategy", "replicas", "checkpoint_seconds"}
+_OF_EVALUATION = frozenset(
+    name for name, field in SETTINGS.items() if field.metadata["part"] in ("perturbation", "pgd", "frozen", "test")
+)
+
+# The flags that each command reads. What is of none of them (where things are, --progress) goes with every command, so that
+# scripts can give it to all.
+_READ_BY: dict[str, frozenset[str]] = {
+    "--list": _OF_RESULTS | {"list"},
+    "--report": _OF_RESULTS | {"report"},
+    "--verify": frozenset({"verify", "scale"}),
+    "--model --method=generator": (_OF_GRIDS | _OF_TRAINING | {"model", "input_range", "method"}) - {"against"},
+    "--model": _OF_GRIDS | _OF_EVALUATION | {"model", "input_range", "dataset"},
+    "--table=claims": _OF_RESULTS | {"table", "seed"},
+    "--table": _OF_GRIDS | _OF_TRAINING | {"table", "seeds", "epsilons", "by_class", "plan", "finished_only"},
+    "one run": _OF_GRIDS | _OF_TRAINING | {"method", "workdir"},
+}
+
+
+def _command() -> str:
+    """Which command, a key of `_READ_BY`, the command line is."""
+    for name in ("list", "report", "verify"):
+        if flags.FLAGS[name].value:
+            return f"--{name}"
+    if _MODEL.value is not None:
+        return "--model --method=generator" if _METHOD.value == "generator" else "--model"
+    if _TABLE.value is not None:
+        return "--table=claims" if _TABLE.value == "claims" else "--table"
+    return "one run"
+
+
+def _check_all_are_read() -> None:
+    command = _command()
+    for name in sorted(frozenset().union(*_READ_BY.values()) - _READ_BY[command]):
+        if flags.FLAGS[name].present:
+            raise flags.Error(f"{command}: expected no --{name}, which it does not read, received it")
+
+
 def parse(arguments: list[str]) -> list[str]:
     """Parses the command line; a wrong one ends the process with one line and exit code 2, --help with 0."""
     try:
         rest = flags.FLAGS(arguments)
         if len(rest) > 1:
             raise flags.Error(f"expected flags only, received {' '.join(rest[1:])}")
+        _check_all_are_read()
     except SystemExit:  # --help, for which absl exits with 1
         sys.exit(0)
     except flags.Error as error:
@@ -321,16 +348,9 @@ def report() -> dict[str, Any] | None:
 
 
 def verification() -> dict[str, Any] | None:
-    """The arguments of `adv_networks.verification.verify`, None where the command line does not ask for it.
-
-    Raises:
-        UsageError: settings that the committed weights do not have.
-    """
+    """The arguments of `adv_networks.verification.verify`, None where the command line does not ask for it."""
     if not _VERIFY.value:
         return None
-    unread = [*_overrides(), *["protocol"] * (_PROTOCOL.value != "paper")]
-    if unread:
-        raise UsageError(f"--verify: expected none of the settings, the weights being the paper's, received --{unread[0]}")
     group = results_group(Path(_RESULTS.value), _SCALE.value)
     return dict(group=group, scale=_SCALE.value, data_dir=_data_dir(), download=_DOWNLOAD.value)
 
@@ -344,14 +364,7 @@ def _data_dir() -> Path | None:
 
 
 def chosen() -> dict[str, Any]:
-    """What the command line says, as the arguments of `adv_networks.workflow.run`.
-
-    Raises:
-        UsageError: a flag that a classifier from elsewhere has no use for.
-    """
-    for name in ("scale", "protocol", "seed"):
-        if _MODEL.value is not None and _METHOD.value != "generator" and flags.FLAGS[name].present:
-            raise UsageError(f"--model: expected no --{name} without --method=generator, received it")
+    """What the command line says, as the arguments of `adv_networks.workflow.run`."""
     return dict(
         dataset=_DATASET.value,
         method=_METHOD.value or "advnet",

@@ -13,7 +13,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from absl import flags as absl_flags
 
+import flags
 import main
 from adv_networks import networks, training
 from adv_networks.experiments import METHODS
@@ -21,6 +23,7 @@ from tests.conftest import SMALL, randomised
 
 ROOT = Path(main.__file__).parent
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
+OWN = ("--model=x.keras", "--input_range=0,1", "--dataset=digits")
 
 
 def in_a_process(*arguments):
@@ -172,8 +175,21 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--attack_suite=strong", "--norm=l2", "--epsilon=1"], "norm: expected linf for attack restarted_pgd, received l2"),
         (["--attack_suite=strong", "--table=1", "--protocol=released", "--plan"], "bn_evaluation: expected moving for attack"),
         (["--table=1", "--epsilons=0.1", "--attack_suite=strong"], "without --seeds, --plan and an --attack_suite"),
-        (["--verify", "--steps=3"], "--verify: expected none of the settings, .*, received --steps"),
-        (["--model=x.keras", "--input_range=0,1", "--dataset=digits", "--seed=1"], "--model: expected no --seed"),
+        (["--verify", "--steps=3"], "--verify: expected no --steps, which it does not read, received it"),
+        (["--verify", "--protocol=released"], "--verify: expected no --protocol"),
+        (["--verify", "--attack_suite=strong"], "--verify: expected no --attack_suite"),
+        (["--list", "--dataset=mnist"], "--list: expected no --dataset"),
+        (["--list", "--seed=1"], "--list: expected no --seed"),
+        (["--report", "--attack_suite=strong"], "--report: expected no --attack_suite"),
+        (["--report", "--attack=foolbox:LinfPGD"], "--report: expected no --attack"),
+        (["--table=claims", "--attack_suite=strong"], "--table=claims: expected no --attack_suite"),
+        ([*OWN, "--seed=1"], "--model: expected no --seed"),
+        ([*OWN, "--steps=3"], "--model: expected no --steps"),
+        ([*OWN, "--learning_rate=0.1"], "--model: expected no --learning_rate"),
+        ([*OWN, "--generators=g1"], "--model: expected no --generators"),
+        ([*OWN, "--checkpoint_seconds=3"], "--model: expected no --checkpoint_seconds"),
+        ([*OWN, "--method=generator", "--against=pgd"], "--model --method=generator: expected no --against"),
+        ([*OWN, "--finished_only"], "--plan and --finished_only need a --table"),
         (["--table=1", "--seeds=0,0"], "different whole numbers"),
         (["--table=1", "--seeds=0,x"], "different whole numbers"),
         (["--seeds=0,1"], "go with a --table"),
@@ -182,7 +198,8 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--by_class"], "--by_class goes with a --table other than"),
         (["--table=1", "--by_class", "--attack_suite=strong"], "without --seeds, --epsilons, --plan and an --attack_suite"),
         (["--table=1", "--seeds=0,1", "--seed=2"], "without --seed"),
-        (["--list", "--table=1"], "--list, --verify and --report go with none of"),
+        (["--list", "--table=1"], "--list: expected no --table"),
+        (["--list", "--verify"], "--list: expected no --verify"),
         (["--table=grid"], "needs --dataset"),
         (["--attack_suite=weak"], r"--attack_suite=weak.*paper\|strong"),
         (["--attack_suite=strong", "--workdir=x"], "--workdir is for one run"),
@@ -190,7 +207,7 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--model=x.keras", "--dataset=digits"], "--input_range=LOW,HIGH"),
         (["--model=x.keras", "--input_range=1,0", "--dataset=digits"], "LOW < HIGH"),
         (["--table=1", "--dataset=digits"], "not one of the table's data sets"),
-        (["--table=1", "--workdir=x"], "--workdir is for one run"),
+        (["--table=1", "--workdir=x"], "--table: expected no --workdir"),
         (["stray"], "expected flags only, received stray"),
     ],
 )
@@ -198,6 +215,14 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments, message, run):
     code, output, error = run(*arguments)
     assert (code, output, error.count("\n")) == (2, "", 1)
     assert re.search(message, error)
+
+
+def test_every_flag_is_read_by_a_command_or_goes_with_all():
+    own = {flag.name for flag in absl_flags.FLAGS.get_flags_for_module("flags")}
+    assert set().union(*flags._READ_BY.values()) <= own
+    assert own - set().union(*flags._READ_BY.values()) == {
+        "data_dir", "download", "runs", "results", "progress", "width",
+    }  # fmt: skip
 
 
 def test_bad_files_and_directories_are_one_line_and_exit_code_1(run, tmp_path):
