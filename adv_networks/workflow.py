@@ -442,7 +442,8 @@ def evaluate_classifier(
         dataset: whose test images to use.
         input_range: what the classifier's inputs for black and white are.
         places: where the data is, and the runs.
-        adversary: where given, an experiment of the method generator, to train against the classifier and attack it with.
+        adversary: where given, an experiment of the method generator, to train against the classifier and attack it with; the
+            other attacks have its protocol too.
         attack_suite: key of `experiments.SUITES`; its columns that need a run of ours, generators, are left out.
         attacks: of other libraries, as `experiments.foreign_attack` reads them, in no worst case.
         run_options: of that training, as `training.train` takes them: checkpoint_seconds and progress.
@@ -451,7 +452,8 @@ def evaluate_classifier(
     Raises:
         UserError: there is no such classifier, it is not one of the data set, or it was trained on another input range.
     """
-    spec = experiment(dataset, "standard", scale="paper", **_limited(attack_suite, "paper", overrides))
+    protocol = adversary.protocol if adversary else "paper"
+    spec = experiment(dataset, "standard", protocol=protocol, scale="paper", **_limited(attack_suite, "paper", overrides))
     foreign = [spec.attack(name) for name in attacks]
     table = Table("model", own_model.title(source), (dataset,), (Row("model", spec.method),), WHITE_BOX).under(attack_suite)
     for attack in (*(spec.attack(column.attack) for column in table.columns), *foreign):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from adv_networks import attacks, data, evaluation, networks, own_model, training, workflow
+from adv_networks import attacks, checks, data, evaluation, networks, own_model, training, workflow
 from adv_networks.errors import UserError
 from adv_networks.experiments import experiment
 from adv_networks.places import Places
@@ -187,6 +187,25 @@ def test_function_may_return_a_subclassed_model(further, trained, run, tmp_path,
     ):
         code, output, error = run(f"--model=subclassed:{name}", *declared)
         assert (code, output, error.count("\n")) == (1, "", 1) and re.search(found, error)
+
+
+def test_it_is_evaluated_under_the_protocol_of_its_generator(trained, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(training, "train", lambda *_, **options: None)
+    monkeypatch.setattr(evaluation, "load_model", lambda file: None)
+    monkeypatch.setattr(checks, "of_classifier", lambda *_, **options: [])
+
+    def right(_, images, labels, attack, source, bn_evaluation):
+        asked.append((attack.kind, attack.clip_start, bn_evaluation))
+        return [np.ones(len(images), bool)]
+
+    monkeypatch.setattr(evaluation, "right", right)
+    for protocol, expected in (("paper", (True, "moving")), ("released", (False, "batch"))):
+        adversary = experiment("digits", "generator", protocol=protocol, scale="tiny")
+        workflow.evaluate_classifier(trained, "digits", (0, 1), Places(tmp_path), adversary=adversary)
+        (pgd,) = [rest for kind, *rest in asked if kind == "pgd"]
+        assert tuple(pgd) == expected and {bn_evaluation for *_, bn_evaluation in asked} == {expected[1]}
+        asked.clear()
 
 
 def test_generator_is_trained_against_it_and_the_worst_case_is_said(trained, run, tmp_path, monkeypatch):
