@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from adv_networks import costs, measuring, training
-from adv_networks.experiments import DATASETS, TABLES, Cell, Experiment, experiments_of
+from adv_networks.experiments import DATASETS, SETTINGS, TABLES, Cell, Experiment, experiments_of
 from adv_networks.places import Places
 
 
@@ -18,13 +18,16 @@ def plan(
     scale: str,
     seeds: Sequence[int] = (0,),
     attack_suite: str = "paper",
+    run_flags: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> str:
     """Every training that the tables need, once, in an order that can be run: command, whether done, and the time it takes.
 
     Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
+    The commands have the `run_flags`, and all overrides: those that a training does not read are of its evaluation.
     """
     wanted = {}
+    overrides = {key: value for key, value in options.items() if key in SETTINGS}
     for name in names:
         table = TABLES[name].on(options.get("datasets")).under(attack_suite)
         cells = [cell for seed in seeds for cell in table.cells(scale, seed=seed, **options)]
@@ -32,7 +35,7 @@ def plan(
         wanted[name] = trainings(cells, places)
     numbered = [name for name in names if name.isdigit()]
     listed = dict.fromkeys(spec for name in numbered or names for spec in wanted[name])
-    lines = [f"{_command(spec, places)}  # {_state(spec, places)}" for spec in listed]
+    lines = [f"{_command(spec, places, overrides, run_flags or {})}  # {_state(spec, places)}" for spec in listed]
     others = [name for name in names if numbered and name not in numbered]
     further = {spec for name in others for spec in wanted[name]} - listed.keys()
     if further:
@@ -52,12 +55,14 @@ def trainings(cells: Iterable[Cell], places: Places) -> list[Experiment]:
     return [spec for spec in experiments_of(cells) if spec in needed]
 
 
-def _command(spec: Experiment, places: Places) -> str:
+def _command(spec: Experiment, places: Places, overrides: Mapping[str, Any], run_flags: Mapping[str, Any]) -> str:
     named = dict(dataset=DATASETS[spec.dataset].path or spec.dataset, method=spec.method, scale=spec.scale, seed=spec.seed)
     if spec.protocol != "paper":
         named["protocol"] = spec.protocol
-    for key, value in spec.overrides:
-        named[key] = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    evaluated = {key: value for key, value in overrides.items() if not spec.trains_with(key)}
+    for key, value in sorted({**evaluated, **dict(spec.overrides)}.items()):
+        named[key] = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else value
+    named |= run_flags
     named |= {"runs": places.runs, "results": places.results} | ({"data_dir": places.data_dir} if places.data_dir else {})
     return shlex.join(
         ["python", "main.py", *(f"--{key}={value}" for key, value in named.items()), *["--download"] * places.download]

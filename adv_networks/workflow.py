@@ -87,12 +87,15 @@ def run(
     epsilons: tuple[float, ...] | None = None,
     by_class: bool = False,
     attacks: tuple[str, ...] = (),
+    run_flags: Mapping[str, Any] | None = None,
 ) -> Iterator[str]:
     """What `main.py` does, as texts to print, each once it is done: evaluates `model`, makes or plans `table`, or runs one.
 
+    `run_flags` are those of the strategy and the checkpoints that the commands of a plan are to have.
     Of several workers the chief alone evaluates, and has something to print.
     """
-    made = strategies.make(strategy, replicas)
+    # A plan is of other machines.
+    made = strategies.make() if plan_only else strategies.make(strategy, replicas)
     places = Places(Path(runs), Path(results), Path(data_dir) if data_dir else None, download, strategy=made)
     run_options = dict(checkpoint_seconds=checkpoint_seconds, progress=progress)
     dataset = dataset and find_dataset(dataset).name
@@ -106,7 +109,7 @@ def run(
     elif table is not None:
         options = dict(scale=scale, protocol=protocol, datasets=dataset and (dataset,), **overrides)
         view = dict(seeds=seeds or (seed,), epsilons=epsilons, by_class=by_class, plan_only=plan_only)
-        attacked = dict(attack_suite=attack_suite, attacks=attacks)
+        attacked = dict(attack_suite=attack_suite, attacks=attacks, run_flags=run_flags)
         yield from _of_table(table, places, options, finished_only=finished_only, **view, **attacked, **run_options)
     else:
         spec = experiment(dataset or "digits", method, protocol=protocol, scale=scale, seed=seed, **overrides)
@@ -126,6 +129,7 @@ def _of_table(
     plan_only: bool,
     attack_suite: str,
     attacks: Sequence[str],
+    run_flags: Mapping[str, Any] | None,
     **how: Any,
 ) -> Iterator[str]:
     """What is asked of a table, "claims" or "all": its plan, another view of it, or itself; each once it is done."""
@@ -135,7 +139,7 @@ def _of_table(
         names = [name for name in ALL_TABLES if not chosen or set(chosen) & set(TABLES[name].datasets)]
         names = [name for name in names if measuring.is_attackable(TABLES[name], attack_suite)]
     if plan_only:
-        yield plans.plan(names, places, seeds=seeds, attack_suite=attack_suite, **options)
+        yield plans.plan(names, places, seeds=seeds, attack_suite=attack_suite, run_flags=run_flags, **options)
     elif epsilons is not None:
         yield run_sweep(table, epsilons, places, seed=seeds[0], **how, **options)
     elif by_class:

@@ -276,7 +276,8 @@ def _one_thing_is_asked(values: dict[str, Any]) -> bool:
 
 _OF_RESULTS = frozenset({"scale", "protocol", *SETTINGS})
 _OF_GRIDS = frozenset({"attack_suite", "attack", "strategy", "replicas"})
-_OF_TRAINING = _OF_RESULTS | {"dataset", "seed", "strategy", "replicas", "checkpoint_seconds"}
+_OF_RUNS = ("strategy", "replicas", "checkpoint_seconds")
+_OF_TRAINING = _OF_RESULTS | {"dataset", "seed", *_OF_RUNS}
 _OF_EVALUATION = frozenset(
     name for name, field in SETTINGS.items() if field.metadata["part"] in ("perturbation", "pgd", "frozen", "test")
 )
@@ -391,4 +392,5 @@ def chosen() -> dict[str, Any]:
         by_class=_BY_CLASS.value,
         seeds=_SEEDS.value and tuple(map(int, _SEEDS.value)),
         attacks=tuple(_ATTACK.value or ()),
+        run_flags={name: flags.FLAGS[name].value for name in _OF_RUNS if flags.FLAGS[name].present},
     )

@@ -122,8 +122,25 @@ def test_run_in_l2_trains_and_evaluates_in_it(run, tmp_path):
 def test_plan_of_another_norm_says_its_epsilon_even_if_it_is_the_recipes(run):
     code, output, _ = run("--table=digits", "--plan", "--norm=l2", "--epsilon=0.15", *SMALL)
     assert code == 0
-    standard, advnet, _ = output.splitlines()  # the standard training reads neither
-    assert "--epsilon" not in standard and "--epsilon=0.15" in advnet and "--norm=l2" in advnet
+    *runs, _ = output.splitlines()
+    assert len(runs) == 2 and all("--epsilon=0.15" in line and "--norm=l2" in line for line in runs)
+
+
+def test_plan_passes_on_what_its_runs_are_told(run, tmp_path):
+    told = ("--strategy=mirrored", "--checkpoint_seconds=30", "--test_images=16", "--bn_evaluation=batch")
+    code, output, error = run("--table=digits", "--plan", *told, *SMALL)
+    assert code == 0, error
+    *runs, _ = output.splitlines()
+    assert len(runs) == 2
+    for line in runs:
+        command = shlex.split(line, comments=True)
+        assert {*told, "--generators=released_mnist"} <= {word.replace("=30.0", "=30") for word in command}
+    plain = [word for word in command if not word.startswith("--strategy")]
+    assert run(*plain[2:])[0] == 0
+    (group,) = (tmp_path / "results").iterdir()
+    settings = "bn_evaluation=batch-generator_width=4-generators=released_mnist-steps=3-test_images=16-validation=0"
+    assert group.name == f"tiny-{settings}"  # where the table looks for its records
+    assert run("--table=digits", "--plan", "--replicas=2", *SMALL)[1].count("--replicas=2") == 2
 
 
 def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
