@@ -25,14 +25,12 @@ import tensorflow as tf
 from adv_networks import attacks as attack_functions
 from adv_networks import cores, data, foreign_attacks, kernels, strong_attacks
 from adv_networks.errors import UsageError, UserError
-from adv_networks.experiments import ATTACKS, STRONG_ATTACKS, Attack, find_dataset
+from adv_networks.experiments import ATTACKS, BATCH_STATISTICS_SIZE, STRONG_ATTACKS, Attack, find_dataset
 from adv_networks.files import reason
 from adv_networks.provenance import commit, versions
 from adv_networks.records import Record, record_key
 
 BATCH_SIZE = 250
-# With BN on batch statistics the batch size is part of the protocol; like the released code's, its last batch is full.
-BATCH_STATISTICS_SIZE = 64
 
 
 def load_model(file: str | os.PathLike) -> keras.Model:

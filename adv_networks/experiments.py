@@ -19,6 +19,9 @@ from typing import Any
 from adv_networks import own_data
 from adv_networks.errors import UsageError
 
+# With BN on batch statistics the batch size is part of the protocol; like the released code's, its last batch is full.
+BATCH_STATISTICS_SIZE = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:

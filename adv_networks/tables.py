@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adv_networks.errors import UsageError, UserError
-from adv_networks.experiments import DATASETS, SCALES, Cell, Table, generator_file
+from adv_networks.experiments import BATCH_STATISTICS_SIZE, DATASETS, SCALES, Cell, Table, generator_file
 from adv_networks.files import csv_text, read_rows, write_text
 from adv_networks.records import Record
 
@@ -98,13 +98,21 @@ def completeness(cell: Cell, record: Record) -> str:
     "complete" if so, "limited" if only the first test images were, as the cell's experiment asks; else "subset".
     """
     declared = DATASETS[cell.dataset]
-    # BN on the batch's statistics leaves a partial last batch out.
-    tested = record.images > declared.test_images - cell.target.batch_size
+    tested, limited = (
+        record.images == _evaluated_images(images, cell.target.bn_evaluation)
+        for images in (declared.test_images, cell.target.test_images)
+    )
     # What is held out for validation counts; 0 training images means that nobody said.
     trained = not record.training_images or record.training_images + cell.target.validation >= declared.train_images
-    if not trained or not (tested or record.images == cell.target.test_images):
+    if not trained or not (tested or limited):
         return "subset"
     return "complete" if tested else "limited"
+
+
+def _evaluated_images(images: int, bn_evaluation: str) -> int:
+    """How many of so many images are evaluated: BN on batch statistics leaves a partial batch after full ones out."""
+    size = BATCH_STATISTICS_SIZE
+    return images - images % size if bn_evaluation == "batch" and images > size else images
 
 
 def wilson_interval(percent: float, images: int) -> tuple[float, float]:

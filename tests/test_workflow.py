@@ -196,20 +196,25 @@ def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measur
 
 
 @pytest.mark.parametrize(
-    ("images", "training_images", "expected"),
+    ("images", "training_images", "options", "expected"),
     [
-        (10_000, 55_000, "complete"),
-        (10_000, 0, "complete"),
-        (9_984, 55_000, "complete"),
-        (9_936, 55_000, "subset"),
-        (10_000, 54_999, "subset"),
-        (256, 55_000, "subset"),
-        (1_000, 55_000, "limited"),
-        (1_000, 54_999, "subset"),
+        (10_000, 55_000, {}, "complete"),
+        (10_000, 0, {}, "complete"),
+        (9_984, 55_000, {}, "subset"),
+        (10_000, 54_999, {}, "subset"),
+        (256, 55_000, {}, "subset"),
+        (1_000, 55_000, dict(test_images=1_000), "limited"),
+        (1_000, 54_999, dict(test_images=1_000), "subset"),
+        (960, 55_000, dict(test_images=1_000), "subset"),
+        # BN on batch statistics leaves out what is beyond its last full batch of 64, whatever the training's batches are.
+        (9_984, 55_000, dict(bn_evaluation="batch"), "complete"),
+        (9_984, 55_000, dict(bn_evaluation="batch", batch_size=8), "complete"),
+        (9_952, 55_000, dict(bn_evaluation="batch", batch_size=128), "subset"),
+        (960, 55_000, dict(bn_evaluation="batch", test_images=1_000), "limited"),
+        (50, 55_000, dict(bn_evaluation="batch", test_images=50), "limited"),
     ],
 )
-def test_rows_say_whether_all_the_data_was_there(images, training_images, expected):
-    options = dict(test_images=1_000) if images == 1_000 else {}
+def test_rows_say_whether_all_the_data_was_there(images, training_images, options, expected):
     cell = TABLES["1"].cells("cpu", **options)[0]
     record = record_of(cell, 50.0, images=images, training_images=training_images)
     assert tables.make_table(TABLES["1"], [record], **options)[0]["data"] == expected
