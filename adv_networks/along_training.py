@@ -16,7 +16,7 @@ import numpy as np
 from adv_networks import pictures
 from adv_networks.errors import UserError
 from adv_networks.experiments import DATASETS, Cell, Experiment
-from adv_networks.files import write_rows
+from adv_networks.files import merge_rows
 from adv_networks.logs import read_metrics
 from adv_networks.steps import STEPS, make_players
 
@@ -45,17 +45,16 @@ def write(name: str, cells: Sequence[Cell], directory: Path, place: Callable[[Ex
         UserError: a run's metrics, or an earlier file, are missing or damaged.
     """
     training_file, agreement_file = (directory / f"{name}-{part}.csv" for part in ("training", "agreement"))
-    training, agreement = _read(training_file, FIELDS), _read(agreement_file, AGREEMENT_FIELDS)
-    seconds = {line["run"]: line["seconds_per_step"] for line in training}
+    seconds = {line["run"]: line["seconds_per_step"] for line in _read(training_file, FIELDS)}
+    training: list[dict[str, Any]] = []
+    agreement: list[dict[str, Any]] = []
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         runs = {cell.row: cell.target.trained() for cell in cells if cell.dataset == dataset}
         metrics = {row: read_metrics(place(spec)) for row, spec in runs.items()}
         if not {spec.name for spec in runs.values()} <= seconds.keys():
             seconds |= seconds_per_step(list(runs.values()))
-        training = [line for line in training if line["dataset"] != dataset] + [
-            _summary(dataset, row, spec, metrics[row], seconds[spec.name]) for row, spec in runs.items()
-        ]
-        agreement = [line for line in agreement if line["dataset"] != dataset] + [
+        training += [_summary(dataset, row, spec, metrics[row], seconds[spec.name]) for row, spec in runs.items()]
+        agreement += [
             dict(dataset=dataset, row=row, run=spec.name, **{field: line[field] for field in AGREEMENT_FIELDS[3:]})
             for row, spec in runs.items()
             for line in metrics[row]
@@ -63,18 +62,19 @@ def write(name: str, cells: Sequence[Cell], directory: Path, place: Callable[[Ex
         ]
         norms = {row: [(line["step"], line["g_gradient_norm"]) for line in lines] for row, lines in metrics.items()}
         pictures.curves(directory / f"{name}-{dataset}.png", norms, "iteration", "‖∇φ F‖ of G's last step")
-    write_rows(training_file, FIELDS, training)
-    write_rows(agreement_file, AGREEMENT_FIELDS, agreement)
-    return _markdown(training, agreement)
+    datasets = {cell.dataset for cell in cells}
+    merge_rows(training_file, FIELDS, training, datasets)
+    merge_rows(agreement_file, AGREEMENT_FIELDS, agreement, datasets)
+    return _markdown(_read(training_file, FIELDS), _read(agreement_file, AGREEMENT_FIELDS))
 
 
 def _read(file: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
-    """The lines of an earlier file of `write`, numbers as floats; none if there is no file."""
+    """The lines of a file of `write`, what is measured as floats; none if there is no file."""
     if not file.exists():
         return []
     try:
         lines = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")), strict=True))
-        texts = ("dataset", "row", "run")
+        texts = ("dataset", "row", "run", "steps", "step")
         return [{name: line[name] if name in texts else float(line[name]) for name in fields if line[name]} for line in lines]
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise UserError(f"{file}: expected a table of runs, found: {error} (remove it to make it again)") from None

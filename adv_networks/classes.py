@@ -10,7 +10,7 @@ import numpy as np
 
 from adv_networks import pictures, tables
 from adv_networks.experiments import Cell, Table, find_dataset
-from adv_networks.files import write_rows
+from adv_networks.files import merge_rows
 from adv_networks.records import Record
 
 FIELDS = (
@@ -48,10 +48,14 @@ def _row(cell: Cell, label: int, right: np.ndarray) -> dict[str, Any]:
 
 
 def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path) -> Path:
-    """Writes `<table>-classes.csv`, and for each data set a PNG and a PDF of rows against classes, a heat map a column."""
+    """Writes `<table>-classes.csv`, and for each data set a PNG and a PDF of rows against classes, a heat map a column.
+
+    What an earlier file has of other data sets is kept.
+    """
     file = directory / f"{tables.stem(table)}-classes.csv"
-    write_rows(file, FIELDS, rows)
-    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    merge_rows(file, FIELDS, rows, datasets)
+    for dataset in datasets:
         own = [row for row in rows if row["dataset"] == dataset]
         pictures.heat_maps(directory / f"{tables.stem(table)}-{dataset}-classes", *_heat_maps(own))
     return file

@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +94,31 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         with path.open(newline="", encoding="utf-8") as handle:
             rows = list(csv.DictReader(handle, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: expected a table, found: {reason(error)} (make it again)") from None
+        raise UserError(f"{path}: expected a table, found: {reason(error)} (remove it, and make it again)") from None
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise UserError(f"{path} line {number}: expected the header's fields, found more or fewer (make it again)")
+            raise UserError(
+                f"{path} line {number}: expected the header's fields, found more or fewer (remove it, and make it again)"
+            )
     return rows
 
 
 def write_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes `csv_text` as a whole file."""
     write_text(path, csv_text(fields, rows))
+
+
+def merge_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]], datasets: Collection[str]) -> None:
+    """Writes rows of these data sets into a CSV file, which keeps the lines that it has of others.
+
+    Raises:
+        UserError: what is there is no file of such lines; it is left as it is.
+    """
+    earlier = read_rows(path) if path.exists() else []
+    if earlier and list(earlier[0]) != list(fields):
+        found = ",".join(earlier[0])[:60]
+        raise UserError(f"{path}: expected the header {','.join(fields)[:60]}…, found {found} (remove it, and make it again)")
+    write_rows(path, fields, [*(line for line in earlier if line["dataset"] not in datasets), *rows])
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 from adv_networks import pictures, tables
 from adv_networks.experiments import Cell, Table
-from adv_networks.files import write_rows
+from adv_networks.files import merge_rows
 from adv_networks.records import Record
 
 FIELDS = ("table", "dataset", "row", "column", "epsilon", "measured_percent", "interval_low", "interval_high", "run", "images")
@@ -37,10 +37,14 @@ def make_rows(cells: Iterable[Cell], records: Iterable[Record]) -> list[dict[str
 
 
 def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path) -> Path:
-    """Writes `<table>-epsilon.csv`, and for each data set a PNG and a PDF with a panel a column and a curve a row."""
+    """Writes `<table>-epsilon.csv`, and for each data set a PNG and a PDF with a panel a column and a curve a row.
+
+    What an earlier file has of other data sets is kept.
+    """
     file = directory / f"{tables.stem(table)}-epsilon.csv"
-    write_rows(file, FIELDS, rows)
-    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    merge_rows(file, FIELDS, rows, datasets)
+    for dataset in datasets:
         own = [row for row in rows if row["dataset"] == dataset]
         pictures.curve_panels(directory / f"{tables.stem(table)}-{dataset}-epsilon", _panels(own), "ε", "accuracy in %")
     return file

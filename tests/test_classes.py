@@ -74,3 +74,13 @@ def test_networks_without_an_attack_and_classes_without_images_have_no_number(tm
     networks, names, values = drawn["digits-digits-classes"]
     assert (networks, names) == (["standard (A)", "adversarial network (C)"], ["cat", "emu"])
     assert values == {"No Noise": [[100.0, 66.67]] * 2, "FGS": [[None, None], [100.0, 66.67]]}
+
+
+def test_classes_of_one_data_set_leave_those_of_the_others(tmp_path):
+    table, right = TABLES["4"], {"record": np.array([True, False])}
+    for dataset in ("mnist", "cifar10"):
+        cells = table.cells("cpu", datasets=(dataset,))[:1]
+        rows = classes.make_rows(cells, [record_of(cells[0], 50.0, key="record")], right, {dataset: np.array([3, 3])})
+        file = classes.write(table, rows, tmp_path)
+    with file.open(newline="") as handle:
+        assert [(row["dataset"], row["class_name"]) for row in csv.DictReader(handle)] == [("mnist", "3"), ("cifar10", "cat")]

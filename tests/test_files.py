@@ -8,7 +8,7 @@ import pytest
 
 from adv_networks import files
 from adv_networks.errors import UserError
-from adv_networks.files import remove_leftovers, write_text, write_whole
+from adv_networks.files import merge_rows, remove_leftovers, write_text, write_whole
 
 
 def names(directory):
@@ -43,3 +43,15 @@ def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path):
     assert len(names(tmp_path)) == 5
     remove_leftovers(tmp_path)
     assert names(tmp_path) == sorted(others)
+
+
+def test_rows_of_data_sets_take_the_place_of_those_data_sets_lines(tmp_path):
+    file = tmp_path / "rows.csv"
+    merge_rows(file, ("dataset", "percent"), [dict(dataset="a", percent=1), dict(dataset="b", percent=2.50)], ["a", "b"])
+    merge_rows(file, ("dataset", "percent"), [dict(dataset="a", percent=3)], ["a"])
+    assert file.read_text() == "dataset,percent\nb,2.5\na,3\n"
+    merge_rows(file, ("dataset", "percent"), [], ["b"])
+    assert file.read_text() == "dataset,percent\na,3\n"
+    with pytest.raises(UserError, match=r"rows.csv: expected the header dataset,share…, found dataset,percent \(remove it"):
+        merge_rows(file, ("dataset", "share"), [], ["a"])
+    assert file.read_text() == "dataset,percent\na,3\n"
