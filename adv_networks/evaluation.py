@@ -28,7 +28,7 @@ from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import ATTACKS, BATCH_STATISTICS_SIZE, STRONG_ATTACKS, Attack, find_dataset
 from adv_networks.files import reason
 from adv_networks.provenance import commit, versions
-from adv_networks.records import Record, record_key
+from adv_networks.records import Record, hash_of_parts, record_key
 
 BATCH_SIZE = 250
 
@@ -349,7 +349,7 @@ def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str,
         target=parts[0].target,
         source="",
         target_hash=parts[0].target_hash,
-        source_hash=_digest(*(record.key.encode() for record in parts)),
+        source_hash=hash_of_parts(parts),
         images_hash=parts[0].images_hash,
         attack_settings=attack.settings(),
         bn_evaluation=parts[0].bn_evaluation,

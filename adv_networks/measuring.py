@@ -65,6 +65,16 @@ def evaluate(cells: Sequence[Cell], models: Models, directory: Path, *, keep_out
     return results + [kept.get(record.key, record) for record in composed]
 
 
+def networks_on_disk(cells: Iterable[Cell], places: Places) -> dict[str, str]:
+    """The hashes of the weights of the finished runs that the cells rest on, by the names that records have for them."""
+    files = {}
+    for cell in cells:
+        files[cell.target.name] = cell.target, "d.keras"
+        if source := tables.source_name(cell):
+            files[source] = _source(cell)
+    return Models(places).some(files).hashes()
+
+
 def check_attacks(cells: Iterable[Cell]) -> None:
     """Raises what evaluating the cells would raise over their attacks, whatever comes out of the trainings."""
     distinct = dict.fromkeys((cell.attack, cell.target.bn_evaluation, cell.dataset) for cell in cells)
@@ -83,9 +93,9 @@ def is_attackable(table: Table, suite: str) -> bool:
 
 def _worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: dict[str, np.ndarray] | None) -> list[Record]:
     """The records of the cells that are the worst of others in their row, of those whose others are all there."""
-    matched = {(cell.dataset, cell.row, cell.column): record for cell, record in tables.match(cells, records)}
+    matched = tables.match(cells, records)
     wanted = [cell for cell in cells if cell.attack.kind == "worst"]
-    parts = [[matched.get((cell.dataset, cell.row, column)) for column in cell.attack.parts] for cell in wanted]
+    parts = [tables.parts_of(cell, matched) for cell in wanted]
     return [evaluation.worst(cell.attack, own, outcomes) for cell, own in zip(wanted, parts, strict=True) if all(own)]
 
 

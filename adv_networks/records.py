@@ -49,6 +49,11 @@ class Record:
     commit: str = ""
     versions: str = ""
 
+    @property
+    def networks(self) -> dict[str, str]:
+        """The hashes of the weights that it is of, by name: those of its target, and of its source where it has one."""
+        return ({self.source: self.source_hash} if self.source else {}) | {self.target: self.target_hash}
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -78,6 +83,11 @@ def _fields(kind: type) -> dict[str, type]:
 def record_key(**identity: Any) -> str:
     """16 hexadecimal digits of SHA-256 over what identifies a record."""
     return hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:16]
+
+
+def hash_of_parts(parts: Iterable[Record]) -> str:
+    """The source's hash of a worst case: 16 hexadecimal digits of SHA-256 over the keys of what it is the worst of."""
+    return hashlib.sha256("".join(record.key for record in parts).encode()).hexdigest()[:16]
 
 
 def read(file: Path, kind: type[Line] = Record) -> list[Line]:

@@ -8,14 +8,15 @@ import importlib.resources
 import io
 import math
 import statistics
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import BATCH_STATISTICS_SIZE, DATASETS, SCALES, Cell, Table, generator_file
 from adv_networks.files import csv_text, read_rows, write_text
-from adv_networks.records import Record
+from adv_networks.records import Record, hash_of_parts
 
 FIELDS = (
     "table",
@@ -57,13 +58,21 @@ def source_name(cell: Cell) -> str:
     return f"{name}/{generator_file(cell.generator)}".removesuffix(".keras") if cell.attack.kind == "generator" else name
 
 
-def make_table(table: Table, records: Iterable[Record], *, scale: str | None = None, **options: Any) -> list[dict[str, Any]]:
+def make_table(
+    table: Table,
+    records: Iterable[Record],
+    *,
+    scale: str | None = None,
+    networks: Mapping[str, str] = MappingProxyType({}),
+    **options: Any,
+) -> list[dict[str, Any]]:
     """The rows of `table<N>.csv`, one per cell; a cell without a record has None where numbers would be.
 
     Args:
         table: one of `experiments.TABLES`.
-        records: records to look the cells up in; of several that fit a cell the last counts.
+        records: records to look the cells up in, as `match` does.
         scale: the runs' scale; None for the one that all records have.
+        networks: hashes of weights by name, as for `match`.
         options: seed, protocol, datasets and overrides, as for `Table.cells`.
 
     Raises:
@@ -75,21 +84,58 @@ def make_table(table: Table, records: Iterable[Record], *, scale: str | None = N
         if len(scales) != 1:
             raise UsageError(f"scale: expected records of one scale, received {', '.join(sorted(scales)) or 'no record'}")
         (scale,) = scales
-    return [_row(cell, record) for cell, record in match(table.cells(scale, **options), records)]
+    return [_row(cell, record) for cell, record in match(table.cells(scale, **options), records, networks)]
 
 
-def match(cells: Iterable[Cell], records: Iterable[Record]) -> list[tuple[Cell, Record | None]]:
-    """Each cell with its record, the last that fits; one of another number of iterations than the cell's run fits none."""
+def match(
+    cells: Iterable[Cell], records: Iterable[Record], networks: Mapping[str, str] = MappingProxyType({})
+) -> list[tuple[Cell, Record | None]]:
+    """Each cell with its record, the last that fits; one of another number of iterations than the cell's run fits none.
+
+    All are of one network a name, as a run that was trained again is another one: the one that has the hash in `networks`,
+    or else that of the newest record (the last). Likewise they are of one set of test images a data set, the newest record's.
+    """
+    cells = list(cells)
     found = {
         (record.target, record.source, record.attack, record.attack_settings, record.bn_evaluation): record
-        for record in records
+        for record in _agreeing(records, networks, {cell.target.name: cell.dataset for cell in cells})
     }
     pairs = []
     for cell in cells:
         evaluated = (cell.attack.name, cell.attack.settings(), cell.target.bn_evaluation)
         record = found.get((cell.target.name, source_name(cell), *evaluated))
         pairs.append((cell, record if record and record.steps in (0, cell.target.steps) else None))
-    return pairs
+    return [(cell, record if record and _has_its_parts(cell, record, pairs) else None) for cell, record in pairs]
+
+
+def _agreeing(records: Iterable[Record], networks: Mapping[str, str], datasets: Mapping[str, str]) -> list[Record]:
+    """The records on the images and of the networks that count; `datasets` are of the targets whose records may not say."""
+    images: dict[str, str] = {}
+    counting: dict[str, str] = {}
+    by_dataset = [(record.dataset or datasets.get(record.target, ""), record) for record in records]
+    for dataset, record in by_dataset:
+        images[dataset] = record.images_hash
+        counting |= record.networks
+    counting |= networks
+    return [
+        record
+        for dataset, record in by_dataset
+        if record.images_hash == images[dataset] and record.networks.items() <= counting.items()
+    ]
+
+
+def parts_of(worst: Cell, pairs: Iterable[tuple[Cell, Record | None]]) -> list[Record | None]:
+    """The records of the cells that a cell is the worst of: those of its row, and of the same run."""
+    own = {cell.column: record for cell, record in pairs if (cell.row, cell.target) == (worst.row, worst.target)}
+    return [own.get(column) for column in worst.attack.parts]
+
+
+def _has_its_parts(cell: Cell, record: Record, pairs: Sequence[tuple[Cell, Record | None]]) -> bool:
+    """Whether a worst case is that of the records in its row; what is none has no parts."""
+    if cell.attack.kind != "worst":
+        return True
+    parts = parts_of(cell, pairs)
+    return all(parts) and record.source_hash == hash_of_parts(parts)
 
 
 def completeness(cell: Cell, record: Record) -> str:

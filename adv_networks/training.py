@@ -295,7 +295,9 @@ def _save_results(
 def known_weights_hash(workdir: Path, name: str) -> str | None:
     """The hash of the weights in one of a run's `.keras` files, without loading it; None where it is not known."""
     known = (describe(workdir) or {}).get("hashes", {}).get(name)
-    return known["weights"] if known and evaluation.file_hash(workdir / name) == known["file"] else None
+    if not known or not (workdir / name).exists():
+        return None
+    return known["weights"] if evaluation.file_hash(workdir / name) == known["file"] else None
 
 
 def _picture(experiment: Experiment, players: Players, shown: data.Images) -> Any:

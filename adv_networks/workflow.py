@@ -270,10 +270,11 @@ def _make_table(
     models = measuring.Models(places)
     records = measuring.evaluate(cells, models, kept)
     records = [*read(kept / "records.csv"), *records]
-    made = [tables.make_table(table, records, scale=scale, seed=seed, **options) for seed in seeds]
+    all_cells = [cell for seed in seeds for cell in table.cells(scale, seed=seed, **options)]
+    networks = measuring.networks_on_disk(all_cells, places)
+    made = [tables.make_table(table, records, scale=scale, networks=networks, seed=seed, **options) for seed in seeds]
     rows = made[0] if len(made) == 1 else tables.over_seeds(made)
-    all_cells = (cell for seed in seeds for cell in table.cells(scale, seed=seed, **options))
-    notes = _notes(tables.match(all_cells, records))
+    notes = _notes(tables.match(all_cells, records, networks))
     checked = measuring.check_classifiers(table, cells, records, models, kept)
     appendix = _along_training(table, of_seeds[0], places, directory) if table.along_training else ""
     appendix = "\n\n".join(filter(None, [appendix, checks.as_markdown(checked) if checked else ""]))
@@ -422,7 +423,9 @@ def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[st
     group = places.group(scale, **options)
     records = read(group / "records.csv")
     numbered = [table for name, table in TABLES.items() if name.isdigit() and not table.row_settings & options.keys()]
-    rows = [row for table in numbered for row in tables.make_table(table, records, scale=scale, seed=seed, **options)]
+    cells = (cell for table in numbered for cell in table.cells(scale, seed=seed, **options))
+    own = dict(scale=scale, networks=measuring.networks_on_disk(cells, places), seed=seed, **options)
+    rows = [row for table in numbered for row in tables.make_table(table, records, **own)]
     claims.write(rows, group / _directory_of([seed]), scale=scale)
     return claims.as_text(rows, scale=scale)
 

@@ -86,7 +86,7 @@ _PLAN = flags.DEFINE_bool(
 _FINISHED_ONLY = flags.DEFINE_bool(
     "finished_only",
     False,
-    "with --table: train nothing; the cells of runs that are not finished are what the records say, or stay empty",
+    "with --table: train nothing; unfinished runs have the cells that there are records of, the others stay empty",
 )
 _LIST = flags.DEFINE_bool(
     "list", False, "only print the data sets, methods and tables that there are, how far the tables are, and the runs' states"

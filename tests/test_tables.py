@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from adv_networks import tables
 from adv_networks.errors import UsageError
 from adv_networks.experiments import TABLES
-from adv_networks.records import Record
+from adv_networks.records import Record, hash_of_parts
 
 
 def record_of(cell, accuracy, **changes):
@@ -72,6 +72,54 @@ def test_a_later_record_counts():
     cell = TABLES["1"].cells("cpu")[0]
     rows = tables.make_table(TABLES["1"], [record_of(cell, 10.0), record_of(cell, 20.0)])
     assert rows[0]["measured_percent"] == 20.0
+
+
+def test_cells_of_a_name_are_of_one_network():
+    """Of a run that was trained again: what was measured of the other weights is not mixed in."""
+    clean, fgs, _, transfer, *_ = TABLES["1"].cells("cpu")
+    own, surrogate = clean.target.name, tables.source_name(transfer)
+    records = [
+        record_of(clean, 10.0, target_hash="old"),
+        record_of(fgs, 20.0, target_hash="old", source_hash="old"),
+        record_of(transfer, 30.0, target_hash="old", source_hash="old surrogate"),
+        record_of(clean, 40.0, target_hash="new"),
+    ]
+
+    def measured(*further, **networks):
+        rows = tables.make_table(TABLES["1"], [*records, *further], networks=networks)
+        return [row["measured_percent"] for row in rows[:4]]
+
+    assert measured() == [40.0, None, None, None]
+    assert measured(**{own: "old"}) == [10.0, 20.0, None, 30.0]
+    assert measured(**{own: "old", surrogate: "new surrogate"}) == [10.0, 20.0, None, None]
+    # The surrogate is known again from the records of another target.
+    b_under_a = next(cell for cell in TABLES["1"].cells("cpu") if tables.source_name(cell) == surrogate != cell.target.name)
+    again = record_of(b_under_a, 50.0, target=f"{own}-of-another-table", source_hash="new surrogate")
+    assert measured(again, **{own: "old"}) == [10.0, 20.0, None, None]
+
+
+def test_cells_of_a_data_set_are_of_one_set_of_test_images():
+    cells = TABLES["4"].cells("cpu")
+    mnist, cifar10 = ([cell for cell in cells if cell.dataset == name][:2] for name in ("mnist", "cifar10"))
+    records = [record_of(cell, 10.0, images_hash="old") for cell in (*mnist, *cifar10)]
+    rows = tables.make_table(TABLES["4"], [*records, record_of(mnist[0], 20.0, images_hash="new")])
+    measured = {(row["dataset"], row["column"]): row["measured_percent"] for row in rows if row["measured_percent"] is not None}
+    assert measured == {("mnist", "No Noise"): 20.0, ("cifar10", "No Noise"): 10.0, ("cifar10", "FGS"): 10.0}
+
+
+def test_worst_case_is_that_of_the_records_in_its_row():
+    table = TABLES["1"].under("strong")
+    own = [cell for cell in table.cells("cpu") if cell.row == "standard (A)"]
+    records = {cell.column: record_of(cell, 10.0, key=cell.column) for cell in own}
+    for cell in own:
+        if cell.attack.kind == "worst":
+            parts = hash_of_parts(records[column] for column in cell.attack.parts)
+            records[cell.column] = dataclasses.replace(records[cell.column], source_hash=parts)
+    column = {row["column"]: row["measured_percent"] for row in tables.make_table(table, records.values())[: len(own)]}
+    assert set(column.values()) == {10.0}
+    records["FGS(A')"] = dataclasses.replace(records["FGS(A')"], key="of another surrogate")
+    rows = tables.make_table(table, records.values())[: len(own)]
+    assert [row["column"] for row in rows if row["measured_percent"] is None] == ["Worst case"]
 
 
 def test_scale_must_be_plain():

@@ -1,12 +1,13 @@
 """Which experiments a table rests on, what is run for a part of it, and classifiers of other input ranges."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from adv_networks import along_training, checks, measuring, plans, tables, workflow
+from adv_networks import along_training, checks, evaluation, measuring, plans, tables, workflow
 from adv_networks.data import Images
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table, experiment, experiments_of
@@ -47,6 +48,32 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
     assert measured.count(("mnist", "50.0")) == 18
     assert measured.count(("svhn", "12.5")) == 1
     assert measured.count(("svhn", "")) == 17 and measured.count(("cifar10", "")) == 18
+
+
+def test_claims_rest_on_the_networks_on_disk_where_they_are(tmp_path, monkeypatch):
+    """They were trained before those of the newest records, for instance by somebody else."""
+    places, shown = Places(tmp_path / "runs", tmp_path / "results"), {}
+    cell = TABLES["1"].cells("cpu")[0]
+    records = [record_of(cell, percent, key=key, target_hash=key) for key, percent in (("mine", 10.0), ("theirs", 20.0))]
+    merge(tmp_path / "results" / "cpu" / "records.csv", records)
+
+    def write(rows, directory, *, scale):
+        shown.update({(row["row"], row["column"]): row["measured_percent"] for row in rows if row["table"] == "1"})
+
+    monkeypatch.setattr(workflow.claims, "write", write)
+    workflow.make_claims(places, scale="cpu")
+    assert shown[cell.row, cell.column] == 20.0
+    workdir = places.of(cell.target)
+    workdir.mkdir(parents=True)
+    (workdir / "d.keras").write_bytes(b"weights")
+    hashes = {"d.keras": {"file": evaluation.file_hash(workdir / "d.keras"), "weights": "mine"}}
+    known = dict(experiment={}, provenance=dict(commit="", training_images=0), finished=True, hashes=hashes)
+    (workdir / "experiment.json").write_text(json.dumps(known))
+    workflow.make_claims(places, scale="cpu")
+    assert shown[cell.row, cell.column] == 10.0
+    (workdir / "d.keras").unlink()
+    workflow.make_claims(places, scale="cpu")
+    assert shown[cell.row, cell.column] == 20.0
 
 
 def test_runs_that_are_not_finished_and_have_no_records_leave_their_cells_empty_when_asked(tmp_path, monkeypatch):
@@ -300,6 +327,17 @@ def test_strong_suite_is_reported_beside_the_tables_own_columns(small_strong_tab
 def test_worst_case_of_what_is_not_there_is_left_out():
     cells = [cell for cell in TABLES["1"].under("strong").cells("cpu") if cell.attack.kind == "worst"]
     assert len(cells) == 6 and measuring._worst_records(cells, [], {}) == []
+
+
+def test_worst_case_is_that_of_its_own_seed():
+    table, seeds = TABLES["1"].under("strong"), (0, 2)
+    cells = [cell for seed in seeds for cell in table.cells("cpu", seed=seed) if cell.row == "standard (A)"]
+    crafted = [cell for cell in cells if cell.attack.kind != "worst"]
+    records = [record_of(cell, 50.0, key=f"{cell.target.seed} {cell.column}") for cell in crafted]
+    right = {record.key: np.array([record.target == cells[0].target.name]) for record in records}
+    found = measuring._worst_records(cells, records, right)
+    expected = {f"mnist-standard-cpu-s{seed}": 100.0 * (seed == 0) for seed in seeds}
+    assert len(found) == 4 and {record.target: record.accuracy_percent for record in found} == expected
 
 
 def test_run_with_a_directory_of_its_own_has_what_it_builds_upon_beside_it(tmp_path):
