@@ -179,7 +179,10 @@ def _outputs_are_sound(model, x, bn_evaluation) -> list[Check]:
 
 @dataclasses.dataclass(frozen=True)
 class CheckRecord:
-    """A line of `checks.csv`: a check of a classifier whose accuracies a grid reports; `identity` hashes what it rests on."""
+    """A line of `checks.csv`: a check of a classifier whose accuracies a grid reports; `identity` hashes what it rests on.
+
+    `evaluation` has the settings that its evaluation was asked for and the run's name does not have.
+    """
 
     key: str
     identity: str
@@ -187,33 +190,52 @@ class CheckRecord:
     check: str
     outcome: str
     detail: str
+    evaluation: str = ""
 
 
-def records_of(target: str, checks: Sequence[Check], identity: str, labels: Sequence[str]) -> list[CheckRecord]:
-    """The lines of a target's checks; a later one of the same target, check and columns (`labels`) takes its place."""
+class Checked(NamedTuple):
+    """A row of a table, by its label, and the checks of its classifier as the row evaluates it."""
+
+    row: str
+    checks: Sequence[CheckRecord]
+
+
+def records_of(
+    target: str, checks: Sequence[Check], identity: str, labels: Sequence[str], evaluation: str = ""
+) -> list[CheckRecord]:
+    """The lines of a target's checks; a later one of the same target, check, columns (`labels`) and evaluation replaces it."""
+    # A file's lines from before there was an evaluation keep their keys.
+    own = {"evaluation": evaluation} if evaluation else {}
+    keys = (record_key(target=target, check=check.name, labels=tuple(labels), **own) for check in checks)
     return [
-        CheckRecord(
-            record_key(target=target, check=check.name, labels=tuple(labels)), identity, target, *dataclasses.astuple(check)
-        )
-        for check in checks
+        CheckRecord(key, identity, target, *dataclasses.astuple(check), evaluation)
+        for key, check in zip(keys, checks, strict=True)
     ]
 
 
-def as_text(checks: Sequence[CheckRecord]) -> str:
-    """How many checks each target passed, and what failed or was not applicable."""
+def _by_title(checked: Sequence[Checked]) -> list[tuple[str, Sequence[CheckRecord]]]:
+    """Checks by the name of their run, with the row's label where several rows evaluate that run."""
+    targets = [row.checks[0].target for row in checked]
+    return [
+        (f"{target} ({row.row})" if targets.count(target) > 1 else target, row.checks)
+        for target, row in zip(targets, checked, strict=True)
+    ]
+
+
+def as_text(checked: Sequence[Checked]) -> str:
+    """How many checks each row's classifier passed, and what failed or was not applicable."""
     lines = []
-    for target in dict.fromkeys(check.target for check in checks):
-        own = [check for check in checks if check.target == target]
+    for title, own in _by_title(checked):
         passed = sum(check.outcome == PASS for check in own)
-        lines.append(f"checks against false security of {target}: {passed} of {len(own)} passed")
+        lines.append(f"checks against false security of {title}: {passed} of {len(own)} passed")
         lines += [f"  {check.outcome}: {check.check} ({check.detail})" for check in own if check.outcome != PASS]
     return "\n".join(lines)
 
 
-def as_markdown(checks: Sequence[CheckRecord]) -> str:
+def as_markdown(checked: Sequence[Checked]) -> str:
     """All checks as a Markdown table."""
     lines = [["run", "check", "outcome", "numbers"], ["---"] * 4]
-    lines += [[check.target, check.check, check.outcome, check.detail] for check in checks]
+    lines += [[title, check.check, check.outcome, check.detail] for title, own in _by_title(checked) for check in own]
     return "\n\n".join(
         [
             "## Checks against false security",

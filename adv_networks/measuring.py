@@ -12,12 +12,13 @@ import numpy as np
 
 from adv_networks import architectures, checks, data, evaluation, strategies, tables, training
 from adv_networks.errors import UsageError, UserError
-from adv_networks.experiments import SCALES, Cell, Experiment, Table, find_dataset, generator_file
+from adv_networks.experiments import SCALES, Cell, Experiment, Table, find_dataset, generator_file, written
 from adv_networks.places import Places
 from adv_networks.records import Outcome, Record, merge, read, record_key
 
 # The checks run their attacks on so many images, fewer where a scale divides the strong attacks' steps.
 CHECKED_IMAGES, _FEWEST_CHECKED = 64, 8
+_READ_BY_CHECKS = ("epsilon", "norm", "pgd_steps", "pgd_step_fraction", "pgd_clip_start", "bn_evaluation")
 
 
 def evaluate(cells: Sequence[Cell], models: Models, directory: Path, *, keep_outcomes: bool = False) -> list[Record]:
@@ -101,15 +102,27 @@ def _worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: d
 
 def check_classifiers(
     table: Table, cells: Sequence[Cell], records: Sequence[Record], models: Models, directory: Path
-) -> list[checks.CheckRecord]:
-    """The checks of every classifier that is a row of the table, from the directory's `checks.csv` where that has them."""
+) -> list[checks.Checked]:
+    """The checks of every classifier that is a row of the table, from the directory's `checks.csv` where that has them.
+
+    Rows of one run that evaluate it otherwise are classifiers of their own.
+    """
     if not table.rows_are_classifiers:
         return []
-    rows: dict[str, list[tuple[Cell, Record]]] = {}
+    rows: dict[tuple[str, ...], list[tuple[Cell, Record]]] = {}
     for cell, record in tables.match(cells, records):
         if record is not None:
-            rows.setdefault(cell.target.name, []).append((cell, record))
-    return [line for pairs in rows.values() for line in _checked(pairs, models, directory / "checks.csv")]
+            spec = cell.target
+            rows.setdefault((spec.name, spec.bn_evaluation, spec.attack("pgd").settings()), []).append((cell, record))
+    file = directory / "checks.csv"
+    return [checks.Checked(pairs[0][0].row, _checked(pairs, models, file)) for pairs in rows.values()]
+
+
+def _evaluation(spec: Experiment) -> str:
+    """The settings of a classifier's evaluation that its run's name does not have, as their rows are labelled."""
+    trained = spec.trained()
+    changed = {name: value for name in _READ_BY_CHECKS if (value := getattr(spec, name)) != getattr(trained, name)}
+    return ", ".join(f"{name} = {written(value)}" for name, value in changed.items())
 
 
 def _checked(pairs: Sequence[tuple[Cell, Record]], models: Models, file: Path) -> list[checks.CheckRecord]:
@@ -133,7 +146,7 @@ def _checked(pairs: Sequence[tuple[Cell, Record]], models: Models, file: Path) -
         with strategies.local(models.places.strategy).scope():
             model = models.load(spec.trained(), "d.keras")
             found = checks.of_classifier(model, x, y, pgd, measured, bn_evaluation=spec.bn_evaluation)
-        known = checks.records_of(spec.name, found, identity, labels)
+        known = checks.records_of(spec.name, found, identity, labels, _evaluation(spec))
         merge(file, known, checks.CheckRecord)
     return known
 

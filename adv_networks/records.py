@@ -93,6 +93,8 @@ def hash_of_parts(parts: Iterable[Record]) -> str:
 def read(file: Path, kind: type[Line] = Record) -> list[Line]:
     """The records of a file, or its lines of another kind (a dataclass with a key); none if there is no file.
 
+    A file may be older than the kind's last fields, which then have their defaults.
+
     Raises:
         UserError: the file is not a whole one of that kind; it is left as it is.
     """
@@ -104,7 +106,8 @@ def read(file: Path, kind: type[Line] = Record) -> list[Line]:
             rows = list(csv.reader(handle, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: expected a record file, found: {error} (mend it or move it away)") from None
-    if not rows or rows[0] != list(fields):
+    required = sum(field.default is dataclasses.MISSING for field in dataclasses.fields(kind))
+    if not rows or not required <= len(rows[0]) or rows[0] != list(fields)[: len(rows[0])]:
         raise UserError(
             f"{file}: expected the header {','.join(fields)[:60]}…, "
             f"found {','.join(rows[0])[:60] if rows else 'an empty file'} (mend it or move it away)"
@@ -112,10 +115,10 @@ def read(file: Path, kind: type[Line] = Record) -> list[Line]:
     records = []
     for number, row in enumerate(rows[1:], start=2):
         try:
-            records.append(kind(**{name: convert(text) for (name, convert), text in zip(fields.items(), row, strict=True)}))
+            records.append(kind(**{name: fields[name](text) for name, text in zip(rows[0], row, strict=True)}))
         except ValueError as error:
             raise UserError(
-                f"{file} line {number}: expected {len(fields)} valid fields, found: {error} (mend it or move it away)"
+                f"{file} line {number}: expected {len(rows[0])} valid fields, found: {error} (mend it or move it away)"
             ) from None
     return records
 

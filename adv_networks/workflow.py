@@ -499,7 +499,8 @@ def evaluate_classifier(
         f"It labels {accuracies['No Noise']:.2f}% of the images correctly as they are, and in the worst case of these "
         f"{accuracies[worst]:.2f}% ({worst})."
     )
-    return "\n".join([*lines, checks.as_text(checks.records_of("this classifier", found, "", ()))])
+    checked = checks.Checked("model", checks.records_of("this classifier", found, "", ()))
+    return "\n".join([*lines, checks.as_text([checked])])
 
 
 def _right_by_column(

@@ -9,7 +9,7 @@ import pytest
 from adv_networks import checks, data
 from adv_networks.checks import FAIL, NOT_APPLICABLE, PASS, Measured
 from adv_networks.experiments import Attack
-from adv_networks.records import merge, read
+from adv_networks.records import merge, read, record_key
 
 PGD = Attack("pgd", "pgd", epsilon=0.1, steps=10, step_fraction=0.25)
 MEASURED = (Measured("PGD", 40.0, True), Measured("Square", 60.0, False))
@@ -130,6 +130,22 @@ def test_lines_replace_those_of_the_same_target_check_and_columns(tmp_path):
         merge(tmp_path / "checks.csv", checks.records_of("d", found, identity, labels), checks.CheckRecord)
     lines = read(tmp_path / "checks.csv", checks.CheckRecord)
     assert [line.identity for line in lines] == ["second", "second", "third", "third"]
-    text = checks.as_text(lines[:2])
+    own = checks.Checked("standard (A)", lines[:2])
+    text = checks.as_text([own])
     assert text.splitlines() == ["checks against false security of d: 1 of 2 passed", "  fail: one (50.0%, 40.0%)"]
-    assert "| d | one | fail | 50.0%, 40.0% |" in checks.as_markdown(lines)
+    assert "| d | one | fail | 50.0%, 40.0% |" in checks.as_markdown([own])
+
+
+def test_lines_of_other_evaluations_are_kept_and_named_by_their_rows(tmp_path):
+    file, found = tmp_path / "checks.csv", [checks.Check("one", PASS, "")]
+    usual, other = (checks.records_of("d", found, "", "ab", evaluation) for evaluation in ("", "bn_evaluation = batch"))
+    # As from before there was an evaluation: with the same key, and without the column.
+    line = usual[0]
+    assert line.key == record_key(target="d", check="one", labels=("a", "b"))
+    file.write_text(f"key,identity,target,check,outcome,detail\n{line.key},first,d,one,fail,\n")
+    assert read(file, checks.CheckRecord) == [dataclasses.replace(line, identity="first", outcome=FAIL)]
+    merge(file, [*usual, *other], checks.CheckRecord)
+    assert read(file, checks.CheckRecord) == [*usual, *other] and len({usual[0].key, other[0].key}) == 2
+    checked = [checks.Checked("paper", usual), checks.Checked("paper, but bn_evaluation = batch", other)]
+    assert "| d (paper, but bn_evaluation = batch) | one | pass |" in checks.as_markdown(checked)
+    assert "checks against false security of d (paper): 1 of 1 passed" in checks.as_text(checked)

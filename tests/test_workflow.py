@@ -349,6 +349,33 @@ def test_run_with_a_directory_of_its_own_has_what_it_builds_upon_beside_it(tmp_p
     assert places.of(other) == tmp_path / "runs" / other.name
 
 
+def test_rows_of_one_run_are_checked_as_each_evaluates_it(tmp_path, monkeypatch):
+    settings = {"paper": (), "batch": (("bn_evaluation", "batch"),), "unclipped": (("pgd_clip_start", False),)}
+    columns = (Column("No Noise", "clean"), Column("PGD", "pgd"))
+    rows = tuple(Row(label, "advnet", own) for label, own in settings.items())
+    table, asked = Table("three", "Three evaluations of one run", ("digits",), rows, columns), []
+
+    def of_classifier(model, x, y, pgd, measured, *, bn_evaluation):
+        asked.append((pgd.clip_start, bn_evaluation, [one.percent for one in measured]))
+        return [checks.Check("one", checks.PASS, "")]
+
+    monkeypatch.setattr(checks, "of_classifier", of_classifier)
+    monkeypatch.setattr(measuring.Models, "_load", lambda *_: None)
+    cells = table.cells("tiny")
+    records = [record_of(cell, float(number)) for number, cell in enumerate(cells)]
+    models = measuring.Models(Places(tmp_path / "runs"))
+    found = measuring.check_classifiers(table, cells, records, models, tmp_path)
+    assert asked == [(True, "moving", [1.0]), (True, "batch", [3.0]), (False, "moving", [5.0])]
+    assert {lines[0].target for _, lines in found} == {"digits-advnet-tiny-s0"}
+    assert {row: lines[0].evaluation for row, lines in found} == {
+        "paper": "",
+        "batch": "bn_evaluation = batch",
+        "unclipped": "pgd_clip_start = False",
+    }
+    assert read(tmp_path / "checks.csv", checks.CheckRecord) == [lines[0] for _, lines in found]
+    assert measuring.check_classifiers(table, cells, records, models, tmp_path) == found and len(asked) == 3
+
+
 def test_suites_images_limit_what_nothing_else_limits():
     limit = SUITES["strong"].images
     assert workflow._limited("paper", "cpu", {}) == {}
