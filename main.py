@@ -9,7 +9,7 @@
     python main.py --table=1 --by_class             accuracy of each class, clean and under white-box attacks: CSV and heat maps
     python main.py --table=1 --attack_suite=strong  the same rows under AutoAttack and more: results/cpu/table1-strong.csv
     python main.py --table=all --plan               the runs that takes, one command a line
-    python main.py --report                         all results there are as one page, results/cpu/report.html, and pictures
+    python main.py --report                         what is in results/cpu as one page, report.html, and pictures
     python main.py --verify --data_dir=DIR          do the committed weights give their white-box cells in the committed tables?
     python main.py --list                           data sets, methods, tables, and how far the runs are
     python main.py --model=mine.keras --input_range=0,1 --dataset=mnist

@@ -1,4 +1,4 @@
-"""All results of a directory as one HTML page that needs no other file. Imports no TensorFlow."""
+"""All results in a directory as one HTML page that needs no other file. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
     """Writes `report.html` and pictures of the tables into a directory of results.
 
     The page has every table, measured beside published, the other CSV files, the pictures and where the numbers come from.
-    Its numbers are those of the CSV files, and nothing is computed from them but colours.
+    Its numbers are those of the CSV files, and nothing is computed from them but colours. Directories in `group`, as of other
+    seeds and of attack suites, are on the page too; those beside it, of other settings, have pages of their own.
 
     Args:
         group: the directory of results.
@@ -44,36 +45,47 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
     Raises:
         UserError: there are no results, or a file is damaged.
     """
-    files = {file.stem: file for file in group.glob("*.csv") if file.name not in ("records.csv", "outcomes.csv")}
-    files = dict(sorted(files.items()))
+    files = [file for file in _files(group, "csv") if file.name not in ("records.csv", "outcomes.csv")]
     if not files:
         raise UserError(f"{group}: expected tables to report, found none (--table makes them)")
-    # Attack suites keep theirs in directories of their own.
-    files |= {f"{file.parent.name} {file.stem}": file for file in sorted(group.glob("*/checks.csv"))}
     records = [record for file in sorted(group.glob("**/records.csv")) for record in read(file)]
-    lines = {stem: tables.read(file) for stem, file in files.items()}
-    grids = {stem: own for stem, own in lines.items() if own and tables.is_table(own[0].keys())}
-    for stem, own in grids.items():
-        for dataset, cells in _by_dataset(own).items():
-            _draw(group / f"{stem}-{dataset}", cells)
+    lines = {file: tables.read(file) for file in files}
+    grids = {file: own for file, own in lines.items() if own and tables.is_table(own[0].keys())}
+    drawn = {
+        file.with_name(f"{file.stem}-{dataset}.png"): cells
+        for file, own in grids.items()
+        for dataset, cells in _by_dataset(own).items()
+    }
+    for picture, cells in drawn.items():
+        _draw(picture.with_suffix(""), cells)
     _learning_curves(group, records, runs_directory)
-    others = {stem: own for stem, own in lines.items() if own and stem not in grids}
-    drawn = {f"{stem}-{dataset}" for stem, own in grids.items() for dataset in _by_dataset(own)}
-    shown = [file for file in sorted(group.glob("*.png")) if file.stem not in drawn]
+    others = {_name(group, file): own for file, own in lines.items() if own and file not in grids}
+    shown = [file for file in _files(group, "png") if file not in drawn]
     parts = [
         f"<h1>adv_networks: results at scale {html.escape(scale)}</h1>",
         "<p>Accuracy in %, of classifiers (rows) under attack (columns). Small: the 95% interval that the number of test "
         "images allows. A dash is not measured, or not published.</p>",
-        *(_grid(stem, own, group) for stem, own in grids.items()),
-        *(f"<h2>{html.escape(stem)}</h2>{_plain(stem, own)}" for stem, own in others.items()),
+        *(_grid(_name(group, file), file, own) for file, own in grids.items()),
+        *(f"<h2>{html.escape(name)}</h2>{_plain(name, own)}" for name, own in others.items()),
         "<h2>Pictures</h2>" * bool(shown),
-        *map(_picture, shown),
+        *(_picture(_name(group, file), file) for file in shown),
         "<h2>Where the numbers come from</h2>",
         _provenance(records),
     ]
     page = group / "report.html"
     write_text(page, _page(f"adv_networks, scale {scale}", parts))
     return page
+
+
+def _files(group: Path, kind: str) -> list[Path]:
+    """The files of a directory of results by name, and then those of the directories in it."""
+    by_depth = (group.glob(f"{directories}*.{kind}") for directories in ("", "*/"))
+    return [file for files in by_depth for file in sorted(files, key=lambda file: _name(group, file))]
+
+
+def _name(group: Path, file: Path) -> str:
+    """What a file goes by on the page: its name, after that of its directory where that is not the group's."""
+    return " ".join(file.relative_to(group).with_suffix("").parts)
 
 
 def _by_dataset(lines: Sequence[Line]) -> dict[str, list[Line]]:
@@ -88,17 +100,17 @@ def _page(title: str, parts: Iterable[str]) -> str:
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
 
 
-def _grid(stem: str, lines: Sequence[Line], group: Path) -> str:
+def _grid(name: str, file: Path, lines: Sequence[Line]) -> str:
     """A table of the paper: for each data set the measured one and the published one."""
-    notes = group / f"{stem}.md"
+    notes = file.with_suffix(".md")
     said = notes.read_text(encoding="utf-8", errors="replace").splitlines() if notes.exists() else []
-    title = said[0].removeprefix("# ") if said else stem
+    title = said[0].removeprefix("# ") + f" ({file.parent.name})" * (name != file.stem) if said else name
     parts = [f"<h2>{html.escape(title)}</h2>"]
     parts += [f"<p>{html.escape(line[2:].replace('**', ''))}</p>" for line in said if line.startswith("- ")]
     for dataset, cells in _by_dataset(lines).items():
         for field, caption in (("measured_percent", "measured"), ("published_percent", "published")):
             if any(cell.get(field) for cell in cells):
-                parts.append(_heat_map(stem, cells, field, f"{dataset}, {caption}"))
+                parts.append(_heat_map(name, cells, field, f"{dataset}, {caption}"))
     return "\n".join(parts)
 
 
@@ -108,13 +120,13 @@ def _layout(cells: Sequence[Line]) -> tuple[list[str], list[str], dict[tuple[str
     return list(dict.fromkeys(row for row, _ in by_place)), list(dict.fromkeys(column for _, column in by_place)), by_place
 
 
-def _heat_map(stem: str, cells: Sequence[Line], field: str, caption: str) -> str:
+def _heat_map(name: str, cells: Sequence[Line], field: str, caption: str) -> str:
     rows, columns, by_place = _layout(cells)
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     body = [
         f"<tr><th>{html.escape(row)}</th>"
         + "".join(
-            _heat_cell(stem, by_place[row, column], field) if (row, column) in by_place else "<td></td>" for column in columns
+            _heat_cell(name, by_place[row, column], field) if (row, column) in by_place else "<td></td>" for column in columns
         )
         + "</tr>"
         for row in rows
@@ -125,8 +137,8 @@ def _heat_map(stem: str, cells: Sequence[Line], field: str, caption: str) -> str
     )
 
 
-def _heat_cell(stem: str, cell: Line, field: str) -> str:
-    key = "|".join((stem, *(cell[name] for name in _KEYS), field))
+def _heat_cell(name: str, cell: Line, field: str) -> str:
+    key = "|".join((name, *(cell[key] for key in _KEYS), field))
     if not cell[field]:
         return f'<td data-cell="{html.escape(key)}">–</td>'
     percent = float(cell[field])
@@ -138,19 +150,19 @@ def _heat_cell(stem: str, cell: Line, field: str) -> str:
     return f'<td data-cell="{html.escape(key)}" style="{style}"><span>{percent:.2f}</span>{interval}</td>'
 
 
-def _plain(stem: str, lines: Sequence[Line]) -> str:
+def _plain(name: str, lines: Sequence[Line]) -> str:
     """Any other CSV file, as it is."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in lines[0])
+    head = "".join(f"<th>{html.escape(field)}</th>" for field in lines[0])
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(text or '')}</td>" for text in line.values()) + "</tr>" for line in lines
     )
-    table = f'<table data-file="{html.escape(stem)}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    table = f'<table data-file="{html.escape(name)}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="wide">{table}</div>'
 
 
-def _picture(file: Path) -> str:
+def _picture(name: str, file: Path) -> str:
     data = base64.b64encode(file.read_bytes()).decode()
-    name = html.escape(file.stem)
+    name = html.escape(name)
     return f'<figure><img alt="{name}" src="data:image/png;base64,{data}"><figcaption>{name}</figcaption></figure>'
 
 

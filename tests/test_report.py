@@ -155,6 +155,26 @@ def test_chromium_opens_it_within_two_seconds_and_without_console_messages(run, 
     assert "98.98" in done.stdout
 
 
+def test_tables_of_other_seeds_are_on_the_page_too_and_those_of_other_settings_have_their_own(run, group):
+    table = TABLES["1"]
+    for directory, seed, percent in ((group / "seed1", 1, 97.25), (group.with_name("cpu-steps=1500"), 0, 12.75)):
+        options = dict(steps=1500) if "steps" in directory.name else {}
+        record = record_of(table.cells("cpu", seed=seed, **options)[0], percent)
+        tables.write(table, tables.make_table(table, [record], seed=seed, **options), directory, scale="cpu")
+        write_text(directory / "claims.csv", f"claim,measured\nclaim of {directory.name},holds\n")
+        (directory / "perturbations.png").write_bytes(directory.name.encode())
+    assert run("--report")[0] == 0
+    page = (group / "report.html").read_text()
+    cells, key = Cells(page), "mnist|standard (A)|No Noise|measured_percent"
+    assert cells.by_key[f"table1|{key}"][0] == "98.98" and cells.by_key[f"seed1 table1|{key}"][0] == "97.25"
+    assert tables.heading(table) + " (seed1)</h2>" in page and cells.by_file["seed1 claims"] == ["claim of seed1", "holds"]
+    assert (group / "seed1" / "table1-mnist.png").read_bytes().startswith(b"\x89PNG")
+    assert 'alt="seed1 perturbations"' in page and 'alt="seed1 table1-mnist"' not in page
+    assert "12.75" not in page and "cpu-steps=1500" not in page
+    assert run("--report", "--steps=1500")[:2] == (0, f"{group}-steps=1500/report.html\n")
+    assert Cells((group.with_name("cpu-steps=1500") / "report.html").read_text()).by_key[f"table1|{key}"][0] == "12.75"
+
+
 def test_classes_and_galleries_are_shown_and_outcomes_of_images_are_not(run, group):
     records = read(group / "records.csv")
     rng = np.random.default_rng(0)
