@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from adv_networks import architectures, kernels, networks, replicas
 from adv_networks.architectures import Weighted, Weights
+from adv_networks.errors import UsageError
 from adv_networks.experiments import NORMS, choose
 
 Array = np.ndarray | tf.Tensor
@@ -168,8 +169,10 @@ def as_labels(y: Array) -> tf.Tensor:
 
 
 def as_images(model: keras.Model, x: Array) -> tf.Tensor:
-    """Images as the model's floats in [0,1]."""
+    """Images as the model's floats in [0,1], or a UsageError where they are neither uint8 nor floats."""
     x = tf.convert_to_tensor(x)
+    if x.dtype != tf.uint8 and not x.dtype.is_floating:
+        raise UsageError(f"images: expected uint8, or floats in [0,1], received {x.dtype.name}")
     return tf.cast(x, model.variable_dtype) / (255 if x.dtype == tf.uint8 else 1)
 
 
@@ -206,7 +209,7 @@ def fgs(
         training: BN with the batch's statistics.
 
     Raises:
-        UsageError: another norm; so do the other attacks.
+        UsageError: another norm, or images that are neither uint8 nor floats; so do the other attacks.
     """
     x = as_images(model, x)
     y = tf.argmax(predict(model, x, training=training), 1, tf.int32) if y is None else as_labels(y)

@@ -167,8 +167,24 @@ def _batch_size(bn_evaluation: str) -> int:
     return BATCH_SIZE if bn_evaluation == "moving" else BATCH_STATISTICS_SIZE
 
 
+def _check_examples(images: np.ndarray, labels: np.ndarray) -> None:
+    images, labels = np.asarray(images), np.asarray(labels)
+    in_range = np.issubdtype(images.dtype, np.floating) and (not images.size or (images.min() >= 0 and images.max() <= 1))
+    if images.dtype != np.uint8 and not in_range:
+        received = f"{images.dtype} from {images.min():g} to {images.max():g}"
+        raise UsageError(f"images: expected uint8, or floats in [0,1], received {received}")
+    # Labels of another shape would not fail where they are compared, but be repeated.
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+        raise UsageError(f"labels: expected integers {[len(images)]}, received {labels.dtype} {list(labels.shape)}")
+
+
 def _batches(images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(number, images in [0,1], labels) of each batch, the last one partial; float images are taken as they are."""
+    """(number, images in [0,1], labels) of each batch, the last one partial; float images are taken as they are.
+
+    Raises:
+        UsageError: images neither uint8 nor floats in [0,1], or labels that are not one integer an image.
+    """
+    _check_examples(images, labels)
     for number, start in enumerate(range(0, len(images), size)):
         x = images[start : start + size]
         yield number, x / np.float32(255) if x.dtype == np.uint8 else x, np.asarray(labels[start : start + size], np.int32)
@@ -211,6 +227,9 @@ def accuracy(
         attack: None for the images as they are.
         source: the model that the attack is crafted on; None for `model` itself.
         bn_evaluation: "moving" averages, or "batch" statistics of 64 images (a partial batch after full ones is then left out).
+
+    Raises:
+        UsageError: images or labels of another kind.
     """
     return float(right([model], x, y, attack or ATTACKS["clean"], source or model, bn_evaluation)[0].mean())
 

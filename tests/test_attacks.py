@@ -803,6 +803,12 @@ def test_another_norm_is_refused(norm, smooth):
             attack(model, x, y, EPSILON, norm=norm)
 
 
+@pytest.mark.parametrize("attack", [attacks.fgs, attacks.pgd], ids=["fgs", "pgd"])
+def test_images_of_integers_other_than_uint8_are_refused(attack, smooth):
+    with pytest.raises(UsageError, match=r"images: expected uint8, or floats in \[0,1\], received int64"):
+        attack(smooth.model, np.int64(255 * smooth.x), smooth.y, EPSILON)
+
+
 def test_generator_of_labels_needs_them(perturber):
     name, (model, x, _, _) = perturber
     if name == "g3":

@@ -50,6 +50,24 @@ def test_accuracy_counts_every_image_the_last_partial_batch_included(images, mod
     assert evaluation.accuracy(model, images.images / np.float32(255), images.labels) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x, y[:, None]), r"labels: expected integers \[253\], received int32 \[253, 1\]"),
+        (lambda x, y: (x, y[1:]), r"labels: expected integers \[253\], received int32 \[252\]"),
+        (lambda x, y: (x, y.astype(float)), r"labels: expected integers \[253\], received float64 \[253\]"),
+        (lambda x, y: (x.astype(int), y), r"images: expected uint8, or floats in \[0,1\], received int64 from 0 to 255"),
+        (lambda x, y: (x.astype(float), y), r"images: expected uint8, or floats in \[0,1\], received float64 from 0 to 255"),
+        (lambda x, y: (x / np.float32(127.5) - 1, y), "received float32 from -1 to 1"),
+        (lambda x, y: (x * np.nan, y), "received float64 from nan to nan"),
+    ],
+    ids=["labels [N,1]", "a label missing", "float labels", "int64 images", "floats to 255", "images in [-1,1]", "nan"],
+)
+def test_images_and_labels_of_another_kind_are_refused(change, message, images, models):
+    with pytest.raises(UsageError, match=message):
+        evaluation.accuracy(models["a"], *change(*images))
+
+
 def test_transfer_accuracy_is_of_the_targets_labels_on_the_sources_adversaries(images, models):
     x, y = images.images / np.float32(255), images.labels
     adversarial = attacks.fgs(models["b"], x, y, 0.1)
