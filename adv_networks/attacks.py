@@ -51,8 +51,14 @@ def _unit(vectors: tf.Tensor, p: float) -> tf.Tensor:
     return tf.math.divide_no_nan(vectors, tf.norm(vectors, p, 1, keepdims=True))
 
 
+def finite(gradient: tf.Tensor) -> tf.Tensor:
+    """The gradient, zero where it is not finite: no projection would bring back a pixel that is not a number."""
+    return tf.where(tf.math.is_finite(gradient), gradient, 0)
+
+
 def _direction(gradient: tf.Tensor, p: float) -> tf.Tensor:
     """Where a step of length 1 goes: along the sign of the gradient, or along each image's gradient; from zero nowhere."""
+    gradient = finite(gradient)
     return tf.sign(gradient) if p == math.inf else tf.reshape(_unit(_flat(gradient), p), tf.shape(gradient))
 
 

@@ -230,6 +230,7 @@ def accuracy(
 
     Raises:
         UsageError: images or labels of another kind.
+        UserError: logits that are not finite.
     """
     return float(right([model], x, y, attack or ATTACKS["clean"], source or model, bn_evaluation)[0].mean())
 
@@ -245,18 +246,29 @@ def right(
     """Of every target, which adversarial images, each crafted once, it labels correctly: booleans [images].
 
     With BN on batch statistics a last partial batch is left out.
+
+    Raises:
+        UsageError: images or labels of another kind.
+        UserError: a target's logits are not finite, so that it labels nothing.
     """
     training = bn_evaluation == "batch"
 
     def labelled(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         adversarial = craft(attack, source, x, y, seed=(attack.seed, number), training=training)
-        predicted = [np.argmax(attack_functions.predict(target, adversarial, training=training), 1) for target in targets]
-        return np.stack(predicted) == y
+        return np.stack([_labels_of(target, adversarial, training) for target in targets]) == y
 
     batches = _batches(images, labels, _batch_size(bn_evaluation))
     if training:
         batches = (batch for batch in batches if batch[0] == 0 or len(batch[1]) == BATCH_STATISTICS_SIZE)
     return list(np.concatenate(list(_on_devices(labelled, batches)), 1))
+
+
+def _labels_of(target: keras.Model, images: tf.Tensor, training: bool) -> np.ndarray:
+    logits = attack_functions.predict(target, images, training=training).numpy()
+    if not np.isfinite(logits).all():
+        unsound = int((~np.isfinite(logits)).any(1).sum())
+        raise UserError(f"{target.name}: expected finite logits, found others for {unsound} of {len(logits)} images")
+    return logits.argmax(1)
 
 
 def grid(

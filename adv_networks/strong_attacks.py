@@ -17,7 +17,18 @@ import numpy as np
 import tensorflow as tf
 
 from adv_networks import kernels
-from adv_networks.attacks import Array, Seed, as_images, as_labels, as_scalar, as_seed, gradient_attack, predict, run_compiled
+from adv_networks.attacks import (
+    Array,
+    Seed,
+    as_images,
+    as_labels,
+    as_scalar,
+    as_seed,
+    finite,
+    gradient_attack,
+    predict,
+    run_compiled,
+)
 from adv_networks.errors import UsageError
 from adv_networks.networks import discarding_statistics, loss_scale
 
@@ -207,7 +218,7 @@ def _ascend(model, loss, x, start, y, target, epsilon, lengths):
         )
 
     def advance(step, state):
-        along = project(state.point + state.step_size[:, None, None, None] * tf.sign(state.gradient))
+        along = project(state.point + state.step_size[:, None, None, None] * tf.sign(finite(state.gradient)))
         share = tf.where(step > 0, tf.constant(_MOMENTUM, x.dtype), 1)
         point = project(state.point + share * (along - state.point) + (1 - share) * (state.point - state.previous))
         losses, gradient, fools = evaluate(point)
@@ -371,7 +382,7 @@ def _approach_boundary(model, x, y, target, steps):
             gap = tf.gather(logits, target, batch_dims=1) - tf.gather(logits, y, batch_dims=1)
             total = loss_scale(model) * tf.reduce_sum(gap)
         normal = tape.gradient(total, point, unconnected_gradients=tf.UnconnectedGradients.ZERO) / loss_scale(model)
-        return gap, normal
+        return gap, finite(normal)
 
     def advance(step, point, nearest, distance):
         gap, normal = linearise(point)

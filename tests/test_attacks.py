@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from adv_networks import attacks, data, networks
 from adv_networks.errors import UsageError
-from tests.conftest import randomised
+from tests.conftest import classifier_of_roots, randomised
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -339,6 +339,21 @@ def test_small_gradients_have_a_direction_and_none_has_none(norm, scale):
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * epsilon)
         else:
             assert (length(found - x, norm) > 0.99 * epsilon).all()
+
+
+@pytest.mark.parametrize("attack", [attacks.fgs, functools.partial(attacks.pgd, random_start=False)], ids=["fgs", "pgd"])
+@each_norm
+def test_pixels_without_a_finite_gradient_stay_and_the_others_move(norm, attack):
+    model, x, y = classifier_of_roots()
+    found = attack(model, x, y, SIZES[norm], norm=norm).numpy()
+    assert (length(found - x, norm) <= SIZES[norm] * (1 + 1e-5)).all()
+    assert found.min() >= 0 and found.max() <= 1
+    np.testing.assert_array_equal(found[:, 0], 0)
+    assert (losses(model, found, y) > losses(model, x, y)).all()
+
+
+def losses(model, x, y):
+    return keras.losses.sparse_categorical_crossentropy(y, model(x), from_logits=True).numpy()
 
 
 def test_fgs_follows_the_finite_difference_of_the_loss(smooth):

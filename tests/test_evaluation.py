@@ -68,6 +68,13 @@ def test_images_and_labels_of_another_kind_are_refused(change, message, images, 
         evaluation.accuracy(models["a"], *change(*images))
 
 
+def test_logits_that_are_not_finite_are_no_predictions(images, models):
+    broken = keras.models.clone_model(models["a"])
+    broken.get_layer("logits").bias.assign([np.nan] + [0] * 9)
+    with pytest.raises(UserError, match="d1: expected finite logits, found others for 250 of 250 images"):
+        evaluation.accuracy(broken, *images)
+
+
 def test_transfer_accuracy_is_of_the_targets_labels_on_the_sources_adversaries(images, models):
     x, y = images.images / np.float32(255), images.labels
     adversarial = attacks.fgs(models["b"], x, y, 0.1)

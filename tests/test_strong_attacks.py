@@ -11,7 +11,7 @@ import tensorflow as tf
 from adv_networks import attacks, strong_attacks
 from adv_networks.errors import UsageError
 from benchmarks import autoattack
-from tests.conftest import precision, randomised
+from tests.conftest import classifier_of_roots, precision, randomised
 
 COUNT, CLASSES, SIDE = 24, 5, 4
 
@@ -232,6 +232,16 @@ def test_an_image_does_not_feel_which_of_the_others_fall(attack, robustness):
     apart = attack(model, x, others, epsilon).numpy()
     np.testing.assert_array_equal(apart[::2], x[::2])
     np.testing.assert_allclose(apart[1::2], together[1::2], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["pgd", "apgd", "apgd dlr", "fab"])
+def test_gradients_that_are_not_finite_leave_the_others_to_be_followed(name, monkeypatch):
+    monkeypatch.setattr(strong_attacks, "_random_start", lambda x, rows, *_: tf.gather(x, rows))
+    model, x, y = classifier_of_roots()
+    found = ATTACKS[name](model, x, y, 0.6).numpy()
+    assert (np.abs(found - x) <= 0.6 + 1e-6).all()
+    assert found.min() >= 0 and found.max() <= 1
+    assert fooled(model, found, y).all()
 
 
 def test_targets_are_the_likeliest_other_classes(robustness):
