@@ -45,8 +45,8 @@ class Weighted:
     """A network with weights in place of its own."""
 
     def __init__(self, model: keras.Model, weights: Weights):
-        self.weights, self.compute_dtype = weights, model.compute_dtype
-        self.stateless_call = model.stateless_call
+        self.weights = weights
+        self.stateless_call, self._flatten_layers = model.stateless_call, model._flatten_layers
 
 
 def share_graphs(model: keras.Model) -> None:

@@ -99,15 +99,20 @@ def _uniform_in_ball(shape: list, *, seed: tf.Tensor, p: float, dtype: tf.DType)
     return tf.reshape(_unit(draws, p)[:, :pixels], shape)
 
 
+def loss_gradient(model, training, x, y):
+    """The direction that the attacks follow: the gradient of the summed loss by the images, times `networks.loss_scale`."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = networks.loss_scale(model) * tf.reduce_sum(_losses(model, x, y, training)[0])
+    # Through a layer without a gradient, rounding for instance, it is zero: the attack fails, and the checks say why.
+    return tape.gradient(loss, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+
 def _follow_gradient(model, training, p, x, start, y, epsilon, step_size, steps):
     """`steps` steps of length `step_size` up the loss's gradient, each projected on the ε-ball of p-norm and on [0,1]."""
 
     def gradient(adversarial):
-        with tf.GradientTape() as tape:
-            tape.watch(adversarial)
-            loss = networks.loss_scale(model) * tf.reduce_sum(_losses(model, adversarial, y, training)[0])
-        # Through a layer without a gradient, rounding for instance, it is zero: the attack fails, and the checks say why.
-        return tape.gradient(loss, adversarial, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return loss_gradient(model, training, adversarial, y)
 
     def moved(adversarial, along):
         return _project(x, adversarial + step_size * _direction(along, p), epsilon, p)

@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from adv_networks import attacks, evaluation, networks
+from adv_networks import attacks, evaluation
 from adv_networks.experiments import NORMS, Attack
 from adv_networks.records import record_key
 
@@ -133,21 +132,13 @@ def _black_box_is_not_stronger(measured: Sequence[Measured]) -> Check:
 
 def _gradients_do_not_vanish(model, x, y, bn_evaluation) -> Check:
     gradients = attacks.run_compiled(
-        _loss_gradient, model, bn_evaluation == "batch", attacks.as_images(model, x), attacks.as_labels(y)
+        attacks.loss_gradient, model, bn_evaluation == "batch", attacks.as_images(model, x), attacks.as_labels(y)
     ).numpy()
     gradients = gradients.reshape(len(gradients), -1)
     broken = 100 * np.mean(~np.isfinite(gradients).all(1))
     vanished = 100 * np.mean(np.isfinite(gradients).all(1) & ~gradients.any(1))
     detail = f"{vanished:.1f}% of the images have a gradient of zero, {broken:.1f}% one that is not finite"
     return _check("gradients do not vanish", broken == 0 and vanished <= 100 * _VANISHED_SHARE, detail)
-
-
-def _loss_gradient(model, training, x, y):
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        logits = networks.discarding_statistics(model, x, training=training)
-        loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
-    return tape.gradient(loss, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def _outputs_are_sound(model, x, bn_evaluation) -> list[Check]:

@@ -232,7 +232,8 @@ def computing_in(precision: str) -> Iterator[None]:
 
 def loss_scale(model: keras.Model | Weighted) -> int:
     """What to multiply a loss by before its gradient is taken through the model: small numbers vanish in float16."""
-    return 2**10 if model.compute_dtype == "float16" else 1
+    # The model's own type tells nothing: one from a file, or around another, has the current policy's.
+    return 2**10 if any(layer.compute_dtype == "float16" for layer in model._flatten_layers()) else 1
 
 
 def share_batch_moments(model: keras.Model) -> None:

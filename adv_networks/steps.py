@@ -164,9 +164,9 @@ def _apply(optimizer: keras.optimizers.Optimizer, gradient: list[tf.Tensor], var
     optimizer.apply([part / replicas.count() for part in gradient], variables)
 
 
-def _gradient(tape: tf.GradientTape, loss: tf.Tensor, sources: list[tf.Tensor], d: keras.Model) -> list[tf.Tensor]:
-    """The gradient of a loss of D, the mean over replicas; in float16 the loss is scaled, and the gradient scaled back."""
-    scale = networks.loss_scale(d)
+def _gradient(tape: tf.GradientTape, loss: tf.Tensor, sources: list[tf.Tensor], *models: keras.Model) -> list[tf.Tensor]:
+    """The gradient of a loss of models, the mean over replicas; in float16 the loss is scaled, and the gradient scaled back."""
+    scale = max(map(networks.loss_scale, models))
     if scale == 1:
         return replicas.mean(tape.gradient(loss, sources))
     scaled = tape.gradient(loss, sources, output_gradients=tf.constant(scale, loss.dtype))
@@ -285,7 +285,7 @@ def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experimen
         loss = _cross_entropy(y, networks.discarding_statistics(d, perturbed, training=d_training))
         decay = _weight_decay(_values(*generators), spec.generator_weight_decay)
         descended = decay - spec.adversarial_weight * share * loss
-    gradient = _gradient(tape, descended, _values(*generators), d)
+    gradient = _gradient(tape, descended, _values(*generators), d, *generators)
     _apply(players.g_optimizer, gradient, _trainable(generators))
     return {"g_loss": loss, "g_gradient_norm": tf.linalg.global_norm(gradient)}
 
@@ -336,7 +336,7 @@ def regularised_gradient(
         with tf.GradientTape() as tape:
             tape.watch(phi)
             term, loss, logits = adversarial_term(phi, functools.partial(d, training=True))
-        gradients = _gradient(tape, term, theta + phi, d)
+        gradients = _gradient(tape, term, theta + phi, d, *generators)
         adversarial, v = gradients[: len(theta)], gradients[len(theta) :]
         half_squared_norm = _half_squared_norm(v)
     scalars = {

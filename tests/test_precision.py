@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config
 
-from adv_networks import data, evaluation, networks, steps, training
+from adv_networks import architectures, attacks, data, evaluation, networks, own_model, steps, training
 from adv_networks.errors import UsageError
 from adv_networks.experiments import experiment
 
@@ -71,6 +71,38 @@ def test_small_gradients_survive_float16_by_scaling_the_loss(scaled, minibatch, 
         gradients.append(np.concatenate([np.ravel(part) for part in gradient]))
     error = np.linalg.norm(gradients[0] - gradients[1]) / np.linalg.norm(gradients[1])
     assert error < 0.15 if scaled else error > 0.5
+
+
+def test_the_game_scales_its_losses_where_any_of_the_players_is_in_float16(minibatch, monkeypatch):
+    asked = []
+    monkeypatch.setattr(networks, "loss_scale", lambda model: asked.append(model) or 1)
+    players, _ = one_step(tiny(**GAME), minibatch)
+    assert asked.count(players.g) == 2  # G's step, and v in that of D
+
+
+def reloaded(model, directory):
+    model.save(directory / "d.keras")
+    return evaluation.load_model(directory / "d.keras")
+
+
+FROM_FLOAT16 = {
+    "reloaded": reloaded,
+    "for another range": lambda model, _: own_model.with_unit_range(model, (0, 255)),
+    "sharing graphs": lambda model, _: architectures.share_graphs(model) or model,
+}
+
+
+@pytest.mark.parametrize("changed", FROM_FLOAT16.values(), ids=FROM_FLOAT16)
+def test_attacks_scale_the_loss_of_models_with_layers_in_float16(changed, minibatch, tmp_path):
+    x, y = minibatch
+    with networks.computing_in("mixed_float16"):
+        model = networks.d1((8, 8, 1), 10, 4)
+    # Of this size the gradient by what the last layer takes is 0 in float16 unless it is scaled.
+    model.get_layer("logits").kernel.assign(1e-7 * model.get_layer("logits").kernel)
+    model = changed(model, tmp_path)
+    assert networks.loss_scale(model) == 2**10
+    gradient = attacks.run_compiled(attacks.loss_gradient, model, False, tf.constant(x), tf.constant(y)).numpy()
+    assert (gradient != 0).any((1, 2, 3)).mean() > 0.9
 
 
 @pytest.mark.parametrize(
