@@ -414,14 +414,19 @@ class RegulariserComparison:
         self.twins = make_players(self.specs[1])
 
     def measure(self, players: Players, x: attacks.Array, y: attacks.Array, seed: attacks.Seed) -> Scalars:
-        """On a minibatch: cosine and ‖fd − exact‖ / ‖exact‖ of the two products, and γ times the exact one's norm."""
+        """On a minibatch: cosine and ‖fd − exact‖ / ‖exact‖ of the two products, and γ times the exact one's norm.
+
+        Where a product is zero, as with a D that ignores its images, there is that norm only.
+        """
         self.twins.take_weights(players)
         difference, exact = (_product(self.twins, x, y, spec, seed) for spec in self.specs)
-        exact_norm = tf.linalg.norm(exact)
-        return {
-            "regulariser_cosine": tf.tensordot(difference, exact, 1) / (tf.linalg.norm(difference) * exact_norm),
+        difference_norm, exact_norm = tf.linalg.norm(difference), tf.linalg.norm(exact)
+        measured = {"regulariser_exact_norm": self.specs[1].gradient_penalty * exact_norm}
+        if not (difference_norm and exact_norm):
+            return measured
+        return measured | {
+            "regulariser_cosine": tf.tensordot(difference / difference_norm, exact / exact_norm, 1),
             "regulariser_relative_difference": tf.linalg.norm(difference - exact) / exact_norm,
-            "regulariser_exact_norm": self.specs[1].gradient_penalty * exact_norm,
         }
 
 

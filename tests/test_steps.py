@@ -846,6 +846,14 @@ def test_comparison_of_the_regularisers_agrees_where_the_networks_are_smooth(mon
     assert all(np.array_equal(a, b) for a, b in zip(before, arrays(players.variables()), strict=True))
 
 
+def test_comparison_of_products_that_are_zero_is_their_norm():
+    settings = dict(classifier="d1", classifier_width=2, generators=("released_mnist",), generator_width=2)
+    spec = experiment("digits", "advnet", **settings)  # whose D ignores its images at first
+    x, y = minibatch(0)
+    found = steps.RegulariserComparison(spec).measure(steps.make_players(spec), np.float64(x), y, (0, 0))
+    assert {name: float(value) for name, value in found.items()} == {"regulariser_exact_norm": 0}
+
+
 # ------------------------------------------------------------------------------------------------------- the players
 
 
