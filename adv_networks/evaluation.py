@@ -178,14 +178,19 @@ def _check_examples(images: np.ndarray, labels: np.ndarray) -> None:
         raise UsageError(f"labels: expected integers {[len(images)]}, received {labels.dtype} {list(labels.shape)}")
 
 
-def _batches(images: np.ndarray, labels: np.ndarray, size: int) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(number, images in [0,1], labels) of each batch, the last one partial; float images are taken as they are.
+def _batches(
+    images: np.ndarray, labels: np.ndarray, size: int, *, filled: bool = False
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(number, images in [0,1], labels) of each batch; float images are taken as they are.
+
+    The last one is partial, or `filled` with images from before it.
 
     Raises:
         UsageError: images neither uint8 nor floats in [0,1], or labels that are not one integer an image.
     """
     _check_examples(images, labels)
     for number, start in enumerate(range(0, len(images), size)):
+        start = max(0, min(start, len(images) - size)) if filled else start
         x = images[start : start + size]
         yield number, x / np.float32(255) if x.dtype == np.uint8 else x, np.asarray(labels[start : start + size], np.int32)
 
@@ -411,7 +416,8 @@ def static_examples(
 ) -> np.ndarray:
     """Perturbations of the training images by L∞ attacks, int8 [attacks, N, H, W, C] in units of ε/127.
 
-    Rounding makes them off by at most ε/254, and never above ε.
+    Rounding makes them off by at most ε/254, and never above ε. With BN on batch statistics the last batch is filled with
+    images from before it.
     """
     batch_statistics = bn_evaluation == "batch"
 
@@ -422,7 +428,9 @@ def static_examples(
     result = np.empty((len(attacks), *training.images.shape), np.int8)
     for kind, attack in enumerate(attacks):
         done = 0
-        for part in _on_devices(functools.partial(units, attack), _batches(*training, _batch_size(bn_evaluation))):
-            result[kind, done : done + len(part)] = part
-            done += len(part)
+        batches = _batches(*training, _batch_size(bn_evaluation), filled=batch_statistics)
+        for part in _on_devices(functools.partial(units, attack), batches):
+            new = part[done - len(training.images) :]
+            result[kind, done : done + len(new)] = new
+            done += len(new)
     return result

@@ -273,6 +273,17 @@ def test_static_examples_are_within_epsilon_and_close_to_the_attacks(images, mod
     assert len(y) == 200
 
 
+def test_static_examples_by_batch_statistics_are_of_full_batches(images):
+    model = randomised(networks.d2((8, 8, 1), 10, 16), seed=0)
+    found = evaluation.static_examples([FGS], model, images, bn_evaluation="batch")[0]
+    x = images.images / np.float32(255)
+    # The last one has images from before it, whose perturbations are those of the batch that they came in.
+    for start, end, new in ((0, 64, 0), (128, 192, 128), (COUNT - 64, COUNT, 192)):
+        adversarial = attacks.fgs(model, x[start:end], images.labels[start:end], 0.1, training=True)
+        expected = np.round(127 * np.clip((adversarial - x[start:end]) / 0.1, -1, 1)).astype(np.int8)
+        np.testing.assert_array_equal(found[new:end], expected[new - end :])
+
+
 def test_records_survive_the_file(images, models, tmp_path):
     found = evaluation.grid({"a": models["a"]}, models, [CLEAN, FGS], *images, provenance={"a": dict(dataset="digits", seed=3)})
     file = tmp_path / "deeper" / "records.csv"
