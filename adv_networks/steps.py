@@ -42,7 +42,7 @@ class Players:
     g: keras.Model | None = None
     g_optimizer: keras.optimizers.Optimizer | None = None
     further: tuple[keras.Model, ...] = ()
-    graphs: dict[Callable, Callable] = dataclasses.field(default_factory=dict, repr=False)
+    graphs: dict[tuple[Callable, Experiment], Callable] = dataclasses.field(default_factory=dict, repr=False)
     strategy: tf.distribute.Strategy = dataclasses.field(default_factory=tf.distribute.get_strategy, repr=False)
 
     @property
@@ -130,17 +130,17 @@ def _compiled(step: Callable[..., Scalars]) -> Callable[..., Scalars]:
     def run(players: Players, x, y, spec: Experiment, seed: attacks.Seed) -> Scalars:
         if not tf.executing_eagerly():
             return step(players, x, y, spec, seed)
-        if step not in players.graphs:
-            players.graphs[step] = tf.function(
-                functools.partial(_on_replicas, step, players), autograph=False, jit_compile=spec.xla or None
-            )
-        x, y = _distributed(players, x, y)
-        return players.graphs[step](x, y, spec, attacks.as_seed(seed))
+        # Bound, as TensorFlow would tell experiments apart by identity, and trace equal ones again.
+        graph = players.graphs.get((step, spec))
+        if graph is None:
+            on_replicas = functools.partial(_on_replicas, step, players, spec)
+            graph = players.graphs[step, spec] = tf.function(on_replicas, autograph=False, jit_compile=spec.xla or None)
+        return graph(*_distributed(players, x, y), attacks.as_seed(seed))
 
     return run
 
 
-def _on_replicas(step: Callable[..., Scalars], players: Players, x, y, spec: Experiment, seed: tf.Tensor) -> Scalars:
+def _on_replicas(step: Callable[..., Scalars], players: Players, spec: Experiment, x, y, seed: tf.Tensor) -> Scalars:
     """A rule on every replica, and the mean of what it returns."""
     strategy = players.strategy
     if strategy.num_replicas_in_sync == 1:

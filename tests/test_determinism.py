@@ -33,7 +33,7 @@ def test_no_step_adds_three_tensors_at_once(rules, settings):
     for rule in rules:
         rule(players, x, y, spec, (0, 0))
     for compiled in players.graphs.values():
-        found = sums(compiled.get_concrete_function(tf.constant(x), tf.constant(y), spec, tf.constant([0, 0])).graph)
+        found = sums(compiled.get_concrete_function(tf.constant(x), tf.constant(y), tf.constant([0, 0])).graph)
         assert found and set(found) == {2}
 
 

@@ -154,7 +154,7 @@ def test_step_by_xla_is_the_same_step(float64, nondeterministic, minibatch):
         spec = tiny("standard", classifier="d1", xla=xla)
         players, _ = one_step(spec, (x, y))
         (compiled,) = players.graphs.values()
-        concrete = compiled.get_concrete_function(tf.constant(x), tf.constant(y), spec, tf.constant([0, 0]))
+        concrete = compiled.get_concrete_function(tf.constant(x), tf.constant(y), tf.constant([0, 0]))
         assert concrete.function_def.attr["_XlaMustCompile"].b == xla
         ends.append(np.concatenate([np.ravel(value) for value in players.d.get_weights()]))
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-12)

@@ -846,6 +846,24 @@ def test_comparison_of_the_regularisers_agrees_where_the_networks_are_smooth(mon
     assert all(np.array_equal(a, b) for a, b in zip(before, arrays(players.variables()), strict=True))
 
 
+def test_equal_experiments_share_a_graph_and_others_have_their_own():
+    x, y = minibatch(0)
+    x = np.float64(x)
+
+    def spec(**overrides):
+        return experiment("digits", "standard", classifier="d2", classifier_width=2, **overrides)
+
+    players = steps.make_players(spec())
+    for _ in range(2):
+        steps.standard_step(players, x, y, spec(), (0, 0))
+    (graph,) = players.graphs.values()
+    assert graph.experimental_get_tracing_count() == 1
+    decays = [float(steps.standard_step(players, x, y, spec(weight_decay=decay), (0, 0))["d_weight_decay"]) for decay in (0, 1)]
+    assert decays[0] == 0 < decays[1]
+    steps.standard_step(players, x, y, spec(xla=True), (0, 0))
+    assert [own._jit_compile for own in players.graphs.values()] == [None, None, None, True]
+
+
 def test_comparison_of_products_that_are_zero_is_their_norm():
     settings = dict(classifier="d1", classifier_width=2, generators=("released_mnist",), generator_width=2)
     spec = experiment("digits", "advnet", **settings)  # whose D ignores its images at first
