@@ -29,7 +29,9 @@ def accelerate(model: keras.Model) -> None:
     for layer in model.layers:
         if layer.compute_dtype != "float32":
             continue
-        if type(layer) is keras.layers.BatchNormalization and layer.axis in (3, -1) and not layer.renorm:
+        # The first releases of Keras 3 that are supported have no renorm.
+        renormalised = getattr(layer, "renorm", False)
+        if type(layer) is keras.layers.BatchNormalization and layer.axis in (3, -1) and not renormalised:
             layer.call = functools.partial(_fused_normalisation, layer)
         elif type(layer) is keras.layers.Conv2D and _is_five_by_five(layer):
             channels = layer.kernel.shape[2]

@@ -58,6 +58,13 @@ def test_outputs_gradients_and_averages_are_those_of_keras(make):
         np.testing.assert_allclose(weight, other, rtol=1e-5, atol=1e-6)
 
 
+def test_normalisation_of_a_keras_without_renorm_is_accelerated():
+    model = normalised()
+    vars(model.layers[0]).pop("renorm", None)
+    kernels.accelerate(model)
+    assert "call" in vars(model.layers[0])
+
+
 def test_batches_of_a_size_that_the_graph_does_not_know_have_the_same_moments():
     models = [normalised(), normalised()]
     x = np.random.default_rng(0).normal(1, 2, (5, 6, 4, 3)).astype(np.float32)
