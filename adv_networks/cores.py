@@ -33,6 +33,8 @@ _BY_IMAGE = (
     keras.layers.MaxPooling2D,
     keras.layers.GlobalAveragePooling2D,
 )
+# And of keras.ops, which has no public types, what the last part of a generator consists of; a sum if not over images.
+_OPERATIONS_BY_IMAGE = {"Absolute", "Divide", "Maximum", "Sqrt", "Square", "Sum"}
 
 
 def count() -> int:
@@ -47,8 +49,8 @@ def share(model: keras.Model) -> None:
     """Makes the cores share every batch that the model gets, in place; outputs and gradients stay, up to rounding.
 
     In training BN has the moments of the whole batch; batches of a size that the graph does not know, and models with other
-    layers than those of `networks`, are left whole. In inference any model is taken to treat each image by itself. What
-    `model.save` writes stays the same.
+    layers and operations than those of `networks`, are left whole. In inference any model is taken to treat each image by
+    itself. What `model.save` writes stays the same.
     """
     parts = count()
     if parts > 1 and "call" not in vars(model):
@@ -77,8 +79,14 @@ def _call(model: keras.Model, call: Callable[..., tf.Tensor], parts: int, inputs
 
 
 def _is_known(model: keras.Model) -> bool:
-    kinds = (*_BY_IMAGE, keras.layers.BatchNormalization)
-    return hasattr(model, "_run_through_graph") and all(type(layer) in kinds for layer in model.layers)
+    return hasattr(model, "_run_through_graph") and all(map(_is_known_operation, model.operations))
+
+
+def _is_known_operation(operation: keras.Operation) -> bool:
+    if isinstance(operation, keras.layers.Layer):
+        return type(operation) in (*_BY_IMAGE, keras.layers.BatchNormalization)
+    name = type(operation).__name__
+    return name in _OPERATIONS_BY_IMAGE and (name != "Sum" or (bool(operation.axis) and min(operation.axis) > 0))
 
 
 def _split(batch: tf.Tensor, parts: int) -> list[tf.Tensor]:

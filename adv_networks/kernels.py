@@ -29,9 +29,7 @@ def accelerate(model: keras.Model) -> None:
     for layer in model.layers:
         if layer.compute_dtype != "float32":
             continue
-        # The first releases of Keras 3 that are supported have no renorm.
-        renormalised = getattr(layer, "renorm", False)
-        if type(layer) is keras.layers.BatchNormalization and layer.axis in (3, -1) and not renormalised:
+        if _is_plain_normalisation(layer):
             layer.call = functools.partial(_fused_normalisation, layer)
         elif type(layer) is keras.layers.Conv2D and _is_five_by_five(layer):
             channels = layer.kernel.shape[2]
@@ -39,6 +37,13 @@ def accelerate(model: keras.Model) -> None:
                 layer.convolution_op = _convolution_of_one_channel
             elif channels >= 16:
                 layer.convolution_op = functools.partial(_convolution_of_many_channels, layer)
+
+
+def _is_plain_normalisation(layer: keras.layers.Layer) -> bool:
+    """BN by the moments of this replica's batch; the first releases of Keras that are supported have no renorm."""
+    if type(layer) is not keras.layers.BatchNormalization:
+        return False
+    return layer.axis in (3, -1) and not (layer.synchronized or getattr(layer, "renorm", False))
 
 
 def for_loops(function: Callable[..., Any]) -> Callable[..., Any]:

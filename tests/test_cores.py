@@ -122,6 +122,11 @@ def test_attacks_on_any_number_of_images_are_those_on_the_whole_batch(name, imag
     np.testing.assert_allclose(attacks.pgd(shared, x, y, 0.1, steps=3, clip_start=False), whole[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
+def test_networks_are_known(make):
+    assert cores._is_known(make())
+
+
 def test_each_part_is_convolved_by_itself(parts):
     parts(2)
     model = NETWORKS["d1"]()
@@ -147,6 +152,21 @@ def test_models_that_are_not_known_are_shared_in_inference_alone(parts):
         sizes.clear()
         np.testing.assert_array_equal(model(x, training=training), np.reshape(x, [5, 4]))
         assert sizes == expected
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [lambda x: x - keras.ops.mean(x, 0), lambda x: x / keras.ops.sum(x, 0), lambda x: x / keras.ops.sum(x)],
+    ids=["mean", "sum over images", "sum over all"],
+)
+def test_operations_across_images_have_the_whole_batch_in_training(operation, parts):
+    parts(2)
+    image = keras.Input((2, 2, 1))
+    model = keras.Model(image, operation(image))
+    x = tf.constant(np.random.default_rng(0).random((6, 2, 2, 1), np.float32))
+    whole = model(x, training=True)
+    cores.share(model)
+    np.testing.assert_array_equal(model(x, training=True), whole)
 
 
 def test_loaded_models_are_shared_and_saved_as_they_were(parts, tmp_path):

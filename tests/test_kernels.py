@@ -96,6 +96,7 @@ def test_second_derivatives_of_the_convolution_reach_its_kernel():
         keras.layers.Conv2D(4, 3, padding="same"),
         keras.layers.Conv2D(4, 5, padding="same", dtype="float64"),
         keras.layers.BatchNormalization(axis=1),
+        keras.layers.BatchNormalization(synchronized=True),
         keras.layers.BatchNormalization(dtype="float64"),
     ],
     ids=lambda layer: layer.name,
