@@ -61,6 +61,17 @@ def share_graphs(model: keras.Model) -> None:
 
 def representative(model: keras.Model) -> keras.Model:
     """The first network of the model's architecture that was asked for; the model itself if it does not share graphs."""
-    key = _architectures.get(model)
+    key = _key(model)
+    if key is None:
+        return model
     # setdefault, as several threads may come here at once.
-    return model if key is None else _representatives.setdefault(key, model)
+    found = _representatives.setdefault(key, model)
+    if _key(found) != key:  # It was frozen since.
+        found = _representatives[key] = model
+    return found
+
+
+def _key(model: keras.Model) -> Hashable | None:
+    """What networks have in common that share graphs: the architecture, and which weights are trained, which can change."""
+    architecture = _architectures.get(model)
+    return architecture and (architecture, *(variable.trainable for variable in model.variables))

@@ -91,6 +91,21 @@ def test_networks_of_others_have_graphs_of_their_own():
     assert [architectures.representative(model) for model in (first, second)] == [first, second]
 
 
+@pytest.mark.parametrize("frozen", [0, 1], ids=["the first", "another"])
+def test_a_network_that_is_frozen_later_no_longer_shares_graphs(frozen, shallow):
+    models = [sharing(networks.d2((8, 8, 3), 3, 2), seed=seed) for seed in range(3)]
+    x = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
+    for model in models[:2]:
+        attacks.predict(model, x)
+    models[frozen].trainable = False
+    for model in models:
+        found = attacks.predict(model, x, training=True)  # which is traced anew
+        np.testing.assert_allclose(found, networks.discarding_statistics(model, x, training=True), atol=1e-5)
+    first, other = models[:frozen] + models[frozen + 1 :]
+    assert architectures.representative(models[frozen]) is models[frozen]
+    assert architectures.representative(other) is architectures.representative(first) is first
+
+
 def test_names_of_layers_are_not_taken_for_their_settings():
     def named(activation):
         image = keras.Input(SHAPE)
