@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -146,7 +147,8 @@ def _replace_weaker(model, training, targeted, best, candidate, y):
     return tf.where(stronger[:, None, None, None], candidate, best)
 
 
-_compiled: dict[Callable, Any] = {}
+# By model, to be freed with it: a function keeps the graph of every argument that it ever had.
+_compiled: weakref.WeakKeyDictionary[keras.Model, dict[Callable, Any]] = weakref.WeakKeyDictionary()
 
 
 def run_compiled(function, model, *arguments):
@@ -165,7 +167,8 @@ def run_compiled(function, model, *arguments):
     ]
     model = architectures.representative(model)
     # setdefault, as several threads may come here at once.
-    graph = _compiled.setdefault(function, tf.function(functools.partial(_with_weights, function), autograph=False))
+    graphs = _compiled.setdefault(model, {})
+    graph = graphs.setdefault(function, tf.function(functools.partial(_with_weights, function), autograph=False))
     # All arguments, since TensorFlow, given the tensors alone, first puts their values into the message of an error.
     return graph.get_concrete_function(model, weights, *specs)(model, weights, *arguments)
 

@@ -31,8 +31,8 @@ def sharing(model, *, seed=0):
     return model
 
 
-def traces():
-    return {function: graph.experimental_get_tracing_count() for function, graph in attacks._compiled.items()}
+def traces(model):
+    return {function: graph.experimental_get_tracing_count() for function, graph in attacks._compiled[model].items()}
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
@@ -40,11 +40,11 @@ def test_networks_share_graphs_but_no_weights(make, shallow):
     first, second = (sharing(make(), seed=seed) for seed in (0, 1))
     x = np.random.default_rng(0).random((4, *first.input_shape[1:]), np.float32)
     outputs = [attacks.predict(first, x).numpy()]
-    before = traces()
+    before = traces(first)
     outputs += [attacks.predict(model, x).numpy() for model in (second, first)]
     second.set_weights(first.get_weights())
     outputs.append(attacks.predict(second, x).numpy())
-    assert traces() == before
+    assert traces(first) == before
     assert architectures.representative(second) is first
     assert not np.allclose(outputs[0], outputs[1], atol=0.01)
     np.testing.assert_allclose(outputs[0], first(x, training=False), atol=1e-6)
@@ -124,6 +124,21 @@ def test_networks_that_nothing_else_refers_to_are_forgotten():
     del model, own
     gc.collect()
     assert left() is None
+
+
+def test_graphs_of_networks_that_share_none_go_with_them():
+    x, y = np.zeros((2, *SHAPE), np.float32), np.zeros(2, int)
+    gc.collect()
+    before = len(attacks._compiled)
+    graphs = []
+    for _ in range(20):
+        model = networks.d1(SHAPE, 3, 2)
+        attacks.fgs(model, x, y, 0.1)
+        graphs += map(weakref.ref, attacks._compiled[model].values())
+        del model
+        gc.collect()
+    assert len(attacks._compiled) <= before
+    assert not any(graph() for graph in graphs)
 
 
 def accelerated(model):
