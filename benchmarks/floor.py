@@ -38,7 +38,7 @@ def _products(model: keras.Model, batch: int, kinds: tuple[str, ...], *, by_imag
     found: Counter[Product] = Counter()
     first = True
     for layer in model.layers:
-        if not isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
+        if not isinstance(layer, (keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.Dense)):
             continue
         inputs, outputs = ((batch, *tensor.shape[1:]) for tensor in (layer.input, layer.output))
         transposed = isinstance(layer, keras.layers.Conv2DTranspose)
@@ -57,9 +57,9 @@ def _times(count: int, products: Counter[Product]) -> Counter[Product]:
 
 
 def products_of(
-    dataset: str, method: str, batch: int, *, evaluation: bool = False, generator_width: int = 8
+    dataset: str, method: str, batch: int, *, attack_only: bool = False, generator_width: int = 8
 ) -> Counter[Product]:
-    """All that a step of a method must do, or with `evaluation` PGD-10 on D and the prediction of its images."""
+    """All that a step of a method must do, or with `attack_only` PGD-10 on D alone."""
     spec = spec_of(dataset, method, generator_width=generator_width)
     d, every = networks.classifier(spec), (FORWARD, BY_INPUT, BY_KERNEL)
 
@@ -67,8 +67,8 @@ def products_of(
         return _products(d, batch, kinds, by_image=by_image)
 
     crafting = _times(spec.pgd_steps, of_d(FORWARD, BY_INPUT, by_image=True))
-    if evaluation:
-        return crafting + of_d(FORWARD)
+    if attack_only:
+        return crafting
     if method == "pgd":
         return crafting + of_d(*every)
     if method == "standard":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,29 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from adv_networks.experiments import Experiment
 from benchmarks.contenders import PGD_IMAGES, classifier, minibatch, spec_of
 
 
-class Same(nn.Module):
-    """A convolution or deconvolution with TensorFlow's padding."""
-
-    def __init__(self, layer: nn.Module, stride: int, kernel: int, transposed: bool = False):
-        super().__init__()
-        self.layer, self.transposed = layer, transposed
-        total = max(kernel - stride, 0)
-        self.padding = (total // 2, total - total // 2) * 2
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Of stride 2 on even sides TensorFlow pads by one pixel less before than after."""
-        if self.transposed:
-            return self.layer(x)
-        return self.layer(x if self.padding[0] == self.padding[1] else functional.pad(x, self.padding))
-
-
 def _convolution(inputs: int, filters: int, kernel: int, stride: int = 1, bias: bool = False) -> nn.Module:
-    symmetric = (kernel - stride) % 2 == 0
-    layer = nn.Conv2d(inputs, filters, kernel, stride, (kernel - stride) // 2 if symmetric else 0, bias=bias)
-    return Same(layer, stride, kernel)
+    return nn.Conv2d(inputs, filters, kernel, stride, kernel // 2, bias=bias)
 
 
 def _normalised(filters: int) -> nn.Module:
@@ -44,7 +28,7 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, filters: int, stride: int, project: bool):
         super().__init__()
-        self.first = nn.Sequential(_convolution(inputs, filters, 3, stride), _normalised(filters), nn.ReLU())
+        self.first = nn.Sequential(_convolution(inputs, filters, 3, stride), _normalised(filters), nn.ReLU(inplace=True))
         self.second = nn.Sequential(_convolution(filters, filters, 3), _normalised(filters))
         self.shortcut = (
             nn.Sequential(_convolution(inputs, filters, 1, stride), _normalised(filters)) if project else nn.Identity()
@@ -52,7 +36,9 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """ReLU of the sum."""
-        return functional.relu(self.second(self.first(x)) + self.shortcut(x))
+        x, shortcut = self.second(self.first(x)), self.shortcut(x)
+        x += shortcut
+        return functional.relu(x, inplace=True)
 
 
 def _stage(inputs: int, filters: int, blocks: int, stride: int) -> list[nn.Module]:
@@ -69,14 +55,14 @@ class Rescaled(nn.Module):
 
 def d1() -> nn.Module:
     """D1, whose flattened features are ordered like TensorFlow's by `copied`."""
-    convolutions = [_convolution(1, 32, 5, bias=True), nn.ReLU(), nn.MaxPool2d(2)]
-    convolutions += [_convolution(32, 64, 5, bias=True), nn.ReLU(), nn.MaxPool2d(2)]
+    convolutions = [_convolution(1, 32, 5, bias=True), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+    convolutions += [_convolution(32, 64, 5, bias=True), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
     return nn.Sequential(Rescaled(), *convolutions, nn.Flatten(), nn.Linear(7 * 7 * 64, 10))
 
 
 def d2() -> nn.Module:
     """D2 of width 16."""
-    stem = [_convolution(3, 16, 3), _normalised(16), nn.ReLU()]
+    stem = [_convolution(3, 16, 3), _normalised(16), nn.ReLU(inplace=True)]
     stages = [*_stage(16, 16, 3, 1), *_stage(16, 32, 3, 2), *_stage(32, 64, 3, 2)]
     return nn.Sequential(Rescaled(), *stem, *stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
@@ -85,12 +71,12 @@ def g1(channels: int, width: int) -> nn.Module:
     """G1(k)."""
     layers, inputs = [Rescaled()], channels
     for stride, filters in ((1, width), (2, width), (2, 2 * width)):
-        layers += [_convolution(inputs, filters, 3, stride), _normalised(filters), nn.ReLU()]
+        layers += [_convolution(inputs, filters, 3, stride), _normalised(filters), nn.ReLU(inplace=True)]
         inputs = filters
     layers += _stage(inputs, 4 * width, 6, 1)
     inputs = 4 * width
     for filters in (2 * width, width):
-        layers += [nn.ConvTranspose2d(inputs, filters, 3, 2, 1, 1, bias=False), _normalised(filters), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(inputs, filters, 3, 2, 1, 1, bias=False), _normalised(filters), nn.ReLU(inplace=True)]
         inputs = filters
     return nn.Sequential(*layers, _convolution(inputs, channels, 3, bias=True), nn.Tanh())
 
@@ -119,40 +105,53 @@ def _players(dataset: str) -> tuple[nn.Module, nn.Module]:
     )
 
 
+def _optimizer(d: nn.Module, spec: Experiment) -> torch.optim.Optimizer:
+    options = dict(momentum=spec.momentum, weight_decay=spec.weight_decay, fused=True)
+    return torch.optim.SGD(d.parameters(), spec.learning_rate, **options)
+
+
+def _compiled(*functions: Callable[..., Any]) -> list[Callable[..., Any]]:
+    return [torch.compile(function) for function in functions]
+
+
 def advnet(dataset: str, compiled: bool = False) -> Callable[[], None]:
-    """The step of Eq. 4-5: channels last, one backward pass for (θ, v), φ + hv by value."""
+    """The step of Eq. 4-5: channels last, one backward pass for (θ, v), φ + hv by value, no gradient of θ in G's steps."""
     torch.manual_seed(0)
     spec = spec_of(dataset)
     d, g = _players(dataset)
     x, y = minibatch(spec)
     x, y = _images(x, True), torch.from_numpy(y).long()
     theta, phi, names = list(d.parameters()), list(g.parameters()), [name for name, _ in g.named_parameters()]
-    d_optimizer = torch.optim.SGD(theta, spec.learning_rate, momentum=spec.momentum, weight_decay=spec.weight_decay)
-    g_optimizer = torch.optim.Adam(phi, spec.generator_learning_rate, betas=(spec.generator_momentum, 0.999))
+    d_optimizer = _optimizer(d, spec)
+    g_optimizer = torch.optim.Adam(phi, spec.generator_learning_rate, betas=(spec.generator_momentum, 0.999), fused=True)
 
     def adversarial(parameters: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
         perturbation = g(x) if parameters is None else torch.func.functional_call(g, parameters, (x,))
         return functional.cross_entropy(d(x + spec.epsilon * perturbation), y)
 
+    def ascended() -> torch.Tensor:
+        return -adversarial()
+
     def clean() -> torch.Tensor:
         return functional.cross_entropy(d(x), y)
 
-    if compiled:
-        adversarial, clean = torch.compile(adversarial), torch.compile(clean)
+    of_g, of_both, of_d = _compiled(ascended, adversarial, clean) if compiled else (ascended, adversarial, clean)
 
     def step() -> float:
+        d.requires_grad_(False)
         for _ in range(spec.generator_steps):
-            gradient = torch.autograd.grad(-adversarial(), phi)
+            gradient = torch.autograd.grad(of_g(), phi)
             for parameter, part in zip(phi, gradient, strict=True):
                 parameter.grad = part
             g_optimizer.step()
-        loss = clean()
+        d.requires_grad_(True)
+        loss = of_d()
         first = torch.autograd.grad(loss, theta)
-        both = torch.autograd.grad(adversarial(), theta + phi)
+        both = torch.autograd.grad(of_both(), theta + phi)
         here, v = both[: len(theta)], both[len(theta) :]
         h = spec.finite_difference_step
         shifted = {name: (p + h * part).detach() for name, p, part in zip(names, phi, v, strict=True)}
-        there = torch.autograd.grad(adversarial(shifted), theta)
+        there = torch.autograd.grad(of_both(shifted), theta)
         for parameter, a, b, c in zip(theta, first, here, there, strict=True):
             parameter.grad = a + b + spec.gradient_penalty * (c - b) / h
         d_optimizer.step()
@@ -161,30 +160,40 @@ def advnet(dataset: str, compiled: bool = False) -> Callable[[], None]:
     return step
 
 
-def _pgd(model: nn.Module, x: torch.Tensor, y: torch.Tensor, epsilon: float, steps: int = 10) -> torch.Tensor:
+def _pgd(loss: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, epsilon: float, steps: int = 10) -> torch.Tensor:
     adversarial = (x + torch.empty_like(x).uniform_(-epsilon, epsilon)).clamp(0, 1)
     for _ in range(steps):
         adversarial.requires_grad_()
-        (gradient,) = torch.autograd.grad(functional.cross_entropy(model(adversarial), y), adversarial)
+        (gradient,) = torch.autograd.grad(loss(adversarial), adversarial)
         moved = adversarial.detach() + epsilon / 4 * gradient.sign()
         adversarial = torch.clamp(torch.min(torch.max(moved, x - epsilon), x + epsilon), 0, 1)
     return adversarial
 
 
-def pgd_training(dataset: str, channels_last: bool) -> Callable[[], None]:
-    """The step of adversarial training with PGD-10."""
+def pgd_training(dataset: str, channels_last: bool = True, compiled: bool = False) -> Callable[[], None]:
+    """The step of adversarial training with PGD-10, no gradient of θ in the attack."""
     spec = spec_of(dataset, "pgd")
     d, _ = _players(dataset)
     if not channels_last:
         d = d.to(memory_format=torch.contiguous_format)
     x, y = minibatch(spec)
     x, y = _images(x, channels_last), torch.from_numpy(y).long()
-    optimizer = torch.optim.SGD(d.parameters(), spec.learning_rate, momentum=spec.momentum, weight_decay=spec.weight_decay)
+    optimizer = _optimizer(d, spec)
+
+    def attacked(images: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(d(images), y)
+
+    def trained(images: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(d(images), y)
+
+    of_images, of_d = _compiled(attacked, trained) if compiled else (attacked, trained)
 
     def step() -> float:
-        adversarial = _pgd(d, x, y, spec.epsilon)
+        d.requires_grad_(False)
+        adversarial = _pgd(of_images, x, spec.epsilon)
+        d.requires_grad_(True)
         optimizer.zero_grad()
-        loss = functional.cross_entropy(d(adversarial), y)
+        loss = of_d(adversarial)
         loss.backward()
         optimizer.step()
         return loss.item()

@@ -3,7 +3,8 @@
     python benchmarks/run.py                    everything: about 35 minutes on two idle cores
     python benchmarks/run.py --only=attacks     one part: steps, attacks, grid, start, pipeline, memory, scaling, roofline
 
-Contenders take turns, each in a process of its own; a ratio is the median over the rounds of (contender / this project).
+Contenders take turns, each in a process of its own; a ratio is the median over the rounds of (contender / this project),
+its quartiles beside it.
 Prints a table and writes it into benchmarks/results.csv, the other parts' lines staying as they are.
 """
 
@@ -24,10 +25,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.side_by_side import ROOT, Contender, machine, median_ratio, seconds_per_call, write_lines
+from benchmarks.side_by_side import ROOT, Contender, machine, quartiles, seconds_per_call, write_lines
 
 RESULTS = ROOT / "benchmarks" / "results.csv"
-FIELDS = ("part", "case", "contender", "value", "unit", "ratio_to_ours", "floor_seconds", "efficiency", "machine")
+FIELDS = ("part", "case", "contender", "value", "unit", "ratio_to_ours", "quartiles", "floor_seconds", "efficiency", "machine")
 INSTALLED = {name for name in ("torch", "foolbox", "art", "torchattacks") if importlib.util.find_spec(name) is not None}
 
 Line = dict[str, Any]
@@ -37,12 +38,13 @@ def _compared(
     part: str, case: str, contenders: dict[str, Contender], floor: float | None = None, rounds: int = 15
 ) -> Iterator[Line]:
     """A line per contender, of which the first is this project."""
-    seconds = seconds_per_call(contenders, rounds)
+    seconds = seconds_per_call(contenders, rounds, least=1.0)
     own = next(iter(seconds.values()))
     for name, times in seconds.items():
         median = statistics.median(times)
         line = dict(part=part, case=case, contender=name, value=round(median, 4), unit="seconds")
-        line["ratio_to_ours"] = round(median_ratio(times, own), 2)
+        low, middle, high = (round(ratio, 2) for ratio in quartiles(times, own))
+        line |= dict(ratio_to_ours=middle, quartiles="" if times is own else f"{low} to {high}")
         if floor is not None and times is own:
             line |= dict(floor_seconds=round(floor, 4), efficiency=round(floor / median, 2))
         yield line
@@ -64,8 +66,9 @@ def steps() -> Iterator[Line]:
         yield from _compared("steps", f"{dataset} advnet", contenders, floor.seconds(products_of(dataset, "advnet", 64)))
         contenders = {"ours": ("contenders", "ours", dict(dataset=dataset, method="pgd"))}
         if "torch" in INSTALLED:
-            for name, last in (("PyTorch", False), ("PyTorch channels last", True)):
-                contenders[name] = ("pytorch", "pgd_training", dict(dataset=dataset, channels_last=last))
+            contenders["PyTorch"] = ("pytorch", "pgd_training", dict(dataset=dataset, channels_last=False))
+            for name, compiled in (("PyTorch channels last", False), ("PyTorch channels last, compiled", True)):
+                contenders[name] = ("pytorch", "pgd_training", dict(dataset=dataset, compiled=compiled))
         yield from _compared("steps", f"{dataset} pgd", contenders, floor.seconds(products_of(dataset, "pgd", 64)))
 
 
@@ -81,7 +84,7 @@ def attacks() -> Iterator[Line]:
             contenders[f"{library} (TensorFlow)"] = ("tensorflow_libraries", library, dict(name=name))
         for library in sorted(INSTALLED - {"torch"}, reverse=True) if "torch" in INSTALLED else ():
             contenders[f"{library} (PyTorch)"] = ("pytorch", "attack", dict(library=library, name=name))
-        least = floor.seconds(products_of("mnist", "pgd", 250, evaluation=True)) if name == "pgd" else None
+        least = floor.seconds(products_of("mnist", "pgd", 250, attack_only=True)) if name == "pgd" else None
         yield from _compared("attacks", f"D1 {name}", contenders, least)
 
 
@@ -135,7 +138,7 @@ def start(repeats: int = 5) -> Iterator[Line]:
         for name, found in seconds.items():
             line = dict(part="start", case=f"{dataset} advnet to step 20", contender=name, unit="seconds")
             yield line | dict(
-                value=round(statistics.median(found), 2), ratio_to_ours=round(median_ratio(found, seconds["ours"]), 2)
+                value=round(statistics.median(found), 2), ratio_to_ours=round(quartiles(found, seconds["ours"])[1], 2)
             )
 
 
@@ -212,7 +215,7 @@ def main() -> None:
         lines = [line for line in lines if line["part"] != name]
         for line in PARTS[name]():
             lines.append(dict.fromkeys(FIELDS, "") | line | {"machine": where})
-            shown = " ".join(f"{key} {line[key]}" for key in FIELDS[5:8] if key in line)
+            shown = " ".join(f"{key} {line[key]}" for key in FIELDS[5:9] if line.get(key))
             print(f"{line['case']:<42}{line['contender']:<30}{line['value']:>10} {line['unit']:<18}{shown}", flush=True)
         write_lines(RESULTS, lines)
 

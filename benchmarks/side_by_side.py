@@ -39,10 +39,11 @@ def _work(contender: Contender, pipe: Connection) -> None:
 
 def seconds_per_call(contenders: Mapping[str, Contender], rounds: int = 7, least: float = 0.5) -> dict[str, list[float]]:
     """Seconds of a call of each contender in each of the rounds, A B C C B A …, a turn taking `least` seconds or one call."""
-    context, pipes = multiprocessing.get_context("spawn"), {}
+    context, pipes, processes = multiprocessing.get_context("spawn"), {}, []
     for name, contender in contenders.items():
         pipes[name], other = context.Pipe()
-        context.Process(target=_work, args=(contender, other), daemon=True).start()
+        processes.append(context.Process(target=_work, args=(contender, other), daemon=True))
+        processes[-1].start()
         other.close()
         pipes[name].recv()
 
@@ -57,12 +58,14 @@ def seconds_per_call(contenders: Mapping[str, Contender], rounds: int = 7, least
             seconds[name].append(turn(name, counts[name]))
     for pipe in pipes.values():
         pipe.send(0)
+    for process in processes:  # Whatever is timed next has the machine for itself.
+        process.join()
     return seconds
 
 
-def median_ratio(slower: Sequence[float], faster: Sequence[float]) -> float:
-    """The median of the rounds' ratios."""
-    return statistics.median(a / b for a, b in zip(slower, faster, strict=True))
+def quartiles(slower: Sequence[float], faster: Sequence[float]) -> list[float]:
+    """The lower quartile, the median and the upper quartile of the rounds' ratios."""
+    return statistics.quantiles((a / b for a, b in zip(slower, faster, strict=True)), method="inclusive")
 
 
 def write_lines(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
