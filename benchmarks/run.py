@@ -1,6 +1,6 @@
 """Measures this project beside what one would otherwise run, and beside the least that its steps can take.
 
-    python benchmarks/run.py                    everything: about 35 minutes on two idle cores
+    python benchmarks/run.py                    everything: about 45 minutes on two idle cores
     python benchmarks/run.py --only=attacks     one part: steps, attacks, grid, start, pipeline, memory, scaling, roofline
 
 Contenders take turns, each in a process of its own; a ratio is the median over the rounds of (contender / this project),
@@ -209,14 +209,14 @@ def main() -> None:
     lines: list[Line] = []
     if RESULTS.exists():
         with RESULTS.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+            lines = [dict.fromkeys(FIELDS, "") | line for line in csv.DictReader(file)]
     where = machine()
     for name in [options.only] if options.only else PARTS:
         lines = [line for line in lines if line["part"] != name]
         for line in PARTS[name]():
             lines.append(dict.fromkeys(FIELDS, "") | line | {"machine": where})
             shown = " ".join(f"{key} {line[key]}" for key in FIELDS[5:9] if line.get(key))
-            print(f"{line['case']:<42}{line['contender']:<30}{line['value']:>10} {line['unit']:<18}{shown}", flush=True)
+            print(f"{line['case']:<42}{line['contender']:<34}{line['value']:>10} {line['unit']:<18}{shown}", flush=True)
         write_lines(RESULTS, lines)
 
 
