@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
 NOT_OF_A_PLAN = ("--epsilons", "--by_class", "--finished_only", "--attack=")
-# These share few runs with --table=all, which by itself takes longer than they do together.
-BY_THE_SECOND_PROCESS = "--table=(1|grid|digits|protocol|regulariser)"
+# --table=all by itself takes longer than these do together.
+BY_THE_SECOND_PROCESS = "--table=(1|2|3|4|grid|digits|protocol|regulariser)"
 SMALL = ["--scale=tiny", "--steps=2", "--noprogress"]
 
 pytestmark = pytest.mark.usefixtures("shallow")
