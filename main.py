@@ -32,7 +32,7 @@ from absl import flags as absl_flags
 
 import flags
 from adv_networks.errors import Interrupted, UsageError, UserError
-from adv_networks.startup import start_tensorflow
+from adv_networks.runtime.start import start_tensorflow
 
 absl_flags.adopt_module_key_flags(flags)
 
@@ -63,20 +63,20 @@ def main(_: list[str]) -> int:
 def _texts() -> Iterable[str]:
     """What the command prints, each part once it is done; TensorFlow is loaded only where it is needed."""
     if (arguments := flags.listing()) is not None:
-        from adv_networks.listing import listing
+        from adv_networks.commands.listing import listing
 
         return [listing(**arguments)]
     if (arguments := flags.report()) is not None:
-        from adv_networks import report
+        from adv_networks.tables import report
 
         return [str(report.write(**arguments))]
     # Runs of scale tiny end before what the larger graphs gain has paid for building them.
     start_tensorflow(quiet=logging.get_verbosity() <= logging.WARNING, sharing=absl_flags.FLAGS.scale != "tiny")
     if (arguments := flags.verification()) is not None:
-        from adv_networks.verification import verify
+        from adv_networks.commands.verification import verify
 
         return [verify(**arguments)]
-    from adv_networks import workflow
+    from adv_networks.commands import workflow
 
     return workflow.run(**flags.chosen())
 

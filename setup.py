@@ -1,6 +1,6 @@
 """Packaging of the library; the command line, main.py, is run from a checkout."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 OTHER_ATTACKS = ["adversarial-robustness-toolbox>=1.20", "foolbox>=3.3.4"]
 
@@ -10,7 +10,7 @@ setup(
     description="A reproduction of 'A Direct Approach to Robust Deep Learning Using Adversarial Networks' (ICLR 2019)",
     license="MIT",
     python_requires=">=3.11,<3.14",
-    packages=["adv_networks"],
+    packages=find_packages(include=["adv_networks", "adv_networks.*"]),
     package_data={"adv_networks": ["published/*.csv"]},
     install_requires=[
         "absl-py>=2.1",

@@ -53,7 +53,7 @@ def copy_of_d1(d: Any) -> Any:
 
 def own_attacks(steps: int = STEPS, queries: int = QUERIES) -> dict[str, Attack]:
     """The attacks of this project, by name: of a Keras classifier, images in [0,1], labels and ε."""
-    from adv_networks import strong_attacks
+    from adv_networks.attacks import strong_attacks
 
     def apgd(d, x, y, epsilon, **options):
         return strong_attacks.apgd(d, x, y, epsilon, steps=steps, **options).numpy()

@@ -11,9 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import attacks, cores, data, evaluation, kernels, networks, steps, strategies
+from adv_networks import attacks, data, evaluation, networks
+from adv_networks.defences import steps
 from adv_networks.experiments import DATASETS, Experiment, experiment
-from adv_networks.startup import start_tensorflow
+from adv_networks.runtime import cores, devices, kernels
+from adv_networks.runtime.start import start_tensorflow
 
 PGD_IMAGES = 250
 
@@ -32,12 +34,12 @@ def minibatch(spec: Experiment, count: int | None = None) -> tuple[np.ndarray, n
 
 def ours(dataset: str, method: str = "advnet", *, replicas: int = 0, **overrides: Any) -> Callable[[], None]:
     """A training step of this project, on so many logical CPU devices where `replicas` is not 0."""
-    from adv_networks.determinism import make_deterministic
+    from adv_networks.runtime.determinism import make_deterministic
 
     start_tensorflow()
     make_deterministic()
     spec = spec_of(dataset, method, **overrides)
-    with strategies.make(replicas=replicas).scope():
+    with devices.make(replicas=replicas).scope():
         players, (x, y) = steps.make_players(spec), minibatch(spec)
     x, y = tf.constant(x), tf.constant(y)
     return lambda: float(steps.STEPS[method](players, x, y, spec, (0, 0))["d_loss"])

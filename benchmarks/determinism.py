@@ -29,9 +29,10 @@ def work(dataset: str, method: str, deterministic: bool, pipe: Connection) -> No
     """Answers ("repeat", n) with the number of different outcomes, ("time", n) with the seconds of a step."""
     import numpy as np
 
-    from adv_networks import data, steps
-    from adv_networks.determinism import make_deterministic
+    from adv_networks import data
+    from adv_networks.defences import steps
     from adv_networks.experiments import DATASETS, experiment
+    from adv_networks.runtime.determinism import make_deterministic
 
     if deterministic:
         make_deterministic()

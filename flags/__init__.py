@@ -28,7 +28,9 @@ _DATASET = flags.DEFINE_string(
 )
 # os.path.exists says no where Path.exists raises, of names too long for instance.
 flags.register_validator(
-    "dataset", lambda value: value is None or value in DATASETS or os.path.exists(value), f"must be {_DATASETS}"  # noqa: PTH110
+    "dataset",
+    lambda value: value is None or value in DATASETS or os.path.exists(value),  # noqa: PTH110
+    f"must be {_DATASETS}",
 )
 _METHOD = flags.DEFINE_enum(
     "method",
@@ -335,21 +337,21 @@ def _overrides() -> dict[str, Any]:
 
 
 def listing() -> dict[str, Any] | None:
-    """The arguments of `adv_networks.listing.listing`, None where the command line does not ask for it."""
+    """The arguments of `adv_networks.commands.listing.listing`, None where the command line does not ask for it."""
     if not _LIST.value:
         return None
     return dict(runs_directory=Path(_RUNS.value), group=_group(), data_dir=_data_dir())
 
 
 def report() -> dict[str, Any] | None:
-    """The arguments of `adv_networks.report.write`, None where the command line does not ask for it."""
+    """The arguments of `adv_networks.tables.report.write`, None where the command line does not ask for it."""
     if not _REPORT.value:
         return None
     return dict(group=_group(), scale=_SCALE.value, runs_directory=Path(_RUNS.value))
 
 
 def verification() -> dict[str, Any] | None:
-    """The arguments of `adv_networks.verification.verify`, None where the command line does not ask for it."""
+    """The arguments of `adv_networks.commands.verification.verify`, None where the command line does not ask for it."""
     if not _VERIFY.value:
         return None
     group = results_group(Path(_RESULTS.value), _SCALE.value)
@@ -365,7 +367,7 @@ def _data_dir() -> Path | None:
 
 
 def chosen() -> dict[str, Any]:
-    """What the command line says, as the arguments of `adv_networks.workflow.run`."""
+    """What the command line says, as the arguments of `adv_networks.commands.workflow.run`."""
     return dict(
         dataset=_DATASET.value,
         method=_METHOD.value or "advnet",

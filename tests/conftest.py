@@ -99,7 +99,14 @@ def fork(tmp_path_factory):
     context = multiprocessing.get_context("forkserver")
     pictures = ["matplotlib.figure", "matplotlib.backends.backend_agg"]
     context.set_forkserver_preload(
-        ["main", "adv_networks.workflow", "sklearn.datasets", "tensorboard.plugins.hparams.api", *pictures, "tests.conftest"]
+        [
+            "main",
+            "adv_networks.commands.workflow",
+            "sklearn.datasets",
+            "tensorboard.plugins.hparams.api",
+            *pictures,
+            "tests.conftest",
+        ]
     )
     directory = tmp_path_factory.mktemp("output")
     processes = []
@@ -193,7 +200,8 @@ def mounted(tmp_path):
 @pytest.fixture(scope="session")
 def partly_robust() -> PartlyRobust:
     """D1 after 150 steps of PGD training on the digits: at this ε the attack leaves it between 20 and 80% accuracy."""
-    from adv_networks import attacks, data, steps
+    from adv_networks import attacks, data
+    from adv_networks.defences import steps
     from adv_networks.experiments import experiment
 
     settings = dict(epsilon=0.1, classifier_width=16, learning_rate=0.05, pgd_steps=3, pgd_step_fraction=0.5)

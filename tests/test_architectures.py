@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import architectures, attacks, cores, kernels, networks
+from adv_networks import attacks, networks
+from adv_networks.runtime import cores, graphs, kernels
 from tests.conftest import randomised
 
 SHAPE = (8, 8, 1)
@@ -22,12 +23,12 @@ MAKE = {
 
 @pytest.fixture(autouse=True)
 def afresh(monkeypatch):
-    monkeypatch.setattr(architectures, "_representatives", {})
+    monkeypatch.setattr(graphs, "_representatives", {})
 
 
 def sharing(model, *, seed=0):
     randomised(model, seed=seed)
-    architectures.share_graphs(model)
+    graphs.share_graphs(model)
     return model
 
 
@@ -45,7 +46,7 @@ def test_networks_share_graphs_but_no_weights(make, shallow):
     second.set_weights(first.get_weights())
     outputs.append(attacks.predict(second, x).numpy())
     assert traces(first) == before
-    assert architectures.representative(second) is first
+    assert graphs.representative(second) is first
     assert not np.allclose(outputs[0], outputs[1], atol=0.01)
     np.testing.assert_allclose(outputs[0], first(x, training=False), atol=1e-6)
     for again in outputs[2:]:
@@ -57,7 +58,7 @@ def test_attacks_follow_the_gradient_of_the_network_that_is_attacked():
     models = [sharing(networks.d1(SHAPE, 3, 2), seed=seed) for seed in (0, 1)]
     shared = [attacks.pgd(model, x, y, 0.1, seed=1).numpy() for model in models]
     for model, found in zip(models, shared, strict=True):
-        architectures._representatives.clear()
+        graphs._representatives.clear()
         np.testing.assert_array_equal(attacks.pgd(model, x, y, 0.1, seed=1), found)
     assert not np.array_equal(*shared)
 
@@ -82,13 +83,13 @@ def test_mirrored_weights_are_read_by_the_graph_of_the_architecture():
         assert isinstance(mirrored.variables[0].value, tf.distribute.DistributedValues)
         assert not np.allclose(attacks.predict(mirrored, x), expected, atol=0.01)
         mirrored.set_weights(alone.get_weights())
-        assert architectures.representative(mirrored) is alone
+        assert graphs.representative(mirrored) is alone
         np.testing.assert_allclose(attacks.predict(mirrored, x), expected, atol=1e-6)
 
 
 def test_networks_of_others_have_graphs_of_their_own():
     first, second = (randomised(networks.d1(SHAPE, 3, 2)) for _ in range(2))
-    assert [architectures.representative(model) for model in (first, second)] == [first, second]
+    assert [graphs.representative(model) for model in (first, second)] == [first, second]
 
 
 @pytest.mark.parametrize("frozen", [0, 1], ids=["the first", "another"])
@@ -102,8 +103,8 @@ def test_a_network_that_is_frozen_later_no_longer_shares_graphs(frozen, shallow)
         found = attacks.predict(model, x, training=True)  # which is traced anew
         np.testing.assert_allclose(found, networks.discarding_statistics(model, x, training=True), atol=1e-5)
     first, other = models[:frozen] + models[frozen + 1 :]
-    assert architectures.representative(models[frozen]) is models[frozen]
-    assert architectures.representative(other) is architectures.representative(first) is first
+    assert graphs.representative(models[frozen]) is models[frozen]
+    assert graphs.representative(other) is graphs.representative(first) is first
 
 
 def test_names_of_layers_are_not_taken_for_their_settings():
@@ -112,14 +113,14 @@ def test_names_of_layers_are_not_taken_for_their_settings():
         return sharing(keras.Model(image, keras.layers.Activation(activation, name=activation)(image)))
 
     relu, tanh = named("relu"), named("tanh")
-    assert [architectures.representative(model) for model in (relu, tanh)] == [relu, tanh]
+    assert [graphs.representative(model) for model in (relu, tanh)] == [relu, tanh]
 
 
 def test_networks_that_nothing_else_refers_to_are_forgotten():
     representative, model = (sharing(networks.d1(SHAPE, 3, 2)) for _ in range(2))
     for own in (representative, model):
         attacks.predict(own, np.zeros((1, *SHAPE), np.float32))
-    assert architectures.representative(model) is representative
+    assert graphs.representative(model) is representative
     left = weakref.ref(model)
     del model, own
     gc.collect()
@@ -160,5 +161,5 @@ def test_networks_that_compute_otherwise_have_graphs_of_their_own(monkeypatch):
     different.append(in_halves(accelerated(networks.d1(SHAPE, 3, 2)), monkeypatch))
     with networks.computing_in("mixed_bfloat16"):
         different.append(networks.d1(SHAPE, 3, 2))
-    assert [architectures.representative(sharing(model)) for model in different] == different
-    assert architectures.representative(sharing(accelerated(networks.d1(SHAPE, 3, 2)))) is different[6]
+    assert [graphs.representative(sharing(model)) for model in different] == different
+    assert graphs.representative(sharing(accelerated(networks.d1(SHAPE, 3, 2)))) is different[6]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from adv_networks import cache, data
+from adv_networks import data
+from adv_networks.data import cache
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks.checkpoints import Checkpoints
 from adv_networks.errors import UserError
+from adv_networks.training.checkpoints import Checkpoints
 
 
 def checkpoints(directory, value=0.0):

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from adv_networks import checks, data
-from adv_networks.checks import FAIL, NOT_APPLICABLE, PASS, Measured
+from adv_networks import data
+from adv_networks.evaluation import checks
+from adv_networks.evaluation.checks import FAIL, NOT_APPLICABLE, PASS, Measured
 from adv_networks.experiments import Attack
-from adv_networks.records import merge, read, record_key
+from adv_networks.storage.records import merge, read, record_key
 
 PGD = Attack("pgd", "pgd", epsilon=0.1, steps=10, step_fraction=0.25)
 MEASURED = (Measured("PGD", 40.0, True), Measured("Square", 60.0, False))

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from adv_networks import claims, measuring, tables, training, workflow
+from adv_networks import claims, tables, training
 from adv_networks.claims import Number, Verdict
+from adv_networks.commands import measuring, workflow
 from adv_networks.experiments import DATASETS, TABLES
-from adv_networks.records import merge
+from adv_networks.storage.records import merge
 from tests.test_tables import record_of
 
 HOLDS, FAILS, UNDECIDED, NOT_MEASURED = Verdict

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import classes, data, evaluation, pictures
+from adv_networks import data, evaluation
 from adv_networks.experiments import TABLES, Dataset
-from adv_networks.records import Outcome, read
+from adv_networks.storage import pictures
+from adv_networks.storage.records import Outcome, read
+from adv_networks.tables import by_class
 from tests.test_tables import record_of
 
 SMALL = ("--scale=tiny", "--steps=60", "--classifier_width=2", "--epsilon=0.05", "--noprogress")
@@ -56,8 +58,8 @@ def test_each_class_has_the_accuracy_that_its_images_have_on_their_own(run, draw
 
     shown = {column: [[float(row["measured_percent"]) for row in rows if row["column"] == column]] for column in attacked}
     assert drawn == {"digits-digits-classes": (["standard (A)"], [str(label) for label in range(10)], shown)}
-    assert file.with_name("digits-digits-classes.png").read_bytes().startswith(b"\x89PNG")
-    assert file.with_name("digits-digits-classes.pdf").read_bytes().startswith(b"%PDF")
+    assert file.with_name("digits-digits-by_class.png").read_bytes().startswith(b"\x89PNG")
+    assert file.with_name("digits-digits-by_class.pdf").read_bytes().startswith(b"%PDF")
     kept = {outcome.key: outcome.array().sum() for outcome in read(file.with_name("outcomes.csv"), Outcome)}
     assert kept == {record.key: record.correct for record in read(file.with_name("records.csv"))}
 
@@ -65,12 +67,12 @@ def test_each_class_has_the_accuracy_that_its_images_have_on_their_own(run, draw
 def test_networks_without_an_attack_and_classes_without_images_have_no_number(tmp_path, drawn, monkeypatch):
     """As of a table whose columns differ from row to row, and of BN on the statistics of full batches."""
     named = Dataset("digits", None, (8, 8, 1), 3, 8, 8, 0, {}, class_names=("cat", "dog", "emu"))
-    monkeypatch.setattr(classes, "find_dataset", lambda name: named)
+    monkeypatch.setattr(by_class, "find_dataset", lambda name: named)
     cells = [cell for cell in TABLES["digits"].cells("cpu") if (cell.row, cell.column) != ("standard (A)", "FGS")]
     records = [record_of(cell, 50.0, key=f"{cell.row} {cell.column}") for cell in cells if cell.column in ("No Noise", "FGS")]
     outcomes = {record.key: np.array([True, False, True, True]) for record in records}
-    rows = classes.make_rows(cells, records, outcomes, {"digits": np.array([2, 2, 0, 2, 1, 1])})
-    classes.write(TABLES["digits"], rows, tmp_path)
+    rows = by_class.make_rows(cells, records, outcomes, {"digits": np.array([2, 2, 0, 2, 1, 1])})
+    by_class.write(TABLES["digits"], rows, tmp_path)
     networks, names, values = drawn["digits-digits-classes"]
     assert (networks, names) == (["standard (A)", "adversarial network (C)"], ["cat", "emu"])
     assert values == {"No Noise": [[100.0, 66.67]] * 2, "FGS": [[None, None], [100.0, 66.67]]}
@@ -80,7 +82,7 @@ def test_classes_of_one_data_set_leave_those_of_the_others(tmp_path):
     table, right = TABLES["4"], {"record": np.array([True, False])}
     for dataset in ("mnist", "cifar10"):
         cells = table.cells("cpu", datasets=(dataset,))[:1]
-        rows = classes.make_rows(cells, [record_of(cells[0], 50.0, key="record")], right, {dataset: np.array([3, 3])})
-        file = classes.write(table, rows, tmp_path)
+        rows = by_class.make_rows(cells, [record_of(cells[0], 50.0, key="record")], right, {dataset: np.array([3, 3])})
+        file = by_class.write(table, rows, tmp_path)
     with file.open(newline="") as handle:
         assert [(row["dataset"], row["class_name"]) for row in csv.DictReader(handle)] == [("mnist", "3"), ("cifar10", "cat")]

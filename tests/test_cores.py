@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, cores, evaluation, kernels, networks, startup, steps
-from adv_networks.determinism import make_deterministic
+from adv_networks import attacks, evaluation, networks
+from adv_networks.defences import steps
 from adv_networks.experiments import experiment
+from adv_networks.runtime import cores, kernels, start
+from adv_networks.runtime.determinism import make_deterministic
 from tests.conftest import precision, randomised
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -185,8 +187,8 @@ def _parts_after_start(cores_found, environment, sharing):
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.pop(name, None)
     os.environ.update(environment)
-    startup._cores = lambda: cores_found
-    startup.start_tensorflow(quiet=False, sharing=sharing)
+    start._cores = lambda: cores_found
+    start.start_tensorflow(quiet=False, sharing=sharing)
     print("parts", cores.count())
     return 0
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import steps
-from adv_networks.determinism import make_deterministic
+from adv_networks.defences import steps
 from adv_networks.experiments import experiment
+from adv_networks.runtime.determinism import make_deterministic
 
 
 def sums(graph):

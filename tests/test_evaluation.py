@@ -8,9 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from adv_networks import attacks, data, evaluation, networks, records, strategies, strong_attacks
+from adv_networks import attacks, data, evaluation, networks
+from adv_networks.attacks import strong_attacks
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import ATTACKS, STATIC_ATTACKS, STRONG_ATTACKS, Attack, experiment
+from adv_networks.runtime import devices
+from adv_networks.storage import records
 from tests.conftest import randomised
 
 COUNT = evaluation.BATCH_SIZE + 3
@@ -107,18 +110,18 @@ def test_grid_computes_no_known_record_again(images, models, crafted):
 
 def _evaluate_on_two_devices(place):
     """What the attacks make of networks with BN, and the counts, in three batches on one device and on two."""
-    two, found = strategies.make("auto", 2), []
+    two, found = devices.make("auto", 2), []
     images = data.Images(*(np.concatenate([part] * 2)[: 2 * evaluation.BATCH_SIZE + 3] for part in data.load("digits", "test")))
     kinds = [CLEAN, FGS, dataclasses.replace(PGD, restarts=2), Attack("generator", "generator", epsilon=0.1)]
     static = [experiment("digits", "ensemble", epsilon=0.1).attack(name) for name in STATIC_ATTACKS]
     craft = evaluation.craft
-    for strategy in (strategies.make("one"), two):
-        crafted, devices = {}, set()
+    for strategy in (devices.make("one"), two):
+        crafted, used = {}, set()
 
-        def recording(attack, source, x, y, *, seed, training, crafted=crafted, devices=devices):
+        def recording(attack, source, x, y, *, seed, training, crafted=crafted, used=used):
             adversarial = craft(attack, source, x, y, seed=seed, training=training)
             crafted[attack.name, training, seed[1]] = adversarial.numpy()
-            devices.add((attack.name, seed[1] % 2, adversarial.device[-5:]))
+            used.add((attack.name, seed[1] % 2, adversarial.device[-5:]))
             return adversarial
 
         with strategy.scope(), pytest.MonkeyPatch.context() as patched:
@@ -132,7 +135,7 @@ def _evaluate_on_two_devices(place):
             units = evaluation.static_examples(static, d, images)
         found.append((counts, crafted, units))
     (counts, crafted, units), (counts_on_two, crafted_on_two, units_on_two) = found
-    assert devices == {(attack.name, number, f"CPU:{number}") for attack in (*kinds, *static) for number in (0, 1)}
+    assert used == {(attack.name, number, f"CPU:{number}") for attack in (*kinds, *static) for number in (0, 1)}
     assert counts_on_two == counts
     assert len(set(counts)) >= 4
     assert crafted_on_two.keys() == crafted.keys()

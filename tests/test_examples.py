@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from adv_networks import plans
-from adv_networks.files import locked
-from adv_networks.places import Places
+from adv_networks.commands import plans
+from adv_networks.commands.places import Places
+from adv_networks.storage.files import locked
 
 ROOT = Path(__file__).resolve().parents[1]
 SLURM = ROOT / "examples" / "slurm_array.sh"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from adv_networks import costs
 from adv_networks.errors import UsageError
 from adv_networks.experiments import ATTACKS, DATASETS, METHODS, PROTOCOLS, SCALES, TABLES, experiment, results_group
+from adv_networks.networks import costs
 
 # Table of recipes as the paper's Sections 4.1-4.3 and appendix state them:
 # ε, D, η_D, drops, weight decay, G's optimiser, η_G, momentum or β1.

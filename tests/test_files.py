@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from adv_networks import files
 from adv_networks.errors import UserError
-from adv_networks.files import merge_rows, remove_leftovers, write_text, write_whole
+from adv_networks.storage import files
+from adv_networks.storage.files import merge_rows, remove_leftovers, write_text, write_whole
 
 
 def names(directory):
@@ -30,7 +30,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path):
     script = (
         "import os, pathlib, sys\n"
-        "from adv_networks.files import write_whole\n"
+        "from adv_networks.storage.files import write_whole\n"
         "write_whole(pathlib.Path(sys.argv[1]), lambda file: (file.write_text('half'), os.kill(os.getpid(), 9)))"
     )
     for name in ("d.keras", "list"):

@@ -16,7 +16,8 @@ import pytest
 import tensorflow as tf
 
 import adv_networks
-from adv_networks import attacks, data, evaluation, foreign_attacks, networks
+from adv_networks import attacks, data, evaluation, networks
+from adv_networks.attacks.foreign import foreign_attacks
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import ATTACKS, Attack, experiment, foreign_attack
 from tests.conftest import SMALL, randomised
@@ -48,17 +49,17 @@ def generators():
 @pytest.fixture(scope="module")
 def with_art():
     pytest.importorskip("art")
-    from adv_networks import with_art
+    from adv_networks.attacks.foreign import art
 
-    return with_art
+    return art
 
 
 @pytest.fixture(scope="module")
 def with_foolbox():
     pytest.importorskip("foolbox")
-    from adv_networks import with_foolbox
+    from adv_networks.attacks.foreign import foolbox
 
-    return with_foolbox
+    return foolbox
 
 
 def right_in_our_grid(name, model, images, y):
@@ -295,7 +296,7 @@ def test_wrong_attacks_are_one_line_before_any_training(arguments, code, said, r
 
 def test_library_that_is_not_installed_is_one_line(run, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "art", None)
-    monkeypatch.delitem(sys.modules, "adv_networks.with_art", raising=False)
+    monkeypatch.delitem(sys.modules, "adv_networks.attacks.foreign.art", raising=False)
     code, output, error = run("--attack=art:CarliniL2Method", *SMALL)
     assert (code, output, error.count("\n")) == (1, "", 1)
     assert "expected the package adversarial-robustness-toolbox, found none" in error

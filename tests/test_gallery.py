@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import data, gallery, pictures, workflow
+from adv_networks import data
+from adv_networks.commands import workflow
+from adv_networks.commands.places import Places
 from adv_networks.experiments import TABLES, Column, Row, Table
-from adv_networks.places import Places
+from adv_networks.storage import pictures
+from adv_networks.tables import gallery
 
 
 @pytest.fixture

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, evaluation, kernels, networks, steps, strong_attacks
+from adv_networks import attacks, evaluation, networks
+from adv_networks.attacks import strong_attacks
+from adv_networks.defences import steps
 from adv_networks.experiments import experiment
+from adv_networks.runtime import kernels
 from tests.conftest import precision, randomised
 
 

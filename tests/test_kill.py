@@ -5,8 +5,8 @@ import os
 import signal
 import time
 
-from adv_networks import records
-from adv_networks.files import locked
+from adv_networks.storage import records
+from adv_networks.storage.files import locked
 from benchmarks import kill
 
 SMALL = ["--scale=tiny", "--generators=released_mnist", "--width=4", "--validation=0", "--noprogress"]

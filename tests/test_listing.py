@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import main
-from adv_networks import runs, tables
-from adv_networks.checkpoints import Checkpoints
+from adv_networks import tables
+from adv_networks.commands.listing import aligned
 from adv_networks.experiments import DATASETS, METHODS, TABLES, experiment
-from adv_networks.listing import aligned
+from adv_networks.storage import run_directories
+from adv_networks.training.checkpoints import Checkpoints
 from tests.test_tables import record_of
 
 
@@ -31,7 +32,7 @@ def test_state_of_a_run_follows_its_files(tmp_path):
     (tmp_path / "locked").mkdir()
     (tmp_path / "locked" / "lock").touch()
     (tmp_path / "other").mkdir()
-    assert {place.name: runs.state(place) for place in runs.directories(tmp_path)} == {
+    assert {place.name: run_directories.state(place) for place in run_directories.directories(tmp_path)} == {
         "begun": "step 0 of 40", "saved": "step 30 of 40", "done": "finished", "cut": "damaged", "locked": "empty",
     }  # fmt: skip
 

@@ -3,7 +3,7 @@
 import pytest
 
 from adv_networks.errors import UserError
-from adv_networks.logs import Log, read_metrics
+from adv_networks.training.logs import Log, read_metrics
 
 FIELDS = ("step", "loss", "accuracy")
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import costs, networks
+from adv_networks import networks
 from adv_networks.errors import UsageError
 from adv_networks.experiments import experiment
+from adv_networks.networks import costs
 from tests.conftest import randomised
 
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3)]

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from adv_networks import data, networks, own_data
+from adv_networks import data, networks
+from adv_networks.data import own_data
 from adv_networks.errors import UserError
 from adv_networks.experiments import DATASETS, TABLES, experiment, find_dataset
 from tests.conftest import SMALL, randomised

@@ -6,10 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from adv_networks import attacks, checks, data, evaluation, networks, own_model, training, workflow
+from adv_networks import attacks, data, evaluation, networks, training
+from adv_networks.commands import workflow
+from adv_networks.commands.places import Places
 from adv_networks.errors import UserError
+from adv_networks.evaluation import checks, own_model
 from adv_networks.experiments import experiment
-from adv_networks.places import Places
 from tests.conftest import SMALL, randomised
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import networks, steps, strategies, training
+from adv_networks import networks, training
+from adv_networks.defences import steps
 from adv_networks.errors import UsageError
 from adv_networks.experiments import experiment
+from adv_networks.runtime import devices
 from tests.conftest import SMALL, precision
 
 SHAPE = (4, 4, 1)
@@ -35,7 +37,7 @@ def play(replicas, games, file):
     """Writes what `outcomes` tells of so many replicas; in a process of its own."""
     networks.classifier = classifier
     networks.generators = lambda spec: [generator({"g1": "image", "g2": "noise"}[name]) for name in spec.generators]
-    strategy = strategies.make("auto", replicas) if replicas > 1 else tf.distribute.get_strategy()
+    strategy = devices.make("auto", replicas) if replicas > 1 else tf.distribute.get_strategy()
     with precision("float64"), strategy.scope():
         results = [three_steps(*GAMES[game]) for game in games]
     with strategy.scope():

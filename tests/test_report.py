@@ -11,11 +11,13 @@ import subprocess
 import numpy as np
 import pytest
 
-from adv_networks import claims, classes, pictures, tables
+from adv_networks import claims, tables
 from adv_networks.experiments import TABLES
-from adv_networks.files import write_text
-from adv_networks.logs import METRICS
-from adv_networks.records import Outcome, merge, read
+from adv_networks.storage import pictures
+from adv_networks.storage.files import write_text
+from adv_networks.storage.records import Outcome, merge, read
+from adv_networks.tables import by_class
+from adv_networks.training.logs import METRICS
 from tests.test_listing import begun
 from tests.test_tables import record_of
 
@@ -181,14 +183,14 @@ def test_classes_and_galleries_are_shown_and_outcomes_of_images_are_not(run, gro
     right, labels = {record.key: rng.random(500) < 0.7 for record in records}, rng.integers(0, 10, 500)
     merge(group / "outcomes.csv", [Outcome.of(key, own) for key, own in right.items()], Outcome)
     table = TABLES["1"]
-    classes.write(table, classes.make_rows(table.cells("cpu"), records, right, {"mnist": labels}), group)
+    by_class.write(table, by_class.make_rows(table.cells("cpu"), records, right, {"mnist": labels}), group)
     images = rng.random((2, 4, 4, 1), np.float32)
     picture = pictures.perturbations(images, {"G": images}, 0.1, [["seen as 1", "seen as 2"]] * 2)
     pictures.save_for_print(picture, group / "table5-mnist-gallery")
     assert run("--report")[0] == 0
     page = (group / "report.html").read_text()
     cells = Cells(page)
-    with (group / "table1-classes.csv").open() as handle:
+    with (group / "table1-by_class.csv").open() as handle:
         lines = list(csv.reader(handle))[1:]
     assert cells.by_file["table1-classes"] == [text for line in lines for text in line] and len(lines) == 50
     assert "outcomes" not in cells.by_file and len(cells.by_key) == 54

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, networks, steps
+from adv_networks import attacks, networks
+from adv_networks.defences import steps
 from adv_networks.experiments import experiment
 from tests.conftest import precision
 

@@ -8,7 +8,8 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
-from adv_networks import attacks, strong_attacks
+from adv_networks import attacks
+from adv_networks.attacks import strong_attacks
 from adv_networks.errors import UsageError
 from benchmarks import autoattack
 from tests.conftest import classifier_of_roots, precision, randomised

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from adv_networks import data, evaluation, sweeps
+from adv_networks import data, evaluation
 from adv_networks.experiments import ATTACKS, TABLES
+from adv_networks.tables import by_epsilon
 from tests.conftest import SMALL
 from tests.test_tables import record_of
 
@@ -35,8 +36,8 @@ def test_curves_are_the_accuracies_at_each_epsilon_of_networks_trained_once(run,
 def test_curves_of_one_data_set_leave_those_of_the_others(tmp_path):
     table = TABLES["4"]
     for dataset, percent in (("mnist", 10.0), ("cifar10", 20.0), ("mnist", 30.0)):
-        cells = sweeps.cells_at(table.cells("cpu", datasets=(dataset,))[:2], [0.1])
-        file = sweeps.write(table, sweeps.make_rows(cells, [record_of(cell, percent) for cell in cells]), tmp_path)
+        cells = by_epsilon.cells_at(table.cells("cpu", datasets=(dataset,))[:2], [0.1])
+        file = by_epsilon.write(table, by_epsilon.make_rows(cells, [record_of(cell, percent) for cell in cells]), tmp_path)
     with file.open(newline="") as handle:
         rows = [(row["dataset"], row["column"], row["measured_percent"]) for row in csv.DictReader(handle)]
     found = {"cifar10": "20.0", "mnist": "30.0"}

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from adv_networks import tables
 from adv_networks.errors import UsageError
 from adv_networks.experiments import TABLES
-from adv_networks.records import Record, hash_of_parts
+from adv_networks.storage.records import Record, hash_of_parts
 
 
 def record_of(cell, accuracy, **changes):

@@ -21,10 +21,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import architectures, attacks, data, evaluation, files, gallery, training
+from adv_networks import attacks, data, evaluation, training
 from adv_networks.errors import Interrupted, UserError
 from adv_networks.experiments import METHODS, experiment
-from adv_networks.files import locked
+from adv_networks.runtime import graphs
+from adv_networks.storage import files
+from adv_networks.storage.files import locked
+from adv_networks.tables import gallery
 from benchmarks.kill import outcome
 from tests.conftest import randomised
 
@@ -440,12 +443,12 @@ def test_nothing_is_traced_twice(tmp_path, monkeypatch):
 
     def traces():
         counts = collections.Counter()
-        for model in architectures._representatives.values():
+        for model in graphs._representatives.values():
             for function, graph in attacks._compiled[model].items():
                 counts[function.__name__] += graph.experimental_get_tracing_count()
         return counts
 
-    architectures._representatives.clear()
+    graphs._representatives.clear()
     for stopped in (True, False):
         before = traces()
         with monkeypatch.context() as patched, pytest.raises(Interrupted) if stopped else contextlib.nullcontext():

@@ -8,8 +8,8 @@ import pytest
 import main
 from adv_networks import data, evaluation, networks, tables
 from adv_networks.experiments import TABLES
-from adv_networks.files import write_text
-from adv_networks.records import merge, read
+from adv_networks.storage.files import write_text
+from adv_networks.storage.records import merge, read
 from tests.conftest import randomised
 from tests.test_tables import record_of
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import winograd
+from adv_networks.runtime import winograd
 
 
 def random(*shape, seed=0):

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import strategies, training, workers
+from adv_networks import training
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import experiment
+from adv_networks.runtime import devices, workers
 from benchmarks.kill import listed, outcome, unfinished
 from tests.conftest import precision
 
@@ -34,7 +35,7 @@ def train_in_float64(workdir, strategy):
         patched.setattr(
             training, "_training_batches", lambda *given: batches(*given).map(lambda x, y: (tf.cast(x, "float64"), y))
         )
-        training.train(spec, workdir, strategy=strategies.make(strategy), progress=False)
+        training.train(spec, workdir, strategy=devices.make(strategy), progress=False)
 
 
 def cluster(index, *ports):
@@ -124,11 +125,11 @@ def test_workers_that_nobody_names_are_refused(config, found, monkeypatch):
     if config is not None:
         monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(UsageError, match=f"multi_worker: expected TF_CONFIG=.*, found .*{found}"):
-        strategies.make("multi_worker")
+        devices.make("multi_worker")
 
 
 def test_worker_of_another_command_or_other_files_is_refused(monkeypatch):
-    of_one = workers.Workers(strategies.make("one"))
+    of_one = workers.Workers(devices.make("one"))
     of_one.check_same("step", 8)
     monkeypatch.setattr(of_one, "is_chief", False)
     monkeypatch.setattr(of_one, "total", lambda own: [own + 7])

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from adv_networks import along_training, checks, evaluation, measuring, plans, tables, workflow
+from adv_networks import evaluation, tables
+from adv_networks.commands import measuring, plans, workflow
+from adv_networks.commands.places import Places
 from adv_networks.data import Images
 from adv_networks.errors import UsageError, UserError
+from adv_networks.evaluation import checks
 from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table, experiment, experiments_of
-from adv_networks.logs import read_metrics
-from adv_networks.places import Places
-from adv_networks.records import Outcome, merge, read
+from adv_networks.storage.records import Outcome, merge, read
+from adv_networks.tables import along_training
+from adv_networks.training.logs import read_metrics
 from tests.test_tables import record_of
 
 
@@ -318,7 +321,7 @@ def test_strong_suite_is_reported_beside_the_tables_own_columns(small_strong_tab
     assert f"| {checked[0].target} | {checked[0].check} | {checked[0].outcome} |" in (group / "digits-strong.md").read_text()
 
     before = {file: file.read_bytes() for file in group.rglob("*.csv")}
-    for forbidden in ("adv_networks.evaluation.craft", "adv_networks.checks.of_classifier"):
+    for forbidden in ("adv_networks.evaluation.craft", "adv_networks.evaluation.checks.of_classifier"):
         monkeypatch.setattr(forbidden, None)
     assert workflow.run_tables(["digits"], places, attack_suite="strong", progress=False, **options) == text
     assert {file: file.read_bytes() for file in before} == before

@@ -1,0 +1,1 @@
+"""Attacks of other libraries on our classifiers, and ours as theirs."""

@@ -1,0 +1,92 @@
+"""Our networks in the Adversarial Robustness Toolbox (ART), its attacks on them, ours as its own. Importing this loads ART."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+
+import art.attacks.evasion
+import keras
+import numpy as np
+from art.attacks import EvasionAttack
+from art.estimators import BaseEstimator
+from art.estimators.classification import TensorFlowV2Classifier
+from art.estimators.classification.classifier import ClassifierMixin
+from art.utils import check_and_transform_label_format
+
+from adv_networks import attacks, evaluation
+from adv_networks.attacks.foreign.foreign_attacks import Runner, check_arguments, find
+from adv_networks.errors import UsageError
+from adv_networks.experiments import NORMS, Attack
+
+
+@functools.lru_cache(maxsize=1)  # It traces the model.
+def classifier(model: keras.Model) -> TensorFlowV2Classifier:
+    """A Keras classifier of images in [0,1], which returns logits, as ART's; always in inference mode, and compiled."""
+
+    def logits(x, training=False):
+        return attacks.predict(model, x)
+
+    return TensorFlowV2Classifier(
+        logits,
+        nb_classes=model.output_shape[-1],
+        input_shape=model.input_shape[1:],
+        loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
+        clip_values=(0, 1),
+    )
+
+
+def runner(attack: Attack) -> Runner:
+    """Runs the class that the attack names, on (model, x, y).
+
+    Where its constructor takes `eps` and `norm`, they are the ball's; a batch is attacked as one.
+
+    Raises:
+        UsageError: there is no such attack, or it does not take the arguments.
+    """
+    kind = find(attack, _KINDS)
+    accepted = inspect.signature(kind).parameters
+    # The first is the classifier. The labels are the true ones, and a targeted attack would move towards them.
+    check_arguments(attack, accepted.keys() - {*list(accepted)[:1], "eps", "targeted"})
+
+    def run(model: keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        ours = dict(eps=attack.epsilon, norm=NORMS[attack.norm], batch_size=len(x), targeted=False, verbose=False)
+        options = {name: value for name, value in ours.items() if name in accepted} | dict(attack.arguments)
+        return kind(classifier(model), **options).generate(x, y)
+
+    return run
+
+
+_KINDS = {
+    name: kind for name, kind in vars(art.attacks.evasion).items() if inspect.isclass(kind) and issubclass(kind, EvasionAttack)
+}
+
+
+class DeclaredAttack(EvasionAttack):
+    """An attack of ours, the generator's among them, as one of ART's: images like those of our grid, bit for bit."""
+
+    attack_params = (*EvasionAttack.attack_params, "attack", "source")
+    _estimator_requirements = (BaseEstimator, ClassifierMixin)
+
+    def __init__(self, estimator: BaseEstimator, attack: Attack, source: keras.Model):
+        """Prepares the attack.
+
+        Args:
+            estimator: ART's classifier under attack; images in [0,1].
+            attack: as `experiments.Experiment.attack` gives it.
+            source: what the attack is crafted on: a generator for the generator's attack, else a classifier.
+
+        Raises:
+            UsageError: the estimator's images have another range.
+        """
+        super().__init__(estimator=estimator)
+        self.attack, self.source = attack, source
+        limits = estimator.clip_values
+        if limits is not None and (np.min(limits[0]), np.max(limits[1])) != (0, 1):
+            raise UsageError(f"clip_values: expected (0, 1), received {limits}")
+
+    def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_) -> np.ndarray:
+        """Adversarial images of x; y are labels or one-hot, None for those that the estimator predicts."""
+        y = self.estimator.predict(x) if y is None else y
+        y = check_and_transform_label_format(np.asarray(y), self.estimator.nb_classes, return_one_hot=False)
+        return evaluation.craft_all(self.attack, self.source, np.asarray(x), y.ravel())

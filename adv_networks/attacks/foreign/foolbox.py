@@ -1,0 +1,94 @@
+"""Our networks in Foolbox, its attacks on them, and ours as its own. Importing this loads Foolbox."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from typing import Any
+
+import eagerpy
+import foolbox
+import keras
+import numpy as np
+import tensorflow as tf
+from foolbox.attacks.base import AttackWithDistance, FixedEpsilonAttack, get_criterion, raise_if_kwargs
+from foolbox.distances import LpDistance
+
+from adv_networks import attacks, evaluation
+from adv_networks.attacks.foreign.foreign_attacks import Runner, check_arguments, find
+from adv_networks.errors import UsageError
+from adv_networks.experiments import NORMS, Attack
+
+
+def classifier(model: keras.Model) -> foolbox.TensorFlowModel:
+    """A Keras classifier of images in [0,1], which returns logits, as Foolbox's; always in inference mode, and compiled."""
+    # The device is only that of a tensor without elements; Foolbox would look for GPUs.
+    return foolbox.TensorFlowModel(functools.partial(attacks.predict, model), bounds=(0, 1), device="/CPU:0")
+
+
+def runner(attack: Attack) -> Runner:
+    """Runs the class that the attack names, on (model, x, y).
+
+    An attack that minimises another norm than the ball's does so unhindered.
+
+    Raises:
+        UsageError: there is no such attack, it does not take the arguments, or its own ball is of another norm.
+    """
+    kind, p = find(attack, _KINDS), NORMS[attack.norm]
+    accepted = inspect.signature(kind).parameters
+    check_arguments(attack, accepted.keys() - {"distance"})
+    made = kind(**(dict(distance=LpDistance(p)) if "distance" in accepted else {}), **dict(attack.arguments))
+    own = made.distance.p
+    if own != p and isinstance(made, FixedEpsilonAttack):
+        names = {number: name for name, number in NORMS.items()}
+        raise UsageError(
+            f"norm of {attack.name}: expected {names[own]}, its own, as in {attack.name}:norm={names[own]}:epsilon=1, "
+            f"received {attack.norm}"
+        )
+    limit = attack.epsilon if own == p else None
+
+    def run(model: keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        labels = tf.convert_to_tensor(y, tf.int64)
+        return made(classifier(model), tf.convert_to_tensor(x), labels, epsilons=limit)[1].numpy()
+
+    return run
+
+
+_KINDS = {
+    name: kind for name, kind in vars(foolbox.attacks).items() if inspect.isclass(kind) and issubclass(kind, AttackWithDistance)
+}
+
+
+class DeclaredAttack(FixedEpsilonAttack):
+    """An attack of ours, the generator's among them, as one of Foolbox's: images like those of our grid, bit for bit.
+
+    Args:
+        attack: as `experiments.Experiment.attack` gives it; of what ε is said by the caller.
+        source: what the attack is crafted on: a generator for the generator's attack, else a classifier.
+    """
+
+    def __init__(self, attack: Attack, source: keras.Model):
+        self.attack, self.source = attack, source
+
+    @property
+    def distance(self) -> LpDistance:
+        """That of the attack's norm."""
+        return LpDistance(NORMS[self.attack.norm])
+
+    def run(self, model: foolbox.Model, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
+        """Adversarial images of the inputs, tensors of any of Foolbox's frameworks, for labels or a Misclassification.
+
+        Raises:
+            UsageError: another criterion, or the model's images are not in [0,1].
+        """
+        raise_if_kwargs(kwargs)
+        criterion = get_criterion(criterion)
+        if not isinstance(criterion, foolbox.Misclassification):
+            raise UsageError(f"criterion: expected Misclassification, received {type(criterion).__name__}")
+        if tuple(model.bounds) != (0, 1):
+            raise UsageError(f"bounds: expected (0, 1), received {tuple(model.bounds)}")
+        x, restore = eagerpy.astensor_(inputs)
+        attack = dataclasses.replace(self.attack, epsilon=epsilon)
+        adversarial = evaluation.craft_all(attack, self.source, x.numpy(), criterion.labels.numpy())
+        return restore(eagerpy.from_numpy(x, adversarial))

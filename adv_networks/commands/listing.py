@@ -1,0 +1,68 @@
+"""What there is: data sets, methods, tables and runs, as aligned text. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from adv_networks import tables
+from adv_networks.errors import UserError
+from adv_networks.experiments import DATASETS, METHODS, TABLES, Dataset, Table
+from adv_networks.storage import run_directories
+
+_TFDS_DIRECTORY = Path("~/tensorflow_datasets")
+
+
+def listing(*, runs_directory: Path, group: Path, data_dir: Path | None) -> str:
+    """The names that the command line takes, and how far the tables and runs are.
+
+    Args:
+        runs_directory: whose runs to list.
+        group: the directory of results whose tables to look into.
+        data_dir: where TensorFlow Datasets are; None for their default, which TFDS_DATA_DIR names.
+    """
+    place = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or _TFDS_DIRECTORY).expanduser()
+    begun = [[workdir.name, run_directories.state(workdir)] for workdir in run_directories.directories(runs_directory)]
+    sections = {
+        "data sets (--dataset)": [_dataset(dataset, place) for dataset in DATASETS.values()]
+        + [["FOLDER or FILE.npz", "a data set of one's own: class folders of PNG or JPEG images, or arrays"]],
+        "methods (--method)": [[name, method.letter, method.title] for name, method in METHODS.items()],
+        f"tables (--table), measured in {group}": [
+            [name, _measured(table, group), table.title] for name, table in TABLES.items()
+        ]
+        + [["claims", "", "what the paper says of its tables"], ["all", "", "all but digits and grid"]],
+        f"runs in {runs_directory}": begun or [["none"]],
+    }
+    return "\n\n".join(f"{title}\n{aligned(rows)}" for title, rows in sections.items())
+
+
+def _dataset(dataset: Dataset, place: Path) -> list[str]:
+    where = "embedded"
+    if dataset.tfds_name:
+        prepared = any((place / dataset.tfds_name).glob("*/dataset_info.json"))
+        where = f"in {place}" if prepared else f"not in {place} (--data_dir, --download)"
+    size = "×".join(map(str, dataset.image_shape))
+    return [dataset.name, f"{size}, {dataset.classes} classes, {dataset.train_images} + {dataset.test_images} images, {where}"]
+
+
+def _measured(table: Table, group: Path) -> str:
+    """How many of the table's cells have a number; a table of any data set is as many tables as it was made for."""
+    files = [group / f"{tables.stem(table)}.csv"] if table.datasets else sorted(group.glob(f"{table.name}-*.csv"))
+    measured = cells = 0
+    for file in filter(Path.exists, files):
+        try:
+            found = [bool(line["measured_percent"]) for line in tables.read(file) if tables.is_table(line)]
+        except UserError:
+            return "damaged"
+        cells += len(found)
+        measured += sum(found)
+    return f"{measured} of {cells}" if cells else "-"
+
+
+def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
+    """Rows as lines whose columns start at the same place; the last column has no width."""
+    widths = [max((len(row[index]) for row in rows if len(row) > index + 1), default=0) for index in range(max(map(len, rows)))]
+    return "\n".join(
+        indent + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)).rstrip() for row in rows
+    )

@@ -1,0 +1,93 @@
+"""Committed weights against committed tables: what do they give now?"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+from adv_networks import data, evaluation, tables
+from adv_networks.commands.listing import aligned
+from adv_networks.errors import UserError
+from adv_networks.experiments import TABLES, Cell
+from adv_networks.storage.records import read
+
+# In points. Sums in another order, by another processor or number of threads, move an image across a boundary now and then.
+TOLERANCE = 0.05
+
+
+def verify(group: Path, *, scale: str, data_dir: Path | None = None, download: bool = False) -> str:
+    """Evaluates the weights in `<group>/weights` again, and compares with the tables in `group`.
+
+    A file there is the `d.keras` of the run that it is named after. Every measured cell is compared whose networks are there
+    and whose attack is not a generator's.
+
+    Args:
+        group: a directory of results, of one scale and without overrides.
+        scale: the runs' scale.
+        data_dir: TFDS directory.
+        download: let TFDS fetch what is missing.
+
+    Returns:
+        The cells with what the table says and what the weights give, as text.
+
+    Raises:
+        UserError: there are no weights, they are not those of the records, or a cell differs by more than `TOLERANCE` points.
+    """
+    files = {file.stem: file for file in sorted((group / "weights").glob("*.keras"))}
+    cells = [(cell, percent) for cell, percent in _committed(group, scale) if _networks(cell) <= files.keys()]
+    if not cells:
+        raise UserError(f"{group / 'weights'}: expected the weights of a table's runs, found none")
+    models = {name: evaluation.load_classifier(files[name]) for name in set().union(*(_networks(cell) for cell, _ in cells))}
+    # A run that was trained again has records of other weights too.
+    recorded = {network for record in read(group / "records.csv") for network in record.networks.items()}
+    for name, model in models.items():
+        found = evaluation.weights_hash(model)
+        if (name, found) not in recorded:
+            known = " or ".join(sorted(known for own, known in recorded if own == name)) or "none"
+            raise UserError(f"{files[name]}: expected the weights of the records, {known}, found {found}")
+    found = _accuracies([cell for cell, _ in cells], models, functools.partial(data.load, data_dir=data_dir, download=download))
+    lines, wrong = [("table", "row", "column", "committed", "now")], []
+    for cell, committed in cells:
+        now = found[_identity(cell)]
+        if abs(now - committed) > TOLERANCE:
+            wrong.append(f"table {cell.table}, {cell.dataset}, {cell.row}, {cell.column}: committed {committed}, now {now:.2f}")
+        lines.append((cell.table, cell.row, cell.column, f"{committed:.2f}", f"{now:.2f}"))
+    if wrong:
+        others = f" (and {len(wrong) - 1} further cells)" if len(wrong) > 1 else ""
+        raise UserError(f"expected the committed table within {TOLERANCE} points, found {wrong[0]}{others}")
+    return f"{aligned(lines, indent='')}\n{len(cells)} cells are within {TOLERANCE} points of the committed tables."
+
+
+def _committed(group: Path, scale: str) -> list[tuple[Cell, float]]:
+    """The measured cells of the tables in a directory of results, with their accuracies in percent."""
+    cells = []
+    for table in TABLES.values():
+        file = group / f"{tables.stem(table)}.csv"
+        if table.datasets and file.exists():
+            lines = {(line["dataset"], line["row"], line["column"]): line for line in tables.read(file)}
+            for cell in table.cells(scale):
+                line = lines.get((cell.dataset, cell.row, cell.column))
+                if line and line["measured_percent"]:
+                    cells.append((cell, float(line["measured_percent"])))
+    return cells
+
+
+def _networks(cell: Cell) -> set[str]:
+    """The names of what the cell rests on: its runs, or for a generator's attack the generator's."""
+    return {cell.target.name} | ({tables.source_name(cell)} if cell.attack.kind != "clean" else set())
+
+
+def _identity(cell: Cell) -> tuple[str, str, str]:
+    return cell.target.name, tables.source_name(cell), cell.attack.settings()
+
+
+def _accuracies(cells: Sequence[Cell], models, load) -> dict[tuple[str, str, str], float]:
+    """Accuracies in percent by `_identity`; a cell that several tables share is evaluated once."""
+    result = {}
+    for cell in {_identity(cell): cell for cell in cells}.values():
+        images, labels = load(cell.dataset, "test", limit=cell.target.test_images)
+        source = models.get(tables.source_name(cell))
+        options = dict(attack=cell.attack, source=source, bn_evaluation=cell.target.bn_evaluation)
+        result[_identity(cell)] = 100 * evaluation.accuracy(models[cell.target.name], images, labels, **options)
+    return result

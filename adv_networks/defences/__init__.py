@@ -1,0 +1,1 @@
+"""The defences: how a classifier is trained, one minibatch at a time."""

@@ -1,0 +1,237 @@
+"""Checks against false security: signs that attacks fail for other reasons than that a classifier is robust.
+
+They follow Carlini et al., 2019, "On evaluating adversarial robustness", and Athalye, Carlini and Wagner, 2018, "Obfuscated
+gradients give a false sense of security". Each passes, fails with the numbers, or is not applicable. A failure says that the
+accuracies under attack are not to be trusted, not what the right ones are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from adv_networks import attacks, evaluation
+from adv_networks.experiments import NORMS, Attack
+from adv_networks.storage.records import record_key
+
+PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "not applicable"
+
+# In points: what one accuracy may exceed another by that should not be below it, how much further steps and restarts may take
+# away, and what may be left where the perturbation has no bound.
+_TOLERANCE, _SMALL_CHANGE, _ABOUT_ZERO = 1.0, 5.0, 5.0
+# Of the images, how many may have no gradient.
+_VANISHED_SHARE = 0.05
+# Of the largest output, by how much outputs may differ that should be equal but are computed in another order.
+_ROUNDING = 1e-3
+_SWEEP = (0.25, 0.5, 1.0, 2.0)
+_MORE_STEPS, _MORE_RESTARTS = 5, 5
+_SINGLE_IMAGES = 4
+
+
+class Measured(NamedTuple):
+    """An accuracy in percent under an attack, which `knows` the classifier's gradients or does not (transfer, queries)."""
+
+    label: str
+    percent: float
+    knows: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """What was checked, whether it passed, and the numbers."""
+
+    name: str
+    outcome: str
+    detail: str
+
+
+def of_classifier(
+    model: keras.Model,
+    x: np.ndarray,
+    y: np.ndarray,
+    pgd: Attack,
+    measured: Iterable[Measured],
+    *,
+    bn_evaluation: str = "moving",
+) -> list[Check]:
+    """All checks of a classifier.
+
+    Args:
+        model: classifier under attack; its weights are left as they are.
+        x: a few images in [0,1] or uint8; the attacks here are run on them.
+        y: their labels.
+        pgd: the attack of the grid, of kind "pgd"; the checks vary its ε, steps and restarts.
+        measured: the grid's accuracies, on as many images as it has.
+        bn_evaluation: as in `evaluation.accuracy`.
+    """
+    x = x / np.float32(255) if x.dtype == np.uint8 else x
+    right = functools.cache(functools.partial(_right, model, x, y, bn_evaluation))
+    tolerance = _TOLERANCE + 100 / len(x)  # One of a few images may always be the exception.
+    return [
+        _pgd_is_not_weaker_than_fgs(right, pgd, tolerance),
+        _accuracy_falls_with_epsilon(right, pgd, math.prod(x.shape[1:]), tolerance),
+        _more_steps_and_restarts_change_little(right, pgd),
+        _black_box_is_not_stronger(list(measured)),
+        _gradients_do_not_vanish(model, x, y, bn_evaluation),
+        *_outputs_are_sound(model, x, bn_evaluation),
+    ]
+
+
+def _right(model, x, y, bn_evaluation, attack: Attack) -> np.ndarray:
+    return evaluation.right([model], x, y, attack, model, bn_evaluation)[0]
+
+
+def _percent(right: np.ndarray) -> float:
+    return 100 * float(right.mean())
+
+
+def _check(name: str, holds: bool, detail: str) -> Check:
+    return Check(name, PASS if holds else FAIL, detail)
+
+
+def _pgd_is_not_weaker_than_fgs(right, pgd: Attack, tolerance: float) -> Check:
+    by_fgs = _percent(right(Attack("fgs", "fgs", epsilon=pgd.epsilon, norm=pgd.norm)))
+    by_pgd = _percent(right(pgd))
+    return _check("PGD is not weaker than FGS", by_pgd <= by_fgs + tolerance, f"FGS {by_fgs:.1f}%, PGD {by_pgd:.1f}%")
+
+
+def _accuracy_falls_with_epsilon(right, pgd: Attack, pixels: int, tolerance: float) -> Check:
+    unbounded = pixels ** (1 / NORMS[pgd.norm])
+    sizes = [0.0, *(size for factor in _SWEEP if (size := factor * pgd.epsilon) < unbounded), unbounded]
+    found = [_percent(right(dataclasses.replace(pgd, epsilon=size))) for size in sizes]
+    falls = all(after <= before + tolerance for before, after in itertools.pairwise(found))
+    detail = ", ".join(f"{size:g}: {percent:.1f}%" for size, percent in zip(sizes, found, strict=True))
+    return _check("accuracy falls with ε, to about 0", falls and found[-1] <= _ABOUT_ZERO, f"PGD at ε {detail}")
+
+
+def _more_steps_and_restarts_change_little(right, pgd: Attack) -> Check:
+    own = _percent(right(pgd))
+    longer = _percent(right(dataclasses.replace(pgd, steps=_MORE_STEPS * pgd.steps)))
+    seeds = range(pgd.seed, pgd.seed + _MORE_RESTARTS)
+    restarted = _percent(np.logical_and.reduce([right(dataclasses.replace(pgd, seed=seed)) for seed in seeds]))
+    detail = f"PGD {own:.1f}%, {_MORE_STEPS} times the steps {longer:.1f}%, {_MORE_RESTARTS} restarts {restarted:.1f}%"
+    return _check("more steps or restarts change little", own - min(longer, restarted) <= _SMALL_CHANGE, detail)
+
+
+def _black_box_is_not_stronger(measured: Sequence[Measured]) -> Check:
+    name = "no transfer and no query attack beats white-box"
+    knowing, blind = ([one for one in measured if one.knows == knows] for knows in (True, False))
+    if not knowing or not blind:
+        return Check(name, NOT_APPLICABLE, "no black-box attack was run" if knowing else "no white-box attack was run")
+    strongest, challenger = (min(some, key=lambda one: one.percent) for some in (knowing, blind))
+    detail = f"{challenger.label} {challenger.percent:.1f}%, {strongest.label} {strongest.percent:.1f}%"
+    return _check(name, challenger.percent >= strongest.percent - _TOLERANCE, detail)
+
+
+def _gradients_do_not_vanish(model, x, y, bn_evaluation) -> Check:
+    gradients = attacks.run_compiled(
+        attacks.loss_gradient, model, bn_evaluation == "batch", attacks.as_images(model, x), attacks.as_labels(y)
+    ).numpy()
+    gradients = gradients.reshape(len(gradients), -1)
+    broken = 100 * np.mean(~np.isfinite(gradients).all(1))
+    vanished = 100 * np.mean(np.isfinite(gradients).all(1) & ~gradients.any(1))
+    detail = f"{vanished:.1f}% of the images have a gradient of zero, {broken:.1f}% one that is not finite"
+    return _check("gradients do not vanish", broken == 0 and vanished <= 100 * _VANISHED_SHARE, detail)
+
+
+def _outputs_are_sound(model, x, bn_evaluation) -> list[Check]:
+    """The checks of what the model returns when it is called as its user does."""
+    weights = model.get_weights()
+
+    def call(images):
+        if bn_evaluation == "batch":
+            return attacks.predict(model, images, training=True).numpy()
+        return np.asarray(model(attacks.as_images(model, images), training=False))
+
+    try:
+        first, again = call(x), call(x)
+        one_by_one = np.concatenate([call(x[number : number + 1]) for number in range(min(_SINGLE_IMAGES, len(x)))])
+    finally:
+        model.set_weights(weights)
+    probable = bool(first.min() >= 0 and np.allclose(first.sum(1), 1, atol=1e-3))
+    sums = f"outputs from {first.min():.3g} to {first.max():.3g}, their sums from {first.sum(1).min():.3g} to"
+    checks = [_check("outputs are logits, not probabilities", not probable, f"{sums} {first.sum(1).max():.3g}")]
+    allowed = _ROUNDING * max(1.0, float(np.abs(first).max()))
+    differs = float(np.abs(first - again).max())
+    checks.append(_check("inference is deterministic", differs <= allowed, f"two calls differ by {differs:.3g}"))
+    name = "an image's prediction does not depend on its batch"
+    if differs > allowed:
+        return [*checks, Check(name, NOT_APPLICABLE, "inference is not deterministic")]
+    moved = float(np.abs(one_by_one - first[: len(one_by_one)]).max())
+    return [*checks, _check(name, moved <= allowed, f"outputs alone and in a batch differ by {moved:.3g}")]
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckRecord:
+    """A line of `checks.csv`: a check of a classifier whose accuracies a grid reports; `identity` hashes what it rests on.
+
+    `evaluation` has the settings that its evaluation was asked for and the run's name does not have.
+    """
+
+    key: str
+    identity: str
+    target: str
+    check: str
+    outcome: str
+    detail: str
+    evaluation: str = ""
+
+
+class Checked(NamedTuple):
+    """A row of a table, by its label, and the checks of its classifier as the row evaluates it."""
+
+    row: str
+    checks: Sequence[CheckRecord]
+
+
+def records_of(
+    target: str, checks: Sequence[Check], identity: str, labels: Sequence[str], evaluation: str = ""
+) -> list[CheckRecord]:
+    """The lines of a target's checks; a later one of the same target, check, columns (`labels`) and evaluation replaces it."""
+    # A file's lines from before there was an evaluation keep their keys.
+    own = {"evaluation": evaluation} if evaluation else {}
+    keys = (record_key(target=target, check=check.name, labels=tuple(labels), **own) for check in checks)
+    return [
+        CheckRecord(key, identity, target, *dataclasses.astuple(check), evaluation)
+        for key, check in zip(keys, checks, strict=True)
+    ]
+
+
+def _by_title(checked: Sequence[Checked]) -> list[tuple[str, Sequence[CheckRecord]]]:
+    """Checks by the name of their run, with the row's label where several rows evaluate that run."""
+    targets = [row.checks[0].target for row in checked]
+    return [
+        (f"{target} ({row.row})" if targets.count(target) > 1 else target, row.checks)
+        for target, row in zip(targets, checked, strict=True)
+    ]
+
+
+def as_text(checked: Sequence[Checked]) -> str:
+    """How many checks each row's classifier passed, and what failed or was not applicable."""
+    lines = []
+    for title, own in _by_title(checked):
+        passed = sum(check.outcome == PASS for check in own)
+        lines.append(f"checks against false security of {title}: {passed} of {len(own)} passed")
+        lines += [f"  {check.outcome}: {check.check} ({check.detail})" for check in own if check.outcome != PASS]
+    return "\n".join(lines)
+
+
+def as_markdown(checked: Sequence[Checked]) -> str:
+    """All checks as a Markdown table."""
+    lines = [["run", "check", "outcome", "numbers"], ["---"] * 4]
+    lines += [[title, check.check, check.outcome, check.detail] for title, own in _by_title(checked) for check in own]
+    return "\n\n".join(
+        [
+            "## Checks against false security",
+            "Signs that attacks fail for other reasons than that a classifier is robust. Where one fails, the accuracies under "
+            "attack are not to be trusted.",
+            "\n".join("| " + " | ".join(line) + " |" for line in lines),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""How TensorFlow runs: devices, threads, replicas, and faster forms of layers, graphs and optimisers."""

@@ -1,0 +1,232 @@
+"""Faster forms of layers, and of gradients within loops: the same functions and gradients, up to rounding.
+
+Keras composes BN of single operations, each a pass over memory, where TensorFlow has it as one. And TensorFlow's gradient of
+a convolution by the image is slow where that has one channel: 15 ms of the 50 ms that a step of PGD on D1 takes for 250
+images on two cores, where a matrix product and a sum of shifted images take 6. D1's second convolution, which is most of what
+it computes, takes twice as long as by fewer products (`winograd`), which gain little at fewer than 16 channels or 8 columns
+(benchmarks).
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from adv_networks.runtime import winograd
+
+
+def accelerate(model: keras.Model) -> None:
+    """Lets the layers of a model that have a faster form use it, in place; what `model.save` writes stays the same.
+
+    In single precision only. BN's faster form is for training and first derivatives, not for replicas or double backprop
+    (`networks.share_batch_moments`).
+    """
+    for layer in model.layers:
+        if layer.compute_dtype != "float32":
+            continue
+        if _is_plain_normalisation(layer):
+            layer.call = functools.partial(_fused_normalisation, layer)
+        elif type(layer) is keras.layers.Conv2D and _is_five_by_five(layer):
+            channels = layer.kernel.shape[2]
+            if channels == 1:
+                layer.convolution_op = _convolution_of_one_channel
+            elif channels >= 16:
+                layer.convolution_op = functools.partial(_convolution_of_many_channels, layer)
+
+
+def _is_plain_normalisation(layer: keras.layers.Layer) -> bool:
+    """BN by the moments of this replica's batch; the first releases of Keras that are supported have no renorm."""
+    if type(layer) is not keras.layers.BatchNormalization:
+        return False
+    return layer.axis in (3, -1) and not (layer.synchronized or getattr(layer, "renorm", False))
+
+
+def for_loops(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, its graph kept apart from that of a `tf.while_loop` that calls it.
+
+    TensorFlow gives max-pooling's gradient oneDNN's kernel only if it has visited the pooling before, and in a loop's graph
+    the order of its visits varies from process to process: in one of two, 64 images of D1 took 3.7 ms in place of 0.4.
+    Not for replicas that share moments, which cannot do so inside a function of the graph.
+    """
+    return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
+
+
+def is_fused(layer: keras.layers.BatchNormalization) -> bool:
+    """Whether a BN that `accelerate` was given normalises by its faster form in training."""
+    return getattr(layer.call, "func", None) is _fused_normalisation and layer.trainable and layer.scale and layer.center
+
+
+def _fused_normalisation(layer: keras.layers.BatchNormalization, inputs, training=None, mask=None):
+    if not (training and is_fused(layer) and mask is None and inputs.shape.rank == 4):
+        return type(layer).call(layer, inputs, training=training, mask=mask)
+    return normalise(layer, [inputs])[0]
+
+
+def normalise(layer: keras.layers.BatchNormalization, parts: list[tf.Tensor]) -> list[tf.Tensor]:
+    """BN in training of the parts [images, height, width, channels] of one batch, whose moments move the layer's averages."""
+    scale, offset = layer.gamma.value, layer.beta.value
+    if len(parts) == 1:
+        normalised, mean, variance = _normalised(parts[0], scale, offset, layer.epsilon)
+        normalised = [normalised]
+    else:
+        *normalised, mean, variance = _normalised_jointly(layer.epsilon, scale, offset, *parts)
+    for average, moment in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        average.assign(average.value * layer.momentum + moment * (1 - layer.momentum))
+    return normalised
+
+
+def _normalised(images: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, ...]:
+    """BN and the moments that it is by."""
+    unused = tf.zeros([0])
+    normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=images, scale=scale, offset=offset, mean=unused, variance=unused, epsilon=epsilon, is_training=True
+    )
+    # TensorFlow returns the unbiased variance, Keras averages the biased one, by which both normalise.
+    count = _pixels(images)
+    return normalised, mean, variance * (count - 1) / count
+
+
+def _pixels(images: tf.Tensor) -> float | tf.Tensor:
+    """How many values each channel has; a number where the shape is known, which keeps graphs small."""
+    if known := images.shape.num_elements():
+        return float(known // images.shape[3])
+    return tf.cast(tf.size(images) // images.shape[3], images.dtype)
+
+
+def _sum(terms: Iterable[Any]) -> Any:
+    """Without the addition to 0 that Python's sum begins with."""
+    return functools.reduce(operator.add, terms)
+
+
+def _normalised_jointly(epsilon: float, scale: tf.Tensor, offset: tf.Tensor, *parts: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """BN of each part by the moments of all together, and these, through which no gradient goes."""
+
+    @tf.custom_gradient
+    def of(scale: tf.Tensor, offset: tf.Tensor, *parts: tf.Tensor):
+        *normalised, mean, variance = _joint_forward(epsilon, scale, offset, *parts)
+
+        def gradient(*upstream: tf.Tensor) -> list[tf.Tensor]:
+            return _joint_backward(epsilon, scale, mean, variance, parts, upstream[: len(parts)])
+
+        return (*normalised, mean, variance), gradient
+
+    return of(scale, offset, *parts)
+
+
+@functools.partial(tf.function, autograph=False)
+def _joint_forward(epsilon: float, scale: tf.Tensor, offset: tf.Tensor, *parts: tf.Tensor) -> list[tf.Tensor]:
+    total = _sum(_pixels(part) for part in parts)
+    shares = [_pixels(part) / total for part in parts]
+    means, variances = zip(*(_normalised(part, scale, offset, epsilon)[1:] for part in parts), strict=True)
+    mean = _sum(share * own for share, own in zip(shares, means, strict=True))
+    within = _sum(share * own for share, own in zip(shares, variances, strict=True))
+    variance = within + _sum(share * tf.square(own - mean) for share, own in zip(shares, means, strict=True))
+    normalised = [
+        tf.raw_ops.FusedBatchNormV3(
+            x=part, scale=scale, offset=offset, mean=mean, variance=variance, epsilon=epsilon, is_training=False
+        )[0]
+        for part in parts
+    ]
+    return [*normalised, mean, variance]
+
+
+@functools.partial(tf.function, autograph=False)
+def _joint_backward(
+    epsilon: float,
+    scale: tf.Tensor,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    parts: Sequence[tf.Tensor],
+    upstream: Sequence[tf.Tensor],
+) -> list[tf.Tensor]:
+    """The gradient by scale, offset and parts: γ/σ (u − mean of u − x̂ · mean of u x̂) by x, of which TensorFlow has γ/σ u."""
+    gradients = [
+        tf.raw_ops.FusedBatchNormGradV3(
+            y_backprop=by_output,
+            x=part,
+            scale=scale,
+            reserve_space_1=mean,
+            reserve_space_2=variance,
+            reserve_space_3=tf.zeros([0]),
+            epsilon=epsilon,
+            is_training=False,
+        )[:3]
+        for part, by_output in zip(parts, upstream, strict=True)
+    ]
+    by_scale, by_offset = (_sum(own[number] for own in gradients) for number in (1, 2))
+    total = _sum(_pixels(part) for part in parts)
+    slope = -scale * by_scale / (total * (variance + epsilon))
+    shift = -scale * by_offset / (total * tf.sqrt(variance + epsilon)) - slope * mean
+    # As a convolution, slope · x + shift is one pass; products with a vector take three times as long here. TensorFlow puts
+    # an addition into the convolution if its shapes are known, which they are not in loops; add_n needs no shapes.
+    kernel = tf.reshape(tf.raw_ops.MatrixDiag(diagonal=slope), [1, 1, *slope.shape, *slope.shape])
+    by_parts = [
+        tf.add_n([own[0], tf.nn.bias_add(tf.nn.conv2d(part, kernel, 1, "VALID"), shift)])
+        for part, own in zip(parts, gradients, strict=True)
+    ]
+    return [by_scale, by_offset, *by_parts]
+
+
+def _is_five_by_five(layer: keras.layers.Conv2D) -> bool:
+    """A convolution on the CPU like those of D1."""
+    return (
+        layer.kernel_size == (5, 5)
+        and layer.strides == layer.dilation_rate == (1, 1)
+        and (layer.padding, layer.groups, layer.data_format) == ("same", 1, "channels_last")
+        and layer.built
+        and not tf.config.list_physical_devices("GPU")
+    )
+
+
+def _convolution_of_one_channel(images: Any, kernel: Any) -> tf.Tensor:
+    def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.nn.conv2d(images, kernel, 1, "SAME")
+
+    return _convolution(convolve, _gradient_by_one_channel, images, kernel)
+
+
+def _convolution_of_many_channels(layer: keras.layers.Conv2D, images: Any, kernel: Any) -> tf.Tensor:
+    if None in images.shape[1:] or images.shape[2] < 8:
+        return type(layer).convolution_op(layer, images, kernel)
+    return _convolution(winograd.convolve, winograd.gradient_by_image, images, kernel)
+
+
+def _convolution(
+    convolve: Callable[..., tf.Tensor], gradient_by_image: Callable[..., tf.Tensor], images: Any, kernel: Any
+) -> tf.Tensor:
+    """A convolution by these forms of it and of its gradient by the images."""
+
+    @tf.custom_gradient
+    def of(images: tf.Tensor, kernel: tf.Tensor):
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            by_kernel = tf.raw_ops.Conv2DBackpropFilter(
+                input=images, filter_sizes=tf.shape(kernel), out_backprop=upstream, strides=[1] * 4, padding="SAME"
+            )
+            by_image = gradient_by_image(tf.ensure_shape(upstream, [*images.shape[:3], kernel.shape[3]]), kernel)
+            return tf.ensure_shape(by_image, images.shape), by_kernel
+
+        # Nothing between this and the bias, or TensorFlow would not add that within the convolution.
+        return convolve(images, kernel), gradient
+
+    return of(tf.convert_to_tensor(images), tf.convert_to_tensor(kernel))
+
+
+def _gradient_by_one_channel(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """What a convolution's gradient by its image of one channel is: that of [batch, height, width, filters] and the kernel."""
+    weights = tf.reshape(kernel, [25, -1])
+    products = tf.matmul(weights, tf.reshape(upstream, [-1, weights.shape[1]]), transpose_b=True)
+    return _sum_of_shifted(tf.reshape(products, tf.concat([[25], tf.shape(upstream)[:3]], 0)))
+
+
+@functools.partial(tf.function, autograph=False, jit_compile=True)
+def _sum_of_shifted(products: tf.Tensor) -> tf.Tensor:
+    """Image number 5i + j, [25, batch, height, width], moved up by 2 − i and left by 2 − j, all added."""
+    height, width = tf.unstack(tf.shape(products)[2:])
+    padded = tf.pad(products, [[0, 0], [0, 0], [2, 2], [2, 2]])
+    shifted = [padded[5 * i + j, :, 4 - i : 4 - i + height, 4 - j : 4 - j + width] for i in range(5) for j in range(5)]
+    return functools.reduce(tf.add, shifted)[..., None]

@@ -1,0 +1,162 @@
+"""Pictures for people, as PNG, tables as PDF too."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adv_networks.storage.files import write_whole
+
+
+def perturbations(images: np.ndarray, perturbed: Mapping[str, np.ndarray], limit: float, above: Sequence[Sequence[str]]) -> Any:
+    """A figure of originals and, attack by attack, perturbation / perturbed; the perturbation on a diverging scale.
+
+    Args:
+        images: [N, H, W, C] in [0,1], one column each.
+        perturbed: the same, perturbed, by the names of the perturbations.
+        limit: the perturbations' colour scale goes from minus this to this.
+        above: texts to write above the images, and then above those of each attack.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    grey, diverging = dict(cmap="gray", vmin=0, vmax=1), dict(cmap="RdBu_r", vmin=-limit, vmax=limit)
+    titles = iter(above)
+    rows = [("original", images, grey, next(titles))]
+    for name, own in perturbed.items():
+        change = (own - images).mean(axis=-1, keepdims=True)
+        rows.append((f"{name}\n±{limit:.3g}", change, diverging, [""] * len(images)))
+        rows.append(("perturbed", np.clip(own, 0, 1), grey, next(titles)))
+    figure = Figure(figsize=(1.1 * len(images) + 1, 1.4 * len(rows)), layout="constrained")
+    height, width = images.shape[1:3]
+    left = 1.1 * width * np.arange(len(images))
+    axes = figure.subplots(len(rows), 1)  # A row each: axes for every image take three times as long to draw.
+    for axis, (label, pictures, style, texts) in zip(axes, rows, strict=True):
+        for start, picture in zip(left, pictures, strict=True):
+            axis.imshow(picture.squeeze(), extent=(start, start + width, 0, height), **style)
+        axis.set(xlim=(0, left[-1] + width), ylim=(0, height), yticks=[], facecolor="lightgray")
+        axis.set_ylabel(label, fontsize=8)
+        axis.set_xticks(left + width / 2, texts, fontsize=7)
+        axis.tick_params(length=0, labeltop=True, labelbottom=False)
+        axis.spines[:].set_visible(False)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Any, file: Path) -> None:
+    """Writes a figure as PNG."""
+    write_whole(file, lambda temporary: figure.savefig(temporary, dpi=110))
+
+
+def pixels(figure: Any) -> np.ndarray:
+    """A figure as one image, uint8 [height, width, 3]."""
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3]
+
+
+def heat_maps(stem: Path, rows: Sequence[str], columns: Sequence[str], values: Mapping[str, Sequence[Sequence]]) -> None:
+    """Draws tables of percentages above one another, white for 0 and dark blue for 100, with the numbers in them.
+
+    Args:
+        stem: the file without its suffix: `.png` and `.pdf` are written.
+        rows: the tables' rows.
+        columns: the tables' columns.
+        values: by title, a number or None for each row and column.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    size = (2.5 + 0.8 * len(columns), (0.9 + 0.35 * len(rows)) * len(values))
+    figure = Figure(figsize=size, layout="constrained")
+    for axis, (title, own) in zip(figure.subplots(len(values), 1, squeeze=False)[:, 0], values.items(), strict=True):
+        shown = np.array([[np.nan if value is None else value for value in row] for row in own])
+        axis.imshow(shown, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        axis.set_title(title, fontsize=9)
+        axis.set_xticks(range(len(columns)), columns, fontsize=7)
+        axis.set_yticks(range(len(rows)), rows, fontsize=7)
+        for (row, column), value in np.ndenumerate(shown):
+            text = "–" if np.isnan(value) else f"{value:.2f}"
+            axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if value > 50 else "black")
+    FigureCanvasAgg(figure)
+    save_for_print(figure, stem)
+
+
+def curve_panels(
+    stem: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], x_label: str, y_label: str
+) -> None:
+    """Draws panels side by side with the same curves in each, colour-blind safe and told apart in print by their dashes.
+
+    Args:
+        stem: the file without its suffix: `.png` and `.pdf` are written.
+        panels: by title, by name in the legend, points (x, y).
+        x_label: what x is.
+        y_label: what y is, from 0 to 100.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    wide = min(4, len(panels))
+    high = -(-len(panels) // wide)
+    figure = Figure(figsize=(2.6 * wide + 0.5, 2.4 * high + 0.5), layout="constrained")
+    axes = figure.subplots(high, wide, squeeze=False, sharex=True, sharey=True).flat
+    for (title, series), axis in zip(panels.items(), axes, strict=False):
+        for number, (name, points) in enumerate(series.items()):
+            axis.plot(*zip(*points, strict=True), label=name, marker=".", linewidth=1, **_line(number, len(series)))
+        axis.set_title(title, fontsize=9)
+        axis.set(ylim=(0, 100), xlabel=x_label, ylabel=y_label)
+        axis.label_outer()
+    for axis in axes:
+        axis.set_axis_off()
+    handles = {label: line for axis in figure.axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
+    FigureCanvasAgg(figure)
+    save_for_print(figure, stem)
+
+
+def _line(number: int, count: int) -> dict[str, Any]:
+    """The style of one of so many curves."""
+    from matplotlib import colormaps
+
+    return {"color": colormaps["viridis"](0.9 * number / max(1, count - 1)), "linestyle": ("-", "--", ":", "-.")[number % 4]}
+
+
+def save_for_print(figure: Any, stem: Path) -> None:
+    """Writes a figure as PNG and PDF; `stem` is the file without its suffix."""
+    # Without the date the same picture is the same file.
+    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
+        write_whole(stem.with_name(stem.name + suffix), functools.partial(figure.savefig, dpi=150, metadata=metadata))
+
+
+def curves(
+    file: Path,
+    series: Mapping[str, Sequence[tuple[float, float | None]]],
+    x_label: str,
+    y_label: str,
+    *,
+    y_scale: str = "log",
+) -> None:
+    """Draws curves, colour-blind safe and told apart in print by their dashes.
+
+    Args:
+        file: PNG to write.
+        series: by name in the legend, points (x, y); those without a y are left out.
+        x_label: what x is.
+        y_label: what y is.
+        y_scale: "log" or "linear".
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    for number, (name, points) in enumerate(series.items()):
+        x, y = zip(*((x, y) for x, y in points if y is not None), strict=True)
+        axis.plot(x, y, label=name, linewidth=1, **_line(number, len(series)))
+    axis.set(xlabel=x_label, ylabel=y_label, yscale=y_scale)
+    axis.legend(fontsize=7)
+    FigureCanvasAgg(figure)
+    write_whole(file, lambda temporary: figure.savefig(temporary, dpi=110))

@@ -1,0 +1,43 @@
+"""Where a result comes from: commit, library versions, machine."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import adv_networks
+
+_PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
+
+
+@functools.cache
+def commit() -> str:
+    """The commit of the checkout that this library runs from, "-modified" if its code differs; else the package's version."""
+    root = Path(__file__).parents[2]
+    try:
+        if not (root / ".git").exists():
+            raise FileNotFoundError
+        head = subprocess.run(
+            ["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        code = ["git", "-C", root, "status", "--porcelain", "--", "adv_networks", "flags", "main.py"]
+        changed = subprocess.run(code, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return f"adv_networks {adv_networks.__version__}"
+    return head + "-modified" * bool(changed)
+
+
+@functools.cache
+def versions(*further: str) -> str:
+    """Versions of Python and the libraries that numbers depend on, and of further packages, on one line."""
+    installed = (f"{name} {importlib.metadata.version(name)}" for name in (*_PACKAGES, *further))
+    return ", ".join((f"python {platform.python_version()}", *installed))
+
+
+def machine() -> str:
+    """Processor type and number of cores."""
+    return f"{platform.machine()}, {os.cpu_count()} cores"

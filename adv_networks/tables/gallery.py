@@ -1,0 +1,57 @@
+"""The same images under several attacks, and what a classifier sees in them, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from adv_networks import data, evaluation
+from adv_networks.attacks import predict
+from adv_networks.experiments import Attack, find_dataset
+from adv_networks.storage import pictures
+
+
+class Gallery(NamedTuple):
+    """Images [N, H, W, C] in [0,1], their labels, and by attack the same images perturbed.
+
+    `seen` are the classes [N] that the classifier sees in the images, and then in those of each attack. `limit` is a pixel's
+    largest perturbation: in L∞ ε, whether it is reached or not.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    perturbed: dict[str, np.ndarray]
+    seen: list[np.ndarray]
+    limit: float
+
+
+def make(
+    classifier: keras.Model,
+    shown: data.Images,
+    attacks: Mapping[str, tuple[Attack, keras.Model]],
+    *,
+    bn_evaluation: str = "moving",
+) -> Gallery:
+    """Runs attacks, each an attack and the network that it is crafted on, by name, on all images as one batch."""
+    training, x = bn_evaluation == "batch", shown.images / np.float32(255)
+    perturbed = {
+        name: evaluation.craft(attack, source, x, shown.labels, training=training).numpy()
+        for name, (attack, source) in attacks.items()
+    }
+    seen = [np.argmax(predict(classifier, images, training=training), 1) for images in (x, *perturbed.values())]
+    limit = max(
+        attack.epsilon if attack.norm == "linf" else float(np.abs(perturbed[name] - x).max()) or attack.epsilon
+        for name, (attack, _) in attacks.items()
+    )
+    return Gallery(x, shown.labels, perturbed, seen, limit)
+
+
+def draw(gallery: Gallery, dataset: str) -> Any:
+    """A figure of it, with the names of the data set's classes."""
+    name = find_dataset(dataset).class_name
+    above = [[f"seen as {name(label)}" for label in own.tolist()] for own in gallery.seen]
+    above[0] = [f"{name(label)}\n{text}" for label, text in zip(gallery.labels.tolist(), above[0], strict=True)]
+    return pictures.perturbations(gallery.images, gallery.perturbed, gallery.limit, above)

@@ -1,0 +1,128 @@
+"""The checkpoints of a run: the last two, each whole or not counted."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from adv_networks.errors import UserError
+from adv_networks.storage.files import explained, reason, write_text
+from adv_networks.storage.run_directories import listed_steps
+
+KEPT = 2
+_PARTS = ("index", "data-00000-of-00001")
+_DAMAGES = (OSError, ValueError, LookupError, AssertionError, tf.errors.OpError)
+
+
+class Checkpoints:
+    """Saves and restores the step and a state in a directory that no other process writes to.
+
+    TensorFlow writes the two files of a checkpoint under their final names, and a kill may leave them half written. A
+    checkpoint counts once the directory's list, the file `checkpoint`, names it; that is replaced whole, after the files are
+    written and before older ones go.
+    """
+
+    def __init__(self, directory: Path, **state: Any):
+        self.directory = directory
+        self.step = tf.Variable(0, dtype=tf.int64)
+        self.tracked = tf.train.Checkpoint(step=self.step, **state)
+        self.tracked.save_counter.assign(0)  # Made here, since CheckpointManager, which wrote earlier runs', saved one.
+        with explained(f"writing {directory}"):
+            directory.mkdir(parents=True, exist_ok=True)
+
+    def restore(self) -> int:
+        """Restores the last whole checkpoint, removes whatever is not whole, and returns the step; 0 where there is none.
+
+        A damaged checkpoint is passed over with a line on standard error for the one before it.
+
+        Raises:
+            UserError: there are only damaged checkpoints, or the last one lacks a file; then everything is left as it is.
+        """
+        listed = self._listed()
+        damaged: dict[int, str] = {}
+        for step in reversed(listed):
+            try:
+                self.tracked.restore(str(self._file(step))).assert_consumed()
+            except _DAMAGES as error:
+                damaged[step] = reason(error)
+                continue
+            for other, found in damaged.items():
+                print(f"{self._file(other)}: damaged, going on from step {step} ({found})", file=sys.stderr)
+            self._keep([kept for kept in listed if kept <= step and not self._lacks(kept)])
+            return int(self.step.numpy())
+        if damaged:
+            raise UserError(f"{self._file(listed[-1])}: expected a whole checkpoint, found: {damaged[listed[-1]]}")
+        self._clean([])
+        return 0
+
+    def restore_last(self) -> int:
+        """Restores what `restore` of another process has just restored, changing no file; 0 where there is nothing.
+
+        Raises:
+            UserError: it cannot be restored.
+        """
+        listed = self._listed()
+        if not listed:
+            return 0
+        file = self._file(listed[-1])
+        try:
+            self.tracked.restore(str(file)).assert_consumed()
+        except _DAMAGES as error:
+            raise UserError(f"{file}: expected a whole checkpoint, found: {reason(error)}") from None
+        return listed[-1]
+
+    def save(self, step: int) -> None:
+        """Writes a checkpoint; those before the one before it go.
+
+        Raises:
+            UserError: it cannot be written; the earlier ones are left whole.
+        """
+        earlier = self._listed()
+        self.step.assign(step)
+        with explained(f"writing {self._file(step)}", tf.errors.OpError):
+            try:
+                self.tracked.write(str(self._file(step)))
+                self._keep([*earlier, step][-KEPT:])
+            except BaseException:
+                with contextlib.suppress(UserError):
+                    self._clean(earlier)
+                raise
+
+    def _file(self, step: int) -> Path:
+        return self.directory / f"ckpt-{step}"
+
+    def _lacks(self, step: int) -> list[str]:
+        return [name for part in _PARTS if not (self.directory / (name := f"ckpt-{step}.{part}")).exists()]
+
+    def _listed(self) -> list[int]:
+        """The steps of the checkpoints that count, ascending: those of the list, or without a list all that there are."""
+        steps = listed_steps(self.directory)
+        if not steps:
+            return sorted(int(index.stem[5:]) for index in self.directory.glob("ckpt-*.index") if index.stem[5:].isdigit())
+        lacking = self._lacks(steps[-1])
+        if lacking:
+            raise UserError(
+                f"{self.directory}: expected {' and '.join(lacking)}, found none "
+                f"(remove {self.directory / 'checkpoint'} to go on from an earlier step)"
+            )
+        return steps
+
+    def _keep(self, steps: list[int]) -> None:
+        paths = [f'all_model_checkpoint_paths: "ckpt-{step}"\n' for step in steps]
+        write_text(self.directory / "checkpoint", f'model_checkpoint_path: "ckpt-{steps[-1]}"\n' + "".join(paths))
+        self._clean(steps)
+
+    def _clean(self, steps: list[int]) -> None:
+        """Removes the files of all checkpoints but these, those of killed writes among them."""
+        kept = {f"ckpt-{step}.{part}" for step in steps for part in _PARTS}
+        with explained(f"removing old files in {self.directory}"):
+            for file in (*self.directory.glob("ckpt-*"), *self.directory.glob("checkpoint.tmp*")):
+                if file.is_dir():
+                    shutil.rmtree(file)
+                elif file.name not in kept:
+                    file.unlink(missing_ok=True)
