@@ -29,7 +29,7 @@ def evaluate(cells: Sequence[Cell], models: Models, directory: Path, *, keep_out
     With `keep_outcomes`, or where cells are the worst of others, `outcomes.csv` keeps which images were labelled correctly;
     a record without that is computed again.
     """
-    crafted = [cell for cell in cells if cell.attack.kind != "worst"]
+    crafted = [cell for cell in cells if not cell.attack.composed]
     keep_outcomes, places = keep_outcomes or len(crafted) < len(cells), models.places
     known = read(directory / "outcomes.csv", Outcome) if keep_outcomes else []
     outcomes = {outcome.key: outcome.array() for outcome in known} if keep_outcomes else None
@@ -46,7 +46,7 @@ def evaluate(cells: Sequence[Cell], models: Models, directory: Path, *, keep_out
             images, labels = test_images(dataset, chosen[0].target.test_images, places)
             wanted = {(cell.target.name, tables.source_name(cell), cell.attack) for cell in chosen}
             targets = models.some({cell.target.name: (cell.target, "d.keras") for cell in chosen})
-            sources = models.some({tables.source_name(cell): _source(cell) for cell in chosen if cell.attack.kind != "clean"})
+            sources = models.some({tables.source_name(cell): _source(cell) for cell in chosen if cell.attack.has_ball})
             results += evaluation.grid(
                 targets,
                 sources,
@@ -82,7 +82,7 @@ def check_attacks(cells: Iterable[Cell]) -> None:
     """Raises what evaluating the cells would raise over their attacks, whatever comes out of the trainings."""
     distinct = dict.fromkeys((cell.attack, cell.target.bn_evaluation, cell.dataset) for cell in cells)
     for attack, bn_evaluation, dataset in distinct:
-        evaluation.check_attack(attack, bn_evaluation, find_dataset(dataset).classes)
+        attack.check(classes=find_dataset(dataset).classes, bn_evaluation=bn_evaluation)
 
 
 def is_attackable(table: Table, suite: str) -> bool:
@@ -97,7 +97,7 @@ def is_attackable(table: Table, suite: str) -> bool:
 def _worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: dict[str, np.ndarray] | None) -> list[Record]:
     """The records of the cells that are the worst of others in their row, of those whose others are all there."""
     matched = tables.match(cells, records)
-    wanted = [cell for cell in cells if cell.attack.kind == "worst"]
+    wanted = [cell for cell in cells if cell.attack.composed]
     parts = [tables.parts_of(cell, matched) for cell in wanted]
     return [evaluation.worst(cell.attack, own, outcomes) for cell, own in zip(wanted, parts, strict=True) if all(own)]
 
@@ -133,7 +133,7 @@ def _checked(pairs: Sequence[tuple[Cell, Record]], models: Models, file: Path) -
     measured = [
         checks.Measured(cell.column, record.accuracy_percent, knows_its_target(cell))
         for cell, record in pairs
-        if cell.attack.kind not in ("clean", "worst", "foreign")
+        if cell.attack.has_ball and not cell.attack.composed and cell.attack.access != "unknown"
     ]
     pgd = spec.attack("pgd")
     images = max(_FEWEST_CHECKED, CHECKED_IMAGES // SCALES[spec.scale].attack_divisor)
@@ -155,16 +155,16 @@ def _checked(pairs: Sequence[tuple[Cell, Record]], models: Models, file: Path) -
 
 def knows_its_target(cell: Cell) -> bool:
     """Whether the cell's attack was made with the target's gradients."""
-    if cell.attack.kind == "square":
+    if not cell.attack.reads_gradients:
         return False
     target = cell.target.trained()
-    against = cell.source.needs() if cell.source and cell.attack.kind == "generator" else None
-    return cell.source is None or target in (cell.source.trained(), against)
+    against = cell.source.needs().values() if cell.source and cell.attack.access == "generator" else ()
+    return cell.source is None or target in (cell.source.trained(), *against)
 
 
 def _source(cell: Cell) -> tuple[Experiment, str]:
     """The run, and its file, that the cell's attack is crafted on."""
-    return cell.source or cell.target, generator_file(cell.generator) if cell.attack.kind == "generator" else "d.keras"
+    return cell.source or cell.target, generator_file(cell.generator) if cell.attack.access == "generator" else "d.keras"
 
 
 class Models:

@@ -29,10 +29,9 @@ class Places:
         """The directory of a run; what the run with a directory of its own builds upon is beside it."""
         if self.workdir:
             own, directory = self.workdir
-            needed = own.needs()
             if spec.name == own.name:
                 return directory
-            if needed and spec.name == needed.name:
+            if spec.name in {needed.name for needed in own.needs().values()}:
                 return directory.parent / spec.name
         return self.runs / spec.name
 

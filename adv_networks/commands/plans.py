@@ -53,7 +53,7 @@ def trainings(cells: Iterable[Cell], places: Places) -> list[Experiment]:
     """The runs that the cells rest on, each once, after what it builds upon; without what only finished runs built upon."""
     cells = list(cells)
     own = {spec.trained() for cell in cells for spec in (cell.target, cell.source) if spec is not None}
-    needed = own | {spec.needs() for spec in own if not training.is_finished(spec, places.of(spec))}
+    needed = own | {one for spec in own if not training.is_finished(spec, places.of(spec)) for one in spec.needs().values()}
     return [spec for spec in experiments_of(cells) if spec in needed]
 
 

@@ -75,7 +75,7 @@ def _committed(group: Path, scale: str) -> list[tuple[Cell, float]]:
 
 def _networks(cell: Cell) -> set[str]:
     """The names of what the cell rests on: its runs, or for a generator's attack the generator's."""
-    return {cell.target.name} | ({tables.source_name(cell)} if cell.attack.kind != "clean" else set())
+    return {cell.target.name} | ({tables.source_name(cell)} if cell.attack.has_ball else set())
 
 
 def _identity(cell: Cell) -> tuple[str, str, str]:

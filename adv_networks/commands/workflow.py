@@ -13,7 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from adv_networks import claims, data, evaluation, experiments, tables, training
+from adv_networks import claims, data, evaluation, tables, training
+from adv_networks.attacks import Attack
 from adv_networks.commands import measuring, plans
 from adv_networks.commands.places import Places
 from adv_networks.evaluation import checks, own_model
@@ -151,7 +152,7 @@ def run_experiment(
     """Trains (or resumes, or leaves) one experiment, evaluates its classifier white-box, and returns the small grid as text.
 
     With another `attack_suite` than the paper's the suite's columns join it, and what they need is trained too. So do
-    `attacks` of other libraries, as `experiments.foreign_attack` reads them.
+    `attacks` of other libraries, as `experiments.parse_attack` reads them.
     """
     method = METHODS[spec.method]
     columns = [*(WHITE_BOX if method.trains_classifier else WHITE_BOX[:1])]
@@ -220,7 +221,7 @@ def each_table(
             means, and what is along the training is the first one's.
         datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
         attack_suite: key of `experiments.SUITES`; the tables of another than the paper's have files of their own.
-        attacks: of other libraries, as `experiments.foreign_attack` reads them; tables with them have files of their own too.
+        attacks: of other libraries, as `experiments.parse_attack` reads them; tables with them have files of their own too.
         finished_only: train nothing; the cells of runs that are not finished are what the records say, or stay empty.
         checkpoint_seconds: time between a run's checkpoints.
         progress: show progress bars.
@@ -440,7 +441,7 @@ def evaluate_classifier(
         adversary: where given, an experiment of the method generator, to train against the classifier and attack it with; the
             other attacks have its protocol too.
         attack_suite: key of `experiments.SUITES`; its columns that need a run of ours, generators, are left out.
-        attacks: of other libraries, as `experiments.foreign_attack` reads them, in no worst case.
+        attacks: of other libraries, as `experiments.parse_attack` reads them, in no worst case.
         run_options: of that training, as `training.train` takes them: checkpoint_seconds and progress.
         overrides: settings of the attacks and the data: epsilon, norm, pgd_steps, test_images, bn_evaluation and so on.
 
@@ -452,7 +453,7 @@ def evaluate_classifier(
     foreign = [spec.attack(name) for name in attacks]
     table = Table("model", own_model.title(source), (dataset,), (Row("model", spec.method),), WHITE_BOX).under(attack_suite)
     for attack in (*(spec.attack(column.attack) for column in table.columns), *foreign):
-        evaluation.check_attack(attack, spec.bn_evaluation, find_dataset(dataset).classes)
+        attack.check(classes=find_dataset(dataset).classes, bn_evaluation=spec.bn_evaluation)
     scope = devices.local(places.strategy).scope
     with scope():
         own = own_model.load(source, dataset)
@@ -460,7 +461,7 @@ def evaluate_classifier(
     examples = data.load(dataset, "train", data_dir=places.data_dir, download=places.download, limit=own_model.CHECKED_IMAGES)
     own_model.check_range(own, input_range, examples)
     tested = measuring.test_images(dataset, spec.test_images, places)
-    further: dict[str, tuple[experiments.Attack, Path]] = {}
+    further: dict[str, tuple[Attack, Path]] = {}
     if adversary is not None:
         workdir = places.runs / f"{adversary.name}-{own_model.run_name(source, input_range, own)}"
         where = dict(data_dir=places.data_dir, download=places.download)
@@ -477,7 +478,7 @@ def evaluate_classifier(
         shown = tested.first(measuring.CHECKED_IMAGES)
         found = checks.of_classifier(model, *shown, spec.attack("pgd"), measured, bn_evaluation=spec.bn_evaluation)
         for attack in foreign:
-            (right[attack.title],) = evaluation.right([model], *tested, attack, model, spec.bn_evaluation)
+            (right[attack.title],) = evaluation.correct_masks([model], *tested, attack, model, spec.bn_evaluation)
     accuracies = {label: 100 * own.mean() for label, own in right.items()}
     worst = min(accuracies, key=accuracies.__getitem__)
     lines = [f"{own_model.title(source)} on {len(tested.images)} test images of {dataset}, {_size(spec)}; accuracy in %"]
@@ -495,7 +496,7 @@ def _right_by_column(
     model: keras.Model,
     table: Table,
     spec: Experiment,
-    further: Mapping[str, tuple[experiments.Attack, Path]],
+    further: Mapping[str, tuple[Attack, Path]],
     tested: data.Images,
 ) -> dict[str, np.ndarray]:
     """Whether the model labels each image correctly, by white-box column of a table and by further attack of a saved network.
@@ -503,8 +504,8 @@ def _right_by_column(
     A worst case is also that of the further ones.
     """
 
-    def under(attack: experiments.Attack, source: keras.Model) -> np.ndarray:
-        return evaluation.right([model], *tested, attack, source, spec.bn_evaluation)[0]
+    def under(attack: Attack, source: keras.Model) -> np.ndarray:
+        return evaluation.correct_masks([model], *tested, attack, source, spec.bn_evaluation)[0]
 
     right = {
         column.label: under(spec.attack(column.attack), model)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adv_networks.errors import UserError
+from adv_networks.experiments import OPENERS, Dataset
 from adv_networks.storage.files import reason
 
 # Of the split, where the data comes in one part, and of the order: files come class by class, and "the first images" of a
@@ -201,3 +202,20 @@ def _labels(file: Path, name: str, array: np.ndarray) -> np.ndarray:
     if len(labels) and labels.max() >= 2**31:
         raise UserError(f"{file}: expected {name} below 2**31, found {labels.max()}")
     return labels.astype(np.int32)
+
+
+def open_path(name: str) -> Dataset | None:
+    """The data set in the folder or `.npz` of that path, under the name that its images give it; None if nothing is there.
+
+    Raises:
+        UserError: what is at the path is no data set.
+    """
+    if not Path(name).exists():
+        return None
+    own = read(name)
+    train, test = (len(own.splits[split][1]) for split in _SPLITS)
+    held_out = min(5_000, train // 10)
+    return Dataset(own.name, None, own.image_shape, own.classes, train, test, held_out, name, own.class_names)
+
+
+OPENERS.append(open_path)

@@ -18,14 +18,18 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from adv_networks import attacks, networks
+from adv_networks.attacks.inputs import as_seed
 from adv_networks.experiments import METHODS, Experiment
 from adv_networks.runtime import cores, graphs, kernels, optimizers, replicas
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
 
 Scalars = dict[str, tf.Tensor]
 
@@ -128,7 +132,7 @@ def _compiled(step: Callable[..., Scalars]) -> Callable[..., Scalars]:
     """
 
     @functools.wraps(step)
-    def run(players: Players, x, y, spec: Experiment, seed: attacks.Seed) -> Scalars:
+    def run(players: Players, x, y, spec: Experiment, seed: Seed) -> Scalars:
         if not tf.executing_eagerly():
             return step(players, x, y, spec, seed)
         # Bound, as TensorFlow would tell experiments apart by identity, and trace equal ones again.
@@ -136,7 +140,7 @@ def _compiled(step: Callable[..., Scalars]) -> Callable[..., Scalars]:
         if graph is None:
             on_replicas = functools.partial(_on_replicas, step, players, spec)
             graph = players.graphs[step, spec] = tf.function(on_replicas, autograph=False, jit_compile=spec.xla or None)
-        return graph(*_distributed(players, x, y), attacks.as_seed(seed))
+        return graph(*_distributed(players, x, y), as_seed(seed))
 
     return run
 
@@ -386,15 +390,13 @@ def _regularised_gradient_of(players: Players, x: tf.Tensor, y: tf.Tensor, spec:
     return regularised_gradient(players.d, players.generators, inputs, images, y, spec, static)
 
 
-def adversarial_network_step(
-    players: Players, x: attacks.Array, y: attacks.Array, spec: Experiment, seed: attacks.Seed
-) -> Scalars:
+def adversarial_network_step(players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
     """`generator_steps` ascent steps of G, then one descent step of D, all on one minibatch (Eq. 4-5, Section 3.2).
 
     The two parts are compiled apart: tracing then takes the same time for any number of G's steps. With a
     `discriminator_period` above 1 (the released code on MNIST), D is updated on every so many-th step only; a frozen D never.
     """
-    seed = attacks.as_seed(seed)
+    seed = as_seed(seed)
     x, y = _distributed(players, x, y)
     ascent = {}
     for number in range(spec.generator_steps):
@@ -414,7 +416,7 @@ class RegulariserComparison:
         self.specs = [dataclasses.replace(spec, regulariser=kind) for kind in ("fd", "exact")]
         self.twins = make_players(self.specs[1])
 
-    def measure(self, players: Players, x: attacks.Array, y: attacks.Array, seed: attacks.Seed) -> Scalars:
+    def measure(self, players: Players, x: Array, y: Array, seed: Seed) -> Scalars:
         """On a minibatch: cosine and ‖fd − exact‖ / ‖exact‖ of the two products, and γ times the exact one's norm.
 
         Where a product is zero, as with a D that ignores its images, there is that norm only.

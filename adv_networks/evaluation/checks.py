@@ -14,11 +14,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import keras
 import numpy as np
 
-from adv_networks import attacks, evaluation
-from adv_networks.experiments import NORMS, Attack
+from adv_networks import attacks
+from adv_networks.attacks import FGS, Attack
+from adv_networks.attacks.gradient import loss_gradient
+from adv_networks.attacks.inputs import as_images, as_labels
+from adv_networks.evaluation.accuracy import correct_masks
+from adv_networks.experiments import NORMS
+from adv_networks.lazy import keras
+from adv_networks.runtime.compiled import run_compiled
 from adv_networks.storage.records import record_key
 
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "not applicable"
@@ -85,7 +90,7 @@ def of_classifier(
 
 
 def _right(model, x, y, bn_evaluation, attack: Attack) -> np.ndarray:
-    return evaluation.right([model], x, y, attack, model, bn_evaluation)[0]
+    return correct_masks([model], x, y, attack, model, bn_evaluation)[0]
 
 
 def _percent(right: np.ndarray) -> float:
@@ -97,7 +102,7 @@ def _check(name: str, holds: bool, detail: str) -> Check:
 
 
 def _pgd_is_not_weaker_than_fgs(right, pgd: Attack, tolerance: float) -> Check:
-    by_fgs = _percent(right(Attack("fgs", "fgs", epsilon=pgd.epsilon, norm=pgd.norm)))
+    by_fgs = _percent(right(FGS(epsilon=pgd.epsilon, norm=pgd.norm)))
     by_pgd = _percent(right(pgd))
     return _check("PGD is not weaker than FGS", by_pgd <= by_fgs + tolerance, f"FGS {by_fgs:.1f}%, PGD {by_pgd:.1f}%")
 
@@ -131,9 +136,7 @@ def _black_box_is_not_stronger(measured: Sequence[Measured]) -> Check:
 
 
 def _gradients_do_not_vanish(model, x, y, bn_evaluation) -> Check:
-    gradients = attacks.run_compiled(
-        attacks.loss_gradient, model, bn_evaluation == "batch", attacks.as_images(model, x), attacks.as_labels(y)
-    ).numpy()
+    gradients = run_compiled(loss_gradient, model, bn_evaluation == "batch", as_images(model, x), as_labels(y)).numpy()
     gradients = gradients.reshape(len(gradients), -1)
     broken = 100 * np.mean(~np.isfinite(gradients).all(1))
     vanished = 100 * np.mean(np.isfinite(gradients).all(1) & ~gradients.any(1))
@@ -148,7 +151,7 @@ def _outputs_are_sound(model, x, bn_evaluation) -> list[Check]:
     def call(images):
         if bn_evaluation == "batch":
             return attacks.predict(model, images, training=True).numpy()
-        return np.asarray(model(attacks.as_images(model, images), training=False))
+        return np.asarray(model(as_images(model, images), training=False))
 
     try:
         first, again = call(x), call(x)

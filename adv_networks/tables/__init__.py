@@ -52,10 +52,10 @@ def published() -> dict[tuple[str, str, str, str], float]:
 
 def source_name(cell: Cell) -> str:
     """What a record of this cell has for its source: a run, a run's generator, or nothing for clean images and worst cases."""
-    if cell.attack.kind in ("clean", "worst"):
+    if cell.attack.composed or not cell.attack.has_ball:
         return ""
     name = (cell.source or cell.target).name
-    return f"{name}/{generator_file(cell.generator)}".removesuffix(".keras") if cell.attack.kind == "generator" else name
+    return f"{name}/{generator_file(cell.generator)}".removesuffix(".keras") if cell.attack.access == "generator" else name
 
 
 def make_table(
@@ -132,7 +132,7 @@ def parts_of(worst: Cell, pairs: Iterable[tuple[Cell, Record | None]]) -> list[R
 
 def _has_its_parts(cell: Cell, record: Record, pairs: Sequence[tuple[Cell, Record | None]]) -> bool:
     """Whether a worst case is that of the records in its row; what is none has no parts."""
-    if cell.attack.kind != "worst":
+    if not cell.attack.composed:
         return True
     parts = parts_of(cell, pairs)
     return all(parts) and record.source_hash == hash_of_parts(parts)
@@ -307,7 +307,7 @@ def stem(table: Table) -> str:
     """The name of the table's files, without their suffix."""
     name = f"table{table.name}" if table.name.isdigit() else table.name
     suite = "" if table.suite == "paper" else f"-{table.suite}"
-    return f"{name}{suite}-attacks" if table.has_foreign_attacks else f"{name}{suite}"
+    return f"{name}{suite}-attacks" if table.has_further_attacks else f"{name}{suite}"
 
 
 def heading(table: Table) -> str:

@@ -21,7 +21,7 @@ def cells_at(cells: Iterable[Cell], epsilons: Sequence[float]) -> list[Cell]:
     return [
         dataclasses.replace(cell, attack=dataclasses.replace(cell.attack, epsilon=epsilon))
         for cell in cells
-        for epsilon in ([cell.attack.epsilon] if cell.attack.kind == "clean" else epsilons)
+        for epsilon in (epsilons if cell.attack.has_ball else [cell.attack.epsilon])
     ]
 
 

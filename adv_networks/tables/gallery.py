@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from adv_networks import data, evaluation
-from adv_networks.attacks import predict
-from adv_networks.experiments import Attack, find_dataset
+from adv_networks import data
+from adv_networks.attacks import Attack, predict
+from adv_networks.experiments import find_dataset
 from adv_networks.storage import pictures
 
 
@@ -38,8 +38,7 @@ def make(
     """Runs attacks, each an attack and the network that it is crafted on, by name, on all images as one batch."""
     training, x = bn_evaluation == "batch", shown.images / np.float32(255)
     perturbed = {
-        name: evaluation.craft(attack, source, x, shown.labels, training=training).numpy()
-        for name, (attack, source) in attacks.items()
+        name: attack.craft(source, x, shown.labels, training=training).numpy() for name, (attack, source) in attacks.items()
     }
     seen = [np.argmax(predict(classifier, images, training=training), 1) for images in (x, *perturbed.values())]
     limit = max(

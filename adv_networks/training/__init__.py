@@ -20,9 +20,11 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from adv_networks import data, evaluation
+from adv_networks.defences import STATIC_ATTACKS
+from adv_networks.defences.static_examples import static_examples
 from adv_networks.defences.steps import STEPS, Players, RegulariserComparison, Scalars, adversaries, make_players
 from adv_networks.errors import Interrupted, UsageError, UserError
-from adv_networks.experiments import METHODS, SETTINGS, STATIC_ATTACKS, Experiment, generator_file
+from adv_networks.experiments import METHODS, SETTINGS, Experiment, generator_file
 from adv_networks.runtime import devices, replicas
 from adv_networks.runtime.determinism import make_deterministic
 from adv_networks.runtime.workers import Workers
@@ -232,7 +234,7 @@ def _joined(workdir: Path, what: str, now: str, separator: str) -> str:
 
 def _needed(experiment: Experiment, workdir: Path, options: dict[str, Any]) -> Path | None:
     """The run, trained now if need be, whose classifier this one builds upon."""
-    needed = experiment.needs()
+    needed = experiment.needs().get("classifier")
     return needed and train(needed, workdir.parent / needed.name, wait=True, **options)
 
 
@@ -251,7 +253,7 @@ def _static_perturbations(
         remove_leftovers(source)
         if not file.exists():
             with strategy.scope():
-                crafted = evaluation.static_examples(chosen, classifier, training, bn_evaluation=experiment.bn_evaluation)
+                crafted = static_examples(chosen, classifier, training, bn_evaluation=experiment.bn_evaluation)
             write_whole(file, lambda temporary: np.save(temporary, crafted))
 
     workers.by_chief(craft)

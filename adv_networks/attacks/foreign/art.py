@@ -14,10 +14,12 @@ from art.estimators.classification import TensorFlowV2Classifier
 from art.estimators.classification.classifier import ClassifierMixin
 from art.utils import check_and_transform_label_format
 
-from adv_networks import attacks, evaluation
-from adv_networks.attacks.foreign.foreign_attacks import Runner, check_arguments, find
+from adv_networks.attacks.base import Attack
+from adv_networks.attacks.crafting import craft_all
+from adv_networks.attacks.foreign.base import ForeignAttack, Runner, check_arguments, find
+from adv_networks.attacks.gradient import predict
 from adv_networks.errors import UsageError
-from adv_networks.experiments import NORMS, Attack
+from adv_networks.experiments import NORMS
 
 
 @functools.lru_cache(maxsize=1)  # It traces the model.
@@ -25,7 +27,7 @@ def classifier(model: keras.Model) -> TensorFlowV2Classifier:
     """A Keras classifier of images in [0,1], which returns logits, as ART's; always in inference mode, and compiled."""
 
     def logits(x, training=False):
-        return attacks.predict(model, x)
+        return predict(model, x)
 
     return TensorFlowV2Classifier(
         logits,
@@ -36,7 +38,7 @@ def classifier(model: keras.Model) -> TensorFlowV2Classifier:
     )
 
 
-def runner(attack: Attack) -> Runner:
+def runner(attack: ForeignAttack) -> Runner:
     """Runs the class that the attack names, on (model, x, y).
 
     Where its constructor takes `eps` and `norm`, they are the ball's; a batch is attacked as one.
@@ -89,4 +91,4 @@ class DeclaredAttack(EvasionAttack):
         """Adversarial images of x; y are labels or one-hot, None for those that the estimator predicts."""
         y = self.estimator.predict(x) if y is None else y
         y = check_and_transform_label_format(np.asarray(y), self.estimator.nb_classes, return_one_hot=False)
-        return evaluation.craft_all(self.attack, self.source, np.asarray(x), y.ravel())
+        return craft_all(self.attack, self.source, np.asarray(x), y.ravel())

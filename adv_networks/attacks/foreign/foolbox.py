@@ -15,19 +15,21 @@ import tensorflow as tf
 from foolbox.attacks.base import AttackWithDistance, FixedEpsilonAttack, get_criterion, raise_if_kwargs
 from foolbox.distances import LpDistance
 
-from adv_networks import attacks, evaluation
-from adv_networks.attacks.foreign.foreign_attacks import Runner, check_arguments, find
+from adv_networks.attacks.base import Attack
+from adv_networks.attacks.crafting import craft_all
+from adv_networks.attacks.foreign.base import ForeignAttack, Runner, check_arguments, find
+from adv_networks.attacks.gradient import predict
 from adv_networks.errors import UsageError
-from adv_networks.experiments import NORMS, Attack
+from adv_networks.experiments import NORMS
 
 
 def classifier(model: keras.Model) -> foolbox.TensorFlowModel:
     """A Keras classifier of images in [0,1], which returns logits, as Foolbox's; always in inference mode, and compiled."""
     # The device is only that of a tensor without elements; Foolbox would look for GPUs.
-    return foolbox.TensorFlowModel(functools.partial(attacks.predict, model), bounds=(0, 1), device="/CPU:0")
+    return foolbox.TensorFlowModel(functools.partial(predict, model), bounds=(0, 1), device="/CPU:0")
 
 
-def runner(attack: Attack) -> Runner:
+def runner(attack: ForeignAttack) -> Runner:
     """Runs the class that the attack names, on (model, x, y).
 
     An attack that minimises another norm than the ball's does so unhindered.
@@ -90,5 +92,5 @@ class DeclaredAttack(FixedEpsilonAttack):
             raise UsageError(f"bounds: expected (0, 1), received {tuple(model.bounds)}")
         x, restore = eagerpy.astensor_(inputs)
         attack = dataclasses.replace(self.attack, epsilon=epsilon)
-        adversarial = evaluation.craft_all(attack, self.source, x.numpy(), criterion.labels.numpy())
+        adversarial = craft_all(attack, self.source, x.numpy(), criterion.labels.numpy())
         return restore(eagerpy.from_numpy(x, adversarial))

@@ -1,0 +1,151 @@
+"""What every attack is: a frozen set of settings that crafts adversarial images of a batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adv_networks.errors import UsageError
+from adv_networks.experiments import ATTACKS, DeclaredAttack, Experiment, setting
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from adv_networks.attacks.inputs import Array, Seed
+
+# The first records had all of these, whatever the attack; the attacks that there were then write them still, so that their
+# records keep their keys.
+OF_FIRST_RECORDS: Mapping[str, Any] = MappingProxyType(
+    {"label": "true", "steps": 1, "step_fraction": 1.0, "restarts": 1, "clip_start": True, "seed": 0}
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attack:
+    """An attack with all that its result depends on; a subclass adds its own settings and says how it crafts.
+
+    Attributes:
+        epsilon: radius of the ball around each image, on the [0,1] pixel scale, that the result is held to.
+        norm: of the ball, a key of `experiments.NORMS`.
+        seed: of what it draws at random.
+        text: how the grammar of attacks writes it, without ε and norm; the attack's kind where it was not written so.
+
+    Class attributes:
+        kind: the name that records have for it, and the grammar.
+        access: what it reads of the model: "gradients", "scores", "labels", "generator" for one that reads a generator, or
+            "unknown" for another library's.
+        norms: the balls that it knows.
+        has_ball: whether ε and norm mean anything to it.
+        learns: whether `fit` must be called before `craft`.
+        composed: whether it crafts nothing and is made of the results of others.
+        of_first_records: whether it is as old as the first records, whose keys it keeps.
+    """
+
+    kind: ClassVar[str]
+    access: ClassVar[str] = "gradients"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    has_ball: ClassVar[bool] = True
+    learns: ClassVar[bool] = False
+    composed: ClassVar[bool] = False
+    of_first_records: ClassVar[bool] = False
+
+    epsilon: float
+    norm: str = "linf"
+    seed: int = 0
+    text: str = dataclasses.field(default="", repr=False)
+
+    @property
+    def name(self) -> str:
+        """What records and messages call it: its text in the grammar."""
+        return self.text or self.kind
+
+    @property
+    def title(self) -> str:
+        """Its name and the ball that it is held to."""
+        return f"{self.name} ({self.norm} ≤ {self.epsilon:g})"
+
+    @property
+    def reads_gradients(self) -> bool:
+        """Whether it follows the gradients of what it is crafted on, as a generator did that was trained against it."""
+        return self.access in ("gradients", "generator")
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The further packages that its result depends on."""
+        return ()
+
+    @classmethod
+    def of_experiment(cls, spec: Experiment, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that an experiment gives the attack, beside ε and norm.
+
+        Args:
+            spec: the experiment whose classifier is attacked.
+            arguments: what the attack's name in the grammar stands for.
+        """
+        return {}
+
+    def settings(self) -> str:
+        """All that the result depends on, as one line of JSON: what records are told apart by.
+
+        A setting that is younger than the first records is left out at its default (`setting(…, omitted=True)`).
+        """
+        values = dict(OF_FIRST_RECORDS) if self.of_first_records else {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            omitted = field.metadata.get("omitted") or field.name == "norm"
+            if field.name != "text" and not (omitted and value == field.default):
+                values[field.name] = value
+        return json.dumps({"kind": self.kind, **values}, sort_keys=True)
+
+    def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
+        """Raises what `craft` would raise whatever the classifier of so many classes is.
+
+        Raises:
+            UsageError: a norm that the attack does not know, or too few classes.
+            UserError: a package that it needs is not installed.
+        """
+        if self.has_ball and self.norm not in self.norms:
+            raise UsageError(f"norm: expected {' or '.join(self.norms)} for attack {self.name}, received {self.norm}")
+
+    def fit(self, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> Any:
+        """What an attack that learns first has learned from images and labels, for `craft`; None for the others."""
+        return None
+
+    def craft(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> tf.Tensor:
+        """Adversarial images of a batch, floats in [0,1] of the shape of x, within ε of it up to rounding.
+
+        Args:
+            source: classifier from images in [0,1] to logits [batch, classes]; a generator for the generator's attack.
+            x: images in [0,1] or uint8, [batch, height, width, channels].
+            y: labels, integers [batch].
+            seed: of what it draws for this batch; the result is a function of it, the settings and the other arguments.
+            training: BN with the batch's statistics in place of its averages.
+            state: what `fit` returned.
+        """
+        raise NotImplementedError
+
+
+def register(name: str, title: str, **arguments: Any):
+    """A class decorator that makes an attack known to the grammar by a name, with the arguments that the name stands for.
+
+    Example:
+        >>> from adv_networks import attacks, experiments
+        >>> experiments.ATTACKS["fgs_predicted"].arguments
+        {'label': 'predicted'}
+    """
+
+    def declare(kind: type[Attack]) -> type[Attack]:
+        ATTACKS[name] = DeclaredAttack(kind, arguments, title)
+        return kind
+
+    return declare
+
+
+__all__ = ["Attack", "register", "setting"]

@@ -1,0 +1,44 @@
+"""What is no attack of its own: images as they are, and the worst of other attacks, image by image."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adv_networks.attacks.base import Attack, register
+from adv_networks.attacks.inputs import as_images
+from adv_networks.lazy import keras, tf
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+
+@register("clean", "the images as they are")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clean(Attack):
+    """No attack."""
+
+    kind: ClassVar[str] = "clean"
+    access: ClassVar[str] = "labels"
+    has_ball: ClassVar[bool] = False
+    of_first_records: ClassVar[bool] = True
+
+    epsilon: float = 0.0
+
+    def craft(
+        self, source: keras.Model | None, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> tf.Tensor:
+        """The images, as tensors."""
+        return tf.convert_to_tensor(x) if source is None else as_images(source, x)
+
+
+@register("worst", "an image counts as right only where it is so under each of the attacks in the same row")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Worst(Attack):
+    """The worst of the attacks of other columns, which `evaluation.worst` composes; it crafts nothing."""
+
+    kind: ClassVar[str] = "worst"
+    composed: ClassVar[bool] = True
+    of_first_records: ClassVar[bool] = True
+
+    parts: tuple[str, ...] = dataclasses.field(default=(), metadata={"omitted": True})

@@ -1,0 +1,84 @@
+"""Attacks on whole data sets, batch by batch.
+
+In the scope of a strategy its devices take the batches in turn. The models' variables must have been made in that scope. A
+batch is never split, so that no result depends on how many devices there are.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from adv_networks.attacks.base import Attack
+from adv_networks.attacks.inputs import check_images, check_labels
+from adv_networks.experiments import BATCH_STATISTICS_SIZE
+from adv_networks.lazy import keras, tf
+
+BATCH_SIZE = 250
+
+
+def batch_size(bn_evaluation: str) -> int:
+    """Images in a batch of an evaluation: 250, or 64 where BN has the statistics of each batch."""
+    return BATCH_SIZE if bn_evaluation == "moving" else BATCH_STATISTICS_SIZE
+
+
+def batches_of(
+    images: np.ndarray, labels: np.ndarray, size: int, *, filled: bool = False, classes: int | None = None
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(number, images in [0,1], labels) of each batch; float images are taken as they are.
+
+    The last one is partial, or `filled` with images from before it. `classes` is how many there are, where that is known.
+
+    Raises:
+        UsageError: images neither uint8 nor floats in [0,1], or labels that are not one integer an image.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    check_images(images)
+    check_labels(labels, len(images), classes)
+    for number, start in enumerate(range(0, len(images), size)):
+        start = max(0, min(start, len(images) - size)) if filled else start
+        x = images[start : start + size]
+        yield number, x / np.float32(255) if x.dtype == np.uint8 else x, np.asarray(labels[start : start + size], np.int32)
+
+
+def on_devices(work: Callable[..., Any], batches: Iterable[tuple[int, np.ndarray, np.ndarray]]) -> Iterator[Any]:
+    """`work(number, x, y)` of each batch, in their order, computed by the devices of the current strategy in turn."""
+    strategy = tf.distribute.get_strategy()
+    devices = strategy.extended.worker_devices if tf.distribute.has_strategy() else ()
+    if len(devices) < 2:
+        yield from itertools.starmap(work, batches)
+        return
+
+    def work_on(device: str, batch: tuple[int, np.ndarray, np.ndarray]) -> Any:
+        # A mirrored variable is read from its copy on the current device.
+        with strategy.scope(), tf.device(device):
+            return work(*batch)
+
+    batches = iter(batches)
+    with ThreadPoolExecutor(len(devices)) as pool:
+        while turn := list(itertools.islice(batches, len(devices))):
+            yield from pool.map(work_on, devices, turn)
+
+
+def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The adversarial images of a whole data set, for BN on moving averages: floats in [0,1], [N, H, W, C].
+
+    Args:
+        attack: the attack.
+        source: what it is crafted on.
+        images: uint8 or floats in [0,1], [N, H, W, C].
+        labels: integers [N].
+
+    Raises:
+        UsageError: images or labels of another kind.
+    """
+    state = attack.fit(source, images, labels) if attack.learns else None
+
+    def crafted(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return attack.craft(source, x, y, seed=(attack.seed, number), state=state).numpy()
+
+    return np.concatenate(list(on_devices(crafted, batches_of(images, labels, BATCH_SIZE))))

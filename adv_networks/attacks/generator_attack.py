@@ -1,0 +1,55 @@
+"""The attack of a generator G (Eq. 4): x + εG(x)."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adv_networks import networks
+from adv_networks.attacks.base import Attack, register
+from adv_networks.attacks.geometry import project
+from adv_networks.attacks.gradient import raw_outputs
+from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
+from adv_networks.experiments import NORMS, choose
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime.compiled import run_compiled
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+
+@register("generator", "x + εG(x) of a trained generator, Eq. 4")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Generator(Attack):
+    """The attack `generator` as a column of tables; it is crafted on a generator."""
+
+    kind: ClassVar[str] = "generator"
+    access: ClassVar[str] = "generator"
+    of_first_records: ClassVar[bool] = True
+
+    def craft(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> tf.Tensor:
+        """See `Attack.craft`."""
+        return generator(source, x, y, self.epsilon, norm=self.norm, seed=seed, training=training)
+
+
+def generator(
+    g: keras.Model,
+    x: Array,
+    y: Array | None,
+    epsilon: float,
+    *,
+    norm: str = "linf",
+    seed: Seed = 0,
+    training: bool = False,
+) -> tf.Tensor:
+    """The generator's attack x + εG, projected; y is read by generators of the label only, `seed` by those of noise.
+
+    Of a generator that was built for `norm` only the clipping to [0,1] changes anything; another is held to the ball.
+    """
+    check_epsilon(epsilon)
+    x, epsilon, p = as_images(g, x), as_scalar(epsilon, g.variable_dtype), choose(NORMS, norm, "norm")
+    inputs = networks.generator_input(g, x, None if y is None else as_labels(y, x), as_seed(seed))
+    perturbation = run_compiled(raw_outputs, g, training, inputs)
+    return project(x, x + epsilon * perturbation, epsilon, p)

@@ -1,0 +1,122 @@
+"""The door of every public function of `attacks` and `evaluation`: what images, labels, ε and seeds may be."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from adv_networks.errors import UsageError
+from adv_networks.lazy import keras, tf
+
+if TYPE_CHECKING:
+    Array: TypeAlias = np.ndarray | tf.Tensor
+    Seed: TypeAlias = int | tuple[int, int] | tf.Tensor
+
+# By how much rounding may have moved a pixel out of [0,1].
+ROUNDING = 1e-6
+
+
+def as_seed(seed: Seed) -> tf.Tensor:
+    """A seed as the int32 [2] that stateless random operations take."""
+    return tf.convert_to_tensor((0, seed) if isinstance(seed, (int, np.integer)) else seed, tf.int32)
+
+
+def as_scalar(value: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """A number as a tensor; tf.cast would take a Python number to double precision by way of single.
+
+    Raises:
+        UsageError: it is no number but several, or is not finite.
+    """
+    if tf.is_tensor(value):
+        return tf.cast(value, dtype)
+    if not isinstance(value, (numbers.Real, np.ndarray)) or np.ndim(value) or not math.isfinite(value):
+        received = f"shape {list(np.shape(value))}" if np.ndim(value) else value
+        raise UsageError(f"epsilon and step size: expected a finite number, received {received}")
+    return tf.constant(float(value), dtype)
+
+
+def check_images(x: Array) -> None:
+    """Raises a UsageError where images are neither uint8 nor floats in [0,1]; inside a graph only their type is known."""
+    kind = tf.as_dtype(x.dtype)
+    if kind != tf.uint8 and not kind.is_floating:
+        raise UsageError(f"images: expected uint8, or floats in [0,1], received {kind.name}")
+    if not kind.is_floating or not _is_known(x) or not math.prod(x.shape):
+        return
+    # Reductions of the library that the images are of, so that none is copied; float16's sums are of no use, its bounds are.
+    reduce = tf.reduce_min, tf.reduce_max
+    low, high = (float(function(x)) for function in (reduce if tf.is_tensor(x) else (np.min, np.max)))
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):
+        raise UsageError(f"images: expected uint8, or floats in [0,1], received {kind.name} from {low:.9g} to {high:.9g}")
+
+
+def check_labels(y: Array, images: int | None, classes: int | None) -> None:
+    """Raises a UsageError unless labels are one integer an image, from 0 to the number of classes; inside a graph their type.
+
+    Args:
+        y: the labels.
+        images: how many there must be; None where that is not known yet.
+        classes: how many classes there are; None where that is not known.
+    """
+    shape, kind = y.shape, tf.as_dtype(y.dtype)
+    if not kind.is_integer or len(shape) != 1 or (images is not None and shape[0] not in (images, None)):
+        count = "N" if images is None else images
+        raise UsageError(f"labels: expected integers [{count}], received {kind.name} {list(shape)}")
+    if not _is_known(y) or not shape[0]:
+        return
+    low, high = int(np.min(y)), int(np.max(y))
+    if low < 0 or (classes is not None and high >= classes):
+        upper = f"to {classes - 1}" if classes is not None else "on"
+        raise UsageError(f"labels: expected integers from 0 {upper}, received {low if low < 0 else high}")
+
+
+def _is_known(array: Array) -> bool:
+    """Whether the values are at hand, not those of a graph that is being built."""
+    return not tf.is_tensor(array) or hasattr(array, "numpy")
+
+
+def classes_of(model: keras.Model) -> int | None:
+    """How many classes a classifier has, where its layers say so."""
+    shape = getattr(model, "output_shape", None)
+    return shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
+
+
+def as_images(model: keras.Model, x: Array) -> tf.Tensor:
+    """Images as floats in [0,1] of the type of the model's variables.
+
+    Raises:
+        UsageError: they are neither uint8, which are divided by 255, nor floats in [0,1].
+    """
+    x = x if tf.is_tensor(x) else np.asarray(x)
+    check_images(x)
+    floats = tf.cast(x, model.variable_dtype)
+    if x.dtype == tf.uint8:
+        return floats / 255
+    return tf.clip_by_value(floats, 0, 1) if _is_known(x) else floats
+
+
+def as_labels(y: Array, x: Array | None = None, model: keras.Model | None = None) -> tf.Tensor:
+    """Labels as the int32 [batch] that the attacks take.
+
+    Args:
+        y: labels.
+        x: the images that they are of.
+        model: the classifier whose classes they name.
+
+    Raises:
+        UsageError: they are not one integer an image, or name no class.
+    """
+    y = y if tf.is_tensor(y) else np.asarray(y)
+    check_labels(y, None if x is None else x.shape[0], None if model is None else classes_of(model))
+    return tf.cast(y, tf.int32)
+
+
+def check_epsilon(epsilon: float | tf.Tensor, **counts: int) -> None:
+    """Raises a UsageError where ε is negative, or a number of steps, restarts, targets or queries is below 1."""
+    if not tf.is_tensor(epsilon) and np.ndim(epsilon) == 0 and not epsilon >= 0:
+        raise UsageError(f"epsilon: expected at least 0, received {epsilon}")
+    for name, count in counts.items():
+        if count < 1:
+            raise UsageError(f"{name}: expected at least 1, received {count}")

@@ -1,0 +1,127 @@
+"""Projected gradient descent (Eq. 7)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adv_networks.attacks.base import Attack, register, setting
+from adv_networks.attacks.geometry import uniform_in_ball
+from adv_networks.attacks.gradient import gradient_attack, losses_and_logits
+from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
+from adv_networks.experiments import NORMS, Experiment, choose
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import replicas
+from adv_networks.runtime.compiled import run_compiled
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+
+@register("pgd", "projected gradient descent, Eq. 7, from a random start")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PGD(Attack):
+    """The attack `pgd` as a column of tables; its step is a fraction of ε."""
+
+    kind: ClassVar[str] = "pgd"
+    of_first_records: ClassVar[bool] = True
+
+    steps: int = setting(10, "gradient steps", least=1)
+    step_fraction: float = setting(0.25, "step size over ε", above=0)
+    restarts: int = setting(1, "random starts, of which the strongest result of each image is kept", least=1)
+    clip_start: bool = setting(True, "clip the random start to [0,1]")
+    random_start: bool = setting(True, "start at random in the ball, not at the image", omitted=True)
+
+    @classmethod
+    def of_experiment(cls, spec: Experiment, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Its PGD settings, with which it may be trained too."""
+        return dict(steps=spec.pgd_steps, step_fraction=spec.pgd_step_fraction, clip_start=spec.pgd_clip_start)
+
+    def craft(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> tf.Tensor:
+        """See `Attack.craft`."""
+        return pgd(
+            source,
+            x,
+            y,
+            self.epsilon,
+            norm=self.norm,
+            step_size=self.epsilon * self.step_fraction,
+            steps=self.steps,
+            restarts=self.restarts,
+            seed=seed,
+            random_start=self.random_start,
+            clip_start=self.clip_start,
+            training=training,
+        )
+
+
+def pgd(
+    model: keras.Model,
+    x: Array,
+    y: Array,
+    epsilon: float,
+    *,
+    norm: str = "linf",
+    step_size: float | None = None,
+    steps: int = 10,
+    restarts: int = 1,
+    seed: Seed = 0,
+    random_start: bool = True,
+    clip_start: bool = True,
+    targeted: bool = False,
+    training: bool = False,
+) -> tf.Tensor:
+    """Projected gradient descent (Eq. 7), projected on the ε-ball and on [0,1] after every step.
+
+    Args:
+        model: classifier that returns logits.
+        x: images in [0,1].
+        y: true labels, or with `targeted` the classes to be reached.
+        epsilon: radius of the ball.
+        norm: of the ball and of the steps: linf, l2 or l1.
+        step_size: α; None for ε/4.
+        steps: number of gradient steps.
+        restarts: number of random starts; per example the strongest result is kept.
+        seed: of the random starts; the result is a function of it and the other arguments.
+        random_start: start uniformly in the ε-ball of the norm, as Foolbox does, instead of at x.
+        clip_start: clip the random start to [0,1] (the released code does not).
+        targeted: descend on the loss of y instead of ascending.
+        training: BN with the batch's statistics.
+
+    Raises:
+        UsageError: images, labels or ε that are none, another norm, or fewer than one step or restart.
+    """
+    check_epsilon(epsilon, steps=steps, restarts=restarts)
+    x, seed = as_images(model, x), as_seed(seed)
+    y = as_labels(y, x, model)
+    step_size = epsilon / 4 if step_size is None else step_size
+    p, best = choose(NORMS, norm, "norm"), None
+    for restart in range(restarts):
+        start = x
+        if random_start:
+            restart_seed = seed if restarts == 1 else tf.random.experimental.stateless_fold_in(seed, restart)
+            draw = functools.partial(uniform_in_ball, seed=restart_seed, p=p, dtype=x.dtype)
+            start = x + as_scalar(epsilon, x.dtype) * replicas.share_of(draw, [tf.shape(x)[0], *x.shape[1:]])
+            start = tf.clip_by_value(start, 0, 1) if clip_start else start
+        candidate = gradient_attack(
+            model, x, y, epsilon, -step_size if targeted else step_size, steps, norm, start=start, training=training
+        )
+        best = candidate if best is None else run_compiled(_replace_weaker, model, training, targeted, best, candidate, y)
+    return best
+
+
+def _replace_weaker(model, training, targeted, best, candidate, y):
+    """Per example the stronger of two attacks: one that fools the model before one that does not, then the better loss."""
+
+    def strength(x):
+        loss, logits = losses_and_logits(model, x, y, training)
+        hit = tf.equal(tf.argmax(logits, 1, tf.int32), y)
+        return hit == targeted, -loss if targeted else loss
+
+    (best_fools, best_loss), (fools, loss) = strength(best), strength(candidate)
+    stronger = (fools & ~best_fools) | ((fools == best_fools) & (loss > best_loss))
+    return tf.where(tf.reshape(stronger, [-1, *[1] * (best.shape.rank - 1)]), candidate, best)

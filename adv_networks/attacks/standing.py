@@ -1,0 +1,79 @@
+"""Attacks in several attempts, each on the images that still stand.
+
+An attack stops working on an image once it is misclassified, at the latest with the next attempt; images that are
+misclassified from the start come back as they are. What happens to an image depends on the seed and on its place in the batch,
+not on which of the others have fallen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from adv_networks.attacks.base import Attack
+from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.losses import without
+from adv_networks.errors import UsageError
+from adv_networks.experiments import SCALES, Experiment
+from adv_networks.lazy import keras, tf
+
+# Of an attempt: the rows of the batch that still stand, and what the attack has made of them so far; it returns its own.
+Attempt = Callable[[np.ndarray, np.ndarray], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StrongAttack(Attack):
+    """An attack in L∞ that is beyond the paper; a scale divides the steps that its name stands for."""
+
+    norms: ClassVar[tuple[str, ...]] = ("linf",)
+    of_first_records: ClassVar[bool] = True
+    divided: ClassVar[str] = "steps"
+
+    @classmethod
+    def of_experiment(cls, spec: Experiment, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Its number of steps, as far as the scale goes."""
+        default = next(field.default for field in dataclasses.fields(cls) if field.name == cls.divided)
+        return {cls.divided: max(1, arguments.get(cls.divided, default) // SCALES[spec.scale].attack_divisor)}
+
+    def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
+        """See `Attack.check`; BN must have its moving averages, as images that have fallen leave the batch."""
+        super().check(classes=classes, bn_evaluation=bn_evaluation)
+        if bn_evaluation != "moving":
+            raise UsageError(f"bn_evaluation: expected moving for attack {self.name}, received {bn_evaluation}")
+
+
+def attack_standing(model: keras.Model, x: tf.Tensor, y: tf.Tensor, attempts: Iterable[Attempt]) -> tf.Tensor:
+    """What the attempts make of the images, one after the other, each of those that the model still labels correctly."""
+    current, labels = x.numpy(), y.numpy()
+
+    def stand(rows: np.ndarray) -> np.ndarray:
+        return rows[np.argmax(predict(model, current[rows]), 1) == labels[rows]]
+
+    standing = stand(np.arange(len(labels)))
+    for attempt in attempts:
+        if not len(standing):
+            break
+        current[standing] = attempt(standing, current[standing])
+        standing = stand(standing)
+    return tf.constant(current)
+
+
+def likeliest_targets(model: keras.Model, x: tf.Tensor, y: tf.Tensor, count: int) -> list[tf.Tensor]:
+    """The likeliest class that is not y, the second likeliest, and so on: `count` tensors [batch], or as many as there are."""
+    logits = predict(model, x)
+    order = tf.argsort(without(logits, y), 1, "DESCENDING")
+    return tf.unstack(order[:, : min(count, logits.shape[1] - 1)], axis=1)
+
+
+def random_start(x: tf.Tensor, rows: np.ndarray, radius: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Points drawn uniformly from the balls around those rows' images, clipped to [0,1]."""
+    noise = tf.random.stateless_uniform(tf.shape(x), seed, -1, 1, x.dtype)
+    return tf.clip_by_value(tf.gather(x + radius * noise, rows), 0, 1)
+
+
+def where_images(condition: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """tf.where of images [batch, …], with a condition [batch]."""
+    return tf.where(tf.reshape(condition, [-1, *[1] * (first.shape.rank - 1)]), first, second)

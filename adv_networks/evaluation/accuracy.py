@@ -1,0 +1,80 @@
+"""The share of images that a classifier labels correctly, as they are or under an attack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from adv_networks.attacks import Attack, Clean, predict
+from adv_networks.attacks.crafting import batch_size, batches_of, on_devices
+from adv_networks.attacks.inputs import classes_of
+from adv_networks.errors import UserError
+from adv_networks.experiments import BATCH_STATISTICS_SIZE
+from adv_networks.lazy import keras, tf
+
+
+def accuracy(
+    model: keras.Model,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    attack: Attack | None = None,
+    source: keras.Model | None = None,
+    bn_evaluation: str = "moving",
+) -> float:
+    """The fraction of images in [0,1] that the model labels correctly, clean or under an attack.
+
+    Args:
+        model: classifier that returns logits.
+        x: images, uint8 or floats in [0,1], [N, H, W, C].
+        y: labels [N].
+        attack: None for the images as they are.
+        source: the model that the attack is crafted on; None for `model` itself.
+        bn_evaluation: "moving" averages, or "batch" statistics of 64 images (a partial batch after full ones is then left out).
+
+    Raises:
+        UsageError: images or labels of another kind.
+        UserError: logits that are not finite.
+    """
+    return float(correct_masks([model], x, y, attack or Clean(), source or model, bn_evaluation)[0].mean())
+
+
+def correct_masks(
+    targets: Sequence[keras.Model],
+    images: np.ndarray,
+    labels: np.ndarray,
+    attack: Attack,
+    source: keras.Model | None,
+    bn_evaluation: str,
+    state: Any = None,
+) -> list[np.ndarray]:
+    """Of every target, which adversarial images, each crafted once, it labels correctly: booleans [images].
+
+    With BN on batch statistics a last partial batch is left out. `state` is what an attack that learns first has learned.
+
+    Raises:
+        UsageError: images or labels of another kind.
+        UserError: a target's logits are not finite, so that it labels nothing.
+    """
+    training = bn_evaluation == "batch"
+
+    def labelled(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        adversarial = attack.craft(source, x, y, seed=(attack.seed, number), training=training, state=state)
+        return np.stack([_labels_of(target, adversarial, training) for target in targets]) == y
+
+    if attack.learns and state is None:
+        raise ValueError(f"attack {attack.name}: expected what it has learned, received nothing")
+    batches = batches_of(images, labels, batch_size(bn_evaluation), classes=classes_of(targets[0]))
+    if training:
+        batches = (batch for batch in batches if batch[0] == 0 or len(batch[1]) == BATCH_STATISTICS_SIZE)
+    return list(np.concatenate(list(on_devices(labelled, batches)), 1))
+
+
+def _labels_of(target: keras.Model, images: tf.Tensor, training: bool) -> np.ndarray:
+    logits = predict(target, images, training=training).numpy()
+    if not np.isfinite(logits).all():
+        unsound = int((~np.isfinite(logits)).any(1).sum())
+        raise UserError(f"{target.name}: expected finite logits, found others for {unsound} of {len(logits)} images")
+    return logits.argmax(1)

@@ -1,0 +1,144 @@
+"""A grid of targets against sources, as records with their provenance."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adv_networks.attacks import Attack
+from adv_networks.evaluation.accuracy import correct_masks
+from adv_networks.evaluation.models import is_generator
+from adv_networks.lazy import keras
+from adv_networks.storage.hashes import images_hash, weights_hash
+from adv_networks.storage.provenance import commit, versions
+from adv_networks.storage.records import Record, hash_of_parts, record_key
+
+
+def grid(
+    targets: Mapping[str, keras.Model],
+    sources: Mapping[str, keras.Model],
+    attacks: Iterable[Attack],
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    known: Iterable[Record] = (),
+    wanted: Callable[[str, str, Attack], bool] = lambda target, source, attack: True,
+    provenance: Mapping[str, Mapping[str, Any]] | None = None,
+    bn_evaluation: str = "moving",
+    on_records: Callable[[list[Record]], None] = lambda records: None,
+    hashes: Mapping[str, str] | None = None,
+    outcomes: MutableMapping[str, np.ndarray] | None = None,
+) -> list[Record]:
+    """Scores every target under every attack crafted on every source; each (source, attack) is crafted once for all targets.
+
+    Args:
+        targets: classifiers under attack, by name.
+        sources: models that the attacks are crafted on, by name: classifiers, and generators for the generator's attack. A
+            target that is also a source under the same name is attacked white-box.
+        attacks: the attacks; the clean "attack" needs no source and gives one record a target, of source "".
+        images: uint8 or floats in [0,1].
+        labels: integers.
+        known: records computed before; those of the same weights, images and attack settings are returned as they are.
+        wanted: says of (target, source, attack) whether the record is needed.
+        provenance: per target what to put into its records' further fields.
+        bn_evaluation: as in `accuracy`.
+        on_records: called with the new records after each (source, attack), for instance to save them.
+        hashes: `weights_hash` of the models whose is known, by name; such a model is only taken out of `targets` or
+            `sources` when a record is missing, so that a mapping may load it then.
+        outcomes: which images were labelled correctly (`correct_masks`), by the records' keys; where it is given, a record
+            without one is computed again, and those of new records are added before `on_records` is called.
+
+    Returns:
+        A record per wanted (target, source, attack).
+    """
+    by_key = {record.key: record for record in known if outcomes is None or record.key in outcomes}
+    data_hash = images_hash(images, labels)
+    target_hashes, source_hashes = (
+        {name: hashes[name] if hashes and name in hashes else weights_hash(models[name]) for name in models}
+        for models in (targets, sources)
+    )
+    results = []
+    for attack in attacks:
+        for source in [""] if not attack.has_ball else sources:
+            identities = {
+                target: dict(
+                    target=target,
+                    source=source,
+                    target_hash=target_hash,
+                    source_hash=source_hashes.get(source, ""),
+                    images_hash=data_hash,
+                    attack_settings=attack.settings(),
+                    bn_evaluation=bn_evaluation,
+                )
+                for target, target_hash in target_hashes.items()
+                if wanted(target, source, attack)
+            }
+            keys = {target: record_key(**identity) for target, identity in identities.items()}
+            results += [by_key[key] for key in keys.values() if key in by_key]
+            missing = [target for target, key in keys.items() if key not in by_key]
+            if not missing or not (not attack.has_ball or _suits(attack, sources[source])):
+                continue
+            started = time.perf_counter()
+            found = correct_masks(
+                [targets[name] for name in missing], images, labels, attack, sources[source] if source else None, bn_evaluation
+            )
+            if outcomes is not None:
+                outcomes.update((keys[target], own) for target, own in zip(missing, found, strict=True))
+            measured = dict(
+                attack=attack.name,
+                epsilon=attack.epsilon,
+                seconds=round((time.perf_counter() - started) / len(missing), 2),
+                commit=commit(),
+                versions=versions(*attack.packages),
+            )
+            new = [
+                Record(
+                    key=keys[target],
+                    **_counted(own),
+                    **identities[target],
+                    **measured,
+                    **(provenance or {}).get(target, {}),
+                )
+                for target, own in zip(missing, found, strict=True)
+            ]
+            on_records(new)
+            results += new
+    return results
+
+
+def _counted(own: np.ndarray) -> dict[str, Any]:
+    correct = int(own.sum())
+    return dict(correct=correct, images=len(own), accuracy_percent=round(100 * correct / len(own), 4))
+
+
+def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str, np.ndarray]) -> Record:
+    """The record of an image counting as right only where it is in each of `parts`: records of one target on the same images.
+
+    Args:
+        attack: of kind "worst", whose settings the record gets.
+        parts: what it is composed of.
+        outcomes: which images were right, by key; that of the new record is added.
+    """
+    identity = dict(
+        target=parts[0].target,
+        source="",
+        target_hash=parts[0].target_hash,
+        source_hash=hash_of_parts(parts),
+        images_hash=parts[0].images_hash,
+        attack_settings=attack.settings(),
+        bn_evaluation=parts[0].bn_evaluation,
+    )
+    key = record_key(**identity)
+    outcomes[key] = np.logical_and.reduce([outcomes[record.key] for record in parts])
+    seconds = round(sum(record.seconds for record in parts), 2)
+    changed = dict(key=key, attack=attack.name, epsilon=attack.epsilon, seconds=seconds, commit=commit(), versions=versions())
+    return dataclasses.replace(parts[0], **identity, **changed, **_counted(outcomes[key]))
+
+
+def _suits(attack: Attack, source: keras.Model) -> bool:
+    """Whether the attack can be crafted on the source: the generator's on generators, the others on classifiers."""
+    return is_generator(source) == (attack.access == "generator")

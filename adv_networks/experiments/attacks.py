@@ -1,0 +1,143 @@
+"""Attacks by name: the grammar `NAME[:ARGUMENT=VALUE]…`, and the registry that `attacks` fills.
+
+One grammar names every attack, on the command line, in tables and from Python: `pgd`, `pgd:steps=100:restarts=10`,
+`fgs:epsilon=0.1`, `art:DeepFool:max_iter=5:norm=l2:epsilon=1.5`. The arguments are the fields of the attack's class. What is
+not given comes from the experiment: its ε and norm, and for some attacks its scale or its settings of PGD.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from adv_networks.errors import UsageError
+from adv_networks.experiments.settings import NORMS, checked, choose
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.base import Attack
+    from adv_networks.experiments.experiment import Experiment
+
+_BALL = ("epsilon", "norm")
+
+
+class DeclaredAttack(NamedTuple):
+    """A name of the grammar: the class of the attack, the arguments that the name stands for, and one line on it."""
+
+    kind: type[Attack]
+    arguments: Mapping[str, Any]
+    title: str
+
+    @property
+    def fields(self) -> dict[str, dataclasses.Field]:
+        """The arguments that it takes, beside epsilon and norm."""
+        return {field.name: field for field in dataclasses.fields(self.kind) if "help" in field.metadata}
+
+
+ATTACKS: dict[str, DeclaredAttack] = {}
+
+
+class Library(NamedTuple):
+    """Another library: the package that it is in, and what makes an attack of the name of one of its classes and arguments."""
+
+    package: str
+    attack: Callable[..., Attack]
+
+
+LIBRARIES: dict[str, Library] = {}
+
+
+class AttackText(NamedTuple):
+    """A text of the grammar in its parts; `source` is what the attack is crafted on where that is not its target."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    source: str | None
+
+    @property
+    def library(self) -> str:
+        """The library of an attack that is not ours, else nothing."""
+        return self.name.partition(":")[0] if ":" in self.name else ""
+
+
+def parse_attack(text: str) -> AttackText:
+    """The parts of a text of the grammar.
+
+    Raises:
+        UsageError: it is written otherwise, or there is no such attack.
+    """
+    first, *rest = text.split(":")
+    if first in LIBRARIES:
+        algorithm = rest.pop(0) if rest else ""
+        if not algorithm.isidentifier():
+            raise UsageError(f"attack: expected {first}:CLASS or {first}:CLASS:ARGUMENT=VALUE, received {text}")
+        first = f"{first}:{algorithm}"
+    elif first not in ATTACKS:
+        libraries = " or ".join(f"{library}:CLASS" for library in LIBRARIES)
+        like = difflib.get_close_matches(first, ATTACKS, cutoff=0.6)
+        expected = " or ".join(like) if like else f"one of {', '.join(sorted(ATTACKS))}, {libraries}"
+        raise UsageError(f"attack: expected {expected}, received {text}")
+    if not all(re.fullmatch(r"\w+=.+", pair) for pair in rest):
+        raise UsageError(f"attack: expected NAME[:ARGUMENT=VALUE]…, received {text}")
+    arguments = dict(pair.split("=", 1) for pair in rest)
+    source = arguments.pop("source", None)
+    return AttackText(first, {argument: _literal(value) for argument, value in arguments.items()}, source)
+
+
+def resolve_attack(text: str, spec: Experiment) -> Attack:
+    """The attack that a text of the grammar names, at the experiment's ε and norm where the text has none of its own.
+
+    Raises:
+        UsageError: written otherwise, no such attack, an argument that it does not have or that is out of range, a norm of its
+            own without an ε, or an ε that is no positive number.
+
+    Example:
+        >>> from adv_networks.experiments import experiment, resolve_attack
+        >>> resolve_attack("pgd:steps=100", experiment("mnist", "pgd")).title
+        'pgd:steps=100 (linf ≤ 0.3)'
+    """
+    name, given, _ = parsed = parse_attack(text)
+    ball = _ball(text, given, spec)
+    own = {argument: value for argument, value in given.items() if argument not in _BALL}
+    written_name = ":".join((name, *(f"{argument}={value}" for argument, value in own.items())))
+    if parsed.library:
+        return LIBRARIES[parsed.library].attack(name.partition(":")[2], own, text=written_name, **ball)
+    declared = ATTACKS[name]
+    for argument, value in own.items():
+        if argument not in declared.fields:
+            accepted = ", ".join(sorted({*declared.fields, *_BALL}))
+            raise UsageError(f"attack {name}: expected arguments among {accepted}, received {argument}")
+        try:
+            own[argument] = checked(declared.fields[argument], value)
+        except UsageError as error:
+            raise UsageError(f"attack {name}: {error}") from None
+    values = {**declared.arguments, **declared.kind.of_experiment(spec, declared.arguments), **own}
+    return declared.kind(**values, text=written_name, **(ball if declared.kind.has_ball else {}))
+
+
+def _ball(text: str, given: Mapping[str, Any], spec: Experiment) -> dict[str, Any]:
+    """The ε and the norm that the attack is held to."""
+    norm, epsilon = given.get("norm", spec.norm), given.get("epsilon")
+    choose(NORMS, norm, f"norm of {text}")
+    if epsilon is None and norm != spec.norm:
+        raise UsageError(f"epsilon of {text}: expected a value with norm {norm} (the other is of {spec.norm}), received none")
+    epsilon = spec.epsilon if epsilon is None else epsilon
+    if isinstance(epsilon, (str, bool)) or not 0 < epsilon < math.inf:
+        raise UsageError(f"epsilon of {text}: expected a value above 0, received {epsilon}")
+    return {"epsilon": float(epsilon), "norm": norm}
+
+
+def _literal(text: str) -> float | str | None:
+    """The number or constant that the text is in Python, or the text; a fraction such as 8/255 is a number too."""
+    if match := re.fullmatch(r"(\d+(?:\.\d*)?)/(\d+(?:\.\d*)?)", text):
+        numerator, denominator = map(float, match.groups())
+        return numerator / denominator if denominator else text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if value is None or isinstance(value, (int, float)) else text

@@ -1,0 +1,80 @@
+"""The labelled image data sets, as declarations; `data` reads their images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from adv_networks.experiments.settings import choose
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A labelled image data set.
+
+    Attributes:
+        name: what runs, records and the command line call it.
+        tfds_name: its name in TensorFlow Datasets; None where it is not from there.
+        image_shape: height, width, channels.
+        classes: how many.
+        train_images: how many there are for training.
+        test_images: how many there are for testing.
+        validation: how many of the training images are held out for validation.
+        path: the folder or file of a user's own data set.
+        class_names: what the classes are called; without names they go by their numbers.
+    """
+
+    name: str
+    tfds_name: str | None
+    image_shape: tuple[int, int, int]
+    classes: int
+    train_images: int
+    test_images: int
+    validation: int
+    path: str | None = None
+    class_names: tuple[str, ...] = ()
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def class_name(self, label: int) -> str:
+        """What the class of that label is called."""
+        return self.class_names[label] if self.class_names else str(label)
+
+
+DATASETS: dict[str, Dataset] = {}
+
+# Each takes what a user gave for the name of a data set, the path of a folder for instance, and returns the data set that it
+# finds there, or None where that is for another one to read.
+OPENERS: list[Callable[[str], Dataset | None]] = []
+
+
+def declare(*datasets: Dataset) -> None:
+    """Makes data sets known by their names."""
+    DATASETS.update({dataset.name: dataset for dataset in datasets})
+
+
+def find_dataset(name: str) -> Dataset:
+    """The declared data set of that name, or the one that an opener finds there, which is declared from then on.
+
+    Raises:
+        UsageError: there is no such data set.
+        UserError: what is at the path is no data set.
+    """
+    if name not in DATASETS:
+        for opener in OPENERS:
+            if (found := opener(name)) is not None:
+                return DATASETS.setdefault(found.name, found)
+    return choose(DATASETS, name, "dataset")
+
+
+declare(
+    Dataset("digits", None, (8, 8, 1), 10, 1_437, 360, 237),
+    Dataset("mnist", "mnist", (28, 28, 1), 10, 60_000, 10_000, 5_000),
+    Dataset("svhn", "svhn_cropped", (32, 32, 3), 10, 73_257, 26_032, 5_000),
+    Dataset(
+        "cifar10", "cifar10", (32, 32, 3), 10, 50_000, 10_000, 5_000,
+        class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    ),
+    Dataset("cifar100", "cifar100", (32, 32, 3), 100, 50_000, 10_000, 5_000),
+)  # fmt: skip

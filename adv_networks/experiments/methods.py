@@ -1,0 +1,35 @@
+"""The ways to train that there are, by name; `defences` declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from adv_networks.experiments.experiment import Experiment
+
+
+class Method(Protocol):
+    """What an experiment knows of the way that it trains; `defences.base.Defence` says what each of these is."""
+
+    name: str
+    letter: str
+    title: str
+    reads: tuple[str, ...]
+    trains_classifier: bool
+    static_examples: bool
+    settings: Mapping[str, Any]
+    Settings: type | None
+
+    @property
+    def trains_generator(self) -> bool:
+        """Whether the run has generators of its own."""
+
+    def needs(self, spec: Experiment) -> dict[str, Experiment]:
+        """The experiments whose runs one of this method builds upon, by their role in it."""
+
+    def check(self, spec: Experiment) -> None:
+        """Raises a UsageError where the experiment's settings contradict one another."""
+
+
+METHODS: dict[str, Method] = {}

@@ -1,0 +1,243 @@
+"""Tables as data: rows of runs against columns of attacks, and the cells that they come to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from adv_networks.errors import UsageError
+from adv_networks.experiments.attacks import parse_attack
+from adv_networks.experiments.experiment import Experiment, checked_setting, experiment
+from adv_networks.experiments.methods import METHODS
+from adv_networks.experiments.scales import scaled
+from adv_networks.experiments.settings import choose, written
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.base import Attack
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of a table: the runs that have it in common, classifiers under attack or generators that attack.
+
+    `settings` are at the paper's scale: a width among them is divided as the scale divides widths. `datasets` are the
+    table's data sets that have this row, None meaning all; `protocol` is the row's own, None meaning the table's.
+    """
+
+    label: str
+    method: str
+    settings: tuple[tuple[str, Any], ...] = ()
+    datasets: tuple[str, ...] | None = None
+    protocol: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table: an attack on the row's classifier, crafted on it too unless `source` names the surrogate's method.
+
+    Where the row is a generator, `target` names the method of the classifier that it attacks. These other runs have the
+    next seed unless `same_seed`. `generator` is the position of the attacking generator among its run's. `fresh` makes the
+    source a generator trained against the row's own run. A column that is the worst of others names them in `worst_of`. One
+    that is `titled` is labelled by the attack's title, as its ε may be its own.
+    """
+
+    label: str
+    attack: str
+    source: str | None = None
+    target: str | None = None
+    same_seed: bool = False
+    generator: int = 0
+    fresh: bool = False
+    titled: bool = False
+    worst_of: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackSuite:
+    """Columns to add to a table's own; `images` is how many of the first test images it takes where nothing else says."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...] = ()
+    images: int = 0
+
+
+SUITES: dict[str, AttackSuite] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table: `rows` of runs against `columns` of attacks, repeated for each data set.
+
+    Without `datasets` it is of any one that is asked for (`on`). With `along_training` it also reports what the runs logged
+    on their way, and the time that a step takes. `suite` names the attack suite whose columns it has beside its own, and
+    `has_further_attacks` says whether it has other libraries' too.
+    """
+
+    name: str
+    title: str
+    datasets: tuple[str, ...]
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    along_training: bool = False
+    suite: str = "paper"
+    has_further_attacks: bool = False
+
+    @property
+    def rows_are_classifiers(self) -> bool:
+        """Whether its rows are under attack, not generators that attack."""
+        return all(METHODS[row.method].trains_classifier for row in self.rows)
+
+    @property
+    def row_settings(self) -> frozenset[str]:
+        """The settings that rows have of their own, so that an override would give several rows the same runs."""
+        return frozenset(key for row in self.rows for key, _ in row.settings)
+
+    def under(self, suite: str) -> Table:
+        """This table with the columns of an attack suite; a worst case that names no other columns is that of all.
+
+        Raises:
+            UsageError: the suite has columns, and the table's rows are generators.
+        """
+        added = choose(SUITES, suite, "attack_suite").columns
+        if not added:
+            return self
+        self._check_under_attack("attack_suite", suite)
+        every = tuple(column.label for column in (*self.columns, *added) if column.attack != "worst")
+        added = tuple(
+            dataclasses.replace(column, worst_of=column.worst_of or every) if column.attack == "worst" else column
+            for column in added
+        )
+        title = f"{self.title}, {suite} attack suite"
+        return dataclasses.replace(self, title=title, columns=self.columns + added, along_training=False, suite=suite)
+
+    def with_attacks(self, texts: Sequence[str]) -> Table:
+        """This table with a column for each of the attacks, which are texts of the grammar (`parse_attack`), in no worst case.
+
+        Raises:
+            UsageError: there are any, and the table's rows are generators; or one is no attack.
+        """
+        if not texts:
+            return self
+        self._check_under_attack("attack", texts[0])
+        columns = list(self.columns)
+        for text in dict.fromkeys(texts):
+            source = parse_attack(text).source
+            if source is not None:
+                choose(METHODS, source, f"source of {text}")
+            columns.append(Column(text, text, source=source, titled=True))
+        title = f"{self.title}, with further attacks"
+        return dataclasses.replace(self, title=title, columns=tuple(columns), along_training=False, has_further_attacks=True)
+
+    def _check_under_attack(self, argument: str, attack: str) -> None:
+        if not self.rows_are_classifiers:
+            rows = f"table {self.name}" if self.name in TABLES else f"method {self.rows[0].method}"
+            raise UsageError(
+                f"{argument}: expected classifiers to attack with {attack}, received {rows}, which is of generators"
+            )
+
+    def on(self, datasets: tuple[str, ...] | None) -> Table:
+        """The table itself, or, where it has no data sets of its own, the one of these."""
+        if self.datasets:
+            return self
+        if not datasets:
+            raise UsageError(f"table {self.name}: expected a data set, received none")
+        names = ", ".join(datasets)
+        return dataclasses.replace(self, name=f"{self.name}-{names}", title=f"{self.title} on {names}", datasets=datasets)
+
+    def cells(
+        self,
+        scale: str,
+        *,
+        protocol: str = "paper",
+        seed: int = 0,
+        datasets: tuple[str, ...] | None = None,
+        **overrides: Any,
+    ) -> list[Cell]:
+        """Every cell with the experiments that it rests on; `datasets` keeps only those data sets' cells.
+
+        Raises:
+            UsageError: an override of what the rows are told apart by (see `row_settings`), or another protocol where they
+                have their own.
+        """
+        self._check_overrides(protocol, overrides)
+        chosen = [name for name in self.datasets if datasets is None or name in datasets]
+        return [
+            self._cell(dataset, row, column, scale, protocol, seed, overrides)
+            for dataset in chosen
+            for row in self.rows
+            if row.datasets is None or dataset in row.datasets
+            for column in self.columns
+        ]
+
+    def _check_overrides(self, protocol: str, overrides: Mapping[str, Any]) -> None:
+        if fixed := sorted(self.row_settings & overrides.keys()):
+            key, value = fixed[0], written(checked_setting(fixed[0], overrides[fixed[0]]))
+            raise UsageError(f"{key}: expected no override with table {self.name}, whose rows set it, received {value}")
+        if protocol != "paper" and any(row.protocol for row in self.rows):
+            raise UsageError(f"protocol: expected paper with table {self.name}, whose rows have their own, received {protocol}")
+
+    def _cell(
+        self, dataset: str, row: Row, column: Column, scale: str, protocol: str, seed: int, overrides: Mapping[str, Any]
+    ) -> Cell:
+        settings = scaled(dataset, scale, row.settings) | overrides
+        own = experiment(dataset, row.method, protocol=row.protocol or protocol, scale=scale, seed=seed, **settings)
+        other = None
+        if column.source or column.target:
+            other_seed = seed if column.same_seed else seed + 1
+            method = column.source or column.target
+            if column.fresh:
+                # It is of the row's own kind and size, as it shares the row's settings.
+                settings = settings | {"against": row.method}
+                other = experiment(dataset, method, protocol=own.protocol, scale=scale, seed=other_seed, **settings)
+            else:
+                other = experiment(dataset, method, protocol=protocol, scale=scale, seed=other_seed, **overrides)
+        target, source = (other, own) if column.target else (own, other)
+        attack = target.attack(column.attack)
+        if column.worst_of:
+            attack = dataclasses.replace(attack, parts=column.worst_of)
+        label = column.label
+        if column.titled:
+            label = attack.title if column.source is None else f"{attack.title} from {METHODS[column.source].letter}'"
+        return Cell(self.name, dataset, row.label, label, target, source, attack, column.generator)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell: `attack` crafted on `source` (None: on the target itself) and scored on `target`.
+
+    For the generator's attack `generator` is its position among the source's.
+    """
+
+    table: str
+    dataset: str
+    row: str
+    column: str
+    target: Experiment
+    source: Experiment | None
+    attack: Attack
+    generator: int = 0
+
+
+TABLES: dict[str, Table] = {}
+
+# The attacks that every classifier is under.
+WHITE_BOX = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
+
+
+def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
+    """The experiments that the cells rest on, each once and as it is trained, after those that it needs."""
+    ordered: dict[Experiment, None] = {}
+
+    def add(spec: Experiment) -> None:
+        if spec not in ordered:
+            for needed in spec.needs().values():
+                add(needed)
+            ordered[spec] = None
+
+    for cell in cells:
+        for spec in (cell.target, cell.source):
+            if spec is not None:
+                add(spec.trained())
+    return list(ordered)

@@ -1,0 +1,9 @@
+"""The sources that are reproduced, one package or module each: their recipes, tables and statements.
+
+They register what they declare with `experiments` and `claims`, which know no source by name. A new source is one module here
+and one import below.
+"""
+
+from adv_networks.papers import direct_approach
+
+__all__ = ["direct_approach"]
