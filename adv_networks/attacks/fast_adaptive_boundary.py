@@ -72,7 +72,7 @@ def towards_hyperplane(x: tf.Tensor, normal: tf.Tensor, value: tf.Tensor) -> tf.
     return direction * tf.minimum(length[:, None], room)
 
 
-def _approach_boundary(model, x, y, target, steps):
+def approach_boundary(model, x, y, target, steps):
     """Targeted FAB (Algorithm 1 with one class) from x: the nearest point found that fools the model, and its distance."""
     pixels = math.prod(x.shape[1:])
 
@@ -142,7 +142,7 @@ def fab(model: keras.Model, x: Array, y: Array, epsilon: float, *, targets: int 
 
     def attempt(target: tf.Tensor, rows: np.ndarray, current: np.ndarray) -> tf.Tensor:
         own, labels, towards = (tf.gather(values, rows) for values in (x, y, target))
-        nearest, distance = run_compiled(_approach_boundary, model, own, labels, towards, tf.constant(steps))
+        nearest, distance = run_compiled(approach_boundary, model, own, labels, towards, tf.constant(steps))
         return where_images(distance <= radius, nearest, current)
 
     return attack_standing(

@@ -41,15 +41,16 @@ def as_scalar(value: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 def check_images(x: Array) -> None:
     """Raises a UsageError where images are neither uint8 nor floats in [0,1]; inside a graph only their type is known."""
     kind = tf.as_dtype(x.dtype)
-    if kind != tf.uint8 and not kind.is_floating:
-        raise UsageError(f"images: expected uint8, or floats in [0,1], received {kind.name}")
-    if not kind.is_floating or not _is_known(x) or not math.prod(x.shape):
+    if kind == tf.uint8 or (kind.is_floating and (not _is_known(x) or not math.prod(x.shape))):
         return
-    # Reductions of the library that the images are of, so that none is copied; float16's sums are of no use, its bounds are.
-    reduce = tf.reduce_min, tf.reduce_max
-    low, high = (float(function(x)) for function in (reduce if tf.is_tensor(x) else (np.min, np.max)))
-    if not (low >= -ROUNDING and high <= 1 + ROUNDING):
-        raise UsageError(f"images: expected uint8, or floats in [0,1], received {kind.name} from {low:.9g} to {high:.9g}")
+    received = kind.name
+    if _is_known(x) and math.prod(x.shape):
+        # Reductions of the library that the images are of, so that none is copied.
+        low, high = (float(reduce(x)) for reduce in ((tf.reduce_min, tf.reduce_max) if tf.is_tensor(x) else (np.min, np.max)))
+        if kind.is_floating and -ROUNDING <= low and high <= 1 + ROUNDING:
+            return
+        received += f" from {low:.9g} to {high:.9g}"
+    raise UsageError(f"images: expected uint8, or floats in [0,1], received {received}")
 
 
 def check_labels(y: Array, images: int | None, classes: int | None) -> None:

@@ -41,3 +41,9 @@ def run_compiled(function, model, *arguments):
 
 def _with_weights(function, model, weights, *arguments):
     return function(Weighted(model, weights), *arguments)
+
+
+def traces_of(model: keras.Model) -> dict[str, int]:
+    """How often each function was traced for a model, by the function's name."""
+    own = _compiled.get(model, {})
+    return {function.__name__: graph.experimental_get_tracing_count() for function, graph in own.items()}

@@ -18,7 +18,10 @@ import scipy.stats
 import tensorflow as tf
 
 from adv_networks import attacks, data, networks
+from adv_networks.attacks.geometry import project
 from adv_networks.errors import UsageError
+from adv_networks.experiments import NORMS
+from adv_networks.runtime.compiled import traces_of
 from tests.conftest import classifier_of_roots, randomised
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -321,7 +324,7 @@ def test_projection_is_the_nearest_point_of_the_ball(norm, dtype, tolerance, kin
 
 def projected(x, perturbation, epsilon: float, norm: str) -> np.ndarray:
     epsilon = tf.constant(epsilon, x.dtype)
-    return attacks._project(tf.constant(x), tf.constant(x + perturbation), epsilon, attacks.NORMS[norm]).numpy()
+    return project(tf.constant(x), tf.constant(x + perturbation), epsilon, NORMS[norm]).numpy()
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-15, 1e-30, 0.0])
@@ -653,8 +656,7 @@ def test_another_seed_gives_another_result(other, restarts, smooth):
 
 def traces(model) -> collections.Counter[str]:
     """How often each of the model's graphs was traced."""
-    own = attacks._compiled[model]
-    return collections.Counter({name.__name__: graph.experimental_get_tracing_count() for name, graph in own.items()})
+    return collections.Counter(traces_of(model))
 
 
 CHANGES = {

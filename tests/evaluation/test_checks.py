@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from adv_networks import data
+from adv_networks.attacks import PGD as ProjectedGradientDescent
 from adv_networks.evaluation import checks
 from adv_networks.evaluation.checks import FAIL, NOT_APPLICABLE, PASS, Measured
-from adv_networks.experiments import Attack
 from adv_networks.storage.records import merge, read, record_key
 
-PGD = Attack("pgd", "pgd", epsilon=0.1, steps=10, step_fraction=0.25)
+PGD = ProjectedGradientDescent(epsilon=0.1, steps=10, step_fraction=0.25)
 MEASURED = (Measured("PGD", 40.0, True), Measured("Square", 60.0, False))
 
 FALLS, STRONGER, CHANGE = (

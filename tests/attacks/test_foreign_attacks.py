@@ -17,9 +17,9 @@ import tensorflow as tf
 
 import adv_networks
 from adv_networks import attacks, data, evaluation, networks
-from adv_networks.attacks.foreign import foreign_attacks
+from adv_networks.attacks import FGS, PGD, ForeignAttack, Generator
 from adv_networks.errors import UsageError, UserError
-from adv_networks.experiments import ATTACKS, Attack, experiment, foreign_attack
+from adv_networks.experiments import experiment
 from tests.conftest import SMALL, randomised
 
 COUNT, EPSILON = 40, 0.1
@@ -62,8 +62,12 @@ def with_foolbox():
     return foolbox
 
 
+def attack_at_epsilon(text):
+    return experiment("digits", "pgd", epsilon=EPSILON).attack(text)
+
+
 def right_in_our_grid(name, model, images, y):
-    attack = foreign_attack(name, epsilon=EPSILON, norm="linf")
+    attack = attack_at_epsilon(name)
     (record,) = evaluation.grid({"d": model}, {"d": model}, [attack], images, y)
     assert (record.attack, record.images, record.epsilon) == (attack.name, COUNT, attack.epsilon)
     return record.correct
@@ -85,8 +89,8 @@ def test_our_classifier_is_the_same_in_both_libraries(classifier, with_art, with
 @pytest.mark.parametrize("name", FGS_OF_BOTH)
 def test_fast_gradient_sign_of_the_library_is_ours(name, classifier, with_art, with_foolbox):
     model, images, y = classifier
-    attack = foreign_attack(name, epsilon=EPSILON, norm="linf")
-    ours = evaluation.craft_all(dataclasses.replace(ATTACKS["fgs"], epsilon=EPSILON), model, images, y)
+    attack = attack_at_epsilon(name)
+    ours = evaluation.craft_all(FGS(epsilon=EPSILON), model, images, y)
     theirs = evaluation.craft_all(attack, model, images, y)
     assert np.isclose(ours, theirs, rtol=0, atol=1e-6).mean() > 0.999
     right = right_in_our_grid(name, model, images, y)
@@ -131,7 +135,7 @@ def test_carlini_and_wagner_in_our_grid_is_art_by_hand(classifier, with_art):
 
 def test_draws_at_random_are_the_same_again_and_leave_numpys_generator_alone(classifier, with_foolbox):
     model, images, y = classifier
-    attack = foreign_attack("foolbox:LinfAdditiveUniformNoiseAttack", epsilon=EPSILON, norm="linf")
+    attack = attack_at_epsilon("foolbox:LinfAdditiveUniformNoiseAttack")
     state = np.random.get_state()[1].copy()
     first, again = (evaluation.craft_all(attack, model, images, y) for _ in range(2))
     np.testing.assert_array_equal(first, again)
@@ -146,7 +150,7 @@ def test_draws_at_random_are_the_same_again_and_leave_numpys_generator_alone(cla
     [(0.1, True), (0.1 + 5e-7, True), (0.1 + 1e-5, False), (-0.1, True), (0.6, False), (np.nan, False)],
 )
 def test_what_leaves_the_ball_or_the_box_is_the_image_as_it_was(moved, counts, classifier, with_foolbox, monkeypatch):
-    attack = Attack("far", "foreign", epsilon=EPSILON, library="foolbox")
+    attack = ForeignAttack(epsilon=EPSILON, library="foolbox", algorithm="far")
     x = np.full((3, 8, 8, 1), 0.5, np.float32)
     x[1] = 0.95  # 0.1 farther it is no image
 
@@ -154,7 +158,7 @@ def test_what_leaves_the_ball_or_the_box_is_the_image_as_it_was(moved, counts, c
         return lambda model, x, y: x + np.float32(moved)
 
     monkeypatch.setattr(with_foolbox, "runner", runner)
-    found = foreign_attacks.craft(attack, classifier[0], x, np.zeros(3), seed=0).numpy()
+    found = attack.craft(classifier[0], x, np.zeros(3, int), seed=0).numpy()
     np.testing.assert_array_equal(found[1], x[1] + moved if moved == -0.1 else x[1])
     np.testing.assert_array_equal(found[[0, 2]], x[[0, 2]] + np.float32(moved) if counts else x[[0, 2]])
 
@@ -169,14 +173,11 @@ def ours(classifier, generators):
     x, seed = images / np.float32(255), (0, 0)  # of the first batch of a grid
     of_image, of_noise = generators
     made = {
-        "generator": (of_image, attacks.generator(of_image, x, y, EPSILON)),
-        "generator of noise": (of_noise, attacks.generator(of_noise, x, y, EPSILON, seed=seed)),
-        "pgd": (model, attacks.pgd(model, x, y, EPSILON, step_size=0.25 * EPSILON, seed=seed)),
+        "generator": (Generator, of_image, attacks.generator(of_image, x, y, EPSILON)),
+        "generator of noise": (Generator, of_noise, attacks.generator(of_noise, x, y, EPSILON, seed=seed)),
+        "pgd": (PGD, model, attacks.pgd(model, x, y, EPSILON, step_size=0.25 * EPSILON, seed=seed)),
     }
-    return {
-        name: (dataclasses.replace(ATTACKS[name.split()[0]], epsilon=EPSILON), source, found.numpy())
-        for name, (source, found) in made.items()
-    }
+    return {name: (kind(epsilon=EPSILON), source, found.numpy()) for name, (kind, source, found) in made.items()}
 
 
 def test_our_attacks_are_attacks_of_foolbox(ours, classifier, with_foolbox):
@@ -221,7 +222,7 @@ def test_other_ranges_and_criteria_are_refused(ours, classifier, with_art, with_
 # --- The command line ------------------------------------------------------------------------------------------------
 
 
-def test_run_has_a_column_and_a_record_for_each(with_foolbox, run, tmp_path, monkeypatch):
+def test_run_has_a_column_and_a_record_for_each(with_foolbox, run, tmp_path):
     small = "foolbox:L2DeepFoolAttack:steps=2:norm=l2:epsilon=0.5"
     options = ("--scale=tiny", "--steps=60", "--learning_rate=0.05", "--test_images=60", "--epsilon=0.05")
     command = ("--method=standard", f"--attack={FGS_OF_BOTH[1]},{small}", *options, "--noprogress")
@@ -241,8 +242,8 @@ def test_run_has_a_column_and_a_record_for_each(with_foolbox, run, tmp_path, mon
     named = {key: settings[key] for key in ("library", "algorithm", "arguments", "norm", "epsilon")}
     assert named == dict(library="foolbox", algorithm="L2DeepFoolAttack", arguments=[["steps", 2]], norm="l2", epsilon=0.5)
     assert "foolbox 3" in records[FGS_OF_BOTH[1]]["versions"] and "foolbox" not in records["fgs"]["versions"]
-    monkeypatch.setattr("adv_networks.evaluation.craft", None)
-    assert run(*command)[:2] == (0, output)
+    written = file.stat().st_mtime_ns
+    assert run(*command)[:2] == (0, output) and file.stat().st_mtime_ns == written
     code, of_table, error = run("--table=digits", command[1], *options, "--noprogress", "--finished_only")
     assert (code, error) == (0, "") and re.search(f"{fgs:.2f} .* {of_foolbox:.2f}", of_table)
     (table,) = (tmp_path / "results").rglob("digits-attacks.csv")
@@ -305,9 +306,9 @@ def test_library_that_is_not_installed_is_one_line(run, monkeypatch, tmp_path):
 
 def test_failure_of_the_library_is_one_line(classifier, with_foolbox):
     model, images, y = classifier
-    attack = foreign_attack("foolbox:LinfPGD:steps=many", epsilon=EPSILON, norm="linf")
+    attack = attack_at_epsilon("foolbox:LinfPGD:steps=many")
     with pytest.raises(UserError, match="attack foolbox:LinfPGD:steps=many: expected adversarial images, found TypeError: "):
-        foreign_attacks.craft(attack, model, images / np.float32(255), y, seed=0)
+        attack.craft(model, images / np.float32(255), y, seed=0)
 
 
 def test_only_the_interfaces_import_the_libraries():

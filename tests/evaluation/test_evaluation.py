@@ -9,15 +9,38 @@ import numpy as np
 import pytest
 
 from adv_networks import attacks, data, evaluation, networks
-from adv_networks.attacks import strong_attacks
+from adv_networks.attacks import APGD
+from adv_networks.attacks.composed import Clean, Worst
+from adv_networks.defences import STATIC_ATTACKS
+from adv_networks.defences.static_examples import static_examples
 from adv_networks.errors import UsageError, UserError
-from adv_networks.experiments import ATTACKS, STATIC_ATTACKS, STRONG_ATTACKS, Attack, experiment
+from adv_networks.experiments import experiment
 from adv_networks.runtime import devices
 from adv_networks.storage import records
 from tests.conftest import randomised
 
 COUNT = evaluation.BATCH_SIZE + 3
-CLEAN, FGS, PGD = (dataclasses.replace(ATTACKS[name], epsilon=0.1) for name in ("clean", "fgs", "pgd"))
+# What recording attacks have crafted: (attack, source, whether by batch statistics, number of the batch, images).
+CRAFTED: list[tuple] = []
+
+
+def recording(kind, **settings):
+    """An attack of that kind, which remembers what it crafts."""
+
+    class Recording(kind):
+        def craft(self, source, x, y, *, seed=0, training=False, state=None):
+            adversarial = super().craft(source, x, y, seed=seed, training=training, state=state)
+            CRAFTED.append((self.name, source, training, seed[1], adversarial))
+            return adversarial
+
+    return Recording(**settings)
+
+
+CLEAN, FGS, PGD = recording(Clean), recording(attacks.FGS, epsilon=0.1), recording(attacks.PGD, epsilon=0.1)
+
+
+def first_batches():
+    return [(attack, source) for attack, source, _, number, _ in CRAFTED if number == 0]
 
 
 @pytest.fixture(scope="module")
@@ -29,20 +52,6 @@ def images():
 @pytest.fixture(scope="module")
 def models():
     return {name: randomised(networks.d1((8, 8, 1), 10, 4), seed=seed) for seed, name in enumerate("abc")}
-
-
-@pytest.fixture
-def crafted(monkeypatch):
-    """Records every (attack, source model) whose adversaries are crafted for a first batch."""
-    calls = []
-    craft = evaluation.craft
-
-    def recording(attack, source, x, y, *, seed, training):
-        calls.extend([(attack.name, source)] if seed[1] == 0 else [])
-        return craft(attack, source, x, y, seed=seed, training=training)
-
-    monkeypatch.setattr(evaluation, "craft", recording)
-    return calls
 
 
 def test_accuracy_counts_every_image_the_last_partial_batch_included(images, models):
@@ -85,12 +94,13 @@ def test_transfer_accuracy_is_of_the_targets_labels_on_the_sources_adversaries(i
     assert evaluation.accuracy(models["a"], *images, attack=FGS, source=models["b"]) == pytest.approx(expected, abs=1.5 / COUNT)
 
 
-def test_grid_crafts_once_per_source_and_attack_and_scores_every_target(images, models, crafted):
+def test_grid_crafts_once_per_source_and_attack_and_scores_every_target(images, models):
+    CRAFTED.clear()
     targets = {name: models[name] for name in "ab"}
     found = evaluation.grid(targets, models, [CLEAN, FGS, PGD], *images)
     assert len(found) == 2 + 2 * 2 * 3
     assert len({record.key for record in found}) == len(found)
-    assert len(crafted) == 1 + 2 * 3
+    assert len(first_batches()) == 1 + 2 * 3
     by_name = {(record.target, record.source, record.attack): record for record in found}
     for target, source in (("a", "a"), ("a", "c"), ("b", "a")):
         record = by_name[target, source, "pgd"]
@@ -101,38 +111,31 @@ def test_grid_crafts_once_per_source_and_attack_and_scores_every_target(images, 
     assert by_name["a", "", "clean"].source_hash == ""
 
 
-def test_grid_computes_no_known_record_again(images, models, crafted):
+def test_grid_computes_no_known_record_again(images, models):
     first = evaluation.grid(models, {"a": models["a"]}, [CLEAN, FGS], *images)
-    crafted.clear()
+    CRAFTED.clear()
     assert evaluation.grid(models, {"a": models["a"]}, [CLEAN, FGS], *images, known=first) == first
-    assert crafted == []
+    assert not CRAFTED
 
 
 def _evaluate_on_two_devices(place):
     """What the attacks make of networks with BN, and the counts, in three batches on one device and on two."""
     two, found = devices.make("auto", 2), []
     images = data.Images(*(np.concatenate([part] * 2)[: 2 * evaluation.BATCH_SIZE + 3] for part in data.load("digits", "test")))
-    kinds = [CLEAN, FGS, dataclasses.replace(PGD, restarts=2), Attack("generator", "generator", epsilon=0.1)]
-    static = [experiment("digits", "ensemble", epsilon=0.1).attack(name) for name in STATIC_ATTACKS]
-    craft = evaluation.craft
+    kinds = [CLEAN, FGS, dataclasses.replace(PGD, restarts=2), recording(attacks.Generator, epsilon=0.1)]
+    static = [FGS, PGD, recording(attacks.LeastLikely, epsilon=0.1)]
     for strategy in (devices.make("one"), two):
-        crafted, used = {}, set()
-
-        def recording(attack, source, x, y, *, seed, training, crafted=crafted, used=used):
-            adversarial = craft(attack, source, x, y, seed=seed, training=training)
-            crafted[attack.name, training, seed[1]] = adversarial.numpy()
-            used.add((attack.name, seed[1] % 2, adversarial.device[-5:]))
-            return adversarial
-
-        with strategy.scope(), pytest.MonkeyPatch.context() as patched:
-            patched.setattr(evaluation, "craft", recording)
+        CRAFTED.clear()
+        with strategy.scope():
             d, g = (evaluation.load_model(place / name) for name in ("d.keras", "g.keras"))
             counts = [
                 record.correct
-                for bn_evaluation, attacks in {"moving": kinds, "batch": [PGD]}.items()
-                for record in evaluation.grid({"d": d}, {"d": d, "g": g}, attacks, *images, bn_evaluation=bn_evaluation)
+                for bn_evaluation, chosen in {"moving": kinds, "batch": [PGD]}.items()
+                for record in evaluation.grid({"d": d}, {"d": d, "g": g}, chosen, *images, bn_evaluation=bn_evaluation)
             ]
-            units = evaluation.static_examples(static, d, images)
+            units = static_examples(static, d, images)
+        crafted = {(attack, training, number): adversarial.numpy() for attack, _, training, number, adversarial in CRAFTED}
+        used = {(attack, number % 2, adversarial.device[-5:]) for attack, _, _, number, adversarial in CRAFTED}
         found.append((counts, crafted, units))
     (counts, crafted, units), (counts_on_two, crafted_on_two, units_on_two) = found
     assert used == {(attack.name, number, f"CPU:{number}") for attack in (*kinds, *static) for number in (0, 1)}
@@ -156,10 +159,10 @@ def test_devices_that_take_the_batches_in_turn_change_no_bit(fork, tmp_path):
 
 
 @pytest.mark.parametrize("change", ["target", "source", "attack", "images", "bn_evaluation"])
-def test_grid_computes_again_what_a_change_touches(change, images, models, crafted):
+def test_grid_computes_again_what_a_change_touches(change, images, models):
     targets, sources, attack, options = {"a": models["a"]}, {"b": models["b"]}, FGS, {}
     known = evaluation.grid(targets, sources, [attack], *images)
-    crafted.clear()
+    CRAFTED.clear()
     changed = randomised(networks.d1((8, 8, 1), 10, 4), seed=7)
     if change == "target":
         targets = {"a": changed}
@@ -172,25 +175,25 @@ def test_grid_computes_again_what_a_change_touches(change, images, models, craft
     else:
         options = dict(bn_evaluation="batch")
     evaluation.grid(targets, sources, [attack], *images, known=known, **options)
-    assert len(crafted) == 1
+    assert len(first_batches()) == 1
 
 
 def test_grid_runs_the_generators_attack_on_generators_and_the_others_on_classifiers(images, models):
     sources = {"b": models["b"], "b/g": networks.g1((8, 8, 1), 4)}
-    found = evaluation.grid({"a": models["a"]}, sources, [FGS, Attack("generator", "generator", epsilon=0.1)], *images)
+    found = evaluation.grid({"a": models["a"]}, sources, [FGS, attacks.Generator(epsilon=0.1)], *images)
     assert [(record.source, record.attack) for record in found] == [("b", "fgs"), ("b/g", "generator")]
 
 
-def test_outcomes_say_which_images_are_right_and_a_record_without_one_is_computed_again(images, models, crafted):
+def test_outcomes_say_which_images_are_right_and_a_record_without_one_is_computed_again(images, models):
     targets, outcomes = {"a": models["a"]}, {}
     first = evaluation.grid(targets, targets, [CLEAN, FGS], *images, outcomes=outcomes)
     assert {record.key: record.correct for record in first} == {key: own.sum() for key, own in outcomes.items()}
     predicted = np.argmax(models["a"](images.images / np.float32(255), training=False), 1)
     np.testing.assert_array_equal(outcomes[first[0].key], predicted == images.labels)
-    crafted.clear()
+    CRAFTED.clear()
     outcomes.pop(first[1].key)
     again = evaluation.grid(targets, targets, [CLEAN, FGS], *images, known=first, outcomes=outcomes)
-    assert [name for name, _ in crafted] == ["fgs"]
+    assert [name for name, _ in first_batches()] == ["fgs"]
     assert [(record.key, record.correct) for record in again] == [(record.key, record.correct) for record in first]
 
 
@@ -198,7 +201,7 @@ def test_worst_case_is_taken_image_by_image(images, models):
     parts = evaluation.grid({"a": models["a"]}, {"b": models["b"]}, [CLEAN, FGS], *images)
     rng = np.random.default_rng(0)
     outcomes = {part.key: rng.random(COUNT) < 0.7 for part in parts}
-    attack = dataclasses.replace(ATTACKS["worst"], epsilon=0.1, parts=("FGS", "PGD"))
+    attack = Worst(epsilon=0.1, parts=("FGS", "PGD"))
     record = evaluation.worst(attack, parts, outcomes)
     together = np.logical_and.reduce([outcomes[part.key] for part in parts])
     np.testing.assert_array_equal(outcomes[record.key], together)
@@ -228,25 +231,24 @@ def test_outcomes_survive_the_file(tmp_path):
     ],
 )
 def test_strong_attacks_refuse_what_they_are_not_made_for(change, training, message, images, models):
-    attack = dataclasses.replace(ATTACKS["apgd_ce"], epsilon=0.1, **change)
+    attack = APGD(epsilon=0.1, text="apgd_ce", **change)
     with pytest.raises(UsageError, match=message):
-        evaluation.craft(attack, models["a"], images.images[:2], images.labels[:2], training=training)
+        attack.craft(models["a"], images.images[:2], images.labels[:2], training=training)
 
 
 def test_strong_attacks_are_crafted_with_their_settings(images, models):
     x, y, model = images.images[:12] / np.float32(255), images.labels[:12], models["a"]
     expected = {
-        "restarted_pgd": strong_attacks.restarted_pgd(model, x, y, 0.1, step_size=0.0025, steps=2, restarts=10, seed=3),
-        "apgd_ce": strong_attacks.apgd(model, x, y, 0.1, steps=2, seed=3),
-        "apgd_dlr": strong_attacks.apgd(model, x, y, 0.1, steps=2, loss="dlr", seed=3),
-        "apgd_targeted": strong_attacks.apgd(model, x, y, 0.1, steps=2, loss="dlr", targets=9, seed=3),
-        "fab_targeted": strong_attacks.fab(model, x, y, 0.1, steps=2, targets=9),
-        "square": strong_attacks.square(model, x, y, 0.1, queries=2, seed=3),
+        "restarted_pgd": attacks.restarted_pgd(model, x, y, 0.1, step_size=0.0025, steps=2, restarts=10, seed=3),
+        "apgd_ce": attacks.apgd(model, x, y, 0.1, steps=2, seed=3),
+        "apgd_dlr": attacks.apgd(model, x, y, 0.1, steps=2, loss="dlr", seed=3),
+        "apgd_targeted": attacks.apgd(model, x, y, 0.1, steps=2, loss="dlr", targets=9, seed=3),
+        "fab_targeted": attacks.fab(model, x, y, 0.1, steps=2, targets=9),
+        "square": attacks.square(model, x, y, 0.1, queries=2, seed=3),
     }
-    assert set(expected) == set(STRONG_ATTACKS)
+    spec = experiment("digits", "pgd", epsilon=0.1)
     for name, adversarial in expected.items():
-        attack = dataclasses.replace(ATTACKS[name], epsilon=0.1, steps=2)
-        np.testing.assert_array_equal(evaluation.craft(attack, model, x, y, seed=3), adversarial)
+        np.testing.assert_array_equal(spec.attack(f"{name}:steps=2").craft(model, x, y, seed=3), adversarial)
 
 
 def test_batch_statistics_leave_the_last_partial_batch_out(images):
@@ -261,16 +263,14 @@ def test_batch_statistics_leave_the_last_partial_batch_out(images):
 def test_static_examples_are_within_epsilon_and_close_to_the_attacks(images, models):
     spec = experiment("digits", "ensemble", epsilon=0.15)
     chosen = [spec.attack(name) for name in STATIC_ATTACKS]
-    crafted = evaluation.static_examples(chosen, models["a"], images)
-    by_batch = evaluation.static_examples(chosen, models["a"], images, bn_evaluation="batch")
+    crafted = static_examples(chosen, models["a"], images)
+    by_batch = static_examples(chosen, models["a"], images, bn_evaluation="batch")
     np.testing.assert_array_equal(by_batch[0], crafted[0])  # D1 has no BN
     assert crafted.shape == (3, *images.images.shape)
     assert crafted.dtype == np.int8
     x, y = images.images[:200] / np.float32(255), images.labels[:200]
     for attack, units in zip(chosen, crafted, strict=True):
-        exact = np.asarray(
-            evaluation.craft(attack, models["a"], images.images[:250] / np.float32(255), images.labels[:250], seed=(0, 0))
-        )
+        exact = np.asarray(attack.craft(models["a"], images.images[:250] / np.float32(255), images.labels[:250], seed=(0, 0)))
         np.testing.assert_allclose(x + units[:200] * np.float32(0.15 / 127), exact[:200], atol=0.15 / 254 + 1e-6)
     assert not np.array_equal(crafted[0], crafted[2])
     assert len(y) == 200
@@ -278,7 +278,7 @@ def test_static_examples_are_within_epsilon_and_close_to_the_attacks(images, mod
 
 def test_static_examples_by_batch_statistics_are_of_full_batches(images):
     model = randomised(networks.d2((8, 8, 1), 10, 16), seed=0)
-    found = evaluation.static_examples([FGS], model, images, bn_evaluation="batch")[0]
+    found = static_examples([FGS], model, images, bn_evaluation="batch")[0]
     x = images.images / np.float32(255)
     # The last one has images from before it, whose perturbations are those of the batch that they came in.
     for start, end, new in ((0, 64, 0), (128, 192, 128), (COUNT - 64, COUNT, 192)):
@@ -335,7 +335,7 @@ def test_processes_that_merge_at_once_lose_nothing(tmp_path):
     assert {record.key for record in records.read(file)} == {f"{name}-{number}" for name in "abc" for number in range(20)}
 
 
-RECORDS = records.read(Path(__file__).parent.parent / "results" / "cpu" / "records.csv")
+RECORDS = records.read(Path(__file__).parents[2] / "results" / "cpu" / "records.csv")
 
 
 @pytest.mark.parametrize("name", ["clean", "fgs", "pgd"])
@@ -365,16 +365,11 @@ def test_attacks_are_crafted_and_recorded_in_their_norm(images, models):
         }
         for name, adversarial in expected.items():
             attack = spec.attack(name)
-            found = evaluation.craft(attack, g if name == "generator" else models["a"], x, y)
+            found = attack.craft(g if name == "generator" else models["a"], x, y)
             np.testing.assert_array_equal(found, adversarial)
             settings.append(attack.settings())
     assert len(set(settings)) == len(settings) == 15
     assert sum('"norm"' in text for text in settings) == 10
-
-
-def test_attack_without_an_epsilon_is_refused(images, models):
-    with pytest.raises(ValueError, match="attack pgd: expected an ε"):
-        evaluation.accuracy(models["a"], *images, attack=ATTACKS["pgd"])
 
 
 def test_load_classifier_reads_a_run_directory_or_a_file(models, tmp_path):
