@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterable
 
 from absl import app, logging
 from absl import flags as absl_flags
@@ -34,16 +33,20 @@ import flags
 from adv_networks.errors import Interrupted, UsageError, UserError
 from adv_networks.runtime.start import start_tensorflow
 
-absl_flags.adopt_module_key_flags(flags)
+absl_flags.adopt_module_key_flags(flags.definitions)
 
 
 def main(_: list[str]) -> int:
-    """Runs what the flags say; returns the exit code."""
+    """Runs the command that the flags say; returns the exit code."""
     # absl's own default for a program is to say more.
     verbosity = absl_flags.FLAGS["verbosity"]
     logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
     try:
-        for number, text in enumerate(filter(None, _texts())):
+        command = flags.command()
+        if command.needs_tensorflow:
+            # Runs of scale tiny end before what the larger graphs gain has paid for building them.
+            start_tensorflow(quiet=logging.get_verbosity() <= logging.WARNING, sharing=absl_flags.FLAGS.scale != "tiny")
+        for number, text in enumerate(filter(None, command.run())):
             print("\n" * (number > 0) + text, flush=True)
     except UserError as error:
         print(f"main.py: {error}", file=sys.stderr)
@@ -58,27 +61,6 @@ def main(_: list[str]) -> int:
         print("main.py: interrupted; the same command goes on from what is saved", file=sys.stderr)
         return 128 + signal.SIGINT
     return 0
-
-
-def _texts() -> Iterable[str]:
-    """What the command prints, each part once it is done; TensorFlow is loaded only where it is needed."""
-    if (arguments := flags.listing()) is not None:
-        from adv_networks.commands.listing import listing
-
-        return [listing(**arguments)]
-    if (arguments := flags.report()) is not None:
-        from adv_networks.tables import report
-
-        return [str(report.write(**arguments))]
-    # Runs of scale tiny end before what the larger graphs gain has paid for building them.
-    start_tensorflow(quiet=logging.get_verbosity() <= logging.WARNING, sharing=absl_flags.FLAGS.scale != "tiny")
-    if (arguments := flags.verification()) is not None:
-        from adv_networks.commands.verification import verify
-
-        return [verify(**arguments)]
-    from adv_networks.commands import workflow
-
-    return workflow.run(**flags.chosen())
 
 
 if __name__ == "__main__":

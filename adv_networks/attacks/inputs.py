@@ -47,7 +47,7 @@ def check_images(x: Array) -> None:
     if _is_known(x) and math.prod(x.shape):
         # Reductions of the library that the images are of, so that none is copied.
         low, high = (float(reduce(x)) for reduce in ((tf.reduce_min, tf.reduce_max) if tf.is_tensor(x) else (np.min, np.max)))
-        if kind.is_floating and -ROUNDING <= low and high <= 1 + ROUNDING:
+        if kind.is_floating and low >= -ROUNDING and high <= 1 + ROUNDING:
             return
         received += f" from {low:.9g} to {high:.9g}"
     raise UsageError(f"images: expected uint8, or floats in [0,1], received {received}")

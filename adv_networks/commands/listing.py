@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from adv_networks import tables
+from adv_networks.commands.base import Request
 from adv_networks.errors import UserError
-from adv_networks.experiments import DATASETS, METHODS, TABLES, Dataset, Table
+from adv_networks.experiments import ATTACKS, DATASETS, LIBRARIES, METHODS, TABLES, Dataset, DeclaredAttack, Table
 from adv_networks.storage import run_directories
+from adv_networks.training import Workspace
 
 _TFDS_DIRECTORY = Path("~/tensorflow_datasets")
 
 
-def listing(*, runs_directory: Path, group: Path, data_dir: Path | None) -> str:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class List:
     """The names that the command line takes, and how far the tables and runs are.
 
-    Args:
-        runs_directory: whose runs to list.
-        group: the directory of results whose tables to look into.
-        data_dir: where TensorFlow Datasets are; None for their default, which TFDS_DATA_DIR names.
+    Attributes:
+        request: whose tables to look into.
+        workspace: where runs, results and data are.
     """
+
+    needs_tensorflow: ClassVar[bool] = False
+
+    request: Request
+    workspace: Workspace
+
+    def run(self) -> Iterator[str]:
+        """See `Command.run`."""
+        workspace = self.workspace
+        yield _listing(workspace.runs, workspace.group(**self.request.group), workspace.data_dir)
+
+
+def _listing(runs_directory: Path, group: Path, data_dir: Path | None) -> str:
     place = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or _TFDS_DIRECTORY).expanduser()
     begun = [[workdir.name, run_directories.state(workdir)] for workdir in run_directories.directories(runs_directory)]
     sections = {
         "data sets (--dataset)": [_dataset(dataset, place) for dataset in DATASETS.values()]
         + [["FOLDER or FILE.npz", "a data set of one's own: class folders of PNG or JPEG images, or arrays"]],
         "methods (--method)": [[name, method.letter, method.title] for name, method in METHODS.items()],
+        "attacks (--attack)": [
+            *map(_attack, ATTACKS.items()),
+            *([f"{name}:CLASS", "", f"an attack of {library.package}"] for name, library in LIBRARIES.items()),
+        ],
         f"tables (--table), measured in {group}": [
             [name, _measured(table, group), table.title] for name, table in TABLES.items()
         ]
@@ -35,6 +56,13 @@ def listing(*, runs_directory: Path, group: Path, data_dir: Path | None) -> str:
         f"runs in {runs_directory}": begun or [["none"]],
     }
     return "\n\n".join(f"{title}\n{aligned(rows)}" for title, rows in sections.items())
+
+
+def _attack(named: tuple[str, DeclaredAttack]) -> list[str]:
+    """An attack's name, its arguments with their defaults, and one line."""
+    name, declared = named
+    arguments = {argument: declared.arguments.get(argument, field.default) for argument, field in declared.fields.items()}
+    return [name, " ".join(f"{argument}={value}" for argument, value in arguments.items()), declared.title]
 
 
 def _dataset(dataset: Dataset, place: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 from adv_networks.experiments.settings import choose
 
@@ -55,12 +56,16 @@ def declare(*datasets: Dataset) -> None:
 
 
 def find_dataset(name: str) -> Dataset:
-    """The declared data set of that name, or the one that an opener finds there, which is declared from then on.
+    """The declared data set of that name, in any case of letters, or the one that an opener finds there.
+
+    That one is declared from then on.
 
     Raises:
         UsageError: there is no such data set.
         UserError: what is at the path is no data set.
     """
+    if name not in DATASETS and name.lower() in DATASETS and not Path(name).exists():
+        name = name.lower()
     if name not in DATASETS:
         for opener in OPENERS:
             if (found := opener(name)) is not None:

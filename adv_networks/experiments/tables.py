@@ -200,14 +200,21 @@ class Table:
         label = column.label
         if column.titled:
             label = attack.title if column.source is None else f"{attack.title} from {METHODS[column.source].letter}'"
-        return Cell(self.name, dataset, row.label, label, target, source, attack, column.generator)
+        own_networks = {target.name}
+        if source is not None:
+            own_networks = {source.name}
+            if attack.access == "generator":
+                own_networks |= {needed.name for needed in source.needs().values()}
+        is_white_box = attack.reads_gradients and target.name in own_networks
+        return Cell(self.name, dataset, row.label, label, target, source, attack, column.generator, is_white_box)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """One cell: `attack` crafted on `source` (None: on the target itself) and scored on `target`.
 
-    For the generator's attack `generator` is its position among the source's.
+    For the generator's attack `generator` is its position among the source's. `is_white_box` says whether the attack was made
+    with the target's gradients.
     """
 
     table: str
@@ -218,6 +225,7 @@ class Cell:
     source: Experiment | None
     attack: Attack
     generator: int = 0
+    is_white_box: bool = True
 
 
 TABLES: dict[str, Table] = {}

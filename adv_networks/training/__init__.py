@@ -24,6 +24,7 @@ from adv_networks.defences import STATIC_ATTACKS
 from adv_networks.defences.static_examples import static_examples
 from adv_networks.defences.steps import STEPS, Players, RegulariserComparison, Scalars, adversaries, make_players
 from adv_networks.errors import Interrupted, UsageError, UserError
+from adv_networks.evaluation import gallery
 from adv_networks.experiments import METHODS, SETTINGS, Experiment, generator_file
 from adv_networks.runtime import devices, replicas
 from adv_networks.runtime.determinism import make_deterministic
@@ -32,10 +33,10 @@ from adv_networks.storage import pictures
 from adv_networks.storage.files import locked, remove_leftovers, write_text, write_whole
 from adv_networks.storage.provenance import commit, machine, versions
 from adv_networks.storage.run_directories import describe
-from adv_networks.tables import gallery
 from adv_networks.training.checkpoints import Checkpoints
 from adv_networks.training.events import Events
 from adv_networks.training.logs import METRICS, TIMINGS, Log
+from adv_networks.training.workspace import Workspace as Workspace
 
 VALIDATION_IMAGES = 500
 _STOPPING = (signal.SIGINT, signal.SIGTERM)

@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from adv_networks import data, evaluation, tables
+from adv_networks import evaluation, tables
 from adv_networks.commands.listing import aligned
 from adv_networks.errors import UserError
 from adv_networks.experiments import TABLES, Cell
 from adv_networks.storage.records import read
+from adv_networks.training import Workspace
 
 # In points. Sums in another order, by another processor or number of threads, move an image across a boundary now and then.
 TOLERANCE = 0.05
 
 
-def verify(group: Path, *, scale: str, data_dir: Path | None = None, download: bool = False) -> str:
-    """Evaluates the weights in `<group>/weights` again, and compares with the tables in `group`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verify:
+    """Evaluates the committed weights of a scale again, and compares with the tables beside them.
 
-    A file there is the `d.keras` of the run that it is named after. Every measured cell is compared whose networks are there
-    and whose attack is not a generator's.
+    A file in `<results>/<scale>/weights` is the `d.keras` of the run that it is named after. Every measured cell is compared
+    whose networks are there and whose attack is not a generator's.
 
-    Args:
-        group: a directory of results, of one scale and without overrides.
+    Attributes:
         scale: the runs' scale.
-        data_dir: TFDS directory.
-        download: let TFDS fetch what is missing.
-
-    Returns:
-        The cells with what the table says and what the weights give, as text.
-
-    Raises:
-        UserError: there are no weights, they are not those of the records, or a cell differs by more than `TOLERANCE` points.
+        workspace: where results and data are.
     """
+
+    needs_tensorflow: ClassVar[bool] = True
+
+    workspace: Workspace
+    scale: str = "cpu"
+
+    def run(self) -> Iterator[str]:
+        """See `Command.run`; what is printed are the cells, with what the table says and what the weights give.
+
+        Raises:
+            UserError: there are no weights, they are not those of the records, or a cell differs by more than `TOLERANCE`.
+        """
+        yield _verify(self.workspace.group(self.scale), self.scale, self.workspace)
+
+
+def _verify(group: Path, scale: str, workspace: Workspace) -> str:
     files = {file.stem: file for file in sorted((group / "weights").glob("*.keras"))}
     cells = [(cell, percent) for cell, percent in _committed(group, scale) if _networks(cell) <= files.keys()]
     if not cells:
@@ -46,7 +57,7 @@ def verify(group: Path, *, scale: str, data_dir: Path | None = None, download: b
         if (name, found) not in recorded:
             known = " or ".join(sorted(known for own, known in recorded if own == name)) or "none"
             raise UserError(f"{files[name]}: expected the weights of the records, {known}, found {found}")
-    found = _accuracies([cell for cell, _ in cells], models, functools.partial(data.load, data_dir=data_dir, download=download))
+    found = _accuracies([cell for cell, _ in cells], models, workspace)
     lines, wrong = [("table", "row", "column", "committed", "now")], []
     for cell, committed in cells:
         now = found[_identity(cell)]
@@ -82,11 +93,11 @@ def _identity(cell: Cell) -> tuple[str, str, str]:
     return cell.target.name, tables.source_name(cell), cell.attack.settings()
 
 
-def _accuracies(cells: Sequence[Cell], models, load) -> dict[tuple[str, str, str], float]:
+def _accuracies(cells: Sequence[Cell], models, workspace: Workspace) -> dict[tuple[str, str, str], float]:
     """Accuracies in percent by `_identity`; a cell that several tables share is evaluated once."""
     result = {}
     for cell in {_identity(cell): cell for cell in cells}.values():
-        images, labels = load(cell.dataset, "test", limit=cell.target.test_images)
+        images, labels = workspace.images(cell.dataset, "test", cell.target.test_images)
         source = models.get(tables.source_name(cell))
         options = dict(attack=cell.attack, source=source, bn_evaluation=cell.target.bn_evaluation)
         result[_identity(cell)] = 100 * evaluation.accuracy(models[cell.target.name], images, labels, **options)

@@ -1,0 +1,167 @@
+"""`--model`: the grid of a Keras classifier from elsewhere, what it comes to, and its checks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from adv_networks import training
+from adv_networks.attacks import Attack
+from adv_networks.commands.base import limited
+from adv_networks.data import Images
+from adv_networks.evaluation import checks, correct_masks, load_model, own_model
+from adv_networks.experiments import (
+    WHITE_BOX,
+    Experiment,
+    Row,
+    Table,
+    experiment,
+    find_dataset,
+    generator_file,
+    parse_attack,
+)
+from adv_networks.lazy import keras
+from adv_networks.tables.classifier_checks import CHECKED_IMAGES
+from adv_networks.tables.notes import ball_of
+from adv_networks.training import Workspace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluateModel:
+    """Clean accuracy, FGS, PGD and what the suite adds, of a Keras classifier from elsewhere.
+
+    Attributes:
+        model: the classifier, its `.keras` file, a run's directory, or `module:function`, which returns it.
+        dataset: whose test images to use.
+        input_range: what the classifier's inputs for black and white are.
+        workspace: where the data is, and the runs.
+        method: "generator" to train a generator against the classifier, and attack it with that; None for neither.
+        seed: of that run.
+        scale: of that run.
+        protocol: of that run, and of the other attacks.
+        overrides: settings by name: epsilon, norm, pgd_steps, test_images, bn_evaluation and so on.
+        attack_suite: key of `experiments.SUITES`; its columns that need a run of ours, generators, are left out.
+        attacks: further attacks, as `experiments.parse_attack` reads them, in no worst case; their `source` is the file or
+            function of another classifier of the same inputs, for a black-box attack.
+    """
+
+    needs_tensorflow: ClassVar[bool] = True
+
+    model: own_model.Source
+    dataset: str
+    input_range: tuple[float, float]
+    workspace: Workspace
+    method: str | None = None
+    seed: int = 0
+    scale: str = "paper"
+    protocol: str = "paper"
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    attack_suite: str = "paper"
+    attacks: tuple[str, ...] = ()
+
+    def run(self) -> Iterator[str]:
+        """See `Command.run`.
+
+        Raises:
+            UserError: there is no such classifier, it is not one of the data set, or it was trained on another input range.
+        """
+        dataset = find_dataset(self.dataset)
+        adversary = self._adversary()
+        settings = limited(self.attack_suite, "paper", self.overrides)
+        spec = experiment(dataset.name, "standard", protocol=self.protocol, scale="paper", **settings)
+        further = [spec.attack(text) for text in self.attacks]
+        title = own_model.title(self.model)
+        table = Table("model", title, (dataset.name,), (Row("model", spec.method),), WHITE_BOX).under(self.attack_suite)
+        for attack in (*(spec.attack(column.attack) for column in table.columns), *further):
+            attack.check(classes=dataset.classes, bn_evaluation=spec.bn_evaluation)
+        with self.workspace.evaluating():
+            own = own_model.load(self.model, dataset.name)
+            model = own_model.with_unit_range(own, self.input_range)
+        examples = self.workspace.images(dataset.name, "train", own_model.CHECKED_IMAGES)
+        own_model.check_range(own, self.input_range, examples)
+        tested = self.workspace.images(dataset.name, "test", spec.test_images)
+        generators = self._train_generators(adversary, own, model) if adversary else {}
+        with self.workspace.evaluating():
+            masks = _masks_by_column(model, table, spec, generators, tested)
+            measured = [
+                checks.Measured(column.label, 100 * masks[column.label].mean(), spec.attack(column.attack).reads_gradients)
+                for column in table.columns[1:]
+                if column.label in masks and not column.worst_of
+            ]
+            shown = tested.first(CHECKED_IMAGES)
+            found = checks.of_classifier(model, *shown, spec.attack("pgd"), measured, bn_evaluation=spec.bn_evaluation)
+            for text, attack in zip(self.attacks, further, strict=True):
+                source, label = self._source(text, dataset.name, model, attack)
+                (masks[label],) = correct_masks([model], *tested, attack, source, spec.bn_evaluation)
+        yield _as_text(f"{title} on {len(tested.images)} test images of {dataset.name}, {ball_of(spec)}", masks, found)
+
+    def _adversary(self) -> Experiment | None:
+        """The experiment of the generators to train against the classifier, if any."""
+        if self.method is None:
+            return None
+        names = dict(protocol=self.protocol, scale=self.scale, seed=self.seed)
+        return experiment(self.dataset, self.method, **names, **self.overrides)
+
+    def _train_generators(self, adversary: Experiment, own: keras.Model, model: keras.Model) -> dict[str, tuple[Attack, Path]]:
+        """Trains them against the classifier; the attack and the file of each, by its label."""
+        name = f"{adversary.name}-{own_model.run_name(self.model, self.input_range, own)}"
+        workspace = self.workspace
+        workdir = workspace.runs / name
+        places = dict(data_dir=workspace.data_dir, download=workspace.download)
+        how = dict(checkpoint_seconds=workspace.checkpoint_seconds, progress=workspace.progress)
+        training.train(adversary, workdir, classifier=model, **places, **how)
+        attack = adversary.attack("generator")
+        return {f"G {name}": (attack, workdir / generator_file(number)) for number, name in enumerate(adversary.generators)}
+
+    def _source(self, text: str, dataset: str, model: keras.Model, attack: Attack) -> tuple[keras.Model, str]:
+        """What a further attack is crafted on, and its label."""
+        source = parse_attack(text).source
+        if source is None:
+            return model, attack.title
+        return own_model.with_unit_range(own_model.load(source, dataset), self.input_range), f"{attack.title} from {source}"
+
+
+def _as_text(heading: str, masks: Mapping[str, np.ndarray], found: list[checks.Check]) -> str:
+    accuracies = {label: 100 * own.mean() for label, own in masks.items()}
+    worst = min(accuracies, key=accuracies.__getitem__)
+    lines = [f"{heading}; accuracy in %"]
+    width = max(12, *(len(label) + 1 for label in accuracies))
+    lines += [f"{label:<{width}}{accuracy:6.2f}" for label, accuracy in accuracies.items()]
+    lines.append(
+        f"It labels {accuracies['No Noise']:.2f}% of the images correctly as they are, and in the worst case of these "
+        f"{accuracies[worst]:.2f}% ({worst})."
+    )
+    checked = checks.Checked("model", checks.records_of("this classifier", found, "", ()))
+    return "\n".join([*lines, checks.as_text([checked])])
+
+
+def _masks_by_column(
+    model: keras.Model,
+    table: Table,
+    spec: Experiment,
+    further: Mapping[str, tuple[Attack, Path]],
+    tested: Images,
+) -> dict[str, np.ndarray]:
+    """Whether the model labels each image correctly, by white-box column of a table and by further attack of a saved network.
+
+    A worst case is also that of the further ones.
+    """
+
+    def under(attack: Attack, source: keras.Model) -> np.ndarray:
+        return correct_masks([model], *tested, attack, source, spec.bn_evaluation)[0]
+
+    masks = {
+        column.label: under(spec.attack(column.attack), model)
+        for column in table.columns
+        if not column.worst_of and not column.source
+    }
+    masks |= {label: under(attack, load_model(file)) for label, (attack, file) in further.items()}
+    for column in table.columns:
+        if column.worst_of:
+            parts = [masks[label] for label in (*column.worst_of, *further) if label in masks]
+            masks[column.label] = np.logical_and.reduce(parts)
+    return masks

@@ -1,0 +1,77 @@
+"""`--table --plan`: what is to be trained for tables, as commands that can be run anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from adv_networks.commands.base import Request
+from adv_networks.commands.planning import Plan
+from adv_networks.experiments import DATASETS, SETTINGS, TABLES, Experiment
+from adv_networks.networks import costs
+from adv_networks.tables.evaluate import check_attacks
+from adv_networks.training import Workspace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrintPlan:
+    """Every training that tables need, once, in an order that can be run: command, whether done, and the time it takes.
+
+    Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
+    The commands have all overrides: those that a training does not read are of its evaluation.
+
+    Attributes:
+        names: keys of `experiments.TABLES`.
+        request: what is asked of them.
+        workspace: where runs and results are.
+        run_flags: further flags of each command.
+    """
+
+    needs_tensorflow: ClassVar[bool] = False
+
+    names: tuple[str, ...]
+    request: Request
+    workspace: Workspace
+    run_flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def run(self) -> Iterator[str]:
+        """See `Command.run`."""
+        wanted: dict[str, list[Experiment]] = {}
+        for name in self.names:
+            plan = Plan.of(TABLES[name], self.request, self.workspace)
+            check_attacks(plan.every_cell)
+            wanted[name] = plan.trainings(self.workspace)
+        numbered = [name for name in self.names if name.isdigit()]
+        listed = {spec.name: spec for name in numbered or self.names for spec in wanted[name]}
+        lines = [f"{self._command(spec)}  # {self._state(spec)}" for spec in listed.values()]
+        others = [name for name in self.names if numbered and name not in numbered]
+        further = {spec.name for name in others for spec in wanted[name]} - listed.keys()
+        if further:
+            tables_of_them = " and ".join(f"--table={name} --plan" for name in others)
+            lines.append(f"# {len(further)} further runs are of no table of the paper: {tables_of_them}")
+        lines.append(
+            "# 4 at a time, one run a GPU (CUDA_VISIBLE_DEVICES): append | examples/run_plan.sh 4; "
+            "Slurm: examples/slurm_array.sh"
+        )
+        yield "\n".join(lines)
+
+    def _command(self, spec: Experiment) -> str:
+        workspace = self.workspace
+        path = DATASETS[spec.dataset].path or spec.dataset
+        named = dict(dataset=path, method=spec.method, scale=spec.scale, seed=spec.seed)
+        if spec.protocol != "paper":
+            named["protocol"] = spec.protocol
+        overrides = {key: value for key, value in self.request.overrides.items() if key in SETTINGS}
+        evaluated = {key: value for key, value in overrides.items() if not spec.trains_with(key)}
+        for key, value in sorted({**evaluated, **dict(spec.overrides)}.items()):
+            named[key] = ",".join(map(str, value)) if isinstance(value, (tuple, list)) else value
+        named |= self.run_flags
+        named |= {"runs": workspace.runs, "results": workspace.results}
+        named |= {"data_dir": workspace.data_dir} if workspace.data_dir else {}
+        words = [f"--{key}={value}" for key, value in named.items()] + ["--download"] * workspace.download
+        return shlex.join(["python", "main.py", *words])
+
+    def _state(self, spec: Experiment) -> str:
+        return "done" if self.workspace.is_finished(spec) else f"to do, {costs.describe(spec)}"

@@ -1,0 +1,87 @@
+"""One run: trains it, and evaluates its classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from adv_networks import tables
+from adv_networks.commands.base import Request
+from adv_networks.commands.planning import Plan
+from adv_networks.evaluation import checks
+from adv_networks.experiments import METHODS, WHITE_BOX, Column, Experiment, Row, Table, experiment
+from adv_networks.tables.classifier_checks import check_classifiers
+from adv_networks.tables.evaluate import evaluate
+from adv_networks.tables.networks import Networks
+from adv_networks.training import Workspace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunExperiment:
+    """Trains (or resumes, or leaves) one experiment, and prints the small grid of its classifier under white-box attacks.
+
+    With another attack suite than the paper's the suite's columns join the grid, and what they need is trained too. So do
+    further attacks.
+
+    Attributes:
+        dataset: name of the data set, or the path of a user's own.
+        method: key of `experiments.METHODS`.
+        seed: of the run.
+        scale: key of `experiments.SCALES`.
+        protocol: key of `experiments.PROTOCOLS`.
+        overrides: settings by name.
+        attack_suite: key of `experiments.SUITES`.
+        attacks: further columns, as `experiments.parse_attack` reads them.
+        workspace: where runs and results are.
+        workdir: directory of this one run; None for the one in `workspace` that has its name.
+    """
+
+    needs_tensorflow: ClassVar[bool] = True
+
+    workspace: Workspace
+    dataset: str = "digits"
+    method: str = "advnet"
+    seed: int = 0
+    scale: str = "cpu"
+    protocol: str = "paper"
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    attack_suite: str = "paper"
+    attacks: tuple[str, ...] = ()
+    workdir: Path | None = None
+
+    def run(self) -> Iterator[str]:
+        """See `Command.run`."""
+        names = dict(protocol=self.protocol, scale=self.scale, seed=self.seed)
+        spec = experiment(self.dataset, self.method, **names, **self.overrides)
+        workspace = self.workspace if self.workdir is None else self.workspace.with_workdir(spec, self.workdir)
+        request = Request(
+            scale=spec.scale, protocol=spec.protocol, seeds=(spec.seed,), overrides=dict(spec.overrides),
+            attack_suite=self.attack_suite, attacks=self.attacks,
+        )  # fmt: skip
+        plan = Plan.of(_table_of(spec), request, workspace)
+        plan.check(workspace)
+        # What a run builds upon it trains itself, and waits where another process does so already.
+        sources = [cell.source.name for cell in plan.every_cell if cell.source]
+        workspace.train(plan.runs[name] for name in dict.fromkeys([spec.name, *sources]))
+        if not workspace.is_chief:
+            return
+        networks = Networks(workspace)
+        records = evaluate(plan.every_cell, networks, plan.records)
+        rows = tables.make_table(plan.table, records, scale=spec.scale, seed=spec.seed, **request.options)
+        checked = check_classifiers(plan.table, plan.every_cell, records, networks, plan.records)
+        yield "\n".join(filter(None, [tables.as_text(plan.table, rows, scale=spec.scale), checks.as_text(checked)]))
+
+
+def _table_of(spec: Experiment) -> Table:
+    """The grid of one run: its classifier under white-box attacks, and under its own generators'."""
+    method = METHODS[spec.method]
+    columns = [*(WHITE_BOX if method.trains_classifier else WHITE_BOX[:1])]
+    if method.trains_generator:
+        columns += [Column(f"G {name}", "generator", generator=number) for number, name in enumerate(spec.generators)]
+    label = f"{method.name} ({method.letter})"
+    if not method.trains_classifier:
+        columns = [dataclasses.replace(column, target=spec.against, same_seed=True) for column in columns]
+        label += f" against {spec.against} ({METHODS[spec.against].letter})"
+    return Table("run", spec.name, (spec.dataset,), (Row(label, spec.method),), tuple(columns))

@@ -1,0 +1,31 @@
+"""`--report`: what is in a directory of results, as one page and pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import ClassVar
+
+from adv_networks.commands.base import Request
+from adv_networks.tables import report
+from adv_networks.training import Workspace
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WriteReport:
+    """Writes `report.html` and the pictures of the tables there are.
+
+    Attributes:
+        request: which directory of results.
+        workspace: where runs and results are.
+    """
+
+    needs_tensorflow: ClassVar[bool] = False
+
+    request: Request
+    workspace: Workspace
+
+    def run(self) -> Iterator[str]:
+        """See `Command.run`; what is printed is the name of the page."""
+        group = self.workspace.group(**self.request.group)
+        yield str(report.write(group, scale=self.request.scale, runs_directory=self.workspace.runs))

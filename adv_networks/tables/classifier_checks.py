@@ -1,0 +1,66 @@
+"""The checks against false security of every classifier that is a row of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adv_networks.evaluation import checks
+from adv_networks.experiments import SCALES, Cell, Experiment, Table, written
+from adv_networks.storage.records import Record, merge, read, record_key
+from adv_networks.tables.match import match
+from adv_networks.tables.networks import Networks
+
+# The checks run their attacks on so many images, fewer where a scale divides the strong attacks' steps.
+CHECKED_IMAGES, _FEWEST_CHECKED = 64, 8
+_READ_BY_CHECKS = ("epsilon", "norm", "pgd_steps", "pgd_step_fraction", "pgd_clip_start", "bn_evaluation")
+
+
+def check_classifiers(
+    table: Table, cells: Sequence[Cell], records: Sequence[Record], networks: Networks, directory: Path
+) -> list[checks.Checked]:
+    """The checks of every classifier that is a row of the table, from the directory's `checks.csv` where that has them.
+
+    Rows of one run that evaluate it otherwise are classifiers of their own.
+    """
+    if not table.rows_are_classifiers:
+        return []
+    rows: dict[tuple[str, ...], list[tuple[Cell, Record]]] = {}
+    for cell, record in match(cells, records):
+        if record is not None:
+            spec = cell.target
+            rows.setdefault((spec.name, spec.bn_evaluation, spec.attack("pgd").settings()), []).append((cell, record))
+    file = directory / "checks.csv"
+    return [checks.Checked(pairs[0][0].row, _checked(pairs, networks, file)) for pairs in rows.values()]
+
+
+def _evaluation(spec: Experiment) -> str:
+    """The settings of a classifier's evaluation that its run's name does not have, as their rows are labelled."""
+    own = dict(spec.overrides)
+    changed = {name: own[name] for name in _READ_BY_CHECKS if name in own and not spec.trains_with(name)}
+    return ", ".join(f"{name} = {written(value)}" for name, value in changed.items())
+
+
+def _checked(pairs: Sequence[tuple[Cell, Record]], networks: Networks, file: Path) -> list[checks.CheckRecord]:
+    """The checks of one classifier, from its cells and their records."""
+    spec, record = pairs[0][0].target, pairs[0][1]
+    measured = [
+        checks.Measured(cell.column, record.accuracy_percent, cell.is_white_box)
+        for cell, record in pairs
+        if cell.attack.has_ball and not cell.attack.composed and cell.attack.access != "unknown"
+    ]
+    pgd = spec.attack("pgd")
+    images = max(_FEWEST_CHECKED, CHECKED_IMAGES // SCALES[spec.scale].attack_divisor)
+    identity = record_key(
+        target_hash=record.target_hash, images_hash=record.images_hash, images=images, attack_settings=pgd.settings(),
+        bn_evaluation=spec.bn_evaluation, measured=tuple(measured),
+    )  # fmt: skip
+    labels = [one.label for one in measured]
+    known = [line for line in read(file, checks.CheckRecord) if line.identity == identity]
+    if not known:
+        x, y = networks.workspace.images(spec.dataset, "test", images)
+        with networks.workspace.evaluating():
+            found = checks.of_classifier(networks.of(spec), x, y, pgd, measured, bn_evaluation=spec.bn_evaluation)
+        known = checks.records_of(spec.name, found, identity, labels, _evaluation(spec))
+        merge(file, known, checks.CheckRecord)
+    return known

@@ -1,0 +1,105 @@
+"""The rows of a table as CSV, Markdown and text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from adv_networks.experiments import SCALES, Table
+from adv_networks.storage.files import csv_text, write_text
+from adv_networks.tables.rows import FIELDS
+
+
+def as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as CSV text; None is an empty field."""
+    return csv_text(FIELDS, rows)
+
+
+def as_markdown(
+    table: Table, rows: Sequence[dict[str, Any]], *, scale: str, notes: Sequence[str] = (), appendix: str = ""
+) -> str:
+    """The paper's layout, one table per data set, each cell measured (published, difference); the scale and `notes` above.
+
+    `appendix` is Markdown that follows.
+    """
+    parts = [
+        f"# {heading(table)}",
+        f"Scale `{scale}`: {SCALES[scale].title}. Accuracy in %, {_shown(rows)}; without the first number it is not measured.",
+    ]
+    parts += [f"- {note}" for note in notes]
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        cells = {(row["row"], row["column"]): row for row in rows if row["dataset"] == dataset}
+        columns = list(dict.fromkeys(column for _, column in cells))
+        lines = [["method \\ attack", *columns], ["---"] + ["---:"] * len(columns)]
+        lines += [
+            [label, *(_text(cells[label, column]) for column in columns)]
+            for label in dict.fromkeys(label for label, _ in cells)
+        ]
+        parts += [
+            f"## {dataset}" if len({row["dataset"] for row in rows}) > 1 else "",
+            "\n".join("| " + " | ".join(line) + " |" for line in lines),
+        ]
+    return "\n\n".join(filter(None, [*parts, appendix])) + "\n"
+
+
+def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
+    """The same for a terminal: aligned columns."""
+    lines = [f"{heading(table)}, scale {scale}; accuracy in %, {_shown(rows)}"]
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        cells = {(row["row"], row["column"]): _text(row) for row in rows if row["dataset"] == dataset}
+        columns = list(dict.fromkeys(column for _, column in cells))
+        body = [[dataset, *columns]] + [
+            [label, *(cells[label, column] for column in columns)] for label in dict.fromkeys(label for label, _ in cells)
+        ]
+        widths = [max(len(line[index]) for line in body) for index in range(len(columns) + 1)]
+        lines += [
+            "  ".join(
+                text.ljust(width) if index == 0 else text.rjust(width)
+                for index, (text, width) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in body
+        ]
+    return "\n".join(lines)
+
+
+def stem(table: Table) -> str:
+    """The name of the table's files, without their suffix."""
+    name = f"table{table.name}" if table.name.isdigit() else table.name
+    suite = "" if table.suite == "paper" else f"-{table.suite}"
+    return f"{name}{suite}-attacks" if table.has_further_attacks else f"{name}{suite}"
+
+
+def heading(table: Table) -> str:
+    """The table's title, with its number where it has one."""
+    return f"Table {table.name}. {table.title}" if table.name.isdigit() else table.title
+
+
+def _shown(rows: Sequence[dict[str, Any]]) -> str:
+    """What a cell of the rows shows, in words."""
+    measured = "mean [least, most] of the seeds" if any(" " in row["seeds"] for row in rows) else "measured"
+    return f"{measured} (published, difference)"
+
+
+def _text(row: dict[str, Any]) -> str:
+    measured = "" if row["measured_percent"] is None else f"{row['measured_percent']:.2f}"
+    if " " in row["seeds"]:
+        measured += f" [{row['measured_least']:.2f}, {row['measured_most']:.2f}]"
+    difference = "" if row["difference"] is None else f", {row['difference']:+.2f}"
+    paper = "" if row["published_percent"] is None else f"({row['published_percent']:.2f}{difference})"
+    return " ".join(filter(None, (measured, paper)))
+
+
+def write(
+    table: Table,
+    rows: Sequence[dict[str, Any]],
+    directory: Path,
+    *,
+    scale: str,
+    notes: Sequence[str] = (),
+    appendix: str = "",
+) -> None:
+    """Writes `table<N>.csv` and `table<N>.md` into `directory`; a table that has no number goes by its name alone."""
+    write_text(directory / f"{stem(table)}.csv", as_csv(rows))
+    text = as_markdown(table, rows, scale=scale, notes=notes, appendix=appendix)
+    write_text(directory / f"{stem(table)}.md", text)

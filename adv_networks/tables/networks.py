@@ -1,0 +1,72 @@
+"""The networks of runs, loaded when they are first used."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+
+from adv_networks.evaluation import load_classifier, load_model
+from adv_networks.experiments import Cell, Experiment, generator_file
+from adv_networks.lazy import keras
+from adv_networks.runtime import graphs
+from adv_networks.tables.match import source_name
+from adv_networks.training import Workspace, known_weights_hash
+
+
+class Networks:
+    """The networks of a workspace's runs, each loaded once."""
+
+    def __init__(self, workspace: Workspace):
+        self.workspace = workspace
+        self.load = functools.cache(self._load)
+
+    def _load(self, run: str, dataset: str, file: str) -> keras.Model:
+        path = self.workspace.directory(run) / file
+        model = load_classifier(path, dataset) if file == "d.keras" else load_model(path)
+        graphs.share_graphs(model)
+        return model
+
+    def of(self, spec: Experiment, file: str = "d.keras") -> keras.Model:
+        """The network of a run that is in that file of its directory."""
+        return self.load(spec.name, spec.dataset, file)
+
+    def targets(self, cells: Iterable[Cell]) -> NamedNetworks:
+        """The classifiers under attack in these cells, by the names that records have for them."""
+        return NamedNetworks(self, {cell.target.name: (cell.target, "d.keras") for cell in cells})
+
+    def sources(self, cells: Iterable[Cell]) -> NamedNetworks:
+        """What the attacks of these cells are crafted on, by the names that records have for it."""
+        return NamedNetworks(self, {source_name(cell): source_of(cell) for cell in cells if source_name(cell)})
+
+    def hashes(self, cells: Iterable[Cell]) -> dict[str, str]:
+        """The hashes of the weights of the finished runs that the cells rest on, by the names that records have for them."""
+        cells = list(cells)
+        return self.targets(cells).hashes() | self.sources(cells).hashes()
+
+
+class NamedNetworks(Mapping):
+    """Networks by name, loaded when they are taken out."""
+
+    def __init__(self, networks: Networks, files: Mapping[str, tuple[Experiment, str]]):
+        self._networks, self._files = networks, files
+
+    def __getitem__(self, name: str) -> keras.Model:
+        return self._networks.of(*self._files[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def hashes(self) -> dict[str, str]:
+        """The hashes of the weights that are known without loading them."""
+        workspace = self._networks.workspace
+        known = {name: known_weights_hash(workspace.of(spec), file) for name, (spec, file) in self._files.items()}
+        return {name: found for name, found in known.items() if found is not None}
+
+
+def source_of(cell: Cell) -> tuple[Experiment, str]:
+    """The run, and its file, that the cell's attack is crafted on."""
+    file = generator_file(cell.generator) if cell.attack.access == "generator" else "d.keras"
+    return cell.source or cell.target, file

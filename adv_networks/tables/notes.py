@@ -1,0 +1,62 @@
+"""What a reader must know of a table's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from adv_networks.experiments import DATASETS, METHODS, SETTINGS, Cell, Experiment, experiments_of
+from adv_networks.storage.records import Record
+from adv_networks.tables.match import completeness
+
+
+def notes_of(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
+    """What a reader must know of the numbers: how long and how wide the networks, on how much data, by which code."""
+    measured = [(cell, record) for cell, record in cells if record is not None]
+    notes = []
+    for dataset in dict.fromkeys(cell.dataset for cell, _ in measured):
+        own = [(cell, record) for cell, record in measured if cell.dataset == dataset]
+        specs = experiments_of(cell for cell, _ in own)
+        declared, seen = DATASETS[dataset], [record for _, record in own]
+        if any(completeness(cell, record) == "subset" for cell, record in own):
+            notes.append(
+                f"**{dataset} is not complete here: trained on {_listed(record.training_images for record in seen)} of "
+                f"{declared.train_images} images, tested on {_listed(record.images for record in seen)} of "
+                f"{declared.test_images}. The numbers show that the code runs, and measure nothing.**"
+            )
+        elif (
+            any(spec.extra_images for spec in specs) and min(record.training_images for record in seen) <= declared.train_images
+        ):
+            notes.append(f"{dataset}: trained without the {_listed(spec.extra_images for spec in specs)} extra images.")
+        players = [f"{specs[0].classifier.upper()} of width {_listed(spec.classifier_width for spec in specs)}"]
+        generators = [spec for spec in specs if METHODS[spec.method].trains_generator]
+        if generators:
+            players.append(
+                f"{_listed(name.upper() for spec in generators for name in spec.generators)} of width "
+                f"{_listed(spec.generator_width for spec in generators)} (the paper's default: "
+                f"{SETTINGS['generator_width'].default})"
+            )
+        notes.append(
+            f"{dataset}: {_listed(spec.steps for spec in specs)} iterations (the paper's: 200000) of "
+            f"{_listed(spec.batch_size for spec in specs)} images out of {_listed(record.training_images for record in seen)}; "
+            f"{', '.join(players)}; {ball_of(specs[0])}; {_listed(record.images for record in seen)} of "
+            f"{declared.test_images} test images."
+        )
+    if not measured:
+        return []
+    specs, records = experiments_of(cell for cell, _ in measured), [record for _, record in measured]
+    notes.append(f"Seeds {_listed(spec.seed for spec in specs)}; protocol {_listed(spec.protocol for spec in specs)}.")
+    notes.append(
+        f"Trained at commit {_listed(record.training_commit for record in records)}, "
+        f"evaluated at {_listed(record.commit for record in records)}; {_listed(record.versions for record in records)}."
+    )
+    return notes
+
+
+def ball_of(spec: Experiment) -> str:
+    """The ball that the attacks of an experiment are held to, in words."""
+    return f"ε = {spec.epsilon:g}" + f" in {spec.norm}" * (spec.norm != "linf")
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(dict.fromkeys(str(value) for value in values))

@@ -1,0 +1,101 @@
+"""Where runs, results and data are, and how runs are trained there."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from adv_networks import data
+from adv_networks.experiments import Experiment, results_group
+from adv_networks.lazy import tf
+from adv_networks.runtime import devices
+from adv_networks.runtime.workers import is_chief
+
+
+@dataclasses.dataclass(frozen=True)
+class Workspace:
+    """Where things are, and how what is missing is made.
+
+    Attributes:
+        runs: directory that holds the runs' directories.
+        results: directory for records and tables.
+        data_dir: TFDS directory; None for TFDS's own default.
+        download: let TFDS fetch what is missing.
+        strategy: key of `experiments.STRATEGIES`: the devices that train and evaluate.
+        replicas: where above 0, so many logical CPU devices instead.
+        checkpoint_seconds: time between a run's checkpoints.
+        progress: show progress bars.
+        workdirs: directories of runs that are not under `runs`, by name.
+    """
+
+    runs: Path = Path("runs")
+    results: Path = Path("results")
+    data_dir: Path | None = None
+    download: bool = False
+    strategy: str = "auto"
+    replicas: int = 0
+    checkpoint_seconds: float = 120
+    progress: bool = True
+    workdirs: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+
+    def with_workdir(self, spec: Experiment, directory: Path) -> Workspace:
+        """The same with that directory for one run; what the run builds upon is beside it."""
+        beside = {needed.name: directory.parent / needed.name for needed in spec.needs().values()}
+        return dataclasses.replace(self, workdirs={**beside, spec.name: directory})
+
+    def directory(self, run: str) -> Path:
+        """The directory of a run, by its name."""
+        return self.workdirs.get(run, self.runs / run)
+
+    def of(self, spec: Experiment) -> Path:
+        """The directory of an experiment's run."""
+        return self.directory(spec.name)
+
+    def group(self, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
+        """The directory of the results that one scale, protocol and set of overrides have in common."""
+        return results_group(self.results, scale, protocol=protocol, **overrides)
+
+    @functools.cached_property
+    def devices(self) -> tf.distribute.Strategy:
+        """Where trainings put their variables, and whose devices evaluate."""
+        return devices.make(self.strategy, self.replicas)
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the worker that writes the files and evaluates."""
+        return is_chief(self.devices)
+
+    def evaluating(self) -> contextlib.AbstractContextManager:
+        """The scope of the devices that evaluate: the part of the strategy that needs no other workers."""
+        return devices.local(self.devices).scope()
+
+    def is_finished(self, spec: Experiment) -> bool:
+        """Whether an experiment's run is trained to its end."""
+        from adv_networks import training
+
+        return training.is_finished(spec, self.of(spec))
+
+    def train(self, specs: Iterable[Experiment], **options: Any) -> None:
+        """Trains experiments in their order, going on where a run was stopped; finished ones are left as they are."""
+        from adv_networks import training
+
+        places = dict(data_dir=self.data_dir, download=self.download, strategy=self.devices)
+        how = dict(checkpoint_seconds=self.checkpoint_seconds, progress=self.progress)
+        for spec in specs:
+            training.train(spec, self.of(spec), **places, **how, **options)
+
+    def images(self, dataset: str, split: str, limit: int = 0) -> data.Images:
+        """The first so many images of a split of a data set, 0 for all."""
+        return data.load(dataset, split, data_dir=self.data_dir, download=self.download, limit=limit)
+
+    def training_and_validation(self, spec: Experiment) -> tuple[data.Images, data.Images]:
+        """The training images of an experiment, and those held out of them."""
+        return data.training_and_validation(spec, data_dir=self.data_dir, download=self.download)
+
+    def check_data(self, dataset: str, splits: Iterable[str]) -> None:
+        """Raises what `images` would raise where the data set is not there, or lacks a split."""
+        data.check(dataset, tuple(splits), data_dir=self.data_dir, download=self.download)

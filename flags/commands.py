@@ -1,0 +1,121 @@
+"""From flags to the one command that they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from adv_networks.commands.base import Command, Request
+from adv_networks.commands.evaluate_model import EvaluateModel
+from adv_networks.commands.listing import List
+from adv_networks.commands.make_claims import MakeClaims
+from adv_networks.commands.make_tables import MakeTables, names_of_all
+from adv_networks.commands.print_plan import PrintPlan
+from adv_networks.commands.run_experiment import RunExperiment
+from adv_networks.commands.split_by_class import SplitByClass
+from adv_networks.commands.sweep_epsilon import SweepEpsilon
+from adv_networks.commands.verify import Verify
+from adv_networks.commands.write_report import WriteReport
+from adv_networks.experiments import find_dataset
+from adv_networks.training import Workspace
+from flags.definitions import OF_SETTINGS
+from flags.rules import OF_RUNS
+
+
+def command() -> Command:
+    """What the command line says, as one command with plain arguments."""
+    values = flags.FLAGS
+    workspace = _workspace()
+    if values.list:
+        return List(request=_request(), workspace=workspace)
+    if values.report:
+        return WriteReport(request=_request(), workspace=workspace)
+    if values.verify:
+        return Verify(scale=values.scale, workspace=workspace)
+    if values.model is not None:
+        return EvaluateModel(
+            model=values.model,
+            dataset=_dataset(),
+            input_range=tuple(map(float, values.input_range)),
+            workspace=workspace,
+            method=values.method,
+            **_run(),
+        )
+    if values.table is not None:
+        return _of_table(workspace)
+    workdir = Path(values.workdir) if values.workdir is not None else None
+    return RunExperiment(
+        workspace=workspace, dataset=_dataset() or "digits", method=values.method or "advnet", workdir=workdir, **_run()
+    )
+
+
+def _of_table(workspace: Workspace) -> Command:
+    """What is asked of a table, of all, or of the claims about them."""
+    values, request = flags.FLAGS, _request()
+    if values.table == "claims":
+        return MakeClaims(request=request, workspace=workspace)
+    names = names_of_all(request) if values.table == "all" else (values.table,)
+    if values.plan:
+        given = {name: values[name].value for name in OF_RUNS if values[name].present}
+        return PrintPlan(names=names, request=request, workspace=workspace, run_flags=given)
+    if values.epsilons is not None:
+        epsilons = tuple(map(float, values.epsilons))
+        return SweepEpsilon(name=values.table, epsilons=epsilons, request=request, workspace=workspace)
+    if values.by_class:
+        return SplitByClass(name=values.table, request=request, workspace=workspace)
+    # The claims are about the paper's attacks.
+    with_claims = values.table == "all" and values.attack_suite == "paper"
+    return MakeTables(names=names, request=request, workspace=workspace, with_claims=with_claims)
+
+
+def _request() -> Request:
+    values, dataset = flags.FLAGS, _dataset()
+    return Request(
+        scale=values.scale,
+        protocol=values.protocol,
+        seeds=tuple(map(int, values.seeds)) if values.seeds else (values.seed,),
+        datasets=(dataset,) if dataset else None,
+        overrides=_overrides(),
+        attack_suite=values.attack_suite,
+        attacks=tuple(values.attack or ()),
+        finished_only=values.finished_only,
+    )
+
+
+def _workspace() -> Workspace:
+    values = flags.FLAGS
+    return Workspace(
+        runs=Path(values.runs),
+        results=Path(values.results),
+        data_dir=None if values.data_dir is None else Path(values.data_dir),
+        download=values.download,
+        strategy=values.strategy,
+        replicas=values.replicas,
+        checkpoint_seconds=values.checkpoint_seconds,
+        progress=values.progress,
+    )
+
+
+def _run() -> dict[str, Any]:
+    """What one run and the evaluation of one classifier have in common."""
+    values = flags.FLAGS
+    return dict(
+        protocol=values.protocol,
+        scale=values.scale,
+        seed=values.seed,
+        overrides=_overrides(),
+        attack_suite=values.attack_suite,
+        attacks=tuple(values.attack or ()),
+    )
+
+
+def _dataset() -> str | None:
+    """The name of the data set: a declared one in any case of letters, or that of a user's own, which is read now."""
+    name = flags.FLAGS.dataset
+    return None if name is None else find_dataset(name).name
+
+
+def _overrides() -> dict[str, Any]:
+    return {name: holder.value for name, holder in OF_SETTINGS.items() if holder.value is not None}

@@ -1,0 +1,161 @@
+"""Which flags go together: rules over several of them, and what each command reads."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from absl import flags
+
+from adv_networks.experiments import SETTINGS, SUITES, TABLES
+
+
+@flags.multi_flags_validator(
+    ["model", "input_range", "dataset"],
+    "--model needs --dataset, and --input_range=LOW,HIGH, what the classifier's inputs for black and white are: two numbers, "
+    "LOW < HIGH",
+)
+def _model_is_described(values: dict[str, Any]) -> bool:
+    if values["model"] is None:
+        return values["input_range"] is None
+    try:
+        low, high = map(float, values["input_range"])
+    except (TypeError, ValueError):
+        return False
+    return values["dataset"] is not None and -math.inf < low < high < math.inf
+
+
+@flags.multi_flags_validator(
+    ["seeds", "seed", "table"],
+    "--seeds are different whole numbers from 0 on, and go with a --table other than claims and all, and without --seed",
+)
+def _seeds_are_of_a_table(values: dict[str, Any]) -> bool:
+    if values["seeds"] is None:
+        return True
+    numbers = [int(seed) for seed in values["seeds"] if seed.isdecimal() and int(seed) < 2**31 - 1]
+    return values["table"] in TABLES and values["seed"] == 0 and len(set(numbers)) == len(values["seeds"]) > 0
+
+
+@flags.multi_flags_validator(
+    ["epsilons", "table", "seeds", "plan", "attack_suite"],
+    "--epsilons are ascending numbers above 0, and go with a --table other than claims and all, without --seeds, --plan and an "
+    "--attack_suite",
+)
+def _epsilons_are_of_a_table(values: dict[str, Any]) -> bool:
+    if values["epsilons"] is None:
+        return True
+    try:
+        numbers = list(map(float, values["epsilons"]))
+    except ValueError:
+        return False
+    ascending = numbers == sorted(set(numbers)) and bool(numbers) and numbers[0] > 0 and numbers[-1] < math.inf
+    alone = values["seeds"] is None and not values["plan"] and values["attack_suite"] == "paper"
+    return ascending and values["table"] in TABLES and alone
+
+
+@flags.multi_flags_validator(
+    ["by_class", "table", "seeds", "epsilons", "plan", "attack_suite"],
+    "--by_class goes with a --table other than claims and all, without --seeds, --epsilons, --plan and an --attack_suite",
+)
+def _classes_are_of_a_table(values: dict[str, Any]) -> bool:
+    others = values["seeds"] is None and values["epsilons"] is None and not values["plan"]
+    return not values["by_class"] or (values["table"] in TABLES and others and values["attack_suite"] == "paper")
+
+
+@flags.multi_flags_validator(
+    ["attack", "table", "plan", "epsilons", "by_class"],
+    "--attack is for one run, --model, or a --table other than claims and all: it goes with none of --plan, --epsilons and "
+    "--by_class",
+)
+def _attack_is_of_a_grid(values: dict[str, Any]) -> bool:
+    others = any(values[name] for name in ("plan", "epsilons", "by_class"))
+    return values["attack"] is None or (not others and (values["table"] is None or values["table"] in TABLES))
+
+
+@flags.multi_flags_validator(
+    ["plan", "finished_only", "table"], "--plan and --finished_only need a --table other than claims, and not each other"
+)
+def _plan_has_a_table(values: dict[str, Any]) -> bool:
+    asked = values["plan"] + values["finished_only"]
+    return asked == 0 or (asked == 1 and values["table"] not in (None, "claims"))
+
+
+@flags.multi_flags_validator(
+    ["workdir", "attack_suite"], "--workdir is for one run: it goes with no attack suite that trains another"
+)
+def _workdir_is_of_a_run(values: dict[str, Any]) -> bool:
+    return values["workdir"] is None or not any(column.fresh for column in SUITES[values["attack_suite"]].columns)
+
+
+@flags.multi_flags_validator(
+    ["strategy", "model", "plan"], "--strategy=multi_worker is for training: it goes with neither --model nor --plan"
+)
+def _workers_train(values: dict[str, Any]) -> bool:
+    return (values["model"] is None and not values["plan"]) or values["strategy"] != "multi_worker"
+
+
+@flags.multi_flags_validator(["table", "dataset"], "--dataset is not one of the table's data sets")
+def _table_has_the_dataset(values: dict[str, Any]) -> bool:
+    if values["table"] is None or values["dataset"] is None:
+        return True
+    if values["table"] == "claims":  # each rests on the data sets that it names
+        return False
+    names = [name for name in TABLES if name.isdigit()] if values["table"] == "all" else [values["table"]]
+    return any(values["dataset"] in TABLES[name].datasets or not TABLES[name].datasets for name in names)
+
+
+@flags.multi_flags_validator(["table", "dataset"], "--table=grid is of any data set, and needs --dataset")
+def _table_of_any_dataset_has_one(values: dict[str, Any]) -> bool:
+    of_any = values["table"] in TABLES and not TABLES[values["table"]].datasets
+    return values["dataset"] is not None or not of_any
+
+
+@flags.multi_flags_validator(
+    ["model", "table", "method"],
+    "--model, --table and --method exclude one another, but for --model with --method=generator",
+)
+def _one_thing_is_asked(values: dict[str, Any]) -> bool:
+    against_own = values["table"] is None and values["method"] == "generator"
+    return against_own or sum(value is not None for value in values.values()) <= 1
+
+
+_OF_RESULTS = frozenset({"scale", "protocol", *SETTINGS})
+_OF_GRIDS = frozenset({"attack_suite", "attack", "strategy", "replicas"})
+OF_RUNS = ("strategy", "replicas", "checkpoint_seconds")
+_OF_TRAINING = _OF_RESULTS | {"dataset", "seed", *OF_RUNS}
+_OF_EVALUATION = frozenset(
+    name for name, field in SETTINGS.items() if field.metadata["part"] in ("perturbation", "pgd", "frozen", "test")
+)
+
+# The flags that each command reads. What is of none of them (where things are, --progress) goes with every command, so that
+# scripts can give it to all.
+_READ_BY: dict[str, frozenset[str]] = {
+    "--list": _OF_RESULTS | {"list"},
+    "--report": _OF_RESULTS | {"report"},
+    "--verify": frozenset({"verify", "scale"}),
+    "--model --method=generator": (_OF_GRIDS | _OF_TRAINING | {"model", "input_range", "method"}) - {"against"},
+    "--model": _OF_GRIDS | _OF_EVALUATION | {"model", "input_range", "dataset"},
+    "--table=claims": _OF_RESULTS | {"table", "seed"},
+    "--table": _OF_GRIDS | _OF_TRAINING | {"table", "seeds", "epsilons", "by_class", "plan", "finished_only"},
+    "one run": _OF_GRIDS | _OF_TRAINING | {"method", "workdir"},
+}
+
+
+def command_name() -> str:
+    """Which command, a key of `_READ_BY`, the command line is."""
+    for name in ("list", "report", "verify"):
+        if flags.FLAGS[name].value:
+            return f"--{name}"
+    if flags.FLAGS.model is not None:
+        return "--model --method=generator" if flags.FLAGS.method == "generator" else "--model"
+    if flags.FLAGS.table is not None:
+        return "--table=claims" if flags.FLAGS.table == "claims" else "--table"
+    return "one run"
+
+
+def check_all_are_read() -> None:
+    """Raises a flags.Error where a flag was given that the command does not read."""
+    command = command_name()
+    for name in sorted(frozenset().union(*_READ_BY.values()) - _READ_BY[command]):
+        if flags.FLAGS[name].present:
+            raise flags.Error(f"{command}: expected no --{name}, which it does not read, received it")
