@@ -78,6 +78,11 @@ def classifier_of_roots():
     return model, x, np.argmax(model(x), 1)
 
 
+def written_at(directory: Path) -> dict[Path, int]:
+    """When each file below a directory was written, to see that nothing was written again."""
+    return {file: file.stat().st_mtime_ns for file in directory.rglob("*") if file.is_file() and file.name != "lock"}
+
+
 def _call(output, environment, function, *arguments):
     os.environ.update(environment)
     with Path(output).open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
@@ -101,7 +106,7 @@ def fork(tmp_path_factory):
     context.set_forkserver_preload(
         [
             "main",
-            "adv_networks.commands.workflow",
+            "adv_networks.training",
             "sklearn.datasets",
             "tensorboard.plugins.hparams.api",
             *pictures,

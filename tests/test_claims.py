@@ -12,7 +12,7 @@ from adv_networks.claims import Number, Verdict
 from adv_networks.commands import measuring, workflow
 from adv_networks.experiments import DATASETS, TABLES
 from adv_networks.storage.records import merge
-from tests.test_tables import record_of
+from tests.tables.test_tables import record_of
 
 HOLDS, FAILS, UNDECIDED, NOT_MEASURED = Verdict
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from adv_networks.commands import plans
-from adv_networks.commands.places import Places
+from adv_networks.commands.base import Request
+from adv_networks.commands.print_plan import PrintPlan
 from adv_networks.storage.files import locked
+from adv_networks.training import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 SLURM = ROOT / "examples" / "slurm_array.sh"
@@ -93,11 +94,13 @@ def test_each_job_of_a_plan_has_a_gpu_of_its_own():
 
 
 def test_run_that_another_machine_trains_is_left_to_it(tmp_path):
-    places = Places(tmp_path / "runs", tmp_path / "results")
+    workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results")
 
     def to_do():
-        small = dict(scale="tiny", steps=2, generators=("released_mnist",), generator_width=2, validation=0)
-        planned = plans.plan(["digits"], places, **small).replace("python ", f"{sys.executable} ")
+        small = dict(steps=2, generators=("released_mnist",), generator_width=2, validation=0)
+        request = Request(scale="tiny", overrides=small)
+        (planned,) = PrintPlan(names=("digits",), request=request, workspace=workspace).run()
+        planned = planned.replace("python ", f"{sys.executable} ")
         return "".join(f"{line}\n" for line in planned.splitlines() if "# to do" in line)
 
     plan = to_do().splitlines(keepends=True)

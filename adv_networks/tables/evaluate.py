@@ -40,7 +40,7 @@ def evaluate(cells: Sequence[Cell], networks: Networks, directory: Path, *, keep
             chosen = [cell for cell in crafted if (cell.dataset, cell.target.bn_evaluation) == (dataset, bn_evaluation)]
             results += _evaluate_alike(chosen, networks, directory, save, outcomes)
     kept = {record.key: record for record in read(directory / "records.csv")} if keep_outcomes else {}
-    composed = _worst_records(cells, results, outcomes)
+    composed = worst_records(cells, results, outcomes)
     if new := [record for record in composed if record.key not in kept]:
         save(new)
     return results + [kept.get(record.key, record) for record in composed]
@@ -81,7 +81,7 @@ def is_attackable(table: Table, suite: str) -> bool:
     return True
 
 
-def _worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: dict[str, np.ndarray] | None) -> list[Record]:
+def worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: dict[str, np.ndarray] | None) -> list[Record]:
     """The records of the cells that are the worst of others in their row, of those whose others are all there."""
     matched = match(cells, records)
     wanted = [cell for cell in cells if cell.attack.composed]

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from adv_networks import attacks, data, evaluation, networks, training
-from adv_networks.commands import workflow
-from adv_networks.commands.places import Places
+from adv_networks.commands.evaluate_model import EvaluateModel
 from adv_networks.errors import UserError
-from adv_networks.evaluation import checks, own_model
+from adv_networks.evaluation import own_model
 from adv_networks.experiments import experiment
-from tests.conftest import SMALL, randomised
+from adv_networks.training import Workspace
+from tests.conftest import SMALL, randomised, written_at
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_function_of_a_module_gives_the_classifier(trained, run, tmp_path, monke
     from_file, from_function = (run(f"--model={name}", *declared) for name in ("own.keras", "mymodels:classifier"))
     assert from_function[0] == 0, from_function[2]
     assert from_function[1].splitlines()[1:] == from_file[1].splitlines()[1:]
-    given = workflow.evaluate_classifier(trained, "digits", (0, 1), Places())
+    (given,) = EvaluateModel(model=trained, dataset="digits", input_range=(0, 1), workspace=Workspace()).run()
     assert given.splitlines()[1:] == from_file[1].splitlines()[1:]
     for name, found in (
         ("mymodels:other", "one that returns int"),
@@ -191,26 +191,21 @@ def test_function_may_return_a_subclassed_model(further, trained, run, tmp_path,
         assert (code, output, error.count("\n")) == (1, "", 1) and re.search(found, error)
 
 
-def test_it_is_evaluated_under_the_protocol_of_its_generator(trained, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(training, "train", lambda *_, **options: None)
-    monkeypatch.setattr(evaluation, "load_model", lambda file: None)
-    monkeypatch.setattr(checks, "of_classifier", lambda *_, **options: [checks.Check("sound", checks.PASS, "")])
-
-    def right(_, images, labels, attack, source, bn_evaluation):
-        asked.append((attack.kind, attack.clip_start, bn_evaluation))
-        return [np.ones(len(images), bool)]
-
-    monkeypatch.setattr(evaluation, "right", right)
-    for protocol, expected in (("paper", (True, "moving")), ("released", (False, "batch"))):
-        adversary = experiment("digits", "generator", protocol=protocol, scale="tiny")
-        workflow.evaluate_classifier(trained, "digits", (0, 1), Places(tmp_path), adversary=adversary)
-        (pgd,) = [rest for kind, *rest in asked if kind == "pgd"]
-        assert tuple(pgd) == expected and {bn_evaluation for *_, bn_evaluation in asked} == {expected[1]}
-        asked.clear()
+def test_it_is_evaluated_under_the_protocol_of_its_generator(trained, run, tmp_path):
+    """The released code's starts of PGD are not clipped, and its BN has the statistics of 64 images; a rest is left out."""
+    trained.save(tmp_path / "own.keras")
+    declared = (f"--model={tmp_path}/own.keras", "--input_range=0,1", "--dataset=digits", "--test_images=70", *SMALL)
+    code, output, error = run(*declared, "--method=generator", "--protocol=released")
+    assert code == 0, error
+    images, labels = data.load("digits", "test", limit=64)
+    spec = experiment("digits", "standard", protocol="released", scale="paper")
+    pgd = spec.attack("pgd")
+    assert (pgd.clip_start, spec.bn_evaluation) == (False, "batch")
+    expected = 100 * evaluation.accuracy(trained, images, labels, attack=pgd, bn_evaluation="batch")
+    assert float(re.search(r"^PGD +(\d+\.\d\d)$", output, re.MULTILINE)[1]) == pytest.approx(expected, abs=0.01)
 
 
-def test_generator_is_trained_against_it_and_the_worst_case_is_said(trained, run, tmp_path, monkeypatch):
+def test_generator_is_trained_against_it_and_the_worst_case_is_said(trained, run, tmp_path):
     trained.save(tmp_path / "own.keras")
     command = (f"--model={tmp_path}/own.keras", "--input_range=0,1", "--dataset=digits", "--method=generator", *SMALL)
     longer = ("--steps=60", "--epsilon=0.3", "--generators=released_mnist")
@@ -232,5 +227,5 @@ def test_generator_is_trained_against_it_and_the_worst_case_is_said(trained, run
     x = np.clip(images / np.float32(255) + 0.3 * generator.predict(images / np.float32(255), verbose=0), 0, 1)
     correct = trained.predict(x, verbose=0).argmax(1) == labels
     assert 100 * correct.mean() == pytest.approx(float(numbers["G released_mnist"]), abs=0.3)
-    monkeypatch.setattr(training, "make_players", None)
-    assert run(*command, *longer)[1] == output
+    written = written_at(tmp_path / "runs")
+    assert run(*command, *longer)[1] == output and written_at(tmp_path / "runs") == written

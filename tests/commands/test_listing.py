@@ -11,7 +11,7 @@ from adv_networks.commands.listing import aligned
 from adv_networks.experiments import DATASETS, METHODS, TABLES, experiment
 from adv_networks.storage import run_directories
 from adv_networks.training.checkpoints import Checkpoints
-from tests.test_tables import record_of
+from tests.tables.test_tables import record_of
 
 
 def begun(workdir, **further):

@@ -1,4 +1,4 @@
-"""Which experiments a table rests on, what is run for a part of it, and classifiers of other input ranges."""
+"""What a table's command trains, evaluates and writes, and how much of it where a part is asked for."""
 
 import csv
 import json
@@ -8,16 +8,71 @@ import pytest
 import tensorflow_datasets as tfds
 
 from adv_networks import evaluation, tables
-from adv_networks.commands import measuring, plans, workflow
-from adv_networks.commands.places import Places
+from adv_networks.commands import make_tables, split_by_class, sweep_epsilon
+from adv_networks.commands.base import Request, limited
+from adv_networks.commands.make_claims import MakeClaims
+from adv_networks.commands.make_tables import ALL_TABLES, MakeTables
+from adv_networks.commands.print_plan import PrintPlan
+from adv_networks.commands.split_by_class import SplitByClass
+from adv_networks.commands.sweep_epsilon import SweepEpsilon
 from adv_networks.data import Images
 from adv_networks.errors import UsageError, UserError
 from adv_networks.evaluation import checks
 from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table, experiment, experiments_of
 from adv_networks.storage.records import Outcome, merge, read
 from adv_networks.tables import along_training
+from adv_networks.tables.classifier_checks import check_classifiers
+from adv_networks.tables.evaluate import is_attackable, worst_records
+from adv_networks.tables.networks import Networks
+from adv_networks.training import Workspace
 from adv_networks.training.logs import read_metrics
-from tests.test_tables import record_of
+from tests.tables.test_tables import record_of
+
+
+class Rehearsal(Workspace):
+    """A workspace that trains nothing, and remembers what it was asked for."""
+
+    def __init__(self, place, finished=lambda spec: False, **options):
+        super().__init__(runs=place / "runs", results=place / "results", progress=False, **options)
+        vars(self).update(trained=[], asked=[], finished=finished)
+
+    def train(self, specs):
+        for spec in specs:
+            self.trained.append(spec)
+            self.of(spec).mkdir(parents=True, exist_ok=True)
+            (self.of(spec) / "perturbations.png").write_bytes(b"a picture")
+
+    def is_finished(self, spec):
+        return self.finished(spec)
+
+    def check_data(self, dataset, splits):
+        self.asked.append((dataset, tuple(splits)))
+
+    def images(self, dataset, split, limit=0):
+        return Images(np.zeros((4, 28, 28, 1), np.uint8), np.zeros(4, np.int32))
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Every cell is measured as 50%, or as `percent` says of it, without a network; returns the cells that were."""
+
+    class Measured(list):
+        percent = staticmethod(lambda cell: 50.0)
+
+    cells = Measured()
+
+    def evaluate(asked, *_, **options):
+        cells.extend(asked)
+        return [record_of(cell, cells.percent(cell), dataset=cell.dataset) for cell in asked]
+
+    for command in (make_tables, sweep_epsilon, split_by_class):
+        monkeypatch.setattr(command, "evaluate", evaluate)
+    monkeypatch.setattr(make_tables, "check_classifiers", lambda *_: [])
+    return cells
+
+
+def made(names, workspace, **asked) -> str:
+    return "\n\n".join(MakeTables(names=tuple(names), request=Request(**asked), workspace=workspace).run())
 
 
 def test_every_experiment_comes_once_and_after_what_it_needs():
@@ -30,20 +85,13 @@ def test_every_experiment_comes_once_and_after_what_it_needs():
 
 
 @pytest.mark.parametrize("seed", [0, 2])
-def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed, tmp_path, monkeypatch):
-    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
+def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed, tmp_path, measured):
+    workspace = Rehearsal(tmp_path)
     cells = TABLES["4"].cells("cpu", seed=seed)
     other = next(cell for cell in cells if cell.dataset == "svhn")
     merge(tmp_path / "results" / "cpu" / "records.csv", [record_of(other, 12.5)])
-    trained = []
-    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
-    monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
-    monkeypatch.setattr(measuring, "check_classifiers", lambda *_: [])
-    monkeypatch.setattr(
-        measuring, "evaluate", lambda cells, *_: [record_of(cell, 50.0, dataset=cell.dataset) for cell in cells]
-    )
-    text = workflow.run_tables(["4"], places, scale="cpu", seeds=(seed,), datasets=("mnist",))
-    assert {spec.dataset for spec in trained} == {"mnist"}
+    text = made(["4"], workspace, seeds=(seed,), datasets=("mnist",))
+    assert {spec.dataset for spec in workspace.trained} == {"mnist"}
     assert "svhn" not in text
     directory = tmp_path / "results" / "cpu" / (f"seed{seed}" if seed else "")
     with (directory / "table4.csv").open() as file:
@@ -53,42 +101,34 @@ def test_part_of_a_table_completes_its_data_set_and_keeps_what_others_have(seed,
     assert measured.count(("svhn", "")) == 17 and measured.count(("cifar10", "")) == 18
 
 
-def test_claims_rest_on_the_networks_on_disk_where_they_are(tmp_path, monkeypatch):
+def test_claims_rest_on_the_networks_on_disk_where_they_are(tmp_path):
     """They were trained before those of the newest records, for instance by somebody else."""
-    places, shown = Places(tmp_path / "runs", tmp_path / "results"), {}
+    workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results")
+    command = MakeClaims(request=Request(), workspace=workspace)
     cell = TABLES["1"].cells("cpu")[0]
     records = [record_of(cell, percent, key=key, target_hash=key) for key, percent in (("mine", 10.0), ("theirs", 20.0))]
     merge(tmp_path / "results" / "cpu" / "records.csv", records)
 
-    def write(rows, directory, *, scale):
-        shown.update({(row["row"], row["column"]): row["measured_percent"] for row in rows if row["table"] == "1"})
+    def shown():
+        text = "\n".join(command.run())
+        return [percent for percent in ("10.00", "20.00") if f"{cell.row}, {cell.column} {percent}" in " ".join(text.split())]
 
-    monkeypatch.setattr(workflow.claims, "write", write)
-    workflow.make_claims(places, scale="cpu")
-    assert shown[cell.row, cell.column] == 20.0
-    workdir = places.of(cell.target)
+    assert shown() == ["20.00"]
+    workdir = workspace.of(cell.target)
     workdir.mkdir(parents=True)
     (workdir / "d.keras").write_bytes(b"weights")
     hashes = {"d.keras": {"file": evaluation.file_hash(workdir / "d.keras"), "weights": "mine"}}
     known = dict(experiment={}, provenance=dict(commit="", training_images=0), finished=True, hashes=hashes)
     (workdir / "experiment.json").write_text(json.dumps(known))
-    workflow.make_claims(places, scale="cpu")
-    assert shown[cell.row, cell.column] == 10.0
+    assert shown() == ["10.00"]
     (workdir / "d.keras").unlink()
-    workflow.make_claims(places, scale="cpu")
-    assert shown[cell.row, cell.column] == 20.0
+    assert shown() == ["20.00"]
 
 
-def test_runs_that_are_not_finished_and_have_no_records_leave_their_cells_empty_when_asked(tmp_path, monkeypatch):
-    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
-    trained = []
-    monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method != "advnet")
-    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
-    monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
-    monkeypatch.setattr(measuring, "check_classifiers", lambda *_: [])
-    monkeypatch.setattr(measuring, "evaluate", lambda cells, *_: [record_of(cell, 50.0) for cell in cells])
-    workflow.run_tables(["1"], places, scale="cpu", finished_only=True)
-    assert {spec.method for spec in trained} == {"standard", "pgd"}
+def test_runs_that_are_not_finished_and_have_no_records_leave_their_cells_empty_when_asked(tmp_path, measured):
+    workspace = Rehearsal(tmp_path, finished=lambda spec: spec.method != "advnet")
+    made(["1"], workspace, finished_only=True)
+    assert {spec.method for spec in workspace.trained} == {"standard", "pgd"}
     with (tmp_path / "results" / "cpu" / "table1.csv").open() as file:
         empty = {(row["row"], row["column"]) for row in csv.DictReader(file) if not row["measured_percent"]}
     of_c = {"adversarial network (C)"}
@@ -96,127 +136,103 @@ def test_runs_that_are_not_finished_and_have_no_records_leave_their_cells_empty_
     assert len(empty) == 9 + 2 * 2  # C's row, and its surrogate's columns of the others
 
 
-def test_every_table_is_checked_before_the_first_training(tmp_path, monkeypatch):
-    trained = []
-    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
-    places = Places(tmp_path / "runs", tmp_path / "results")
+def test_every_table_is_checked_before_the_first_training(tmp_path):
+    workspace = Rehearsal(tmp_path)
     with pytest.raises(UsageError, match="bn_evaluation: expected moving for attack"):
-        workflow.run_tables(["1", "protocol"], places, scale="cpu", attack_suite="strong")
-    assert trained == []
+        made(["1", "protocol"], workspace, attack_suite="strong")
+    assert workspace.trained == []
 
 
-@pytest.mark.parametrize("view", [workflow.run_tables, workflow.run_sweep, workflow.run_by_class])
-def test_missing_data_set_is_found_before_the_first_training(view, tmp_path, monkeypatch):
-    trained = []
-    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
-    asked = {workflow.run_tables: (["digits", "1"],), workflow.run_sweep: ("1", (0.1,)), workflow.run_by_class: ("1",)}[view]
-    with pytest.raises(UserError, match=r"data set mnist: expected it prepared in .* \(--data_dir says"):
-        view(*asked, Places(tmp_path / "runs", tmp_path / "results", data_dir=tmp_path), scale="cpu")
-    assert trained == []
+@pytest.mark.parametrize("options", [(), ("--epsilons=0.1",), ("--by_class",)])
+def test_missing_data_set_is_found_before_the_first_training(options, run, tmp_path):
+    code, output, error = run("--table=1", *options, f"--data_dir={tmp_path}")
+    assert (code, output) == (1, "") and not (tmp_path / "runs").exists()
+    assert "data set mnist: expected it prepared in" in error and "(--data_dir says" in error
 
 
-def test_splits_are_asked_for_that_are_needed(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(workflow, "_train", lambda *_: None)
-    monkeypatch.setattr(workflow, "_make_table", lambda *_, **options: "")
-    monkeypatch.setattr(workflow.data, "check", lambda dataset, splits, **_: asked.append((dataset, splits)))
-    monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.dataset == "mnist")
-    workflow.run_tables(["1", "2"], Places(tmp_path / "runs", tmp_path / "results"), scale="cpu")
-    assert asked == [("mnist", ("test",)), ("svhn", ("train", "test"))]
+def test_splits_are_asked_for_that_are_needed(tmp_path, measured):
+    workspace = Rehearsal(tmp_path, finished=lambda spec: spec.dataset == "mnist")
+    made(["1", "2"], workspace)
+    assert workspace.asked == [("mnist", ("test",)), ("svhn", ("train", "test"))]
 
 
-def test_each_table_is_printed_once_it_is_done(run, monkeypatch):
-    def train(specs, *_):
-        if any(spec.dataset == "svhn" for spec in specs):
-            raise UserError("no training on svhn")
+def test_each_table_is_printed_once_it_is_done(tmp_path, measured):
+    class NotOnSVHN(Rehearsal):
+        def train(self, specs):
+            specs = list(specs)
+            if any(spec.dataset == "svhn" for spec in specs):
+                raise UserError("no training on svhn")
+            super().train(specs)
 
-    monkeypatch.setattr(workflow, "_train", train)
-    monkeypatch.setattr(workflow, "_make_table", lambda table, *_, **options: f"table {table.name}")
-    assert run("--table=all", "--download") == (1, "table 1\n", "main.py: no training on svhn\n")
-    monkeypatch.setattr(workflow, "_train", lambda *_: None)
-    code, output, _ = run("--table=all", "--download")
-    assert code == 0 and output.startswith("table 1\n\ntable 2\n\n") and "\n\ntable regulariser\n\n" in output
+    texts = MakeTables(names=("1", "2"), request=Request(), workspace=NotOnSVHN(tmp_path)).run()
+    assert next(texts).startswith("Table 1. ")
+    with pytest.raises(UserError, match="no training on svhn"):
+        next(texts)
 
 
 def test_suite_attacks_the_tables_of_classifiers_on_moving_averages():
-    attackable = [name for name in workflow.ALL_TABLES if measuring.is_attackable(TABLES[name], "strong")]
+    attackable = [name for name in ALL_TABLES if is_attackable(TABLES[name], "strong")]
     assert attackable == ["1", "2", "3", "4", "6", "7", "regulariser"]
-    assert all(measuring.is_attackable(TABLES[name], "paper") for name in workflow.ALL_TABLES)
+    assert all(is_attackable(TABLES[name], "paper") for name in ALL_TABLES)
 
 
 @pytest.mark.parametrize("finished_only", [False, True])
-def test_what_only_finished_runs_were_built_upon_is_not_trained_again(finished_only, tmp_path, monkeypatch):
-    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
-    trained = []
-    monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method == "ensemble")
-    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
-    monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
-    monkeypatch.setattr(measuring, "check_classifiers", lambda *_: [])
-    monkeypatch.setattr(measuring, "evaluate", lambda cells, *_: [record_of(cell, 50.0) for cell in cells])
-    options = dict(scale="cpu", datasets=("mnist",))
-    workflow.run_tables(["4"], places, finished_only=finished_only, **options)
-    names = {spec.name for spec in trained}
+def test_what_only_finished_runs_were_built_upon_is_not_trained_again(finished_only, tmp_path, measured):
+    workspace = Rehearsal(tmp_path, finished=lambda spec: spec.method == "ensemble")
+    made(["4"], workspace, finished_only=finished_only, datasets=("mnist",))
+    names = {spec.name for spec in workspace.trained}
     assert "mnist-ensemble-cpu-s0" in names and "mnist-standard-cpu-s0" not in names
     assert len(names) == (1 if finished_only else 5)  # the surrogates and C
-    assert "--method=standard --scale=cpu --seed=0" not in plans.plan(["4"], places, **options)
-    monkeypatch.setattr(workflow.training, "is_finished", lambda *_: False)
-    assert "--method=standard --scale=cpu --seed=0" in plans.plan(["4"], places, **options)
+    of_a = "--method=standard --scale=cpu --seed=0"
+    request = Request(datasets=("mnist",))
+    assert of_a not in "".join(PrintPlan(names=("4",), request=request, workspace=workspace).run())
+    assert of_a in "".join(PrintPlan(names=("4",), request=request, workspace=Rehearsal(tmp_path)).run())
 
 
-def test_cells_of_runs_that_are_not_finished_are_what_the_records_say(tmp_path, monkeypatch):
-    places = Places(tmp_path / "runs", tmp_path / "results")
+def test_cells_of_runs_that_are_not_finished_are_what_the_records_say(tmp_path):
     cells = TABLES["1"].cells("cpu")
     merge(tmp_path / "results" / "cpu" / "records.csv", [record_of(cells[0], 12.5)])
-    monkeypatch.setattr(workflow.training, "is_finished", lambda *_: False)
-    workflow.run_tables(["1"], places, scale="cpu", finished_only=True)
+    made(["1"], Rehearsal(tmp_path), finished_only=True)
     with (tmp_path / "results" / "cpu" / "table1.csv").open() as file:
-        measured = {(row["row"], row["column"]): row["measured_percent"] for row in csv.DictReader(file)}
-    assert {key: value for key, value in measured.items() if value} == {(cells[0].row, cells[0].column): "12.5"}
+        percent = {(row["row"], row["column"]): row["measured_percent"] for row in csv.DictReader(file)}
+    assert {key: value for key, value in percent.items() if value} == {(cells[0].row, cells[0].column): "12.5"}
 
 
-@pytest.mark.parametrize(("by", "columns"), [("epsilon", 7), ("class", 3)])
-def test_by_epsilon_and_by_class_runs_that_are_not_finished_are_left_out_when_asked(by, columns, tmp_path, monkeypatch):
-    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
-    trained, evaluated = [], []
-    monkeypatch.setattr(workflow.training, "is_finished", lambda spec, workdir: spec.method != "advnet")
-    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
-    monkeypatch.setattr(measuring, "test_images", lambda *_: Images(np.zeros((4, 28, 28, 1), np.uint8), np.zeros(4, np.int32)))
-    monkeypatch.setattr(measuring, "evaluate", lambda cells, *_, **options: evaluated.extend(cells) or [])
+@pytest.mark.parametrize("by", ["epsilon", "class"])
+def test_by_epsilon_and_by_class_runs_that_are_not_finished_are_left_out_when_asked(by, tmp_path, measured):
+    workspace = Rehearsal(tmp_path, finished=lambda spec: spec.method != "advnet")
+    options = dict(name="1", request=Request(finished_only=True), workspace=workspace)
     if by == "epsilon":
-        workflow.run_sweep("1", (0.1,), places, scale="cpu", finished_only=True)
+        list(SweepEpsilon(epsilons=(0.1,), **options).run())
     else:
-        workflow.run_by_class("1", places, scale="cpu", finished_only=True)
-    assert {spec.method for spec in trained} == {"standard", "pgd"}
-    assert len({cell.column for cell in evaluated}) == columns
-    assert {cell.row for cell in evaluated} == {"standard (A)", "adversarial PGD (B)"}
+        with pytest.raises(KeyError):  # It reads which images were right, which nobody wrote here.
+            list(SplitByClass(**options).run())
+    assert {spec.method for spec in workspace.trained} == {"standard", "pgd"}
+    assert len({cell.column for cell in measured}) == (7 if by == "epsilon" else 3)
+    assert {cell.row for cell in measured} == {"standard (A)", "adversarial PGD (B)"}
 
 
-def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluated(tmp_path, monkeypatch):
-    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
-    trained = []
-    monkeypatch.setattr(workflow, "_train", lambda specs, *_: trained.extend(specs))
-    monkeypatch.setattr(workflow, "_copy_pictures", lambda *_: None)
-    monkeypatch.setattr(measuring, "check_classifiers", lambda *_: [])
-    monkeypatch.setattr(measuring, "evaluate", lambda cells, *_: [record_of(cell, 50.0 + cell.target.seed) for cell in cells])
-    text = workflow.run_tables(["1"], places, scale="cpu", seeds=(0, 2))
-    assert {spec.seed for spec in trained} == {0, 1, 2, 3}  # and their surrogates
+def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluated(tmp_path, measured):
+    measured.percent = lambda cell: 50.0 + cell.target.seed
+    workspace = Rehearsal(tmp_path)
+    text = made(["1"], workspace, seeds=(0, 2))
+    assert {spec.seed for spec in workspace.trained} == {0, 1, 2, 3}  # and their surrogates
     assert "51.00 [50.00, 52.00]" in text
     assert not (tmp_path / "results" / "cpu" / "table1.csv").exists()
     with (tmp_path / "results" / "cpu" / "seed0_2" / "table1.csv").open() as file:
         assert {(row["measured_percent"], row["seeds"]) for row in csv.DictReader(file)} == {("51.0", "0 2")}
     assert "Seeds 0, 1, 2, 3;" in (tmp_path / "results" / "cpu" / "seed0_2" / "table1.md").read_text()
-    plan = plans.plan(["1"], places, scale="cpu", seeds=(0, 2))
-    assert plan.count("main.py") == len(trained) == 12
+    (plan,) = PrintPlan(names=("1",), request=Request(seeds=(0, 2)), workspace=workspace).run()
+    assert plan.count("main.py") == len(workspace.trained) == 12
 
 
 @pytest.mark.parametrize("dataset", ["svhn", "cifar100"])
 def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measures_nothing(dataset, tmp_path, shallow):
     table = Table("2", "A part", (dataset,), (Row("standard (A)", "standard"),), (Column("No Noise", "clean"),))
-    places = Places(tmp_path / "runs", tmp_path / "results", download=True)
+    workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results", download=True, progress=False)
     with tfds.testing.mock_data(num_examples=64), pytest.MonkeyPatch.context() as patch:
         patch.setitem(TABLES, "2", table)
-        patch.setattr(measuring, "CHECKED_IMAGES", 4)
-        workflow.run_tables(["2"], places, scale="cpu", steps=2, batch_size=16, progress=False)
+        made(["2"], workspace, overrides=dict(steps=2, batch_size=16))
     text = (tmp_path / "results" / "cpu-batch_size=16-steps=2" / "table2.md").read_text()
     declared = DATASETS[dataset]
     assert f"**{dataset} is not complete here" in text
@@ -257,9 +273,9 @@ def test_ablation_reports_what_its_runs_logged_and_times_them_once(tmp_path, mon
         (Column("No Noise", "clean"),), along_training=True,
     )  # fmt: skip
     monkeypatch.setitem(TABLES, "ablation", table)
-    places = Places(tmp_path / "runs", tmp_path / "results")
-    options = dict(scale="tiny", steps=20, generators=("released_mnist",), validation=0, progress=False)
-    workflow.run_tables(["ablation"], places, **options)
+    workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results", progress=False)
+    asked = dict(scale="tiny", overrides=dict(steps=20, generators=("released_mnist",), validation=0))
+    made(["ablation"], workspace, **asked)
     directory = tmp_path / "results" / "tiny-generators=released_mnist-steps=20-validation=0"
     with (directory / "ablation-training.csv").open() as file:
         training = list(csv.DictReader(file))
@@ -277,7 +293,7 @@ def test_ablation_reports_what_its_runs_logged_and_times_them_once(tmp_path, mon
     assert (directory / "ablation-digits.png").read_bytes().startswith(b"\x89PNG")
     before = {file.name: file.read_bytes() for file in directory.iterdir() if file.suffix in (".csv", ".md")}
     monkeypatch.setattr(along_training, "seconds_per_step", None)
-    workflow.run_tables(["ablation"], places, **options)
+    made(["ablation"], workspace, **asked)
     assert {name: (directory / name).read_bytes() for name in before} == before
 
 
@@ -287,14 +303,14 @@ def small_strong_table(monkeypatch):
     table = Table("digits", "Small", ("digits",), (Row("standard (A)", "standard"),), (Column("No Noise", "clean"),
                   Column("PGD", "pgd")))  # fmt: skip
     monkeypatch.setitem(TABLES, "digits", table)
-    options = dict(scale="tiny", steps=40, classifier_width=2, generators=("released_mnist",), generator_width=2, validation=0)
-    return table.under("strong"), options | dict(test_images=40)
+    small = dict(steps=40, classifier_width=2, generators=("released_mnist",), generator_width=2, validation=0)
+    return table.under("strong"), dict(scale="tiny", attack_suite="strong", overrides=small | dict(test_images=40))
 
 
 def test_strong_suite_is_reported_beside_the_tables_own_columns(small_strong_table, tmp_path, monkeypatch):
-    table, options = small_strong_table
-    places = Places(tmp_path / "runs", tmp_path / "results")
-    text = workflow.run_tables(["digits"], places, attack_suite="strong", progress=False, **options)
+    table, asked = small_strong_table
+    workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results", progress=False)
+    text = made(["digits"], workspace, **asked)
     (group,) = (tmp_path / "results").iterdir()
     with (group / "digits-strong.csv").open() as file:
         rows = {row["column"]: row for row in csv.DictReader(file)}
@@ -321,35 +337,36 @@ def test_strong_suite_is_reported_beside_the_tables_own_columns(small_strong_tab
     assert f"| {checked[0].target} | {checked[0].check} | {checked[0].outcome} |" in (group / "digits-strong.md").read_text()
 
     before = {file: file.read_bytes() for file in group.rglob("*.csv")}
-    for forbidden in ("adv_networks.evaluation.craft", "adv_networks.evaluation.checks.of_classifier"):
-        monkeypatch.setattr(forbidden, None)
-    assert workflow.run_tables(["digits"], places, attack_suite="strong", progress=False, **options) == text
+    written = (group / "strong" / "checks.csv").stat().st_mtime_ns
+    assert made(["digits"], workspace, **asked) == text
+    assert (group / "strong" / "checks.csv").stat().st_mtime_ns == written
     assert {file: file.read_bytes() for file in before} == before
 
 
 def test_worst_case_of_what_is_not_there_is_left_out():
-    cells = [cell for cell in TABLES["1"].under("strong").cells("cpu") if cell.attack.kind == "worst"]
-    assert len(cells) == 6 and measuring._worst_records(cells, [], {}) == []
+    cells = [cell for cell in TABLES["1"].under("strong").cells("cpu") if cell.attack.composed]
+    assert len(cells) == 6 and worst_records(cells, [], {}) == []
 
 
 def test_worst_case_is_that_of_its_own_seed():
     table, seeds = TABLES["1"].under("strong"), (0, 2)
     cells = [cell for seed in seeds for cell in table.cells("cpu", seed=seed) if cell.row == "standard (A)"]
-    crafted = [cell for cell in cells if cell.attack.kind != "worst"]
+    crafted = [cell for cell in cells if not cell.attack.composed]
     records = [record_of(cell, 50.0, key=f"{cell.target.seed} {cell.column}") for cell in crafted]
     right = {record.key: np.array([record.target == cells[0].target.name]) for record in records}
-    found = measuring._worst_records(cells, records, right)
+    found = worst_records(cells, records, right)
     expected = {f"mnist-standard-cpu-s{seed}": 100.0 * (seed == 0) for seed in seeds}
     assert len(found) == 4 and {record.target: record.accuracy_percent for record in found} == expected
 
 
 def test_run_with_a_directory_of_its_own_has_what_it_builds_upon_beside_it(tmp_path):
     spec = experiment("digits", "generator", scale="tiny")
-    places = Places(tmp_path / "runs", workdir=(spec, tmp_path / "elsewhere" / "mine"))
-    assert places.of(spec) == tmp_path / "elsewhere" / "mine"
-    assert places.of(spec.needs()) == tmp_path / "elsewhere" / spec.needs().name
+    workspace = Workspace(runs=tmp_path / "runs").with_workdir(spec, tmp_path / "elsewhere" / "mine")
+    assert workspace.of(spec) == tmp_path / "elsewhere" / "mine"
+    (needed,) = spec.needs().values()
+    assert workspace.of(needed) == tmp_path / "elsewhere" / needed.name
     other = experiment("digits", "pgd", scale="tiny")
-    assert places.of(other) == tmp_path / "runs" / other.name
+    assert workspace.of(other) == tmp_path / "runs" / other.name
 
 
 def test_rows_of_one_run_are_checked_as_each_evaluates_it(tmp_path, monkeypatch):
@@ -363,11 +380,15 @@ def test_rows_of_one_run_are_checked_as_each_evaluates_it(tmp_path, monkeypatch)
         return [checks.Check("one", checks.PASS, "")]
 
     monkeypatch.setattr(checks, "of_classifier", of_classifier)
-    monkeypatch.setattr(measuring.Models, "_load", lambda *_: None)
+
+    class Nothing(Networks):
+        def of(self, spec, file="d.keras"):
+            return None
+
     cells = table.cells("tiny")
     records = [record_of(cell, float(number)) for number, cell in enumerate(cells)]
-    models = measuring.Models(Places(tmp_path / "runs"))
-    found = measuring.check_classifiers(table, cells, records, models, tmp_path)
+    networks = Nothing(Workspace(runs=tmp_path / "runs"))
+    found = check_classifiers(table, cells, records, networks, tmp_path)
     assert asked == [(True, "moving", [1.0]), (True, "batch", [3.0]), (False, "moving", [5.0])]
     assert {lines[0].target for _, lines in found} == {"digits-advnet-tiny-s0"}
     assert {row: lines[0].evaluation for row, lines in found} == {
@@ -376,22 +397,22 @@ def test_rows_of_one_run_are_checked_as_each_evaluates_it(tmp_path, monkeypatch)
         "unclipped": "pgd_clip_start = False",
     }
     assert read(tmp_path / "checks.csv", checks.CheckRecord) == [lines[0] for _, lines in found]
-    assert measuring.check_classifiers(table, cells, records, models, tmp_path) == found and len(asked) == 3
+    assert check_classifiers(table, cells, records, networks, tmp_path) == found and len(asked) == 3
 
 
 def test_suites_images_limit_what_nothing_else_limits():
     limit = SUITES["strong"].images
-    assert workflow._limited("paper", "cpu", {}) == {}
-    assert workflow._limited("strong", "tiny", {}) == {}
-    assert workflow._limited("strong", "cpu", dict(epsilon=0.1)) == dict(test_images=limit, epsilon=0.1)
-    assert workflow._limited("strong", "cpu", dict(test_images=7)) == dict(test_images=7)
+    assert limited("paper", "cpu", {}) == {}
+    assert limited("strong", "tiny", {}) == {}
+    assert limited("strong", "cpu", dict(epsilon=0.1)) == dict(test_images=limit, epsilon=0.1)
+    assert limited("strong", "cpu", dict(test_images=7)) == dict(test_images=7)
 
 
 def test_attacks_that_know_their_target_are_told_from_those_that_do_not():
     cells = {(cell.row, cell.column): cell for cell in TABLES["1"].under("strong").cells("cpu")}
-    knowing = {column for (row, column), cell in cells.items() if row == "standard (A)" and measuring.knows_its_target(cell)}
+    knowing = {column for (row, column), cell in cells.items() if row == "standard (A)" and cell.is_white_box}
     black_box = {f"{attack}({letter}')" for attack in ("FGS", "PGD") for letter in "ABC"} | {"Square"}
     assert {column for row, column in cells if row == "standard (A)"} - knowing == black_box
     own = {cell.row: cell for cell in TABLES["digits"].cells("cpu") if cell.column == "G(C)"}
-    assert not measuring.knows_its_target(own["standard (A)"])
-    assert measuring.knows_its_target(own["adversarial network (C)"])
+    assert not own["standard (A)"].is_white_box
+    assert own["adversarial network (C)"].is_white_box

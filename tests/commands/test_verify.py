@@ -11,7 +11,7 @@ from adv_networks.experiments import TABLES
 from adv_networks.storage.files import write_text
 from adv_networks.storage.records import merge, read
 from tests.conftest import randomised
-from tests.test_tables import record_of
+from tests.tables.test_tables import record_of
 
 COMMITTED = Path(main.__file__).parent / "results" / "cpu"
 

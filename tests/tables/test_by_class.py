@@ -13,7 +13,7 @@ from adv_networks.experiments import TABLES, Dataset
 from adv_networks.storage import pictures
 from adv_networks.storage.records import Outcome, read
 from adv_networks.tables import by_class
-from tests.test_tables import record_of
+from tests.tables.test_tables import record_of
 
 SMALL = ("--scale=tiny", "--steps=60", "--classifier_width=2", "--epsilon=0.05", "--noprogress")
 

@@ -6,11 +6,10 @@ import pytest
 import tensorflow as tf
 
 from adv_networks import data
-from adv_networks.commands import workflow
-from adv_networks.commands.places import Places
+from adv_networks.evaluation import gallery
 from adv_networks.experiments import TABLES, Column, Row, Table
 from adv_networks.storage import pictures
-from adv_networks.tables import gallery
+from adv_networks.training import Workspace
 
 
 @pytest.fixture
@@ -25,10 +24,12 @@ def test_generators_are_shown_beside_fgs_and_pgd_on_held_out_images(drawn, tmp_p
     columns = (Column("A", "generator", target="standard", same_seed=True),)
     rows = (Row("autoencoder", "generator"),)
     monkeypatch.setitem(TABLES, "digits", Table("digits", "Generators against A", ("digits",), rows, columns))
-    places = Places(tmp_path / "runs", tmp_path / "results")
+    workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results", progress=False)
     settings = dict(epsilon=0.1, classifier_width=2, generators=("released_mnist",), generator_width=2, steps=20)
-    workflow.run_tables(["digits"], places, scale="tiny", progress=False, **settings)
-    d, g = (keras.models.load_model(next(places.runs.glob(name))) for name in ("*-standard-*/d.keras", "*-generator-*/g.keras"))
+    list(MakeTables(names=("digits",), request=Request(scale="tiny", overrides=settings), workspace=workspace).run())
+    d, g = (
+        keras.models.load_model(next(workspace.runs.glob(name))) for name in ("*-standard-*/d.keras", "*-generator-*/g.keras")
+    )
 
     held_out, labels = (part[:8] for part in data.load("digits", "train"))
     x = tf.constant(held_out, tf.float32) / 255
@@ -45,7 +46,7 @@ def test_generators_are_shown_beside_fgs_and_pgd_on_held_out_images(drawn, tmp_p
     seen = [np.argmax(d(own, training=False), 1) for own in (images, *perturbed.values())]
     assert above[1:] == [[f"seen as {label}" for label in own] for own in seen[1:]]
     assert above[0] == [f"{true}\nseen as {label}" for true, label in zip(labels, seen[0], strict=True)]
-    (file,) = places.results.rglob("digits-digits-gallery.png")
+    (file,) = workspace.results.rglob("digits-digits-gallery.png")
     assert file.read_bytes().startswith(b"\x89PNG") and len(file.read_bytes()) < 1_000_000
     assert file.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
 

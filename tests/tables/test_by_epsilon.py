@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from adv_networks import data, evaluation
-from adv_networks.experiments import ATTACKS, TABLES
+from adv_networks.attacks import FGS
+from adv_networks.experiments import TABLES
 from adv_networks.tables import by_epsilon
 from tests.conftest import SMALL
-from tests.test_tables import record_of
+from tests.tables.test_tables import record_of
 
 
 def test_curves_are_the_accuracies_at_each_epsilon_of_networks_trained_once(run, tmp_path, monkeypatch):
@@ -24,7 +25,7 @@ def test_curves_are_the_accuracies_at_each_epsilon_of_networks_trained_once(run,
         rows = list(csv.DictReader(handle))
     assert [(row["column"], float(row["epsilon"])) for row in rows] == [("No Noise", 0), ("FGS", 0.05), ("FGS", 0.4)]
     for row in rows:
-        attack = dataclasses.replace(ATTACKS["fgs"], epsilon=float(row["epsilon"])) if float(row["epsilon"]) else None
+        attack = FGS(epsilon=float(row["epsilon"])) if float(row["epsilon"]) else None
         expected = 100 * evaluation.accuracy(d, images, labels, attack=attack)
         assert float(row["measured_percent"]) == pytest.approx(expected, abs=0.006)
         assert float(row["interval_low"]) <= expected <= float(row["interval_high"])
