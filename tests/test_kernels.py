@@ -27,19 +27,22 @@ def normalised():
     return keras.Sequential([keras.Input((6, 4, 3)), keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3)])
 
 
-def derivatives(model, x, first, second):
-    """Outputs, the gradient of <outputs, first> by image and weights, and that of <the gradient by image, second>."""
-    x, first, second = (tf.convert_to_tensor(part, model.compute_dtype) for part in (x, first, second))
+def derivatives(model, x, first, second, third):
+    """Outputs, the gradient of <outputs, first> by image and weights, and of a convolution the second derivatives.
+
+    These are of <the gradient by image, second> + <the gradient by kernel, third>, by first, image and kernel.
+    """
+    x, first, second, third = (tf.convert_to_tensor(part, model.compute_dtype) for part in (x, first, second, third))
     values = [variable.value for variable in model.trainable_variables]
     with tf.GradientTape(persistent=True) as outer:
-        outer.watch(first)
+        outer.watch([first, x])
         with tf.GradientTape() as tape:
             tape.watch(x)
             outputs = model(x, training=True)
             total = tf.reduce_sum(outputs * first)
         gradients = tape.gradient(total, [x, *values])
-        along = tf.reduce_sum(gradients[0] * second)
-    twice = outer.gradient(along, [first, values[0]]) if isinstance(model.layers[0], keras.layers.Conv2D) else []
+        along = tf.reduce_sum(gradients[0] * second) + tf.reduce_sum(gradients[1] * third)
+    twice = outer.gradient(along, [first, x, values[0]]) if isinstance(model.layers[0], keras.layers.Conv2D) else []
     return [part.numpy() for part in (outputs, *gradients, *twice)]
 
 
@@ -53,7 +56,8 @@ def test_outputs_gradients_and_averages_are_those_of_keras(make):
         reference = make()
     reference.set_weights(model.get_weights())
     x = rng.normal(1, 2, (5, *model.input_shape[1:]))
-    arguments = x, rng.normal(size=(5, *model.output_shape[1:])), rng.normal(size=x.shape)
+    sizes = (5, *model.output_shape[1:]), x.shape, model.trainable_variables[0].shape
+    arguments = x, *(rng.normal(size=size) for size in sizes)
     found, expected = derivatives(model, *arguments), derivatives(reference, *arguments)
     for part, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(part, other, rtol=0, atol=3e-5 * np.abs(other).max())
@@ -85,7 +89,7 @@ def test_second_derivatives_of_the_convolution_reach_its_kernel():
     model = randomised(one_channel())
     kernels.accelerate(model)
     x, ones = np.ones([2, 8, 12, 1]), np.ones([2, 8, 12, 6])
-    by_kernel = derivatives(model, x, ones, np.ones_like(x))[-1]
+    by_kernel = derivatives(model, x, ones, np.ones_like(x), np.zeros([5, 5, 1, 6]))[-1]
     # Each weight meets as many pixels as its window fits: the gradient by image is linear in the kernel.
     rows, columns = (np.array([n - 2, n - 1, n, n - 1, n - 2]) for n in (8, 12))
     np.testing.assert_allclose(by_kernel[:, :, 0, 0], 2 * np.outer(rows, columns), rtol=1e-5)

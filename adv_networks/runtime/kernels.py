@@ -199,21 +199,36 @@ def _convolution_of_many_channels(layer: keras.layers.Conv2D, images: Any, kerne
 def _convolution(
     convolve: Callable[..., tf.Tensor], gradient_by_image: Callable[..., tf.Tensor], images: Any, kernel: Any
 ) -> tf.Tensor:
-    """A convolution by these forms of it and of its gradient by the images."""
+    """A convolution by these forms of it and of its gradient by the images, which may be differentiated any number of times.
+
+    The gradients of the second form are written in the first: TensorFlow would differentiate what is within the form, and
+    without oneDNN it has no gradient of the dilated convolution that Winograd's form is.
+    """
+    images, kernel = tf.convert_to_tensor(images), tf.convert_to_tensor(kernel)
+    of_images, of_kernel, of_outputs = images.shape, kernel.shape, [*images.shape[:3], kernel.shape[3]]
+
+    def by_kernel(images: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        return tf.raw_ops.Conv2DBackpropFilter(
+            input=images, filter_sizes=of_kernel, out_backprop=upstream, strides=[1] * 4, padding="SAME"
+        )
 
     @tf.custom_gradient
     def of(images: tf.Tensor, kernel: tf.Tensor):
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            by_kernel = tf.raw_ops.Conv2DBackpropFilter(
-                input=images, filter_sizes=tf.shape(kernel), out_backprop=upstream, strides=[1] * 4, padding="SAME"
-            )
-            by_image = gradient_by_image(tf.ensure_shape(upstream, [*images.shape[:3], kernel.shape[3]]), kernel)
-            return tf.ensure_shape(by_image, images.shape), by_kernel
+            return by_image(upstream, kernel), by_kernel(images, upstream)
 
         # Nothing between this and the bias, or TensorFlow would not add that within the convolution.
         return convolve(images, kernel), gradient
 
-    return of(tf.convert_to_tensor(images), tf.convert_to_tensor(kernel))
+    @tf.custom_gradient
+    def by_image(upstream: tf.Tensor, kernel: tf.Tensor):
+        def gradient(second: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return of(tf.ensure_shape(second, of_images), kernel), by_kernel(second, upstream)
+
+        of_form = gradient_by_image(tf.ensure_shape(upstream, of_outputs), kernel)
+        return tf.ensure_shape(of_form, of_images), gradient
+
+    return of(images, kernel)
 
 
 def _gradient_by_one_channel(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

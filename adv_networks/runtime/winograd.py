@@ -27,7 +27,8 @@ _FINITE_POINTS = {
 def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """What `tf.nn.conv2d(images, kernel, 1, "SAME")` is, of [batch, height, width, channels] and [rows, 5, channels, filters].
 
-    Height, width and channels must be known, the batch's size need not be; the number of rows is odd.
+    Height, width and channels must be known, the batch's size need not be; the number of rows is odd. Without oneDNN the CPU
+    has no gradient of the dilated convolution within, so `kernels` gives this one gradients of its own.
     """
     size, height, width, channels = images.shape
     rows, columns, _, filters = kernel.shape

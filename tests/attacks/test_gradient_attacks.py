@@ -22,7 +22,7 @@ from adv_networks.attacks.geometry import project
 from adv_networks.errors import UsageError
 from adv_networks.experiments import NORMS
 from adv_networks.runtime.compiled import traces_of
-from tests.conftest import classifier_of_roots, randomised
+from tests.conftest import classifier_of_roots, precision, randomised
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -231,6 +231,17 @@ def agreement(a, b) -> float:
     return float(np.mean(np.abs(np.asarray(a) - np.asarray(b)) < 1e-6))
 
 
+def assert_same_up_to_rounding(ours, theirs) -> None:
+    """In float32, and for all images but one in fifty.
+
+    Where the loss is flat, a last bit of the image changes the computed gradient by a few 1e-5 of its size, and a step in l2
+    or l1 has a length that does not shrink with it: ten steps have moved pixels by 1.3e-5. The few images are for units and
+    signs that are zero but for rounding, which take a path elsewhere. In double precision every image is held to a bound.
+    """
+    farthest = np.abs(np.asarray(ours) - np.asarray(theirs)).max((1, 2, 3))
+    assert np.mean(farthest > 1e-4) <= 0.02, np.sort(farthest)
+
+
 # --- The equations ---------------------------------------------------------------------------------------------------
 
 
@@ -437,7 +448,7 @@ def test_fgs_is_that_of_foolbox(norm, foolbox, partly_robust):
     epsilon = ROBUST_SIZES[norm]
     theirs = foolbox_attack(foolbox, model, x, y, foolbox_fgs(foolbox, norm), epsilon)
     ours = attacks.fgs(model, x, y, epsilon, norm=norm)
-    assert agreement(ours, theirs) >= 0.999
+    assert_same_up_to_rounding(ours, theirs)
     assert 0.05 < accuracy(model, ours, y) < 0.95
 
 
@@ -471,22 +482,33 @@ def both_pgd(foolbox, model, x, y, norm, epsilon, fraction, replaced) -> tuple[t
 def test_pgd_without_random_start_is_that_of_foolbox(norm, fraction, replaced, foolbox, partly_robust):
     model, x, y, _, _ = partly_robust
     ours, theirs = both_pgd(foolbox, model, x[::8], y[::8], norm, ROBUST_SIZES[norm], fraction, replaced)
-    assert agreement(ours, theirs) >= 0.999
+    assert_same_up_to_rounding(ours, theirs)
+
+
+@pytest.fixture(scope="module")
+def in_double_precision(partly_robust) -> Subject:
+    """The partly robust classifier, which has kinks, and some of its images."""
+    model, x, y, _, _ = partly_robust
+    with precision("float64"):
+        copy = networks.d1(x.shape[1:], 10, 16)
+    copy.set_weights(model.get_weights())
+    return Subject(copy, np.float64(x[::16]), y[::16])
 
 
 @each_pgd_of_foolbox
-def test_pgd_is_exactly_that_of_foolbox_in_double_precision(norm, fraction, replaced, foolbox, smooth):
-    ours, theirs = both_pgd(foolbox, smooth.model, smooth.x, smooth.y, norm, SIZES[norm], fraction, replaced)
-    assert theirs.dtype == tf.float64
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+def test_pgd_is_exactly_that_of_foolbox_in_double_precision(norm, fraction, replaced, foolbox, smooth, in_double_precision):
+    for subject, sizes, tolerance in ((smooth, SIZES, 1e-12), (in_double_precision, ROBUST_SIZES, 1e-9)):
+        ours, theirs = both_pgd(foolbox, *subject[:3], norm, sizes[norm], fraction, replaced)
+        assert theirs.dtype == tf.float64
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
 
 
 @each_norm
-def test_fgs_is_exactly_that_of_foolbox_in_double_precision(norm, foolbox, smooth):
-    model, x, y, _ = smooth
-    theirs = foolbox_attack(foolbox, model, x, y, foolbox_fgs(foolbox, norm), SIZES[norm])
-    assert theirs.dtype == tf.float64
-    np.testing.assert_allclose(attacks.fgs(model, x, y, SIZES[norm], norm=norm), theirs, rtol=0, atol=1e-12)
+def test_fgs_is_exactly_that_of_foolbox_in_double_precision(norm, foolbox, smooth, in_double_precision):
+    for (model, x, y, _), sizes in ((smooth, SIZES), (in_double_precision, ROBUST_SIZES)):
+        theirs = foolbox_attack(foolbox, model, x, y, foolbox_fgs(foolbox, norm), sizes[norm])
+        assert theirs.dtype == tf.float64
+        np.testing.assert_allclose(attacks.fgs(model, x, y, sizes[norm], norm=norm), theirs, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("norm", "steps"), [("linf", 1), ("linf", 10), ("l2", 1), ("l2", 10), ("l1", 1)])
@@ -524,7 +546,7 @@ def test_attack_is_that_of_the_adversarial_robustness_toolbox(name, norm, partly
         settings.update(eps_step=step_size, max_iter=10, verbose=False)
         theirs = ProjectedGradientDescent(wrapped, **settings).generate(x, y)
         ours = attacks.pgd(model, x, y, epsilon, norm=norm, step_size=step_size, random_start=False)
-    assert agreement(ours, theirs) >= 0.999
+    assert_same_up_to_rounding(ours, theirs)
 
 
 # --- What every result keeps to --------------------------------------------------------------------------------------
@@ -627,9 +649,12 @@ def test_restarts_keep_the_strongest_run_of_each_image(targeted, partly_robust):
     np.testing.assert_array_equal(together_fools, fools.any(0))
 
     loss = np.stack([cross_entropy(model, run, classes) * (-1 if targeted else 1) for run in single])
-    strongest = np.where(fools | ~fools.any(0), loss, -np.inf).argmax(0)
-    assert all(np.mean(strongest == run) > 0.2 for run in range(3))
-    assert agreement(together, single[strongest, np.arange(len(x))]) > 0.999
+    strength = np.where(fools | ~fools.any(0), loss, -np.inf)
+    assert all(np.mean(strength.argmax(0) == run) > 0.2 for run in range(3))
+    kept = np.abs(together - single).max((2, 3, 4)) < 1e-6
+    assert kept.any(0).all()
+    # Of two that are equal but for rounding either may be kept.
+    np.testing.assert_allclose(np.where(kept, strength, -np.inf).max(0), strength.max(0), rtol=0, atol=1e-5)
 
 
 def cross_entropy(model: keras.Model, x, y) -> np.ndarray:

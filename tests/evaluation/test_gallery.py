@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 from adv_networks import data
+from adv_networks.commands.base import Request
+from adv_networks.commands.make_tables import MakeTables
 from adv_networks.evaluation import gallery
 from adv_networks.experiments import TABLES, Column, Row, Table
 from adv_networks.storage import pictures
