@@ -55,10 +55,11 @@ _TAKE_ATTRIBUTES = {"getattr", "hasattr", "setattr", "delattr", "object"}
 
 
 class Import(NamedTuple):
-    """An import of the module `target`, at a line."""
+    """An import of the module `target`, at a line; `always` unless it is for types only, or by name through importlib."""
 
     line: int
     target: str
+    always: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,12 @@ class Module:
     def nodes(self) -> list[ast.AST]:
         """All nodes of the tree."""
         return list(ast.walk(self.tree))
+
+    @cached_property
+    def for_types(self) -> set[ast.AST]:
+        """The nodes below `if TYPE_CHECKING:`."""
+        blocks = [node for node in self.nodes if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")]
+        return {node for block in blocks for statement in block.body for node in ast.walk(statement)}
 
     @cached_property
     def bound(self) -> dict[str, str]:
@@ -140,15 +147,16 @@ class Code:
         found: list[Import] = []
         for node in module.nodes:
             if isinstance(node, ast.Import):
-                found += [Import(node.lineno, alias.name) for alias in node.names]
+                found += [Import(node.lineno, alias.name, node not in module.for_types) for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 base = module.imported_from(node)
-                found += [Import(node.lineno, self._module(base, alias.name)) for alias in node.names]
+                targets = (self._module(base, alias.name) for alias in node.names)
+                found += [Import(node.lineno, target, node not in module.for_types) for target in targets]
             elif isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__") and node.args:
                 target = _literal(node.args[0])
                 if target.startswith("."):
                     target = ".".join(filter(None, (module.package, target.lstrip("."))))
-                found += [Import(node.lineno, target)] if target else []
+                found += [Import(node.lineno, target, always=False)] if target else []
         return sorted(set(found))
 
     def _module(self, base: str, name: str) -> str:
@@ -185,7 +193,7 @@ def upward_imports(code: Code) -> list[str]:
         if module.part not in level:
             found.append(module.at(1, f"expected a package of {LIBRARY} that the levels name, found {module.part}"))
             continue
-        for line, target in code.imports(module):
+        for line, target, _ in code.imports(module):
             ours = target.split(".")[0] in (LIBRARY, "flags", "main", *USERS)
             part = part_of(target)
             if ours and part != module.part and level.get(part, len(LEVELS)) >= level[module.part]:
@@ -194,22 +202,25 @@ def upward_imports(code: Code) -> list[str]:
 
 
 def circular_imports(code: Code) -> list[str]:
-    """Imports by which a module of the library leads back to itself."""
+    """Imports by which a module of the library leads back to itself; those for types only, or by name, may."""
     library = [module for module in code.modules if module.name.startswith(f"{LIBRARY}.")]
-    imports = {module.name: [found for found in code.imports(module) if found.target in code.names] for module in library}
+    imports = {
+        module.name: [found for found in code.imports(module) if found.always and found.target in code.names]
+        for module in library
+    }
 
     def reached(start: str) -> set[str]:
         seen, waiting = set(), [start]
         while waiting:
             if (name := waiting.pop()) not in seen:
                 seen.add(name)
-                waiting += [target for _, target in imports.get(name, ())]
+                waiting += [target for _, target, _ in imports.get(name, ())]
         return seen
 
     return [
         module.at(line, f"{module.name} imports {target}, which leads back to it")
         for module in library
-        for line, target in imports[module.name]
+        for line, target, _ in imports[module.name]
         if module.name in reached(target)
     ]
 
@@ -300,7 +311,7 @@ def private_names_of_others(code: Code) -> list[str]:
         if module.part == "runtime":
             continue
         bound, own = module.bound, _own_attributes(module)
-        for line, target in code.imports(module):
+        for line, target, _ in code.imports(module):
             if _is_internal(target):
                 found.append(module.at(line, f"imports {target}"))
         for line, of, name in _uses_of_attributes(module):
@@ -327,7 +338,7 @@ def absl_flags(code: Code) -> list[str]:
     for module in code.modules:
         if module.part not in ("flags", "main", "tests"):
             bound = module.bound
-            used = [(line, target) for line, target in code.imports(module)]
+            used = [(line, target) for line, target, _ in code.imports(module)]
             used += [
                 (node.lineno, _dotted(node, bound) or "") for node in module.nodes if isinstance(node, ast.Name | ast.Attribute)
             ]
