@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from tests.structure import LEVELS, LIBRARY, Code, part_of
+from tests.structure import LEVELS, Code, part_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ROOT / "docs" / "pictures" / "packages.svg"
 
-BOX_WIDTH, BOX_HEIGHT, ROW_HEIGHT, LANE, GAP, MARGIN = 160, 34, 72, 14, 20, 24
+BOX_WIDTH, BOX_HEIGHT, ROW_HEIGHT, LANE, GAP, MARGIN = 130, 34, 72, 14, 20, 24
 
 # A box is the name of a package; a pair of packages is the place where the arrow between them passes a row.
 Place = str | tuple[str, str]
@@ -67,7 +67,7 @@ def arrange(parts: Iterable[str], arrows: Sequence[tuple[str, str]]) -> dict[tup
             wished = {}
             for place in rows[number]:
                 near = [centres[other] for other in links.get((number, place), ())]
-                wished[place] = fmean(near) if near else centres[number, place]
+                wished[place] = fmean(near or centres.values())
             if turn < 24:
                 rows[number].sort(key=lambda place, wished=wished: (wished[place], str(place)))
             _spread(number, rows[number], wished, centres)
@@ -139,7 +139,7 @@ def draw(code: Code) -> str:
 
 
 def _label(part: str) -> str:
-    return {"main": "main.py", LIBRARY: f"{LIBRARY} (public)"}.get(part, part)
+    return "main.py" if part == "main" else part
 
 
 if __name__ == "__main__":
