@@ -1,29 +1,49 @@
-# `make demo`, `make test` and `make examples` need Python 3.11 or newer and nothing else; they install into .venv first.
+# Everything needs Python 3.11, 3.12 or 3.13 and nothing else; it is installed into .venv first, in the versions of constraints.txt.
+# Another Python beside it: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
+VENV ?= .venv
+PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 
-.PHONY: demo test examples clean
+.PHONY: help demo check test examples picture constraints clean
 
-demo: .venv/installed
-	.venv/bin/python main.py --table=digits --results=runs/demo-results
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' Makefile
 
-test: .venv/installed-test
-	.venv/bin/ruff check .
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+demo: $(VENV)/installed  ## train and attack two classifiers on embedded real digits
+	$(VENV)/bin/python main.py --table=digits --results=runs/demo-results
 
-examples: .venv/installed-test
-	.venv/bin/python -m pytest -m long -n 2 --dist loadgroup tests/test_documentation.py
+check: $(VENV)/installed-test  ## style, format and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
-.venv/installed: setup.py pyproject.toml
-	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable .
+test: check  ## check, and the tests in two processes
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+
+examples: $(VENV)/installed-test  ## the documentation's commands of many trainings, to their end
+	$(VENV)/bin/python -m pytest -m long -n 2 --dist loadgroup tests/test_documentation.py
+
+picture: $(VENV)/installed-test  ## draw docs/pictures/packages.svg from the code
+	$(VENV)/bin/python -m docs.draw_packages
+
+constraints: $(VENV)/installed  ## renew constraints.txt with the newest versions that pyproject.toml allows
+	$(PIP) install uv
+	echo '# The exact versions that make installs, for Python 3.11 to 3.13; make constraints renews them.' > constraints.txt.new
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header --no-annotate pyproject.toml \
+		>> constraints.txt.new
+	mv constraints.txt.new constraints.txt
+
+$(VENV)/installed: setup.py pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt --editable .
 	touch $@
 
-.venv/installed-test: .venv/installed
-	.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[test]'
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) install --constraint constraints.txt --editable '.[test]'
 	touch $@
 
 # Only what this file makes: other runs may have taken hours.
-clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+clean:  ## remove what these targets made
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache constraints.txt.new
 	rm -rf runs/demo-results runs/digits-standard-cpu-s0 runs/digits-advnet-cpu-s0
 	find . -name __pycache__ -prune -exec rm -rf {} +

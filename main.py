@@ -23,8 +23,13 @@ Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 import sys
+
+# Said before the imports, which would fail with a traceback.
+if missing := [name for name in ("absl", "numpy", "keras", "tensorflow") if importlib.util.find_spec(name) is None]:
+    sys.exit(f"main.py: expected an environment with {', '.join(missing)}, found none: `make demo` makes one, in .venv")
 
 from absl import app, logging
 from absl import flags as absl_flags
