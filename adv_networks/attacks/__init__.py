@@ -17,7 +17,7 @@ attack makes it a column of tables and a name of the grammar (`experiments.parse
 """
 
 from adv_networks.attacks.auto_pgd import APGD, apgd
-from adv_networks.attacks.base import Attack, register
+from adv_networks.attacks.base import Attack, named, register
 from adv_networks.attacks.composed import Clean, Worst
 from adv_networks.attacks.crafting import BATCH_SIZE, craft_all
 from adv_networks.attacks.fast_adaptive_boundary import FAB, fab
@@ -33,6 +33,6 @@ from adv_networks.attacks.square_search import Square, square
 
 __all__ = [
     "APGD", "BATCH_SIZE", "FAB", "FGS", "PGD", "Attack", "Clean", "ForeignAttack", "Generator", "LeastLikely", "RestartedPGD",
-    "Square", "Worst", "apgd", "craft_all", "difference_of_logits_ratio", "fab", "fgs", "generator", "least_likely", "pgd",
+    "Square", "Worst", "apgd", "craft_all", "difference_of_logits_ratio", "fab", "fgs", "generator", "least_likely", "named", "pgd",
     "predict", "register", "restarted_pgd", "square",
 ]  # fmt: skip

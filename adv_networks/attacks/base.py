@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.errors import UsageError
-from adv_networks.experiments import ATTACKS, DeclaredAttack, Experiment, setting
+from adv_networks.experiments import ATTACKS, AttackDefaults, DeclaredAttack, Defaults, resolve_attack, setting
 
 if TYPE_CHECKING:
     import keras
@@ -80,7 +80,7 @@ class Attack:
         return ()
 
     @classmethod
-    def of_experiment(cls, spec: Experiment, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The settings that an experiment gives the attack, beside ε and norm.
 
         Args:
@@ -132,6 +132,25 @@ class Attack:
         raise NotImplementedError
 
 
+def named(text: str, epsilon: float, *, norm: str = "linf") -> Attack:
+    """The attack that a text of the grammar names, outside any experiment.
+
+    Args:
+        text: NAME[:ARGUMENT=VALUE]…, `pgd:steps=100` for instance; `main.py --list` shows the names and arguments.
+        epsilon: radius of the ball, on the [0,1] pixel scale, where the text has none of its own.
+        norm: of the ball.
+
+    Raises:
+        UsageError: no such attack, or an argument that it does not have or that is out of range.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.named("pgd:steps=40", 0.3).steps
+        40
+    """
+    return resolve_attack(text, Defaults(epsilon, norm))
+
+
 def register(name: str, title: str, **arguments: Any):
     """A class decorator that makes an attack known to the grammar by a name, with the arguments that the name stands for.
 
@@ -148,4 +167,4 @@ def register(name: str, title: str, **arguments: Any):
     return declare
 
 
-__all__ = ["Attack", "register", "setting"]
+__all__ = ["Attack", "named", "register", "setting"]

@@ -11,7 +11,7 @@ from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.geometry import uniform_in_ball
 from adv_networks.attacks.gradient import gradient_attack, losses_and_logits
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
-from adv_networks.experiments import NORMS, Experiment, choose
+from adv_networks.experiments import NORMS, AttackDefaults, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import replicas
 from adv_networks.runtime.compiled import run_compiled
@@ -35,7 +35,7 @@ class PGD(Attack):
     random_start: bool = setting(True, "start at random in the ball, not at the image", omitted=True)
 
     @classmethod
-    def of_experiment(cls, spec: Experiment, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Its PGD settings, with which it may be trained too."""
         return dict(steps=spec.pgd_steps, step_fraction=spec.pgd_step_fraction, clip_start=spec.pgd_clip_start)
 

@@ -17,7 +17,7 @@ from adv_networks.attacks.base import Attack
 from adv_networks.attacks.gradient import predict
 from adv_networks.attacks.losses import without
 from adv_networks.errors import UsageError
-from adv_networks.experiments import SCALES, Experiment
+from adv_networks.experiments import SCALES, AttackDefaults
 from adv_networks.lazy import keras, tf
 
 # Of an attempt: the rows of the batch that still stand, and what the attack has made of them so far; it returns its own.
@@ -33,7 +33,7 @@ class StrongAttack(Attack):
     divided: ClassVar[str] = "steps"
 
     @classmethod
-    def of_experiment(cls, spec: Experiment, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Its number of steps, as far as the scale goes."""
         default = next(field.default for field in dataclasses.fields(cls) if field.name == cls.divided)
         return {cls.divided: max(1, arguments.get(cls.divided, default) // SCALES[spec.scale].attack_divisor)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from adv_networks.attacks import Attack, Clean, predict
+from adv_networks.attacks import Attack, Clean, named, predict
 from adv_networks.attacks.crafting import batch_size, batches_of, on_devices
 from adv_networks.attacks.inputs import classes_of
 from adv_networks.errors import UserError
@@ -41,13 +41,52 @@ def accuracy(
     return float(correct_masks([model], x, y, attack or Clean(), source or model, bn_evaluation)[0].mean())
 
 
+def evaluate(
+    model: keras.Model,
+    x: np.ndarray,
+    y: np.ndarray,
+    attacks: Sequence[str | Attack] = ("clean", "fgs", "pgd"),
+    *,
+    epsilon: float,
+    norm: str = "linf",
+) -> dict[str, float]:
+    """The fraction of images that a classifier labels correctly under each of several white-box attacks, and under the worst.
+
+    Args:
+        model: classifier from images in [0,1] to logits [batch, classes].
+        x: images, uint8 or floats in [0,1], [N, H, W, C].
+        y: labels, integers [N].
+        attacks: texts of the grammar (`attacks.named`), or attacks.
+        epsilon: radius of the ball, on the [0,1] pixel scale, of attacks that have none of their own.
+        norm: of that ball: linf, l2 or l1.
+
+    Returns:
+        Accuracies by the attacks' names; "worst" is the fraction that is labelled correctly under all of them.
+
+    Raises:
+        UsageError: no such attack, or images or labels of another kind.
+        UserError: logits that are not finite.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import evaluation
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> x, y = np.zeros((5, 8, 8, 1), np.uint8), np.zeros(5, int)
+        >>> sorted(evaluation.evaluate(model, x, y, ["clean", "pgd:steps=3"], epsilon=0.1))
+        ['clean', 'pgd:steps=3', 'worst']
+    """
+    chosen = [named(attack, epsilon, norm=norm) if isinstance(attack, str) else attack for attack in attacks]
+    masks = {attack.name: correct_masks([model], x, y, attack, model)[0] for attack in chosen}
+    return {name: float(mask.mean()) for name, mask in masks.items()} | {"worst": float(np.all(list(masks.values()), 0).mean())}
+
+
 def correct_masks(
     targets: Sequence[keras.Model],
     images: np.ndarray,
     labels: np.ndarray,
     attack: Attack,
     source: keras.Model | None,
-    bn_evaluation: str,
+    bn_evaluation: str = "moving",
     state: Any = None,
 ) -> list[np.ndarray]:
     """Of every target, which adversarial images, each crafted once, it labels correctly: booleans [images].

@@ -4,7 +4,16 @@ The packages `attacks`, `defences` and `papers` register what they declare; `exp
 that the command line can list and plan without it. ε is on the [0,1] pixel scale everywhere.
 """
 
-from adv_networks.experiments.attacks import ATTACKS, LIBRARIES, DeclaredAttack, Library, parse_attack, resolve_attack
+from adv_networks.experiments.attacks import (
+    ATTACKS,
+    LIBRARIES,
+    AttackDefaults,
+    DeclaredAttack,
+    Defaults,
+    Library,
+    parse_attack,
+    resolve_attack,
+)
 from adv_networks.experiments.datasets import DATASETS, OPENERS, Dataset, declare, find_dataset
 from adv_networks.experiments.experiment import (
     SETTINGS,
@@ -51,11 +60,13 @@ __all__ = [
     "SUITES",
     "TABLES",
     "WHITE_BOX",
+    "AttackDefaults",
     "AttackSuite",
     "Cell",
     "Column",
     "Dataset",
     "DeclaredAttack",
+    "Defaults",
     "Experiment",
     "Library",
     "Method",

@@ -13,22 +13,49 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from adv_networks.errors import UsageError
 from adv_networks.experiments.settings import NORMS, checked, choose
 
-if TYPE_CHECKING:
-    from adv_networks.attacks.base import Attack
-    from adv_networks.experiments.experiment import Experiment
-
 _BALL = ("epsilon", "norm")
+
+
+class Attack(Protocol):
+    """What experiments and tables know of an attack; `attacks.base.Attack` says what each of these is."""
+
+    kind: str
+    access: str
+    has_ball: bool
+    composed: bool
+    epsilon: float
+    norm: str
+    seed: int
+    parts: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What records and messages call it."""
+
+    @property
+    def title(self) -> str:
+        """Its name and the ball that it is held to."""
+
+    @property
+    def reads_gradients(self) -> bool:
+        """Whether it follows the gradients of what it is crafted on."""
+
+    def settings(self) -> str:
+        """All that its result depends on, as one line of JSON."""
+
+    def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
+        """Raises what crafting it would raise whatever the classifier of so many classes is."""
 
 
 class DeclaredAttack(NamedTuple):
     """A name of the grammar: the class of the attack, the arguments that the name stands for, and one line on it."""
 
-    kind: type[Attack]
+    kind: Any
     arguments: Mapping[str, Any]
     title: str
 
@@ -88,8 +115,35 @@ def parse_attack(text: str) -> AttackText:
     return AttackText(first, {argument: _literal(value) for argument, value in arguments.items()}, source)
 
 
-def resolve_attack(text: str, spec: Experiment) -> Attack:
+class AttackDefaults(Protocol):
+    """What the settings that a text does not give are taken from: an experiment, or `Defaults`."""
+
+    epsilon: float
+    norm: str
+    scale: str
+    pgd_steps: int
+    pgd_step_fraction: float
+    pgd_clip_start: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Defaults:
+    """A ball, and the paper's settings of attacks, for attacks outside an experiment."""
+
+    epsilon: float
+    norm: str = "linf"
+    scale: str = "paper"
+    pgd_steps: int = 10
+    pgd_step_fraction: float = 0.25
+    pgd_clip_start: bool = True
+
+
+def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
     """The attack that a text of the grammar names, at the experiment's ε and norm where the text has none of its own.
+
+    Args:
+        text: NAME[:ARGUMENT=VALUE]…
+        spec: an experiment, or `Defaults`.
 
     Raises:
         UsageError: written otherwise, no such attack, an argument that it does not have or that is out of range, a norm of its
@@ -119,7 +173,7 @@ def resolve_attack(text: str, spec: Experiment) -> Attack:
     return declared.kind(**values, text=written_name, **(ball if declared.kind.has_ball else {}))
 
 
-def _ball(text: str, given: Mapping[str, Any], spec: Experiment) -> dict[str, Any]:
+def _ball(text: str, given: Mapping[str, Any], spec: AttackDefaults) -> dict[str, Any]:
     """The ε and the norm that the attack is held to."""
     norm, epsilon = given.get("norm", spec.norm), given.get("epsilon")
     choose(NORMS, norm, f"norm of {text}")

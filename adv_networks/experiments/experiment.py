@@ -7,18 +7,15 @@ import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adv_networks.errors import UsageError
-from adv_networks.experiments.attacks import resolve_attack
+from adv_networks.experiments.attacks import Attack, resolve_attack
 from adv_networks.experiments.datasets import find_dataset
 from adv_networks.experiments.methods import METHODS, Method
 from adv_networks.experiments.recipes import PROTOCOLS, recipe_of
 from adv_networks.experiments.scales import SCALES, scaled
 from adv_networks.experiments.settings import LARGEST, NORMS, checked, choose, plain, setting, written
-
-if TYPE_CHECKING:
-    from adv_networks.attacks.base import Attack
 
 
 @dataclasses.dataclass(frozen=True)

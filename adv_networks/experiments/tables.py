@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adv_networks.errors import UsageError
-from adv_networks.experiments.attacks import parse_attack
+from adv_networks.experiments.attacks import Attack, parse_attack
 from adv_networks.experiments.experiment import Experiment, checked_setting, experiment
 from adv_networks.experiments.methods import METHODS
 from adv_networks.experiments.scales import scaled
 from adv_networks.experiments.settings import choose, written
-
-if TYPE_CHECKING:
-    from adv_networks.attacks.base import Attack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +202,7 @@ class Table:
             own_networks = {source.name}
             if attack.access == "generator":
                 own_networks |= {needed.name for needed in source.needs().values()}
-        is_white_box = attack.reads_gradients and target.name in own_networks
+        is_white_box = (attack.reads_gradients or not attack.has_ball) and target.name in own_networks
         return Cell(self.name, dataset, row.label, label, target, source, attack, column.generator, is_white_box)
 
 

@@ -9,8 +9,6 @@ import platform
 import subprocess
 from pathlib import Path
 
-import adv_networks
-
 _PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "numpy")
 
 
@@ -27,7 +25,7 @@ def commit() -> str:
         code = ["git", "-C", root, "status", "--porcelain", "--", "adv_networks", "flags", "main.py"]
         changed = subprocess.run(code, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        return f"adv_networks {adv_networks.__version__}"
+        return f"adv_networks {importlib.metadata.version('adv_networks')}"
     return head + "-modified" * bool(changed)
 
 

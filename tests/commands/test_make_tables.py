@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -106,12 +107,15 @@ def test_claims_rest_on_the_networks_on_disk_where_they_are(tmp_path):
     workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results")
     command = MakeClaims(request=Request(), workspace=workspace)
     cell = TABLES["1"].cells("cpu")[0]
-    records = [record_of(cell, percent, key=key, target_hash=key) for key, percent in (("mine", 10.0), ("theirs", 20.0))]
+    records = [
+        record_of(cell, percent, key=key, target_hash=key, images=10_000) for key, percent in (("mine", 10.0), ("theirs", 20.0))
+    ]
     merge(tmp_path / "results" / "cpu" / "records.csv", records)
 
     def shown():
-        text = "\n".join(command.run())
-        return [percent for percent in ("10.00", "20.00") if f"{cell.row}, {cell.column} {percent}" in " ".join(text.split())]
+        list(command.run())
+        text = (tmp_path / "results" / "cpu" / "claims.csv").read_text(encoding="utf-8")
+        return sorted(set(re.findall(rf"{re.escape(f'{cell.row} {cell.column}')} (\d+\.\d\d)", text)))
 
     assert shown() == ["20.00"]
     workdir = workspace.of(cell.target)

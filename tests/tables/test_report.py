@@ -18,8 +18,8 @@ from adv_networks.storage.files import write_text
 from adv_networks.storage.records import Outcome, merge, read
 from adv_networks.tables import by_class
 from adv_networks.training.logs import METRICS
+from tests.commands.test_listing import begun
 from tests.tables.test_tables import record_of
-from tests.test_listing import begun
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
