@@ -33,6 +33,6 @@ from adv_networks.attacks.square_search import Square, square
 
 __all__ = [
     "APGD", "BATCH_SIZE", "FAB", "FGS", "PGD", "Attack", "Clean", "ForeignAttack", "Generator", "LeastLikely", "RestartedPGD",
-    "Square", "Worst", "apgd", "craft_all", "difference_of_logits_ratio", "fab", "fgs", "generator", "least_likely", "named", "pgd",
-    "predict", "register", "restarted_pgd", "square",
+    "Square", "Worst", "apgd", "craft_all", "difference_of_logits_ratio", "fab", "fgs", "generator", "least_likely", "named",
+    "pgd", "predict", "register", "restarted_pgd", "square",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ import numpy as np
 
 from adv_networks.attacks.base import Attack
 from adv_networks.attacks.inputs import check_images, check_labels
+from adv_networks.errors import UsageError
 from adv_networks.experiments import BATCH_STATISTICS_SIZE
 from adv_networks.lazy import keras, tf
 
@@ -39,6 +40,8 @@ def batches_of(
     images, labels = np.asarray(images), np.asarray(labels)
     check_images(images)
     check_labels(labels, len(images), classes)
+    if not len(images):
+        raise UsageError("images: expected at least one, received none")
     for number, start in enumerate(range(0, len(images), size)):
         start = max(0, min(start, len(images) - size)) if filled else start
         x = images[start : start + size]

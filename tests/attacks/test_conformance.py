@@ -1,0 +1,157 @@
+"""What every attack of the registry keeps to, whatever it does: a new one is held to it by being declared."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adv_networks import attacks
+from adv_networks.attacks.crafting import craft_all
+from adv_networks.errors import UsageError
+from adv_networks.experiments import ATTACKS, NORMS
+from adv_networks.runtime.compiled import traces_of
+from tests.conftest import randomised
+
+# So few that the suite stays fast; what is held here does not depend on how long an attack works.
+FEW = {"steps": 3, "restarts": 2, "targets": 2, "searches": 2, "generations": 2, "population": 8}
+CRAFTED = [name for name, declared in ATTACKS.items() if not declared.kind.composed]
+each_attack = pytest.mark.parametrize("name", CRAFTED)
+
+
+def classifier(classes: int) -> keras.Model:
+    """A small network with a convolution and BN, which has other statistics in training."""
+    layers = [
+        keras.Input((6, 6, 1)), keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.BatchNormalization(),
+        keras.layers.Flatten(), keras.layers.Dense(classes),
+    ]  # fmt: skip
+    return randomised(keras.Sequential(layers))
+
+
+@pytest.fixture(scope="module")
+def models():
+    image = keras.Input((6, 6, 1), name="image")
+    generator = keras.Model(image, keras.layers.Conv2D(1, 3, padding="same", activation="tanh")(image))
+    return {2: classifier(2), 5: classifier(5), "generator": randomised(generator)}
+
+
+def few(name: str, *, epsilon: float = 0.2, norm: str = "linf"):
+    declared = ATTACKS[name]
+    shortened = "".join(
+        f":{argument}={FEW[argument]}"
+        for argument, field in declared.fields.items()
+        if argument in FEW and declared.arguments.get(argument, field.default)
+    )
+    return attacks.named(name + shortened, epsilon, norm=norm)
+
+
+def source_of(attack, models, classes: int = 5) -> keras.Model:
+    return models["generator" if attack.access == "generator" else classes]
+
+
+def examples(count: int = 7, classes: int = 5):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (count, 6, 6, 1)).astype(np.uint8), rng.integers(0, classes, count)
+
+
+def crafted(attack, model, images, labels, *, seed=(0, 0)):
+    state = attack.fit(model, images, labels) if attack.learns else None
+    return attack.craft(model, images, labels, seed=seed, state=state).numpy()
+
+
+@each_attack
+@pytest.mark.parametrize("norm", NORMS)
+def test_results_are_images_within_the_ball(name, norm, models):
+    attack, (images, labels) = few(name, epsilon=0.2 if norm == "linf" else 1.0, norm=norm), examples()
+    if attack.has_ball and norm not in attack.norms:
+        with pytest.raises(UsageError, match=f"norm: expected .* for attack .*, received {norm}"):
+            attack.check(classes=5)
+        return
+    x = images / np.float32(255)
+    found = crafted(attack, source_of(attack, models), x, labels)
+    assert found.dtype == np.float32 and found.shape == x.shape
+    assert found.min() >= 0 and found.max() <= 1
+    size = np.linalg.norm(np.float64(found - x).reshape(len(x), -1), NORMS[norm], axis=1)
+    assert (size <= (attack.epsilon if attack.has_ball else 0) + 1e-5).all()
+
+
+@each_attack
+def test_result_is_a_function_of_the_seed_and_leaves_the_model_as_it_was(name, models):
+    attack, (images, labels) = few(name), examples()
+    model = source_of(attack, models)
+    weights = [weight.copy() for weight in model.get_weights()]
+    first, again = (crafted(attack, model, images, labels, seed=(3, 1)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    for before, after in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@each_attack
+def test_bytes_and_floats_are_the_same_images(name, models):
+    attack, (images, labels) = few(name), examples()
+    model = source_of(attack, models)
+    of_bytes, of_floats = (crafted(attack, model, x, labels) for x in (images, tf.constant(images / np.float32(255))))
+    np.testing.assert_allclose(of_bytes if of_bytes.max() <= 1 else of_bytes / 255, of_floats, atol=1e-6)
+
+
+@each_attack
+@pytest.mark.parametrize("count", [0, 1, 9])
+def test_any_number_of_images_is_attacked_batch_by_batch(name, count, models):
+    attack, (images, labels) = few(name), examples(max(count, 1))
+    images, labels = images[:count], labels[:count]
+    if not count:
+        with pytest.raises(UsageError, match="images: expected at least one"):
+            craft_all(attack, source_of(attack, models), images, labels)
+        return
+    assert craft_all(attack, source_of(attack, models), images, labels).shape == images.shape
+
+
+@each_attack
+def test_two_classes_are_attacked_or_refused_in_one_line(name, models):
+    attack, (images, labels) = few(name), examples(classes=2)
+    try:
+        attack.check(classes=2)
+    except UsageError as error:
+        assert "classes: expected at least" in str(error)
+        return
+    assert crafted(attack, source_of(attack, models, 2), images, labels).shape == images.shape
+
+
+@each_attack
+def test_a_ball_of_radius_zero_leaves_the_images_as_they_are(name, models):
+    attack, (images, labels) = dataclasses.replace(few(name), epsilon=0.0), examples()
+    x = images / np.float32(255)
+    np.testing.assert_allclose(crafted(attack, source_of(attack, models), x, labels), x, atol=1e-7)
+
+
+@each_attack
+def test_no_batch_size_traces_again(name, models):
+    attack = few(name)
+    model = source_of(attack, models)
+    crafted(attack, model, *examples(5))
+    before = dict(traces_of(model))
+    for count in (3, 8):
+        crafted(attack, model, *examples(count))
+    assert traces_of(model) == before
+
+
+@each_attack
+@pytest.mark.parametrize("training", [False, True])
+def test_wrong_labels_and_images_are_refused_in_one_line(name, training, models):
+    attack, (images, labels) = few(name), examples()
+    model = source_of(attack, models)
+    if attack.access == "generator" or not attack.has_ball or training:
+        pytest.skip("it reads no labels, or refuses batch statistics first")
+    reads_labels = name not in ("least_likely", "fgs_predicted")
+    wrong = [(images / 127.5 - 1, labels), (images.astype(int), labels)]
+    wrong += [(images, labels + 5), (images, labels[1:]), (images, labels / 1.0), (images, np.eye(5)[labels])] * reads_labels
+    for x, y in wrong:
+        with pytest.raises(UsageError, match="^(images|labels): expected .*, received"):
+            attack.craft(model, x, y)
+
+
+def test_every_name_has_a_line_and_arguments_with_help():
+    for name, declared in ATTACKS.items():
+        assert declared.title and "\n" not in declared.title, name
+        assert all(field.metadata["help"] for field in declared.fields.values())
