@@ -25,17 +25,8 @@ def as_seed(seed: Seed) -> tf.Tensor:
 
 
 def as_scalar(value: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """A number as a tensor; tf.cast would take a Python number to double precision by way of single.
-
-    Raises:
-        UsageError: it is no number but several, or is not finite.
-    """
-    if tf.is_tensor(value):
-        return tf.cast(value, dtype)
-    if not isinstance(value, (numbers.Real, np.ndarray)) or np.ndim(value) or not math.isfinite(value):
-        received = f"shape {list(np.shape(value))}" if np.ndim(value) else value
-        raise UsageError(f"epsilon and step size: expected a finite number, received {received}")
-    return tf.constant(float(value), dtype)
+    """A number as a tensor; tf.cast would take a Python number to double precision by way of single."""
+    return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(float(value), dtype)
 
 
 def check_images(x: Array) -> None:
@@ -84,14 +75,32 @@ def classes_of(model: keras.Model) -> int | None:
     return shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
 
 
+def check_fits(model: keras.Model, x: Array) -> None:
+    """Raises a UsageError where the model does not take images of that shape, or returns one logit, which names no class."""
+    taken = getattr(model, "input_shape", None)
+    if isinstance(taken, tuple):
+        fits = len(x.shape) == len(taken) and all(
+            wanted is None or size in (wanted, None) for wanted, size in zip(taken[1:], x.shape[1:], strict=True)
+        )
+        if not fits:
+            expected, received = ("[batch, " + ", ".join(map(str, shape[1:])) + "]" for shape in (taken, x.shape))
+            raise UsageError(f"images: expected {expected}, received {received if len(x.shape) > 1 else list(x.shape)}")
+    if classes_of(model) == 1:
+        raise UsageError(
+            "classifier: expected logits [batch, classes] of at least 2 classes, received one logit "
+            "(let it return 0 and that logit, for the classes 0 and 1)"
+        )
+
+
 def as_images(model: keras.Model, x: Array) -> tf.Tensor:
     """Images as floats in [0,1] of the type of the model's variables.
 
     Raises:
-        UsageError: they are neither uint8, which are divided by 255, nor floats in [0,1].
+        UsageError: they are neither uint8, which are divided by 255, nor floats in [0,1], or the model takes others.
     """
     x = x if tf.is_tensor(x) else np.asarray(x)
     check_images(x)
+    check_fits(model, x)
     floats = tf.cast(x, model.variable_dtype)
     if x.dtype == tf.uint8:
         return floats / 255
@@ -115,9 +124,18 @@ def as_labels(y: Array, x: Array | None = None, model: keras.Model | None = None
 
 
 def check_epsilon(epsilon: float | tf.Tensor, **counts: int) -> None:
-    """Raises a UsageError where ε is negative, or a number of steps, restarts, targets or queries is below 1."""
-    if not tf.is_tensor(epsilon) and np.ndim(epsilon) == 0 and not epsilon >= 0:
-        raise UsageError(f"epsilon: expected at least 0, received {epsilon}")
+    """Raises a UsageError unless ε is one finite number of at least 0, and steps, restarts and so on are above 0.
+
+    Args:
+        epsilon: radius of the ball; inside a graph a scalar tensor, whose value is not known.
+        counts: numbers of steps, restarts, targets or queries, by name.
+    """
+    number = epsilon.numpy() if tf.is_tensor(epsilon) and _is_known(epsilon) else epsilon
+    if not tf.is_tensor(number):
+        is_number = isinstance(number, (numbers.Real, np.ndarray)) and np.ndim(number) == 0 and not isinstance(number, bool)
+        if not is_number or not 0 <= number < math.inf:
+            received = f"an array {list(np.shape(number))}" if np.ndim(number) else number
+            raise UsageError(f"epsilon: expected one number of at least 0, received {received}")
     for name, count in counts.items():
         if count < 1:
             raise UsageError(f"{name}: expected at least 1, received {count}")

@@ -11,6 +11,7 @@ import ast
 import dataclasses
 import difflib
 import math
+import numbers
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -180,7 +181,7 @@ def _ball(text: str, given: Mapping[str, Any], spec: AttackDefaults) -> dict[str
     if epsilon is None and norm != spec.norm:
         raise UsageError(f"epsilon of {text}: expected a value with norm {norm} (the other is of {spec.norm}), received none")
     epsilon = spec.epsilon if epsilon is None else epsilon
-    if isinstance(epsilon, (str, bool)) or not 0 < epsilon < math.inf:
+    if not isinstance(epsilon, numbers.Real) or isinstance(epsilon, bool) or not 0 < epsilon < math.inf:
         raise UsageError(f"epsilon of {text}: expected a value above 0, received {epsilon}")
     return {"epsilon": float(epsilon), "norm": norm}
 

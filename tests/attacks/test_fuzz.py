@@ -1,0 +1,113 @@
+"""Whatever the public functions are given, they return images within ε and [0,1], or say in one line what they expected."""
+
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adv_networks import attacks, evaluation
+from adv_networks.errors import UsageError
+from adv_networks.experiments import NORMS
+from tests.conftest import randomised
+
+CASES = 2_000
+SHAPE = (4, 4, 1)
+
+
+@pytest.fixture(scope="module")
+def models():
+    def classifier(classes):
+        layers = [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(6, "relu"), keras.layers.Dense(classes)]
+        return randomised(keras.Sequential(layers))
+
+    return {classes: classifier(classes) for classes in (1, 2, 3, 10)}
+
+
+def some_images(rng, count):
+    shape = [SHAPE] * 8 + [(4, 4), (4, 4, 3), (5, 4, 1), (), (16,)]
+    shape = (count, *shape[rng.integers(len(shape))])
+    unit = rng.random(shape)
+    kinds = [
+        lambda: (255 * unit).astype(np.uint8),
+        lambda: unit.astype(np.float32),
+        lambda: unit,
+        lambda: unit.astype(np.float16),
+        lambda: tf.constant(unit, tf.float32),
+        lambda: np.round(unit).astype(np.float32) * np.float32(1.0000001),
+        lambda: (2 * unit - 1).astype(np.float32),
+        lambda: (255 * unit).astype(np.float32),
+        lambda: (255 * unit).astype(int),
+        lambda: np.where(unit < 0.1, np.nan, unit),
+        lambda: unit > 0.5,
+    ]
+    return kinds[rng.integers(len(kinds)) if rng.random() < 0.5 else rng.integers(5)]()
+
+
+def some_labels(rng, count, classes):
+    good = rng.integers(0, classes, count)
+    kinds = [
+        lambda: good.astype(np.int32),
+        lambda: good.astype(np.uint8),
+        lambda: tf.constant(good, tf.int64),
+        lambda: good + classes,
+        lambda: good - 1,
+        lambda: good / 1.0,
+        lambda: np.eye(classes)[good],
+        lambda: good[:, None],
+        lambda: good[: count // 2],
+        lambda: np.array(7),
+        lambda: good.astype(str),
+    ]
+    return kinds[rng.integers(len(kinds)) if rng.random() < 0.4 else rng.integers(3)]()
+
+
+def some_epsilon(rng):
+    return [0.1, 0.0, 1, np.float32(0.3), 2.5, -0.1, np.nan, np.inf, np.full(3, 0.1), "0.1", None][
+        rng.integers(11) if rng.random() < 0.3 else rng.integers(4)
+    ]
+
+
+def call(rng, model, x, y, epsilon):
+    """The result of a public function, and the norm of the ball that it is to be in; None where it returns no images."""
+    norm = ["linf", "l2", "l1", "l3"][rng.integers(4 if rng.random() < 0.1 else 3)]
+    steps = int(rng.integers(-1, 3))
+    functions = [
+        lambda: (attacks.fgs(model, x, y, epsilon, norm=norm), norm),
+        lambda: (attacks.fgs(model, x, None, epsilon, norm=norm), norm),
+        lambda: (attacks.least_likely(model, x, epsilon, norm=norm), norm),
+        lambda: (attacks.pgd(model, x, y, epsilon, norm=norm, steps=steps, restarts=int(rng.integers(0, 3))), norm),
+        lambda: (attacks.restarted_pgd(model, x, y, epsilon, step_size=0.05, steps=steps, restarts=2), "linf"),
+        lambda: (attacks.apgd(model, x, y, epsilon, steps=steps, loss=["cross_entropy", "dlr"][rng.integers(2)]), "linf"),
+        lambda: (attacks.fab(model, x, y, epsilon, targets=2, steps=steps), "linf"),
+        lambda: (attacks.square(model, x, y, epsilon, queries=steps), "linf"),
+        lambda: (attacks.predict(model, x), None),
+        lambda: (evaluation.accuracy(model, x, y), None),
+        lambda: (evaluation.evaluate(model, x, y, [f"pgd:steps={steps}"], epsilon=epsilon, norm=norm)["worst"], None),
+    ]
+    return functions[rng.integers(len(functions))]()
+
+
+def test_whatever_is_given_comes_to_images_in_the_ball_or_to_one_line(models):
+    started, refused = time.process_time(), 0
+    for case in range(CASES):
+        rng = np.random.default_rng(case)
+        count = int([0, 1, 3, 300][rng.choice(4, p=[0.05, 0.3, 0.6, 0.05])])
+        classes = int(rng.choice([1, 2, 3, 10], p=[0.05, 0.3, 0.3, 0.35]))
+        x, y, epsilon = some_images(rng, count), some_labels(rng, count, classes), some_epsilon(rng)
+        try:
+            found, norm = call(rng, models[classes], x, y, epsilon)
+        except UsageError as error:
+            assert "\n" not in str(error) and "expected" in str(error), (case, error)
+            refused += 1
+            continue
+        if norm is None:
+            continue
+        start = np.asarray(x, np.float64) / (255 if np.asarray(x).dtype == np.uint8 else 1)
+        found = np.asarray(found, np.float64)
+        assert found.shape == start.shape and (not found.size or (found.min() >= 0 and found.max() <= 1)), case
+        size = np.linalg.norm((found - start).reshape(len(start), -1), NORMS[norm], axis=1) if count else 0
+        assert np.all(size <= epsilon + 1e-5 * start[:1].size), (case, size, epsilon)
+    assert 0.2 * CASES < refused < 0.9 * CASES
+    assert time.process_time() - started < 60
