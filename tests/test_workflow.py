@@ -63,7 +63,7 @@ def test_claims_rest_on_the_networks_on_disk_where_they_are(tmp_path, monkeypatc
     def write(rows, directory, *, scale):
         shown.update({(row["row"], row["column"]): row["measured_percent"] for row in rows if row["table"] == "1"})
 
-    monkeypatch.setattr(workflow.claims, "write", write)
+    monkeypatch.setattr(workflow.statements, "write", write)
     workflow.make_claims(places, scale="cpu")
     assert shown[cell.row, cell.column] == 20.0
     workdir = places.of(cell.target)

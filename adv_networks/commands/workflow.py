@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from adv_networks import claims, data, evaluation, tables, training
+from adv_networks import data, evaluation, tables, training
 from adv_networks.attacks import Attack
 from adv_networks.commands import measuring, plans
 from adv_networks.commands.places import Places
@@ -41,7 +41,7 @@ from adv_networks.runtime.workers import is_chief
 from adv_networks.storage import pictures
 from adv_networks.storage.files import write_whole
 from adv_networks.storage.records import Outcome, Record, check, read
-from adv_networks.tables import along_training, by_class, by_epsilon, gallery
+from adv_networks.tables import along_training, by_class, by_epsilon, gallery, statements
 
 # What --table=all makes: the paper's tables and the ablations, of which an attack suite can attack some, and then the claims.
 ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "regulariser")
@@ -404,19 +404,19 @@ def _draw_galleries(table: Table, cells: Sequence[Cell], models: measuring.Model
 
 
 def make_claims(places: Places, *, scale: str, seed: int = 0, datasets: tuple[str, ...] | None = None, **options: Any) -> str:
-    """Runs the paper's statements on the records there are, writes `claims.csv` and `claims.md`, and returns them as text.
+    """Runs the sources' statements on the records there are, writes a CSV and a Markdown file for each, and returns the text.
 
     Trains and evaluates nothing. `datasets` selects nothing: a statement rests on the cells that it names, of any data set.
     The other arguments are those of `run_tables`; what rests on a table that is not made with those overrides is not measured.
     """
     group = places.group(scale, **options)
     records = read(group / "records.csv")
-    numbered = [table for name, table in TABLES.items() if name.isdigit() and not table.row_settings & options.keys()]
-    cells = (cell for table in numbered for cell in table.cells(scale, seed=seed, **options))
+    needed = [TABLES[name] for name in statements.tables_needed() if not TABLES[name].row_settings & options.keys()]
+    cells = (cell for table in needed for cell in table.cells(scale, seed=seed, **options))
     own = dict(scale=scale, networks=measuring.networks_on_disk(cells, places), seed=seed, **options)
-    rows = [row for table in numbered for row in tables.make_table(table, records, **own)]
-    claims.write(rows, group / _directory_of([seed]), scale=scale)
-    return claims.as_text(rows, scale=scale)
+    rows = [row for table in needed for row in tables.make_table(table, records, **own)]
+    statements.write(rows, group / _directory_of([seed]), scale=scale)
+    return statements.as_text(rows, scale=scale)
 
 
 def evaluate_classifier(

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import functools
-import importlib.resources
-import io
 import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,6 +11,7 @@ from typing import Any
 
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import BATCH_STATISTICS_SIZE, DATASETS, SCALES, Cell, Table, generator_file
+from adv_networks.papers.published import published
 from adv_networks.storage.files import csv_text, read_rows, write_text
 from adv_networks.storage.records import Record, hash_of_parts
 
@@ -40,14 +37,6 @@ FIELDS = (
 
 # Of a 95% interval, in standard deviations.
 _Z = statistics.NormalDist().inv_cdf(0.975)
-
-
-@functools.cache
-def published() -> dict[tuple[str, str, str, str], float]:
-    """The paper's accuracies in percent, keyed by (table, dataset, row, column)."""
-    text = importlib.resources.files("adv_networks").joinpath("published/tables.csv").read_text(encoding="utf-8")
-    keys = ("table", "dataset", "row", "column")
-    return {tuple(line[key] for key in keys): float(line["accuracy_percent"]) for line in csv.DictReader(io.StringIO(text))}
 
 
 def source_name(cell: Cell) -> str:
