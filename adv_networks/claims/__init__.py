@@ -37,7 +37,7 @@ from adv_networks.claims.predicates import (
     not_highest,
 )
 from adv_networks.claims.render import FIELDS, as_lines, as_markdown, as_text
-from adv_networks.claims.sources import SOURCES, Claim, Judgement, Source, cell_key, measured, register
+from adv_networks.claims.sources import SOURCES, Claim, Grid, Judgement, Source, cell_key, measured, register
 
 __all__ = [
     "CLOSE",
@@ -47,6 +47,7 @@ __all__ = [
     "AtLeast",
     "Between",
     "Claim",
+    "Grid",
     "Judgement",
     "Key",
     "Number",

@@ -121,11 +121,11 @@ def _table(lines: Iterable[Sequence[str]]) -> str:
 
 
 def _table_title(name: str) -> str:
-    return f"Table {name}" if name.isdigit() else name.capitalize()
+    return f"Table {name}" if name.isdigit() else name
 
 
 def _section_title(section: str) -> str:
-    return f"Section {section}" if section[0].isdigit() else section.capitalize()
+    return f"Section {section}" if section[0].isdigit() else section[0].upper() + section[1:]
 
 
 def _counts(lines: Sequence[_Line]) -> dict[str, dict[Verdict, int]]:

@@ -47,7 +47,7 @@ class Source:
 
     Attributes:
         name: what its files are called after.
-        kind: what it is, in one word: paper, poster, report.
+        kind: what it is: paper, poster, report.
         sections: the subject of each section that has claims, in their order.
         claims: its statements.
         published: returns its own numbers by cell, in the order of its tables.
@@ -116,6 +116,18 @@ def measured(rows: Iterable[Mapping[str, Any]]) -> dict[Key, Number]:
 def cell_key(table: str, dataset: str, row: str, column: str, metric: str = "accuracy") -> Key:
     """The key of a cell; accuracy goes without saying."""
     return (table, dataset, row, column) if metric == "accuracy" else (table, dataset, row, column, metric)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """One data set's part of a table; called with a row and a column, it is the key of that cell, of accuracy or a metric."""
+
+    table: str
+    dataset: str
+
+    def __call__(self, row: str, column: str, metric: str = "accuracy") -> Key:
+        """The cell's key."""
+        return cell_key(self.table, self.dataset, row, column, metric)
 
 
 # By name, in the order in which they are shown.

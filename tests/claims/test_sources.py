@@ -59,10 +59,10 @@ def test_measured_rows_are_cells_by_metric():
 def test_lines_show_numbers_metrics_counts_and_what_is_missing():
     first, second, third, fourth = claims.as_lines(SOURCE, {CLEAN: Number(50.0, 360), SURE: Number(91.0, 360)})
     assert first["claim"] == "1a. FGS leaves less than clean images"
-    assert first["cells"] == "T, digits: net clean 50.00 (98.00), FGS – (20.00)"
+    assert first["cells"] == "t, digits: net clean 50.00 (98.00), FGS – (20.00)"
     assert first["not_measured_cells"] == "t/digits/net/FGS"
     assert (second["measured"], second["published"]) == (UNDECIDED, HOLDS)
-    assert second["cells"] == "T, digits: net FGS confidence 91.00 (95.00)"
+    assert second["cells"] == "t, digits: net FGS confidence 91.00 (95.00)"
     assert "FGS images fooled – (180)" in third["cells"]
     assert (fourth["measured"], fourth["published"], fourth["published_as_printed"]) == (
         NOT_MEASURED,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,7 @@ from adv_networks.claims import (
     AtLeast,
     Between,
     Claim,
-    Key,
+    Grid,
     Predicate,
     Source,
     Z,
@@ -42,15 +41,8 @@ _SECTIONS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Grid:
-    """One data set's part of a table; called with a row and a column, it is that cell's key."""
-
-    table: str
-    dataset: str
-
-    def __call__(self, row: str, column: str) -> Key:
-        return self.table, self.dataset, row, column
+class _Grid(Grid):
+    """A grid whose rows are A, B and C, or some of them."""
 
     def best(self, row: str, columns: Iterable[str]) -> AtLeast:
         """That row of A, B and C is the highest in each of the columns."""
