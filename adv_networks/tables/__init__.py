@@ -201,7 +201,7 @@ def _over_seeds(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
-    paper = published().get((cell.table, cell.dataset, cell.row, cell.column))
+    paper = published().get(cell.published_cell)
     numbers = _NO_NUMBERS | {"published_percent": paper}
     if record is not None:
         numbers = _numbers([record.accuracy_percent], paper, record.images)

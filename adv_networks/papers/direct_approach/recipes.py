@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adv_networks.experiments import DEFAULT_RECIPE, PROTOCOLS, RECIPES, Dataset, Protocol
+from adv_networks.experiments import DEFAULT_RECIPE, PROTOCOLS, RECIPES, SETTINGS, Dataset, Protocol, experiment, written
 
 # G by SGD, with its rates, as the released code has it, and the text for SVHN and for generators alone.
 SGD = dict(generator_optimizer="sgd", generator_learning_rate=0.01, generator_momentum=0.9)
@@ -63,3 +63,19 @@ PROTOCOLS |= {
         ),
     ),
 }  # fmt: skip
+
+
+def deviations(dataset: str, method: str) -> dict[str, dict[str, Any]]:
+    """The settings in which the released code deviates from the text in the training of a method or in its evaluation.
+
+    By what a row of a table calls them; each alone, but G's optimiser with its rates is one.
+    """
+    text, released = (experiment(dataset, method, protocol=name, scale="paper") for name in PROTOCOLS)
+    own, theirs = text.settings(), released.settings()
+    groups: dict[str, dict[str, Any]] = {}
+    for key, value in PROTOCOLS["released"].settings(dataset, method).items():
+        # What only methods of their own read is PGD's settings and how BN is evaluated.
+        is_read = text.trains_with(key) or SETTINGS[key].metadata["part"] in ("pgd", "frozen")
+        if is_read and own[key] != theirs[key]:
+            groups.setdefault("G by SGD" if key in SGD else f"{key} = {written(value)}", {})[key] = value
+    return groups
