@@ -52,7 +52,7 @@ def _listing(runs_directory: Path, group: Path, data_dir: Path | None) -> str:
         f"tables (--table), measured in {group}": [
             [name, _measured(table, group), table.title] for name, table in TABLES.items()
         ]
-        + [["claims", "", "what the paper says of its tables"], ["all", "", "all but digits and grid"]],
+        + [["claims", "", "what the paper says of its tables"], ["all", "", "all but digits, grid and readings"]],
         f"runs in {runs_directory}": begun or [["none"]],
     }
     return "\n\n".join(f"{title}\n{aligned(rows)}" for title, rows in sections.items())

@@ -17,6 +17,8 @@ from adv_networks.experiments.recipes import PROTOCOLS, recipe_of
 from adv_networks.experiments.scales import SCALES, scaled
 from adv_networks.experiments.settings import LARGEST, NORMS, checked, choose, plain, setting, written
 
+_INITIALIZERS = ("he_normal", "lecun_normal", "truncated_normal")
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -55,6 +57,17 @@ class Experiment:
     logits_initializer: str = setting("zeros", "d1: initial kernel of the last layer", choices=("zeros", "glorot_uniform"))
     stem_normalisation: bool = setting(True, "d2: BN and ReLU follow the first convolution")
     final_normalisation: bool = setting(False, "d2: BN and ReLU precede the pooling")
+    kernel_initializer: str = setting(
+        "he_normal",
+        "initial kernels of d2 and of the generators; truncated_normal, of standard deviation 0.02, those of their fully "
+        "connected layers too",
+        choices=_INITIALIZERS,
+    )
+    strided_padding: str = setting(
+        "same",
+        "padding of strided convolutions: TensorFlow's, or as much at the end as at the beginning",
+        choices=("same", "symmetric"),
+    )
     pixel_levels: int = setting(255, "the networks see pixel / this, rescaled to [-1,1]", choices=(255, 256))
     learning_rate: float = setting(0.01, "initial learning rate of D, η_D", above=0)
     learning_rate_drops: tuple[float, ...] = setting(
@@ -73,6 +86,9 @@ class Experiment:
     generator_width: int = setting(64, "k, the width of the generative networks", "generator", least=1)
     encoder_widths: tuple[int, ...] = setting(
         (1, 1, 2), "widths of g1's three encoder convolutions, in k", "generator", least=1
+    )
+    last_kernel_initializer: str = setting(
+        "he_normal", "initial kernels of the generators' deconvolutions and last layer", "generator", choices=_INITIALIZERS
     )
     generator_optimizer: str = setting("adam", "optimiser of G", "generator", choices=("adam", "sgd"))
     generator_learning_rate: float = setting(0.002, "learning rate of G, η_G", "generator", above=0)

@@ -20,6 +20,9 @@ class Row:
 
     `settings` are at the paper's scale: a width among them is divided as the scale divides widths. `datasets` are the
     table's data sets that have this row, None meaning all; `protocol` is the row's own, None meaning the table's.
+
+    Columns from a surrogate craft on a run of the table's protocol, or on the one of `sources` that has the column's method.
+    `published` names the table and the row whose published numbers these cells are to be compared with, None meaning its own.
     """
 
     label: str
@@ -27,6 +30,12 @@ class Row:
     settings: tuple[tuple[str, Any], ...] = ()
     datasets: tuple[str, ...] | None = None
     protocol: str | None = None
+    sources: tuple[Row, ...] = ()
+    published: tuple[str, str] | None = None
+
+    def surrogate(self, method: str) -> Row:
+        """The reading of the surrogates of that method."""
+        return next((source for source in self.sources if source.method == method), Row("", method))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +98,7 @@ class Table:
     @property
     def row_settings(self) -> frozenset[str]:
         """The settings that rows have of their own, so that an override would give several rows the same runs."""
-        return frozenset(key for row in self.rows for key, _ in row.settings)
+        return frozenset(key for row in self.rows for reading in (row, *row.sources) for key, _ in reading.settings)
 
     def under(self, suite: str) -> Table:
         """This table with the columns of an attack suite; a worst case that names no other columns is that of all.
@@ -189,7 +198,11 @@ class Table:
                 settings = settings | {"against": row.method}
                 other = experiment(dataset, method, protocol=own.protocol, scale=scale, seed=other_seed, **settings)
             else:
-                other = experiment(dataset, method, protocol=protocol, scale=scale, seed=other_seed, **overrides)
+                reading = row.surrogate(method)
+                settings = scaled(dataset, scale, reading.settings) | overrides
+                other = experiment(
+                    dataset, method, protocol=reading.protocol or protocol, scale=scale, seed=other_seed, **settings
+                )
         target, source = (other, own) if column.target else (own, other)
         attack = target.attack(column.attack)
         if column.worst_of:
@@ -203,7 +216,8 @@ class Table:
             if attack.access == "generator":
                 own_networks |= {needed.name for needed in source.needs().values()}
         is_white_box = (attack.reads_gradients or not attack.has_ball) and target.name in own_networks
-        return Cell(self.name, dataset, row.label, label, target, source, attack, column.generator, is_white_box)
+        names = (self.name, dataset, row.label, label)
+        return Cell(*names, target, source, attack, column.generator, is_white_box, row.published)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +225,7 @@ class Cell:
     """One cell: `attack` crafted on `source` (None: on the target itself) and scored on `target`.
 
     For the generator's attack `generator` is its position among the source's. `is_white_box` says whether the attack was made
-    with the target's gradients.
+    with the target's gradients. `published` is the row's (`Row`).
     """
 
     table: str
@@ -223,6 +237,13 @@ class Cell:
     attack: Attack
     generator: int = 0
     is_white_box: bool = True
+    published: tuple[str, str] | None = None
+
+    @property
+    def published_cell(self) -> tuple[str, str, str, str]:
+        """The (table, dataset, row, column) whose published number this cell is compared with."""
+        table, row = self.published or (self.table, self.row)
+        return table, self.dataset, row, self.column
 
 
 TABLES: dict[str, Table] = {}

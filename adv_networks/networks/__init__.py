@@ -4,8 +4,9 @@ Classifiers take images in [0,1] and return logits; their first layer rescales t
 perturbation of the image's shape, in [-1,1] or of l2 or l1 norm 1 (`norm`), and the name of their input ("image", "noise" or
 "label") says what they take.
 The last layer always computes in Keras' own floating type; the others, under a mixed policy, in less (`computing_in`).
-Image sides are multiples of 4. He-normal kernels, BN momentum 0.997 and ε 1e-5, and the projection shortcut in the first
-block of every stage are those of the authors' released code, where the paper is silent; so are D1's Glorot kernels.
+Image sides are multiples of 4. BN momentum 0.997 and ε 1e-5, and the projection shortcut in the first block of every stage are
+those of the authors' released code, where the paper is silent; so are D1's Glorot kernels. The other kernels start He-normal,
+which in that code those of MNIST's generator do; `Convolutions` has what it does elsewhere.
 Experiments start D1's last layer at zero, which is ours (`logits_initializer`): from random values PGD training on MNIST at
 the paper's learning rate silences the second convolution within 100 steps, whichever the kernels (docs/choices.md).
 """
@@ -13,6 +14,7 @@ the paper's learning rate silences the second convolution within 100 steps, whic
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import math
 from collections.abc import Iterator
@@ -32,6 +34,32 @@ Shape = tuple[int, int, int]
 SHORTEST = 1e-5
 
 
+@dataclasses.dataclass(frozen=True)
+class Convolutions:
+    """How the kernels of D2 and of the generators start and how strided convolutions are padded.
+
+    Attributes:
+        initializer: of convolutions, "truncated_normal" also of fully connected layers.
+        last_initializer: of deconvolutions and of a generator's last layer.
+        padding: of strided convolutions: "same" is TensorFlow's, which on an even side pads the end by one more than the
+            beginning; "symmetric" pads both by (kernel size - 1) / 2. Both give half the side.
+
+    The initial kernels have mean 0 and standard deviation sqrt(2 / fan-in) ("he_normal"), sqrt(1 / fan-in) ("lecun_normal":
+    variance scaling of scale 1), or are drawn with 0.02 and cut at 0.04 ("truncated_normal"), which leaves 0.0176.
+    """
+
+    initializer: str = "he_normal"
+    last_initializer: str = "he_normal"
+    padding: str = "same"
+
+
+_CONVOLUTIONS = Convolutions()
+
+
+def _initializer(name: str) -> str | keras.Initializer:
+    return keras.initializers.TruncatedNormal(stddev=0.02) if name == "truncated_normal" else name
+
+
 def _convolution(
     x,
     filters: int,
@@ -41,10 +69,17 @@ def _convolution(
     use_bias: bool = False,
     transposed: bool = False,
     initializer: str = "he_normal",
+    padding: str = "same",
     **options,
 ):
     layer = keras.layers.Conv2DTranspose if transposed else keras.layers.Conv2D
-    return layer(filters, kernel_size, stride, padding="same", use_bias=use_bias, kernel_initializer=initializer, **options)(x)
+    if padding == "symmetric":
+        # Without a stride, and with kernels of 1×1, the two are the same.
+        padding = "same"
+        if stride > 1 and kernel_size > 1 and not transposed:
+            x, padding = keras.layers.ZeroPadding2D(kernel_size // 2)(x), "valid"
+    options |= dict(padding=padding, use_bias=use_bias, kernel_initializer=_initializer(initializer))
+    return layer(filters, kernel_size, stride, **options)(x)
 
 
 def _normalise(x):
@@ -55,17 +90,20 @@ def _normalised_relu(x):
     return keras.layers.ReLU()(_normalise(x))
 
 
-def residual_block(x, kernel_size: int, stride: int, filters: int, *, project: bool):
+def residual_block(
+    x, kernel_size: int, stride: int, filters: int, *, project: bool, convolutions: Convolutions = _CONVOLUTIONS
+):
     """residual-block(d, s, k) of Fig. 2; with `project` the shortcut is a 1×1 convolution and BN."""
-    shortcut = _normalise(_convolution(x, filters, 1, stride)) if project else x
-    x = _normalised_relu(_convolution(x, filters, kernel_size, stride))
-    x = _normalise(_convolution(x, filters, kernel_size))
+    options = dict(initializer=convolutions.initializer, padding=convolutions.padding)
+    shortcut = _normalise(_convolution(x, filters, 1, stride, **options)) if project else x
+    x = _normalised_relu(_convolution(x, filters, kernel_size, stride, **options))
+    x = _normalise(_convolution(x, filters, kernel_size, **options))
     return keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
 
 
-def _stage(x, blocks: int, stride: int, filters: int):
+def _stage(x, blocks: int, stride: int, filters: int, convolutions: Convolutions):
     for block in range(blocks):
-        x = residual_block(x, 3, stride if block == 0 else 1, filters, project=block == 0)
+        x = residual_block(x, 3, stride if block == 0 else 1, filters, project=block == 0, convolutions=convolutions)
     return x
 
 
@@ -90,6 +128,7 @@ def _rescaled(image, pixel_levels: int = 255):
 
 
 def _logits(x, classes: int, initializer: str = "glorot_uniform"):
+    initializer = _initializer(initializer)
     return keras.layers.Dense(classes, kernel_initializer=initializer, dtype=keras.config.floatx(), name="logits")(x)
 
 
@@ -112,19 +151,22 @@ def d2(
     stem_normalisation: bool = True,
     final_normalisation: bool = False,
     pixel_levels: int = 255,
+    convolutions: Convolutions = _CONVOLUTIONS,
 ) -> keras.Model:
     """D2 (Fig. 3b, SVHN and CIFAR): three stages of three residual blocks, average pooling, a fully connected layer.
 
     The keywords are the released code's SVHN variant: BN and ReLU before the pooling instead of after the first
-    convolution, and pixels divided by 256.
+    convolution, and pixels divided by 256; `convolutions` are the released code's of SVHN and CIFAR.
     """
     image = _image(input_shape)
-    x = _convolution(_rescaled(image, pixel_levels), width, 3, use_bias=not stem_normalisation)
+    initializer = convolutions.initializer
+    x = _convolution(_rescaled(image, pixel_levels), width, 3, use_bias=not stem_normalisation, initializer=initializer)
     x = _normalised_relu(x) if stem_normalisation else x
     for stride, filters in ((1, width), (2, 2 * width), (2, 4 * width)):
-        x = _stage(x, 3, stride, filters)
+        x = _stage(x, 3, stride, filters, convolutions)
     x = _normalised_relu(x) if final_normalisation else x
-    return keras.Model(image, _logits(keras.layers.GlobalAveragePooling2D()(x), classes), name="d2")
+    last = initializer if initializer == "truncated_normal" else "glorot_uniform"
+    return keras.Model(image, _logits(keras.layers.GlobalAveragePooling2D()(x), classes, last), name="d2")
 
 
 def _perturbation(x, norm: str):
@@ -138,12 +180,14 @@ def _perturbation(x, norm: str):
     return keras.ops.divide(x, size if p == 1 else keras.ops.sqrt(size))
 
 
-def _decoder(x, width: int, channels: int, norm: str):
+def _decoder(x, width: int, channels: int, norm: str, convolutions: Convolutions):
     """The part that the three generators share: six residual blocks, two deconvolutions, a convolution and the last layer."""
-    x = _stage(x, 6, 1, 4 * width)
+    x = _stage(x, 6, 1, 4 * width, convolutions)
+    initializer = convolutions.last_initializer
     for filters in (2 * width, width):
-        x = _normalised_relu(_convolution(x, filters, 3, 2, transposed=True))
-    return _perturbation(_convolution(x, channels, 3, use_bias=True, dtype=keras.config.floatx()), norm)
+        x = _normalised_relu(_convolution(x, filters, 3, 2, transposed=True, initializer=initializer))
+    x = _convolution(x, channels, 3, use_bias=True, initializer=initializer, dtype=keras.config.floatx())
+    return _perturbation(x, norm)
 
 
 def g1(
@@ -153,41 +197,53 @@ def g1(
     norm: str = "linf",
     encoder_widths: tuple[int, ...] = (1, 1, 2),
     pixel_levels: int = 255,
+    convolutions: Convolutions = _CONVOLUTIONS,
 ) -> keras.Model:
     """G1(k) (Fig. 4a): autoencoder of the image; `encoder_widths` are its encoder's widths in k."""
     image = _image(input_shape)
     x = _rescaled(image, pixel_levels)
+    options = dict(initializer=convolutions.initializer, padding=convolutions.padding)
     for stride, multiple in zip((1, 2, 2), encoder_widths, strict=True):
-        x = _normalised_relu(_convolution(x, multiple * width, 3, stride))
-    return keras.Model(image, _decoder(x, width, input_shape[2], norm), name="g1")
+        x = _normalised_relu(_convolution(x, multiple * width, 3, stride, **options))
+    return keras.Model(image, _decoder(x, width, input_shape[2], norm, convolutions), name="g1")
 
 
-def g2(input_shape: Shape, width: int = 64, *, norm: str = "linf") -> keras.Model:
+def g2(input_shape: Shape, width: int = 64, *, norm: str = "linf", convolutions: Convolutions = _CONVOLUTIONS) -> keras.Model:
     """G2(k) (Fig. 4b): decoder of Gaussian noise z of (H/4)(W/4)·4k numbers (256k on 32×32 images)."""
     bottleneck = _bottleneck(input_shape, width)
     noise = keras.Input((math.prod(bottleneck),), name="noise")
     x = keras.layers.Reshape(bottleneck)(noise)
-    return keras.Model(noise, _decoder(x, width, input_shape[2], norm), name="g2")
+    return keras.Model(noise, _decoder(x, width, input_shape[2], norm, convolutions), name="g2")
 
 
-def g3(input_shape: Shape, classes: int, width: int = 64, *, norm: str = "linf") -> keras.Model:
+def g3(
+    input_shape: Shape, classes: int, width: int = 64, *, norm: str = "linf", convolutions: Convolutions = _CONVOLUTIONS
+) -> keras.Model:
     """G3(k) (Fig. 4c): decoder of the one-hot label."""
     bottleneck = _bottleneck(input_shape, width)
     label = keras.Input((classes,), name="label")
-    x = keras.layers.Dense(math.prod(bottleneck), kernel_initializer="he_normal")(label)
+    x = keras.layers.Dense(math.prod(bottleneck), kernel_initializer=_initializer(convolutions.initializer))(label)
     x = keras.layers.Reshape(bottleneck)(x)
-    return keras.Model(label, _decoder(x, width, input_shape[2], norm), name="g3")
+    return keras.Model(label, _decoder(x, width, input_shape[2], norm, convolutions), name="g3")
 
 
-def released_mnist_generator(input_shape: Shape, width: int = 64, *, norm: str = "linf") -> keras.Model:
+def released_mnist_generator(
+    input_shape: Shape, width: int = 64, *, norm: str = "linf", convolutions: Convolutions = _CONVOLUTIONS
+) -> keras.Model:
     """The small MNIST generator of the released code: two 5×5 convolutions and two 5×5 deconvolutions, all of stride 2."""
     image = _image(input_shape)
     x = _rescaled(image)
     for filters in (width, 2 * width):
-        x = _normalised_relu(_convolution(x, filters, 5, 2))
-    x = _normalised_relu(_convolution(x, width, 5, 2, transposed=True))
-    x = _convolution(x, input_shape[2], 5, 2, use_bias=True, transposed=True, dtype=keras.config.floatx())
+        options = dict(initializer=convolutions.initializer, padding=convolutions.padding)
+        x = _normalised_relu(_convolution(x, filters, 5, 2, **options))
+    options = dict(transposed=True, initializer=convolutions.last_initializer)
+    x = _normalised_relu(_convolution(x, width, 5, 2, **options))
+    x = _convolution(x, input_shape[2], 5, 2, use_bias=True, dtype=keras.config.floatx(), **options)
     return keras.Model(image, _perturbation(x, norm), name="released_mnist")
+
+
+def _convolutions(spec: Experiment) -> Convolutions:
+    return Convolutions(spec.kernel_initializer, spec.last_kernel_initializer, spec.strided_padding)
 
 
 def classifier(spec: Experiment) -> keras.Model:
@@ -202,18 +258,20 @@ def classifier(spec: Experiment) -> keras.Model:
         stem_normalisation=spec.stem_normalisation,
         final_normalisation=spec.final_normalisation,
         pixel_levels=spec.pixel_levels,
+        convolutions=_convolutions(spec),
     )
 
 
 def generators(spec: Experiment) -> list[keras.Model]:
     """The generative networks that the experiment names, with fresh weights."""
     dataset = DATASETS[spec.dataset]
-    shape, width, norm = dataset.image_shape, spec.generator_width, spec.norm
+    shape, width = dataset.image_shape, spec.generator_width
+    options = dict(norm=spec.norm, convolutions=_convolutions(spec))
     make = {
-        "g1": lambda: g1(shape, width, norm=norm, encoder_widths=spec.encoder_widths, pixel_levels=spec.pixel_levels),
-        "g2": lambda: g2(shape, width, norm=norm),
-        "g3": lambda: g3(shape, dataset.classes, width, norm=norm),
-        "released_mnist": lambda: released_mnist_generator(shape, width, norm=norm),
+        "g1": lambda: g1(shape, width, encoder_widths=spec.encoder_widths, pixel_levels=spec.pixel_levels, **options),
+        "g2": lambda: g2(shape, width, **options),
+        "g3": lambda: g3(shape, dataset.classes, width, **options),
+        "released_mnist": lambda: released_mnist_generator(shape, width, **options),
     }
     return [make[name]() for name in spec.generators]
 

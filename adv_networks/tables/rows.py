@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import functools
-import importlib.resources
-import io
 import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,6 +11,7 @@ from typing import Any
 
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import Cell, Table
+from adv_networks.papers.published import published
 from adv_networks.storage.files import read_rows
 from adv_networks.storage.records import Record
 from adv_networks.tables.match import completeness, match
@@ -40,14 +37,6 @@ FIELDS = (
 
 # Of a 95% interval, in standard deviations.
 _Z = statistics.NormalDist().inv_cdf(0.975)
-
-
-@functools.cache
-def published() -> dict[tuple[str, str, str, str], float]:
-    """The paper's accuracies in percent, keyed by (table, dataset, row, column)."""
-    text = importlib.resources.files("adv_networks").joinpath("published/tables.csv").read_text(encoding="utf-8")
-    keys = ("table", "dataset", "row", "column")
-    return {tuple(line[key] for key in keys): float(line["accuracy_percent"]) for line in csv.DictReader(io.StringIO(text))}
 
 
 def make_table(
@@ -130,7 +119,7 @@ def _over_seeds(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
-    paper = published().get((cell.table, cell.dataset, cell.row, cell.column))
+    paper = published().get(cell.published_cell)
     numbers = _NO_NUMBERS | {"published_percent": paper}
     if record is not None:
         numbers = _numbers([record.accuracy_percent], paper, record.images)

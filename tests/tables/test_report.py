@@ -11,12 +11,12 @@ import subprocess
 import numpy as np
 import pytest
 
-from adv_networks import claims, tables
+from adv_networks import tables
 from adv_networks.experiments import TABLES
 from adv_networks.storage import pictures
 from adv_networks.storage.files import write_text
 from adv_networks.storage.records import Outcome, merge, read
-from adv_networks.tables import by_class
+from adv_networks.tables import by_class, statements
 from adv_networks.training.logs import METRICS
 from tests.commands.test_listing import begun
 from tests.tables.test_tables import record_of
@@ -66,7 +66,7 @@ def group(tmp_path):
     merge(directory / "records.csv", records)
     rows = tables.make_table(table, records)
     tables.write(table, rows, directory, scale="cpu", notes=["**D1** of width 32 & more"])
-    claims.write(rows, directory, scale="cpu")
+    statements.write(rows, directory, scale="cpu")
     write_text(directory / "checks.csv", 'check,verdict\n"PGD < FGS & ""so""",pass\n')
     write_text(directory / "strong" / "checks.csv", "check,verdict\nSquare never beats white-box,pass\n")
     workdir = tmp_path / "runs" / "mnist-standard-cpu-s0"

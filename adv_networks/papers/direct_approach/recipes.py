@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adv_networks.experiments import DEFAULT_RECIPE, PROTOCOLS, RECIPES, Dataset, Protocol
+from adv_networks.experiments import DEFAULT_RECIPE, PROTOCOLS, RECIPES, SETTINGS, Dataset, Protocol, experiment, written
 
 # G by SGD, with its rates, as the released code has it, and the text for SVHN and for generators alone.
 SGD = dict(generator_optimizer="sgd", generator_learning_rate=0.01, generator_momentum=0.9)
@@ -47,18 +47,35 @@ PROTOCOLS |= {
             (None, None, dict(regulariser_sign=-1, finite_difference_rate="discriminator", bn_evaluation="batch",
                               pgd_clip_start=False)),
             (("digits", "mnist"), None, dict(logits_initializer="glorot_uniform")),
-            (("svhn", "cifar10", "cifar100"), None, dict(encoder_widths=(1, 2, 4))),
+            (("svhn", "cifar10", "cifar100"), None, dict(encoder_widths=(1, 2, 4), strided_padding="symmetric",
+                                                          last_kernel_initializer="truncated_normal")),
             (None, ("standard", "pgd", "ensemble"), dict(weight_decay=1e-4)),
             (("mnist",), ("standard",), dict(learning_rate=0.1)),
             (("mnist",), ("ensemble",), dict(learning_rate=0.1, learning_rate_drops=(0.5,))),
             (("mnist",), _GAME, dict(weight_decay=1e-5, generator_weight_decay=1e-5, learning_rate_drops=(0.5,),
                                            discriminator_period=5, generators=("released_mnist",), **SGD)),
             (("svhn",), None, dict(stem_normalisation=False, final_normalisation=True, pixel_levels=256,
-                                   extra_replacement=True)),
+                                   extra_replacement=True, kernel_initializer="truncated_normal")),
             (("svhn",), _GAME, dict(weight_decay=1e-4, generator_weight_decay=1e-4)),
-            (("cifar10", "cifar100"), None, dict(augment_pad=2)),
+            (("cifar10", "cifar100"), None, dict(augment_pad=2, kernel_initializer="lecun_normal")),
             (("cifar10", "cifar100"), ("standard", "ensemble"), dict(learning_rate_drops=(0.5, 0.75))),
             (("cifar10", "cifar100"), _GAME, dict(weight_decay=1e-5, generator_weight_decay=1e-5)),
         ),
     ),
 }  # fmt: skip
+
+
+def deviations(dataset: str, method: str) -> dict[str, dict[str, Any]]:
+    """The settings in which the released code deviates from the text in the training of a method or in its evaluation.
+
+    By what a row of a table calls them; each alone, but G's optimiser with its rates is one.
+    """
+    text, released = (experiment(dataset, method, protocol=name, scale="paper") for name in PROTOCOLS)
+    own, theirs = text.settings(), released.settings()
+    groups: dict[str, dict[str, Any]] = {}
+    for key, value in PROTOCOLS["released"].settings(dataset, method).items():
+        # What only methods of their own read is PGD's settings and how BN is evaluated.
+        is_read = text.trains_with(key) or SETTINGS[key].metadata["part"] in ("pgd", "frozen")
+        if is_read and own[key] != theirs[key]:
+            groups.setdefault("G by SGD" if key in SGD else f"{key} = {written(value)}", {})[key] = value
+    return groups

@@ -1,0 +1,161 @@
+"""The claims of a source with their verdicts, as the lines of a CSV file, as Markdown and as text."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from adv_networks.claims.predicates import Number, Numbers, Verdict
+from adv_networks.claims.sources import Claim, Judgement, Source
+
+FIELDS = ("section", "claim", "measured", "published", "published_as_printed", "not_measured_cells", "cells")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Line:
+    """A claim's judgements: measured, published, and published without allowance for the sampling error."""
+
+    measured: Judgement
+    published: Judgement
+    printed: Judgement
+
+    @property
+    def claim(self) -> Claim:
+        return self.measured.claim
+
+    @property
+    def published_verdict(self) -> str:
+        return _of_published(self.published.verdict)
+
+    def evidence(self) -> str:
+        """The cells by table and row, each measured (published); a dash where it is not measured in full, or not published."""
+        grouped: dict[tuple[str, str], dict[str, list[str]]] = {}
+        for (key, own), (_, papers) in zip(self.measured.cells, self.published.cells, strict=True):
+            table, dataset, row, *column = key
+            cells = grouped.setdefault((table, dataset), {}).setdefault(row, [])
+            cells.append(f"{' '.join(column)} {_shown(own)} ({_shown(papers)})")
+        return ". ".join(
+            f"{_table_title(table)}, {dataset}: " + "; ".join(f"{row} {', '.join(cells)}" for row, cells in rows.items())
+            for (table, dataset), rows in grouped.items()
+        )
+
+
+def _lines(source: Source, numbers: Numbers) -> list[_Line]:
+    judged = (source.judge(numbers), source.judge_published(), source.judge_published(z=0))
+    return [_Line(*judgements) for judgements in zip(*judged, strict=True)]
+
+
+def as_lines(source: Source, numbers: Numbers) -> list[dict[str, Any]]:
+    """One line of `FIELDS` per claim, with the names of the cells that are not measured and the numbers of all."""
+    lines = []
+    for line in _lines(source, numbers):
+        missing = "; ".join("/".join(key) for key in line.measured.missing)
+        verdicts = (line.measured.verdict.value, line.published_verdict, _of_published(line.printed.verdict))
+        values = (line.claim.section, line.claim.title, *verdicts, missing, line.evidence())
+        lines.append(dict(zip(FIELDS, values, strict=True)))
+    return lines
+
+
+def as_markdown(source: Source, numbers: Numbers, *, scale: str) -> str:
+    """Counts, readings, where the source's text, its tables and the measured numbers disagree, then the claims by section.
+
+    `scale` says in Markdown how much the measured numbers were computed with.
+    """
+    lines = _lines(source, numbers)
+    counts = [[f"{len(lines)} claims", *Verdict], ["---", *["---:"] * len(Verdict)]]
+    counts += [[who, *map(str, found.values())] for who, found in _counts(lines).items()]
+    parts = [
+        f"# The {source.kind}'s statements about its tables",
+        f"Scale {scale}. How the numbers came about is said in {source.tables} beside this file.",
+        _table(counts),
+    ]
+    parts += ["\n".join(f"- {reading}" for reading in source.readings)]
+    for title, notes in _findings(source, lines):
+        parts += [f"## {title}", "\n".join(f"- {note}" for note in notes) or "None."]
+    for section, subject in source.sections.items():
+        body = [["claim", "measured", "published", "cells: measured (published), in %"], ["---"] * 4]
+        body += [
+            [line.claim.title, line.measured.verdict.value, line.published_verdict, line.evidence()]
+            for line in lines
+            if line.claim.section == section
+        ]
+        parts += [f"## {_section_title(section)}: {subject}", _table(body)]
+    if source.not_in_tables:
+        notes = [f"- {where}: {what}." for where, what in source.not_in_tables]
+        parts += ["## What the text says and no table can show", "\n".join(notes)]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_text(source: Source, numbers: Numbers, *, scale: str) -> str:
+    """The same for a terminal: each claim's verdicts, measured (published), then its cells."""
+    lines = _lines(source, numbers)
+    text = [f"The {source.kind}'s statements about its tables, scale {scale}; verdict measured (published)"]
+    text += [f"{who}: {', '.join(f'{verdict} {n}' for verdict, n in found.items())}" for who, found in _counts(lines).items()]
+    for section, subject in source.sections.items():
+        text += ["", f"{_section_title(section)}: {subject}"]
+        for line in lines:
+            if line.claim.section == section:
+                text.append(f"  {line.measured.verdict} ({line.published_verdict}): {line.claim.title}")
+                text += textwrap.wrap(line.evidence(), 124, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    for title, notes in _findings(source, lines):
+        text += ["", title, *(f"  {note}" for note in notes or ["None."])]
+    return "\n".join(text)
+
+
+def _shown(number: Number | None) -> str:
+    """A number as it stands in a line: two decimals, a count without."""
+    if number is None:
+        return "–"
+    return f"{number.value:g}" if number.images is None else f"{number.value:.2f}"
+
+
+def _of_published(verdict: Verdict) -> str:
+    """The verdict on published cells: one that lacks a cell is not about a published number."""
+    return "not published" if verdict == Verdict.NOT_MEASURED else verdict.value
+
+
+def _table(lines: Iterable[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _table_title(name: str) -> str:
+    return f"Table {name}" if name.isdigit() else name
+
+
+def _section_title(section: str) -> str:
+    return f"Section {section}" if section[0].isdigit() else section[0].upper() + section[1:]
+
+
+def _counts(lines: Sequence[_Line]) -> dict[str, dict[Verdict, int]]:
+    """How many claims have which verdict, for the measured and for the published numbers."""
+    verdicts = {who: [getattr(line, who).verdict for line in lines] for who in ("measured", "published")}
+    return {who: {verdict: given.count(verdict) for verdict in Verdict} for who, given in verdicts.items()}
+
+
+def _findings(source: Source, lines: Sequence[_Line]) -> list[tuple[str, list[str]]]:
+    """What a reader looks for first, as titles and lines: who disagrees with whom."""
+
+    def named(chosen: Iterable[_Line]) -> list[str]:
+        return [f"{line.claim.section}: {line.claim.title}" for line in chosen]
+
+    holds, fails = Verdict.HOLDS, Verdict.FAILS
+    return [
+        (
+            "Holds in the published tables, does not hold here",
+            named(line for line in lines if (line.published.verdict, line.measured.verdict) == (holds, fails)),
+        ),
+        (
+            "Does not hold in the published tables, holds here",
+            named(line for line in lines if (line.published.verdict, line.measured.verdict) == (fails, holds)),
+        ),
+        (
+            f"Statements of the {source.kind} that do not fit its own tables, read so",
+            named(line for line in lines if line.published.verdict == fails),
+        ),
+        (
+            "Statements that its printed numbers contradict, but within the sampling error",
+            named(line for line in lines if line.published.verdict == Verdict.UNDECIDED and line.printed.verdict == fails),
+        ),
+    ]

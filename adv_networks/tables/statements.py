@@ -1,0 +1,38 @@
+"""The sources' claims on the measured numbers: files in a directory of results, and text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adv_networks import claims
+from adv_networks.experiments import SCALES, TABLES
+from adv_networks.storage.files import csv_text, write_text
+
+
+def tables_needed() -> list[str]:
+    """The names of the tables that there are and that some claim rests on."""
+    named = {key[0] for source in claims.SOURCES.values() for claim in source.claims for key in claim.predicate.cells()}
+    return [name for name in TABLES if name in named]
+
+
+def write(rows: Sequence[Mapping[str, Any]], directory: Path, *, scale: str) -> None:
+    """Writes a CSV and a Markdown file per source into `directory`; the paper's are `claims.csv` and `claims.md`.
+
+    Args:
+        rows: of `tables.make_table`, of any tables; those with `data` other than "complete" count as not measured.
+        directory: of the results.
+        scale: the rows'.
+    """
+    numbers = claims.measured(rows)
+    for source in claims.SOURCES.values():
+        write_text(directory / f"{source.stem}.csv", csv_text(claims.FIELDS, claims.as_lines(source, numbers)))
+        text = claims.as_markdown(source, numbers, scale=f"`{scale}`: {SCALES[scale].title}")
+        write_text(directory / f"{source.stem}.md", text)
+
+
+def as_text(rows: Iterable[Mapping[str, Any]], *, scale: str) -> str:
+    """The same for a terminal, source by source."""
+    numbers = claims.measured(rows)
+    return "\n\n".join(claims.as_text(source, numbers, scale=scale) for source in claims.SOURCES.values())

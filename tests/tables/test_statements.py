@@ -1,0 +1,152 @@
+"""The files of claims: every claim with its cells, what counts as measured, the summary, and the command that writes them."""
+
+import csv
+import io
+
+import pytest
+
+from adv_networks import claims
+from adv_networks.claims import SOURCES, Verdict
+from adv_networks.commands.base import Request
+from adv_networks.commands.make_claims import MakeClaims
+from adv_networks.experiments import DATASETS, TABLES
+from adv_networks.papers.published import published
+from adv_networks.storage.records import merge
+from adv_networks.tables import statements
+from adv_networks.training import Workspace
+from tests.tables.test_tables import record_of
+
+FAILS, NOT_MEASURED, UNDECIDED = Verdict.FAILS, Verdict.NOT_MEASURED, Verdict.UNDECIDED
+PAPER = SOURCES["direct_approach"]
+
+
+def published_rows(**changes):
+    """The paper's numbers as if they had been measured, on all test images."""
+    return [
+        dict(zip(("table", "dataset", "row", "column"), key, strict=True))
+        | dict(measured_percent=percent, images=DATASETS[key[1]].test_images, data="complete")
+        | changes
+        for key, percent in published("direct_approach").items()
+    ]
+
+
+def judge(rows):
+    return PAPER.judge(claims.measured(rows))
+
+
+def test_measured_like_published_is_judged_like_published():
+    judged = judge(published_rows())
+    assert judged == PAPER.judge_published()
+    assert {one.verdict for one in judged} == {Verdict.HOLDS, FAILS, UNDECIDED}
+    without = [{key: value for key, value in row.items() if key != "data"} for row in published_rows()]
+    assert judge(without) == judged
+
+
+@pytest.mark.parametrize("change", [dict(measured_percent=None), dict(data="subset"), dict(data=None), None])
+def test_a_cell_missing_or_of_a_subset_leaves_its_claims_unmeasured(change):
+    key = ("2", "svhn", "standard (A)", "PGD")
+    rows = []
+    for row in published_rows():
+        if (row["table"], row["dataset"], row["row"], row["column"]) == key:
+            row = change and row | change
+        rows += [row] if row else []
+    affected = 0
+    for one, papers in zip(judge(rows), PAPER.judge_published(), strict=True):
+        resting = key in dict(one.cells)
+        affected += resting
+        assert one.verdict == (NOT_MEASURED if resting else papers.verdict)
+        assert one.missing == ((key,) if resting else ())
+    assert affected == 4
+
+
+def test_fewer_images_decide_less():
+    few = [one.verdict for one in judge(published_rows(images=100))]
+    assert few.count(UNDECIDED) > [one.verdict for one in PAPER.judge_published()].count(UNDECIDED)
+
+
+def test_files_hold_every_claim_with_its_cells(tmp_path):
+    rows = [row for row in published_rows() if row["table"] in "14" and row["dataset"] == "mnist"]
+    statements.write(rows, tmp_path, scale="cpu")
+    text = (tmp_path / "claims.md").read_text()
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "claims.csv").read_text())))
+    judged = judge(rows)
+    assert [(line["section"], line["claim"]) for line in lines] == [(one.claim.section, one.claim.text) for one in judged]
+    for line, one, papers in zip(lines, judged, PAPER.judge_published(), strict=True):
+        assert (line["measured"], line["published"]) == (one.verdict, papers.verdict)
+        assert f"| {one.claim.text} | {one.verdict} | {papers.verdict} | {line['cells']} |" in text.splitlines()
+        assert line["not_measured_cells"].split("; ") == (["/".join(key) for key in one.missing] or [""])
+        assert line["cells"].count("–") == len(one.missing)
+    first = lines[1]
+    assert first["cells"] == "Table 1, mnist: adversarial PGD (B) FGS 95.60 (95.60), PGD 91.96 (91.96)"
+    white_box = next(line for line in lines if line["section"] == "4.2" and "above A" in line["claim"])
+    assert white_box["not_measured_cells"] == "2/svhn/standard (A)/PGD; 2/svhn/adversarial network (C)/PGD"
+    assert white_box["cells"] == "Table 2, svhn: standard (A) PGD – (2.07); adversarial network (C) PGD – (28.76)"
+
+
+def test_summary_counts_and_lists_the_misfits():
+    text = claims.as_markdown(PAPER, claims.measured(published_rows()), scale="cpu")
+    verdicts = [one.verdict for one in PAPER.judge_published()]
+    counts = " | ".join(str(verdicts.count(verdict)) for verdict in Verdict)
+    assert f"| measured | {counts} |\n| published | {counts} |" in text
+    misfits = text.split("## Statements of the paper that do not fit its own tables, read so\n")[1].split("##")[0]
+    assert misfits.count("\n- ") == verdicts.count(FAILS)
+    assert "- 4.2: Of the surrogates B' leaves every model lowest" in misfits
+    within = text.split("but within the sampling error\n")[1].split("##")[0]
+    assert within.count("\n- ") == 3 and "4.3: Black-box, C is the highest" in within
+    terminal = claims.as_text(PAPER, claims.measured(published_rows()), scale="cpu")
+    assert all(f"({one.verdict}): {one.claim.text}\n" in terminal for one in PAPER.judge_published())
+
+
+def test_disagreements_of_measured_and_published_are_listed():
+    rows = published_rows()
+    for row in rows:
+        if (row["table"], row["row"], row["column"]) == ("1", "adversarial PGD (B)", "PGD"):
+            row["measured_percent"] = 10.0
+        if (row["table"], row["row"], row["column"]) == ("2", "standard (A)", "PGD(A')"):
+            row["measured_percent"] = 60.0
+    text = claims.as_markdown(PAPER, claims.measured(rows), scale="cpu")
+    lost = text.split("does not hold here\n")[1].split("##")[0]
+    gained = text.split(", holds here\n")[1].split("##")[0]
+    assert "- 4.1: B stays above 90% under white-box FGS and PGD\n" in lost
+    assert gained.strip() == "- 4.2: Of the surrogates B' leaves every model lowest, under FGS and under PGD"
+
+
+def claims_by_command(tmp_path, *, seed=0):
+    workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results")
+    (text,) = MakeClaims(request=Request(seeds=(seed,)), workspace=workspace).run()
+    return text
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_command_judges_the_records_and_trains_nothing(seed, tmp_path):
+    cells = TABLES["1"].cells("cpu", seed=seed)
+    numbers = published("direct_approach")
+    records = [
+        record_of(cell, numbers[cell.table, cell.dataset, cell.row, cell.column], key=str(number))
+        for number, cell in enumerate(cells)
+    ]
+    group = tmp_path / "results" / "cpu"
+    merge(group / "records.csv", records)
+    text = claims_by_command(tmp_path, seed=seed)
+    directory = group / f"seed{seed}" if seed else group
+    with (directory / "claims.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert {line["measured"] for line in lines if line["section"] == "4.2"} == {NOT_MEASURED}
+    own = [line for line in lines if line["section"] == "4.1"]
+    assert len(own) == 13 and all(line["measured"] == line["published"] for line in own)
+    assert f"not measured {len(lines) - 13}" in text
+    assert "does not hold (does not hold): By attack:" in text
+    assert not (tmp_path / "runs").exists()
+    # The records are of another seed's classifiers.
+    assert f"not measured {len(lines)}\n" in claims_by_command(tmp_path, seed=seed + 5)
+
+
+def test_claims_on_tables_that_the_overrides_do_not_make_are_not_measured(run, tmp_path):
+    cells = TABLES["1"].cells("cpu", generator_width=4)
+    group = tmp_path / "results" / "cpu-generator_width=4"
+    merge(group / "records.csv", [record_of(cell, 50.0, key=str(number)) for number, cell in enumerate(cells)])
+    code, _, error = run("--table=claims", "--width=4")
+    assert (code, error) == (0, "")
+    with (group / "claims.csv").open() as file:
+        verdicts = {line["section"]: line["measured"] for line in csv.DictReader(file)}
+    assert verdicts["4.1"] != NOT_MEASURED == verdicts["4.5"]
