@@ -26,7 +26,9 @@ def record_of(cell, accuracy, **changes):
         images=10_000,
         scale=cell.target.scale,
     )
-    return dataclasses.replace(blank, **known | changes)
+    known |= changes
+    known.setdefault("correct", round(known["accuracy_percent"] / 100 * known["images"]))
+    return dataclasses.replace(blank, **known)
 
 
 def test_published_numbers_are_the_papers_206():

@@ -32,7 +32,8 @@ from typing import Any
 
 from adv_networks import tables
 from adv_networks.experiments import DATASETS, SCALES
-from adv_networks.storage.files import csv_text, write_text
+from adv_networks.storage.csv_rows import csv_text
+from adv_networks.storage.files import write_text
 
 Z = 1.96
 CLOSE = 3

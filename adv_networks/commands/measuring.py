@@ -16,6 +16,7 @@ from adv_networks.errors import UsageError, UserError
 from adv_networks.evaluation import checks
 from adv_networks.experiments import SCALES, Cell, Experiment, Table, find_dataset, generator_file, written
 from adv_networks.runtime import devices, graphs
+from adv_networks.storage import run_directories
 from adv_networks.storage.records import Outcome, Record, merge, read, record_key
 
 # The checks run their attacks on so many images, fewer where a scale divides the strong attacks' steps.
@@ -204,7 +205,8 @@ class _Some(Mapping):
     def hashes(self) -> dict[str, str]:
         """The hashes of the weights that are known without loading them."""
         known = {
-            name: training.known_weights_hash(self.models.places.of(spec), file) for name, (spec, file) in self.files.items()
+            name: run_directories.known_weights_hash(self.models.places.of(spec), file)
+            for name, (spec, file) in self.files.items()
         }
         return {name: found for name, found in known.items() if found is not None}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import itertools
 import os
 import time
@@ -29,7 +28,10 @@ from adv_networks.attacks.foreign import foreign_attacks
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import ATTACKS, BATCH_STATISTICS_SIZE, STRONG_ATTACKS, Attack, find_dataset
 from adv_networks.runtime import cores, kernels
+from adv_networks.storage import run_directories
 from adv_networks.storage.files import reason
+from adv_networks.storage.hashes import file_hash as file_hash
+from adv_networks.storage.hashes import images_hash, weights_hash
 from adv_networks.storage.provenance import commit, versions
 from adv_networks.storage.records import Record, hash_of_parts, record_key
 
@@ -37,14 +39,19 @@ BATCH_SIZE = 250
 
 
 def load_model(file: str | os.PathLike) -> keras.Model:
-    """Loads a `.keras` file, or raises a UserError where it is missing or damaged."""
+    """Loads a `.keras` file, or raises a UserError where it is missing or damaged, or is not the one that its run saved."""
     file = Path(file)
     if not file.is_file():
         raise UserError(f"{file}: expected a .keras file, found none")
+    of_run = run_directories.is_network_of_run(file)
+    if of_run:
+        run_directories.checked_file(file.parent, file.name)
     try:
         model = keras.models.load_model(file, compile=False)
     except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"{file}: expected a Keras model, found: {reason(error)}") from None
+    if of_run:
+        run_directories.check_weights(file.parent, file.name, weights_hash(model))
     kernels.accelerate(model)
     cores.share(model)
     return model
@@ -86,29 +93,6 @@ def _shapes(tensors: Sequence[Any]) -> str:
 def is_generator(model: keras.Model) -> bool:
     """Whether the model returns images rather than logits."""
     return len(model.outputs[0].shape) == 4
-
-
-def weights_hash(model: keras.Model) -> str:
-    """16 hexadecimal digits of SHA-256 over all weights, BN averages included."""
-    return _digest(*(np.ascontiguousarray(weight) for weight in model.get_weights()))
-
-
-def file_hash(file: Path) -> str:
-    """16 hexadecimal digits of SHA-256 over the bytes of a file."""
-    return _digest(file.read_bytes())
-
-
-def _digest(*parts: np.ndarray | bytes) -> str:
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(str(getattr(part, "shape", "")).encode())
-        total.update(part)
-    return total.hexdigest()[:16]
-
-
-def images_hash(images: np.ndarray, labels: np.ndarray) -> str:
-    """16 hexadecimal digits of SHA-256 over the images and labels."""
-    return _digest(np.ascontiguousarray(images), np.ascontiguousarray(labels))
 
 
 def craft(attack: Attack, source: keras.Model, x, y, *, seed: attack_functions.Seed = 0, training: bool = False) -> tf.Tensor:

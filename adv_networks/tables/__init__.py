@@ -15,7 +15,8 @@ from typing import Any
 
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import BATCH_STATISTICS_SIZE, DATASETS, SCALES, Cell, Table, generator_file
-from adv_networks.storage.files import csv_text, read_rows, write_text
+from adv_networks.storage.csv_rows import csv_text, read_rows
+from adv_networks.storage.files import write_text
 from adv_networks.storage.records import Record, hash_of_parts
 
 FIELDS = (
