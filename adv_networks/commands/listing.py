@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from adv_networks import tables
+from adv_networks.data.sources import tfds
 from adv_networks.errors import UserError
 from adv_networks.experiments import DATASETS, METHODS, TABLES, Dataset, Table
 from adv_networks.storage import run_directories
-
-_TFDS_DIRECTORY = Path("~/tensorflow_datasets")
 
 
 def listing(*, runs_directory: Path, group: Path, data_dir: Path | None) -> str:
@@ -22,7 +20,7 @@ def listing(*, runs_directory: Path, group: Path, data_dir: Path | None) -> str:
         group: the directory of results whose tables to look into.
         data_dir: where TensorFlow Datasets are; None for their default, which TFDS_DATA_DIR names.
     """
-    place = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or _TFDS_DIRECTORY).expanduser()
+    place = tfds.directory_of(data_dir)
     begun = [[workdir.name, run_directories.state(workdir)] for workdir in run_directories.directories(runs_directory)]
     sections = {
         "data sets (--dataset)": [_dataset(dataset, place) for dataset in DATASETS.values()]
@@ -37,11 +35,11 @@ def listing(*, runs_directory: Path, group: Path, data_dir: Path | None) -> str:
     return "\n\n".join(f"{title}\n{aligned(rows)}" for title, rows in sections.items())
 
 
-def _dataset(dataset: Dataset, place: Path) -> list[str]:
+def _dataset(dataset: Dataset, place: Path | None) -> list[str]:
     where = "embedded"
     if dataset.tfds_name:
-        prepared = any((place / dataset.tfds_name).glob("*/dataset_info.json"))
-        where = f"in {place}" if prepared else f"not in {place} (--data_dir, --download)"
+        prepared = place and any((place / dataset.tfds_name).glob("*/dataset_info.json"))
+        where = f"in {place}" if prepared else f"not in {place or 'a home directory'} (--data_dir, --download)"
     size = "×".join(map(str, dataset.image_shape))
     return [dataset.name, f"{size}, {dataset.classes} classes, {dataset.train_images} + {dataset.test_images} images, {where}"]
 

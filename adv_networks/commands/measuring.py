@@ -12,9 +12,10 @@ import numpy as np
 
 from adv_networks import data, evaluation, tables, training
 from adv_networks.commands.places import Places
+from adv_networks.data import find_dataset
 from adv_networks.errors import UsageError, UserError
 from adv_networks.evaluation import checks
-from adv_networks.experiments import SCALES, Cell, Experiment, Table, find_dataset, generator_file, written
+from adv_networks.experiments import SCALES, Cell, Experiment, Table, generator_file, written
 from adv_networks.runtime import devices, graphs
 from adv_networks.storage import run_directories
 from adv_networks.storage.records import Outcome, Record, merge, read, record_key

@@ -16,6 +16,7 @@ import numpy as np
 from adv_networks import claims, data, evaluation, experiments, tables, training
 from adv_networks.commands import measuring, plans
 from adv_networks.commands.places import Places
+from adv_networks.data import find_dataset
 from adv_networks.evaluation import checks, own_model
 from adv_networks.experiments import (
     DATASETS,
@@ -32,7 +33,6 @@ from adv_networks.experiments import (
     Table,
     experiment,
     experiments_of,
-    find_dataset,
     generator_file,
 )
 from adv_networks.runtime import devices

@@ -25,8 +25,9 @@ from adv_networks import attacks as attack_functions
 from adv_networks import data
 from adv_networks.attacks import strong_attacks
 from adv_networks.attacks.foreign import foreign_attacks
+from adv_networks.data import find_dataset
 from adv_networks.errors import UsageError, UserError
-from adv_networks.experiments import ATTACKS, BATCH_STATISTICS_SIZE, STRONG_ATTACKS, Attack, find_dataset
+from adv_networks.experiments import ATTACKS, BATCH_STATISTICS_SIZE, STRONG_ATTACKS, Attack
 from adv_networks.runtime import cores, kernels
 from adv_networks.storage import run_directories
 from adv_networks.storage.files import reason

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from adv_networks import data, evaluation
+from adv_networks.data import find_dataset
 from adv_networks.errors import UserError
-from adv_networks.experiments import find_dataset
 from adv_networks.runtime import cores
 from adv_networks.storage.files import reason
 

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adv_networks.data import own_data
 from adv_networks.errors import UsageError
 
 # With BN on batch statistics the batch size is part of the protocol; like the released code's, its last batch is full.
@@ -817,28 +816,6 @@ def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
     return mapping[name]
 
 
-def find_dataset(name: str) -> Dataset:
-    """The declared data set of that name, or the user's own in the folder or `.npz` of that path (see `own_data.read`).
-
-    That one is declared from then on, under the name that its images give it. Its recipe is MNIST's where its images are
-    grey and of at most 28 pixels a side, else CIFAR10's without augmentation, as flips may change what an image shows.
-
-    Raises:
-        UsageError: there is no such data set.
-        UserError: what is at the path is no data set.
-    """
-    if name in DATASETS or not Path(name).exists():
-        return choose(DATASETS, name, "dataset")
-    own = own_data.read(name)
-    height, width, channels = own.image_shape
-    small = channels == 1 and max(height, width) <= 28
-    recipe = DATASETS["mnist"].recipe if small else {**_CIFAR, "augment_pad": 0}
-    train, test = (len(own.splits[split][1]) for split in ("train", "test"))
-    sizes = own.classes, train, test, min(5_000, train // 10)
-    declared = Dataset(own.name, None, own.image_shape, *sizes, recipe, name, own.class_names)
-    return DATASETS.setdefault(own.name, declared)
-
-
 def _scaled(dataset: str, scale: str, settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """The settings with their widths divided as the scale divides them."""
     amount = SCALES[scale]
@@ -858,8 +835,7 @@ def experiment(
         UsageError: a name that is not declared here, an override out of its range, or another norm than the recipes'
             without an ε or for ensemble training.
     """
-    recipe = find_dataset(dataset)
-    dataset = recipe.name
+    recipe = choose(DATASETS, dataset, "dataset")
     choose(METHODS, method, "method")
     amount = choose(SCALES, scale, "scale")
     if not 0 <= seed < _LARGEST:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-_LONGEST_SHOWN = 40
-
 
 def printable(name: str) -> str:
     r"""The name with what cannot be printed as escapes: `a\nb` for a line break, `\xff` for a byte that is no UTF-8."""
@@ -19,9 +17,9 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def shortened(name: str) -> str:
-    """A name as it fits into a picture or a message: a long one loses its end."""
-    return name if len(name) <= _LONGEST_SHOWN else f"{name[: _LONGEST_SHOWN - 1]}…"
+def shortened(name: str, longest: int = 40) -> str:
+    """A name as it fits into a picture or a message: one of more than so many characters loses its end."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def for_files(name: str) -> str:

@@ -10,8 +10,13 @@ import numpy as np
 
 from adv_networks import data, evaluation
 from adv_networks.attacks import predict
-from adv_networks.experiments import Attack, find_dataset
+from adv_networks.data import find_dataset
+from adv_networks.experiments import Attack
 from adv_networks.storage import pictures
+from adv_networks.storage.names import shortened
+
+# An image is about so many characters wide.
+_LONGEST_CLASS = 20
 
 
 class Gallery(NamedTuple):
@@ -51,7 +56,11 @@ def make(
 
 def draw(gallery: Gallery, dataset: str) -> Any:
     """A figure of it, with the names of the data set's classes."""
-    name = find_dataset(dataset).class_name
+    declared = find_dataset(dataset)
+
+    def name(label: int) -> str:
+        return shortened(declared.class_name(label), _LONGEST_CLASS)
+
     above = [[f"seen as {name(label)}" for label in own.tolist()] for own in gallery.seen]
     above[0] = [f"{name(label)}\n{text}" for label, text in zip(gallery.labels.tolist(), above[0], strict=True)]
     return pictures.perturbations(gallery.images, gallery.perturbed, gallery.limit, above)
