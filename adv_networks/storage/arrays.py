@@ -50,11 +50,22 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         with archive.open(information) as member:
             shape, fortran, dtype = _header(member)
             _check_size(shape, dtype, information.file_size - member.tell())
-            flat = np.frombuffer(member.read(), dtype)
+            content = _read_all(member, information.file_size - member.tell())
+            return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
     except Exception as error:  # Whatever zipfile, the compressions and NumPy raise of damaged or hostile bytes.
         raise NoArrays(f"{name}: {reason(error)}") from None
-    array = flat.reshape(shape, order="F" if fortran else "C")
-    return array if array.flags.writeable else array.copy()
+
+
+def _read_all(member: zipfile.ZipExtFile, size: int) -> bytearray:
+    """The next bytes, which are in memory once."""
+    content = bytearray(size)
+    rest = memoryview(content)
+    while rest:
+        count = member.readinto(rest)
+        if not count:
+            raise NoArrays(f"{len(rest)} bytes less than it says")
+        rest = rest[count:]
+    return content
 
 
 def map_npy(file: Path) -> np.ndarray:

@@ -61,8 +61,8 @@ def write_hashed(file: Path, write: Callable[[Path], None]) -> None:
     write_whole(file, write_both)
 
 
-def check_hashed(file: Path, advice: str) -> None:
-    """Raises a UserError, which ends with the advice, where a file of `write_hashed` is not as it was written.
+def check_hashed(file: Path, what: str, advice: str) -> None:
+    """Raises a UserError, which says what was expected and ends with the advice, where a file of `write_hashed` has changed.
 
     A file of before there were hashes has none, and is taken as it is.
     """
@@ -74,7 +74,7 @@ def check_hashed(file: Path, advice: str) -> None:
         raise UserError(f"{_hash_file(file)}: expected the SHA-256 of {file.name}, found: {reason(error)} ({advice})") from None
     if found != expected:
         raise UserError(
-            f"{file}: expected the bytes that were written, SHA-256 {expected[:DIGITS]}…, found {found[:DIGITS]}… ({advice})"
+            f"{file}: expected {what} as they were written, SHA-256 {expected[:DIGITS]}…, found {found[:DIGITS]}… ({advice})"
         )
 
 

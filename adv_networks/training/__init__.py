@@ -258,7 +258,7 @@ def _static_perturbations(
 
     workers.by_chief(craft)
     advice = "remove it to craft them again"
-    check_hashed(file, advice)
+    check_hashed(file, "static examples", advice)
     try:
         examples = map_npy(file)
     except (OSError, NoArrays) as error:
