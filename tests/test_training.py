@@ -22,11 +22,13 @@ import pytest
 import tensorflow as tf
 
 from adv_networks import attacks, data, evaluation, training
+from adv_networks.data.sources.digits import Digits
 from adv_networks.errors import Interrupted, UserError
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.runtime import graphs
 from adv_networks.storage import files
 from adv_networks.storage.files import locked
+from adv_networks.storage.run_directories import known_weights_hash
 from adv_networks.tables import gallery
 from benchmarks.kill import outcome
 from tests.conftest import randomised
@@ -139,15 +141,39 @@ def test_tensorboard_shows_pictures_settings_and_graph(tensorboard):
     assert json.loads(tensorboard("plugins_listing"))["hparams"]["enabled"]
 
 
-def test_run_knows_the_hashes_of_its_files_until_they_change(advnet_run, tmp_path):
+def test_run_knows_the_hashes_of_its_files(advnet_run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(advnet_run, copy)
     for name in ("d.keras", "g.keras"):
         model = evaluation.load_model(copy / name)
-        assert training.known_weights_hash(copy, name) == evaluation.weights_hash(model)
-        model.save(copy / name)
-        assert training.known_weights_hash(copy, name) is None
-    assert training.known_weights_hash(tmp_path, "d.keras") is None
+        assert known_weights_hash(copy, name) == evaluation.weights_hash(model)
+    assert known_weights_hash(tmp_path, "d.keras") is None
+
+
+@pytest.mark.parametrize("of", ["directory", "file", "hash"])
+def test_network_of_another_run_in_place_of_its_own_is_refused(of, advnet_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(advnet_run, copy)
+    randomised(evaluation.load_model(copy / "d.keras")).save(copy / "d.keras")
+    refused = r"d\.keras: expected the file that its run saved, hash [0-9a-f]{16} in experiment\.json, found another, hash"
+    with pytest.raises(UserError, match=refused) as error:
+        if of == "directory":
+            evaluation.load_classifier(copy)
+        elif of == "file":
+            evaluation.load_model(copy / "d.keras")
+        else:
+            known_weights_hash(copy, "d.keras")
+    assert "\n" not in str(error.value)
+
+
+def test_false_hash_of_weights_in_a_description_is_refused(advnet_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(advnet_run, copy)
+    description = json.loads((copy / "experiment.json").read_text())
+    description["hashes"]["d.keras"]["weights"] = "0123456789abcdef"
+    (copy / "experiment.json").write_text(json.dumps(description))
+    with pytest.raises(UserError, match=r"d\.keras: expected weights of hash 0123456789abcdef, .* found"):
+        evaluation.load_classifier(copy)
 
 
 def test_finished_run_is_left_as_it_is(advnet_run):
@@ -212,12 +238,12 @@ def test_directory_of_other_settings_is_refused(advnet_run):
 @pytest.fixture
 def subset(monkeypatch):
     """In its context the data set is the first 500 of its training images."""
-    whole = data._load_digits
+    read = Digits.read
 
     @contextlib.contextmanager
     def only():
         with monkeypatch.context() as patched:
-            patched.setattr(data, "_load_digits", lambda split: whole(split).first(500))
+            patched.setattr(Digits, "read", lambda source, split, limit=0: read(source, split, limit).first(500))
             patched.setattr(training, "_identities", {})
             yield
 
@@ -238,10 +264,10 @@ def stopped(spec, workdir, monkeypatch, step=2):
         train(spec, workdir)
 
 
-def described(workdir, *, change=lambda provenance: None):
-    """The run's provenance, changed where asked."""
+def described(workdir, *, change=lambda provenance: None, **other):
+    """The run's provenance, changed where asked, as other parts of its description."""
     file = workdir / "experiment.json"
-    description = json.loads(file.read_text())
+    description = json.loads(file.read_text()) | other
     change(description["provenance"])
     file.write_text(json.dumps(description))
     return description["provenance"]
@@ -270,10 +296,10 @@ def test_run_on_a_subset_is_neither_resumed_nor_reused_with_the_whole_data_set(f
 
 
 def test_finished_run_is_reused_where_its_images_are_not_to_be_had(advnet_run, monkeypatch):
-    def missing(split):
+    def missing(source, split, limit=0):
         raise UserError("expected it prepared, found none")
 
-    monkeypatch.setattr(data, "_load_digits", missing)
+    monkeypatch.setattr(Digits, "read", missing)
     monkeypatch.setattr(training, "_identities", {})
     assert train(tiny("advnet"), advnet_run) == advnet_run
 
@@ -286,11 +312,16 @@ def test_run_is_not_resumed_upon_another_classifier_than_it_was_begun_with(metho
     weights = evaluation.weights_hash(evaluation.load_model(needed))
     assert described(workdir)["classifier_weights"] == weights
     before, whole = needed.read_bytes(), (workdir / "experiment.json").read_bytes()
+    about_needed = needed.with_name("experiment.json").read_text()
     randomised(evaluation.load_model(needed)).save(needed)
+    with pytest.raises(UserError, match=r"d\.keras: expected the file that its run saved"):
+        train(spec, workdir)
+    described(needed.parent, hashes={})
     with pytest.raises(UserError, match=f"expected classifier_weights = {weights}, with which its run was begun, received"):
         train(spec, workdir)
     assert (workdir / "experiment.json").read_bytes() == whole
     needed.write_bytes(before)
+    needed.with_name("experiment.json").write_text(about_needed)
     described(workdir, change=lambda provenance: provenance.pop("classifier_weights"))
     train(spec, workdir)
     assert described(workdir)["classifier_weights"] == weights
@@ -481,12 +512,14 @@ def test_ensemble_reuses_its_static_examples(tmp_path, monkeypatch):
     (file,) = (tmp_path / spec.needs().name).glob("static_examples-*.npy")
     monkeypatch.setattr(evaluation, "static_examples", None)
     train(spec, tmp_path / "another")
-    for damage in (b"", b"text", file.read_bytes()[:-100]):
+    whole = file.read_bytes()
+    for damage in (b"", b"text", whole[:-100], whole[:-1] + bytes([whole[-1] ^ 1])):
         file.write_bytes(damage)
-        with pytest.raises(UserError, match=r"static_examples-\w+\.npy: expected static examples, found"):
+        with pytest.raises(UserError, match=r"static_examples-\w+\.npy: expected static examples .*found"):
             train(spec, tmp_path / "third")
+    file.with_name(f"{file.name}.sha256").unlink()  # As beside a file of before there were hashes.
     np.save(file, np.zeros((3, 5, 8, 8, 1), np.int8))
-    with pytest.raises(UserError, match=r"found \(3, 5, 8, 8, 1\)"):
+    with pytest.raises(UserError, match=r"found int8 \(3, 5, 8, 8, 1\)"):
         train(spec, tmp_path / "third")
 
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from adv_networks import tables
 from adv_networks.commands.base import Request
+from adv_networks.data.sources import tfds
 from adv_networks.errors import UserError
 from adv_networks.experiments import ATTACKS, DATASETS, LIBRARIES, METHODS, TABLES, Dataset, DeclaredAttack, Table
 from adv_networks.storage import run_directories
 from adv_networks.training import Workspace
-
-_TFDS_DIRECTORY = Path("~/tensorflow_datasets")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,7 +37,7 @@ class List:
 
 
 def _listing(runs_directory: Path, group: Path, data_dir: Path | None) -> str:
-    place = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or _TFDS_DIRECTORY).expanduser()
+    place = tfds.directory_of(data_dir)
     begun = [[workdir.name, run_directories.state(workdir)] for workdir in run_directories.directories(runs_directory)]
     sections = {
         "data sets (--dataset)": [_dataset(dataset, place) for dataset in DATASETS.values()]
@@ -65,11 +63,11 @@ def _attack(named: tuple[str, DeclaredAttack]) -> list[str]:
     return [name, " ".join(f"{argument}={value}" for argument, value in arguments.items()), declared.title]
 
 
-def _dataset(dataset: Dataset, place: Path) -> list[str]:
+def _dataset(dataset: Dataset, place: Path | None) -> list[str]:
     where = "embedded"
     if dataset.tfds_name:
-        prepared = any((place / dataset.tfds_name).glob("*/dataset_info.json"))
-        where = f"in {place}" if prepared else f"not in {place} (--data_dir, --download)"
+        prepared = place and any((place / dataset.tfds_name).glob("*/dataset_info.json"))
+        where = f"in {place}" if prepared else f"not in {place or 'a home directory'} (--data_dir, --download)"
     size = "×".join(map(str, dataset.image_shape))
     return [dataset.name, f"{size}, {dataset.classes} classes, {dataset.train_images} + {dataset.test_images} images, {where}"]
 

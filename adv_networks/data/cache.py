@@ -6,44 +6,77 @@ import contextlib
 import hashlib
 import json
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from adv_networks.data.images import Images
 from adv_networks.errors import UserError
+from adv_networks.storage.arrays import NoArrays, read_npz
 from adv_networks.storage.files import write_whole
 
-Arrays = dict[str, np.ndarray]
 
-
-def directory() -> Path:
-    """Where they are: ADV_NETWORKS_CACHE, or `adv_networks` in the user's cache directory. It may be removed at any time."""
-    named = os.environ.get("ADV_NETWORKS_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adv_networks"
-
-
-def read(*identity: str) -> Arrays | None:
-    """What `write` kept under that identity; None where there is nothing whole, or where its source has changed since."""
+def home() -> Path | None:
+    """The user's home directory; None where there is none, as of users of containers who have no entry in passwd."""
     try:
-        with np.load(_file(identity)) as kept:
-            source = json.loads(str(kept["source"]))
-            if source["identity"] != list(identity) or source["state"] != _state(Path(source["directory"])):
-                return None
-            return {name: kept[name] for name in kept.files if name != "source"}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return Path.home()
+    except RuntimeError:
         return None
 
 
-def write(source: Path, *identity: str, **arrays: np.ndarray) -> None:
-    """Keeps arrays that were decoded from the files in `source`, if the cache directory can be written."""
+def expanded(path: str | os.PathLike) -> Path:
+    """A path with `~` for the home directory, as the shell leaves it in --data_dir=~/data."""
+    path = Path(path)
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: expected a home directory for ~, found none") from None
+
+
+def directory() -> Path | None:
+    """Where they are: ADV_NETWORKS_CACHE, or `adv_networks` in the user's cache directory. It may be removed at any time.
+
+    None where the user has no home directory.
+    """
+    if named := os.environ.get("ADV_NETWORKS_CACHE"):
+        return Path(named)
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "adv_networks"
+    found = home()
+    return found and found / ".cache" / "adv_networks"
+
+
+def read(*identity: str) -> Images | None:
+    """What `write` kept under that identity; None where there is nothing whole, or where its source has changed since."""
+    file = _file(identity)
+    if file is None:
+        return None
+    try:
+        kept = read_npz(file, ("source", "images", "labels"))
+        source = json.loads(str(kept["source"]))
+        if source["identity"] != list(identity) or source["state"] != _state(Path(source["directory"])):
+            return None
+    except (OSError, NoArrays, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    found = Images(kept["images"], kept["labels"])
+    shape = found.images.shape
+    is_whole = len(shape) == 4 and found.labels.shape == shape[:1]
+    return found if is_whole and (found.images.dtype, found.labels.dtype) == (np.uint8, np.int32) else None
+
+
+def write(source: Path, *identity: str, images: Images) -> None:
+    """Keeps images that were decoded from the files in `source`, if there is a cache directory that can be written."""
+    file = _file(identity)
+    if file is None:
+        return
     with contextlib.suppress(UserError, OSError):
         known = {"identity": identity, "directory": str(source), "state": _state(source)}
-        write_whole(_file(identity), lambda temporary: np.savez(temporary, source=json.dumps(known), **arrays))
+        write_whole(file, lambda temporary: np.savez(temporary, source=json.dumps(known), **images._asdict()))
 
 
-def _file(identity: tuple[str, ...]) -> Path:
-    return directory() / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.npz"
+def _file(identity: tuple[str, ...]) -> Path | None:
+    where = directory()
+    return where and where / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.npz"
 
 
 def _state(source: Path) -> list[list]:

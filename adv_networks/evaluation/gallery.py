@@ -12,6 +12,10 @@ from adv_networks import data
 from adv_networks.attacks import Attack, predict
 from adv_networks.experiments import find_dataset
 from adv_networks.storage import pictures
+from adv_networks.storage.names import shortened
+
+# An image is about so many characters wide.
+_LONGEST_CLASS = 20
 
 
 class Gallery(NamedTuple):
@@ -50,7 +54,11 @@ def make(
 
 def draw(gallery: Gallery, dataset: str) -> Any:
     """A figure of it, with the names of the data set's classes."""
-    name = find_dataset(dataset).class_name
+    declared = find_dataset(dataset)
+
+    def name(label: int) -> str:
+        return shortened(declared.class_name(label), _LONGEST_CLASS)
+
     above = [[f"seen as {name(label)}" for label in own.tolist()] for own in gallery.seen]
     above[0] = [f"{name(label)}\n{text}" for label, text in zip(gallery.labels.tolist(), above[0], strict=True)]
     return pictures.perturbations(gallery.images, gallery.perturbed, gallery.limit, above)

@@ -12,18 +12,25 @@ from adv_networks.errors import UserError
 from adv_networks.experiments import find_dataset
 from adv_networks.lazy import keras
 from adv_networks.runtime import cores, kernels
+from adv_networks.storage import run_directories
 from adv_networks.storage.files import reason
+from adv_networks.storage.hashes import weights_hash
 
 
 def load_model(file: str | os.PathLike) -> keras.Model:
-    """Loads a `.keras` file, or raises a UserError where it is missing or damaged."""
+    """Loads a `.keras` file, or raises a UserError where it is missing or damaged, or is not the one that its run saved."""
     file = Path(file)
     if not file.is_file():
         raise UserError(f"{file}: expected a .keras file, found none")
+    of_run = run_directories.is_network_of_run(file)
+    if of_run:
+        run_directories.checked_file(file.parent, file.name)
     try:
         model = keras.models.load_model(file, compile=False)
     except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"{file}: expected a Keras model, found: {reason(error)}") from None
+    if of_run:
+        run_directories.check_weights(file.parent, file.name, weights_hash(model))
     kernels.accelerate(model)
     cores.share(model)
     return model

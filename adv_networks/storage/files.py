@@ -1,22 +1,23 @@
-"""Writing files whole: a reader, or the next run after a kill, sees the old file or the new one, never half of one."""
+"""Files and locks: a reader, or the next run after a kill, sees the old file or the new one, never half of one."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
+import errno
 import fcntl
-import io
 import os
 import platform
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from adv_networks.errors import UserError
 
 _UNFINISHED = ".writing-"
+_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
 @contextlib.contextmanager
@@ -32,6 +33,41 @@ def reason(error: Exception) -> str:
     """What an error says, on one line, without the names of nodes and the file that TensorFlow puts before it."""
     said = re.sub(r"^(\{\{.*?\}\}\s*)*(/.*?; )?", "", getattr(error, "strerror", None) or str(error).strip())
     return said.splitlines()[0][:200] if said else type(error).__name__
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a file to read its bytes, and never waits: a FIFO in its place would keep the reader for ever.
+
+    Raises:
+        OSError: it cannot be opened, or is a FIFO, a socket or a device.
+    """
+    return os.fdopen(_opened(path, os.O_RDONLY), "rb")
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8.
+
+    Raises:
+        OSError: as in `open_regular`.
+        UnicodeDecodeError: it is no such text.
+    """
+    with open_regular(path) as handle:
+        return handle.read().decode("utf-8")
+
+
+def _opened(path: Path, flags: int) -> int:
+    """A descriptor of a regular file or a directory, or an OSError; the caller closes it."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    try:
+        kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
+        if kind in _KINDS:
+            raise OSError(errno.EINVAL, f"{_KINDS[kind]} in place of a file", str(path))
+        if kind == stat.S_IFDIR:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
@@ -51,7 +87,7 @@ def remove_leftovers(directory: Path) -> None:
     for file in directory.glob(f".*{_UNFINISHED}*"):
         host, _, rest = file.name.rpartition(_UNFINISHED)[2].partition("-")
         writer = rest.partition("-")[0]
-        if host == _host() and writer.isdigit() and not _is_alive(int(writer)):
+        if host == _host() and writer.isdecimal() and not _is_alive(int(writer)):
             with explained(f"removing {file}"):
                 file.unlink(missing_ok=True)
 
@@ -63,7 +99,7 @@ def _host() -> str:
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass  # It is somebody else's.
@@ -75,65 +111,20 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def csv_text(fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV, a line per row with all of `fields`; None is an empty field."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The lines of a CSV file by field.
-
-    Raises:
-        UserError: no such file, or not one of lines that all have its fields.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: expected a table, found: {reason(error)} (remove it, and make it again)") from None
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise UserError(
-                f"{path} line {number}: expected the header's fields, found more or fewer (remove it, and make it again)"
-            )
-    return rows
-
-
-def write_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes `csv_text` as a whole file."""
-    write_text(path, csv_text(fields, rows))
-
-
-def merge_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]], datasets: Collection[str]) -> None:
-    """Writes rows of these data sets into a CSV file, which keeps the lines that it has of others.
-
-    Raises:
-        UserError: what is there is no file of such lines; it is left as it is.
-    """
-    earlier = read_rows(path) if path.exists() else []
-    if earlier and list(earlier[0]) != list(fields):
-        found = ",".join(earlier[0])[:60]
-        raise UserError(f"{path}: expected the header {','.join(fields)[:60]}…, found {found} (remove it, and make it again)")
-    write_rows(path, fields, [*(line for line in earlier if line["dataset"] not in datasets), *rows])
-
-
 @contextlib.contextmanager
-def locked(path: Path, *, wait: bool, busy: str = "") -> Iterator[None]:
-    """Holds the lock file `path`, which the system frees when the process ends, however it ends.
+def locked(path: Path, *, wait: bool, busy: str = "") -> Iterator[int]:
+    """Holds the lock file `path`, which the system frees when the process ends, however it ends; yields its descriptor.
 
     Raises:
         UserError: without `wait`, somebody else holds it (the message is `busy`), or it cannot be made.
     """
-    with explained(f"locking {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a")
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise UserError(busy) from None
-        yield
+    with contextlib.ExitStack() as stack:
+        with explained(f"locking {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = _opened(path, os.O_RDWR | os.O_CREAT)
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                raise UserError(busy) from None
+        yield descriptor

@@ -1,17 +1,36 @@
-"""Pictures for people, as PNG, tables as PDF too."""
+"""Pictures for people, as PNG, tables as PDF too. Whatever texts they are given, they show these, and no formula in them."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from adv_networks.storage.files import write_whole
+from adv_networks.storage.names import printable, shortened
+
+_LONGEST_LINE = 80
 
 
+@contextlib.contextmanager
+def _plain_text() -> Iterator[None]:
+    """Inside, Matplotlib reads no text as a formula, neither one made there nor one drawn there."""
+    from matplotlib import rc_context
+
+    with rc_context({"text.parse_math": False, "text.usetex": False}):
+        yield
+
+
+def _shown(text: str) -> str:
+    """A text of one or more lines as it can be drawn."""
+    return "\n".join(shortened(printable(line), _LONGEST_LINE) for line in text.split("\n"))
+
+
+@_plain_text()
 def perturbations(images: np.ndarray, perturbed: Mapping[str, np.ndarray], limit: float, above: Sequence[Sequence[str]]) -> Any:
     """A figure of originals and, attack by attack, perturbation / perturbed; the perturbation on a diverging scale.
 
@@ -39,25 +58,28 @@ def perturbations(images: np.ndarray, perturbed: Mapping[str, np.ndarray], limit
         for start, picture in zip(left, pictures, strict=True):
             axis.imshow(picture.squeeze(), extent=(start, start + width, 0, height), **style)
         axis.set(xlim=(0, left[-1] + width), ylim=(0, height), yticks=[], facecolor="lightgray")
-        axis.set_ylabel(label, fontsize=8)
-        axis.set_xticks(left + width / 2, texts, fontsize=7)
+        axis.set_ylabel(_shown(label), fontsize=8)
+        axis.set_xticks(left + width / 2, map(_shown, texts), fontsize=7)
         axis.tick_params(length=0, labeltop=True, labelbottom=False)
         axis.spines[:].set_visible(False)
     FigureCanvasAgg(figure)
     return figure
 
 
+@_plain_text()
 def save(figure: Any, file: Path) -> None:
     """Writes a figure as PNG."""
     write_whole(file, lambda temporary: figure.savefig(temporary, dpi=110))
 
 
+@_plain_text()
 def pixels(figure: Any) -> np.ndarray:
     """A figure as one image, uint8 [height, width, 3]."""
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3]
 
 
+@_plain_text()
 def heat_maps(stem: Path, rows: Sequence[str], columns: Sequence[str], values: Mapping[str, Sequence[Sequence]]) -> None:
     """Draws tables of percentages above one another, white for 0 and dark blue for 100, with the numbers in them.
 
@@ -75,9 +97,9 @@ def heat_maps(stem: Path, rows: Sequence[str], columns: Sequence[str], values: M
     for axis, (title, own) in zip(figure.subplots(len(values), 1, squeeze=False)[:, 0], values.items(), strict=True):
         shown = np.array([[np.nan if value is None else value for value in row] for row in own])
         axis.imshow(shown, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-        axis.set_title(title, fontsize=9)
-        axis.set_xticks(range(len(columns)), columns, fontsize=7)
-        axis.set_yticks(range(len(rows)), rows, fontsize=7)
+        axis.set_title(_shown(title), fontsize=9)
+        axis.set_xticks(range(len(columns)), map(_shown, columns), fontsize=7)
+        axis.set_yticks(range(len(rows)), map(_shown, rows), fontsize=7)
         for (row, column), value in np.ndenumerate(shown):
             text = "–" if np.isnan(value) else f"{value:.2f}"
             axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if value > 50 else "black")
@@ -85,6 +107,7 @@ def heat_maps(stem: Path, rows: Sequence[str], columns: Sequence[str], values: M
     save_for_print(figure, stem)
 
 
+@_plain_text()
 def curve_panels(
     stem: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], x_label: str, y_label: str
 ) -> None:
@@ -105,8 +128,8 @@ def curve_panels(
     axes = figure.subplots(high, wide, squeeze=False, sharex=True, sharey=True).flat
     for (title, series), axis in zip(panels.items(), axes, strict=False):
         for number, (name, points) in enumerate(series.items()):
-            axis.plot(*zip(*points, strict=True), label=name, marker=".", linewidth=1, **_line(number, len(series)))
-        axis.set_title(title, fontsize=9)
+            axis.plot(*zip(*points, strict=True), label=_shown(name), marker=".", linewidth=1, **_line(number, len(series)))
+        axis.set_title(_shown(title), fontsize=9)
         axis.set(ylim=(0, 100), xlabel=x_label, ylabel=y_label)
         axis.label_outer()
     for axis in axes:
@@ -124,6 +147,7 @@ def _line(number: int, count: int) -> dict[str, Any]:
     return {"color": colormaps["viridis"](0.9 * number / max(1, count - 1)), "linestyle": ("-", "--", ":", "-.")[number % 4]}
 
 
+@_plain_text()
 def save_for_print(figure: Any, stem: Path) -> None:
     """Writes a figure as PNG and PDF; `stem` is the file without its suffix."""
     # Without the date the same picture is the same file.
@@ -131,6 +155,7 @@ def save_for_print(figure: Any, stem: Path) -> None:
         write_whole(stem.with_name(stem.name + suffix), functools.partial(figure.savefig, dpi=150, metadata=metadata))
 
 
+@_plain_text()
 def curves(
     file: Path,
     series: Mapping[str, Sequence[tuple[float, float | None]]],
@@ -155,7 +180,7 @@ def curves(
     axis = figure.subplots()
     for number, (name, points) in enumerate(series.items()):
         x, y = zip(*((x, y) for x, y in points if y is not None), strict=True)
-        axis.plot(x, y, label=name, linewidth=1, **_line(number, len(series)))
+        axis.plot(x, y, label=_shown(name), linewidth=1, **_line(number, len(series)))
     axis.set(xlabel=x_label, ylabel=y_label, yscale=y_scale)
     axis.legend(fontsize=7)
     FigureCanvasAgg(figure)

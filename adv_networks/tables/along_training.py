@@ -17,7 +17,7 @@ from adv_networks.defences.steps import STEPS, make_players
 from adv_networks.errors import UserError
 from adv_networks.experiments import DATASETS, Cell, Experiment
 from adv_networks.storage import pictures
-from adv_networks.storage.files import merge_rows
+from adv_networks.storage.csv_rows import merge_rows
 from adv_networks.training.logs import read_metrics
 
 FIELDS = (

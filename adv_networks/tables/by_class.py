@@ -11,7 +11,7 @@ import numpy as np
 from adv_networks import tables
 from adv_networks.experiments import Cell, Table, find_dataset
 from adv_networks.storage import pictures
-from adv_networks.storage.files import merge_rows
+from adv_networks.storage.csv_rows import merge_rows
 from adv_networks.storage.records import Record
 
 FIELDS = (

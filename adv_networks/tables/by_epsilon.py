@@ -10,7 +10,7 @@ from typing import Any
 from adv_networks import tables
 from adv_networks.experiments import Cell, Table
 from adv_networks.storage import pictures
-from adv_networks.storage.files import merge_rows
+from adv_networks.storage.csv_rows import merge_rows
 from adv_networks.storage.records import Record
 
 FIELDS = ("table", "dataset", "row", "column", "epsilon", "measured_percent", "interval_low", "interval_high", "run", "images")

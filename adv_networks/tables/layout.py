@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from adv_networks.experiments import SCALES, Table
-from adv_networks.storage.files import csv_text, write_text
+from adv_networks.storage.csv_rows import csv_text
+from adv_networks.storage.files import write_text
 from adv_networks.tables.rows import FIELDS
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import Cell, Table
 from adv_networks.papers.published import published
-from adv_networks.storage.files import read_rows
+from adv_networks.storage.csv_rows import read_rows
 from adv_networks.storage.records import Record
 from adv_networks.tables.match import completeness, match
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from adv_networks import claims
 from adv_networks.experiments import SCALES, TABLES
-from adv_networks.storage.files import csv_text, write_text
+from adv_networks.storage.csv_rows import csv_text
+from adv_networks.storage.files import write_text
 
 
 def tables_needed() -> list[str]:

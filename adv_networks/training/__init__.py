@@ -30,9 +30,11 @@ from adv_networks.runtime import devices, replicas
 from adv_networks.runtime.determinism import make_deterministic
 from adv_networks.runtime.workers import Workers
 from adv_networks.storage import pictures
-from adv_networks.storage.files import locked, remove_leftovers, write_text, write_whole
+from adv_networks.storage.arrays import NoArrays, map_npy
+from adv_networks.storage.files import locked, reason, remove_leftovers, write_text, write_whole
+from adv_networks.storage.hashes import check_hashed, write_hashed
 from adv_networks.storage.provenance import commit, machine, versions
-from adv_networks.storage.run_directories import describe
+from adv_networks.storage.run_directories import describe, known_weights_hash
 from adv_networks.training.checkpoints import Checkpoints
 from adv_networks.training.events import Events
 from adv_networks.training.logs import METRICS, TIMINGS, Log
@@ -255,16 +257,18 @@ def _static_perturbations(
         if not file.exists():
             with strategy.scope():
                 crafted = static_examples(chosen, classifier, training, bn_evaluation=experiment.bn_evaluation)
-            write_whole(file, lambda temporary: np.save(temporary, crafted))
+            write_hashed(file, lambda temporary: np.save(temporary, crafted))
 
     workers.by_chief(craft)
+    advice = "remove it to craft them again"
+    check_hashed(file, "static examples", advice)
     try:
-        examples = np.load(file, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{file}: expected static examples, found: {error} (remove it to craft them again)") from None
+        examples = map_npy(file)
+    except (OSError, NoArrays) as error:
+        raise UserError(f"{file}: expected static examples, found: {reason(error)} ({advice})") from None
     shape = (len(STATIC_ATTACKS), *training.images.shape)
-    if examples.shape != shape:
-        raise UserError(f"{file}: expected static examples {shape}, found {examples.shape} (remove it to craft them again)")
+    if examples.shape != shape or examples.dtype != np.int8:
+        raise UserError(f"{file}: expected static examples {shape}, found {examples.dtype} {examples.shape} ({advice})")
     return examples
 
 
@@ -298,14 +302,6 @@ def _save_results(
     write_text(workdir / "experiment.json", json.dumps({**description, "finished": True, "hashes": hashes}, indent=2))
 
 
-def known_weights_hash(workdir: Path, name: str) -> str | None:
-    """The hash of the weights in one of a run's `.keras` files, without loading it; None where it is not known."""
-    known = (describe(workdir) or {}).get("hashes", {}).get(name)
-    if not known or not (workdir / name).exists():
-        return None
-    return known["weights"] if evaluation.file_hash(workdir / name) == known["file"] else None
-
-
 def _picture(experiment: Experiment, players: Players, shown: data.Images) -> Any:
     """A figure of images, perturbed by G, or by PGD where there is none, and of what D sees in them."""
     name, source = ("pgd", players.d) if players.g is None else ("generator", players.g)
@@ -337,8 +333,8 @@ class _Run:
         self.step = self._restore()
         self.events = None
         if workers.is_chief:
-            self.metrics = Log(workdir / "metrics.csv", METRICS, self.step)
-            self.timings = Log(workdir / "timings.csv", TIMINGS, self.step)
+            self.metrics = Log(workdir / "metrics.csv", METRICS, self.step, every=self.log_every)
+            self.timings = Log(workdir / "timings.csv", TIMINGS, self.step, every=self.log_every)
             self.events = Events(workdir / "events", experiment, begins=self.step == 0)
         self.unchecked: list[tuple[int, Scalars]] = []
 

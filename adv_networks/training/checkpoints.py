@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -97,13 +98,17 @@ class Checkpoints:
         return self.directory / f"ckpt-{step}"
 
     def _lacks(self, step: int) -> list[str]:
-        return [name for part in _PARTS if not (self.directory / (name := f"ckpt-{step}.{part}")).exists()]
+        return [name for part in _PARTS if not (self.directory / (name := f"ckpt-{step}.{part}")).is_file()]
 
     def _listed(self) -> list[int]:
         """The steps of the checkpoints that count, ascending: those of the list, or without a list all that there are."""
         steps = listed_steps(self.directory)
         if not steps:
-            return sorted(int(index.stem[5:]) for index in self.directory.glob("ckpt-*.index") if index.stem[5:].isdigit())
+            return sorted(
+                int(index.stem[5:])
+                for index in self.directory.glob("ckpt-*.index")
+                if re.fullmatch("[0-9]{1,18}", index.stem[5:])
+            )
         lacking = self._lacks(steps[-1])
         if lacking:
             raise UserError(

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from adv_networks.errors import UserError
-from adv_networks.storage.files import explained, write_rows
+from adv_networks.storage.csv_rows import write_rows
+from adv_networks.storage.files import explained, open_regular, reason
+from adv_networks.storage.names import printable
 
 # Of metrics.csv, which a run that was killed and went on writes like one that was not, and of timings.csv.
 METRICS = (
@@ -18,15 +24,36 @@ METRICS = (
     "regulariser_cosine", "regulariser_relative_difference", "regulariser_exact_norm",
 )  # fmt: skip
 TIMINGS = ("step", "seconds", "steps_per_second")
+_STEP = re.compile("[0-9]{1,18}")
 
 
 class Log:
-    """A CSV file of the given columns; opening it drops the lines after `step`, from which the run goes on."""
+    """A CSV file of the given columns; opening it drops the lines after `step`, from which the run goes on.
 
-    def __init__(self, file: Path, fields: Sequence[str], step: int):
+    What was lost of the lines up to there, in a file that was damaged or taken away, is said on standard error; a damaged file
+    is kept beside the new one. `every` is at most how many steps lie between two lines.
+    """
+
+    def __init__(self, file: Path, fields: Sequence[str], step: int, *, every: int | None = None):
         self.file, self.fields = file, fields
-        kept = [line for line in _whole_lines(file) if int(line["step"]) <= step]
+        whole, damaged = _whole_lines(file)
+        kept = [line for line in whole if int(line["step"]) <= step]
+        last = int(kept[-1]["step"]) if kept else 0
+        if step and (damaged or (every and step - last >= every)):
+            self._say_lost(damaged, len(kept), last, step)
         write_rows(file, fields, [{name: line.get(name, "") for name in fields} for line in kept])
+
+    def _say_lost(self, damaged: str, kept: int, last: int, step: int) -> None:
+        found = damaged or ("none after step " + str(last) if self.file.exists() else "no file")
+        beside = self.file.with_name(f"{self.file.stem}-damaged{self.file.suffix}")
+        if self.file.exists():
+            with explained(f"writing {beside}"):
+                shutil.copyfile(self.file, beside)
+            found += f" (kept as {beside.name})"
+        print(
+            f"{self.file}: expected the lines up to step {step}, found {found}; going on with the {kept} whole ones",
+            file=sys.stderr,
+        )
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """Adds a line; a field without a value is empty."""
@@ -35,13 +62,33 @@ class Log:
             csv.writer(handle, lineterminator="\n").writerow(line)
 
 
-def _whole_lines(file: Path) -> list[dict[str, str]]:
-    """The lines of a log as written, by column; without those that a kill cut short, and none of a damaged file."""
+def _whole_lines(file: Path) -> tuple[list[dict[str, str]], str]:
+    """The lines of a log as written, by column, and what is damaged in it, if anything.
+
+    A last line that a kill cut short is neither.
+    """
     if not file.exists():
-        return []
-    header, *lines = [line.split(",") for line in file.read_text(encoding="utf-8", errors="replace").splitlines()] or [[]]
-    whole = (line for line in lines if len(line) == len(header) and header[0] == "step" and line[0].isdigit())
-    return [dict(zip(header, line, strict=True)) for line in whole]
+        return [], ""
+    try:
+        with open_regular(file) as handle:
+            text = handle.read().decode("utf-8", "replace")
+    except OSError as error:
+        raise UserError(f"{file}: expected a run's log, found: {reason(error)}") from None
+    header, *lines = [line.split(",") for line in text.split("\n")]
+    if header[0] != "step":
+        return [], f"the columns {printable(text[:40])}" if text.strip() else "an empty file"
+    is_whole = [len(line) == len(header) and bool(_STEP.fullmatch(line[0])) and all(map(_is_value, line)) for line in lines]
+    whole = [dict(zip(header, line, strict=True)) for line, own in zip(lines, is_whole, strict=True) if own]
+    damaged = is_whole[:-1].count(False)
+    return whole, f"{damaged} damaged" if damaged else ""
+
+
+def _is_value(text: str) -> bool:
+    try:
+        float(text or 0)
+    except ValueError:
+        return False
+    return True
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
@@ -52,12 +99,12 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     """
     file = workdir / "metrics.csv"
     try:
-        with file.open(newline="", encoding="utf-8") as handle:
-            lines = list(csv.DictReader(handle, strict=True))
+        with open_regular(file) as handle, io.TextIOWrapper(handle, encoding="utf-8", newline="") as text:
+            lines = list(csv.DictReader(text, strict=True))
         return [
             {"step": int(line["step"])}
             | {name: float(line[name]) if line.get(name) else None for name in METRICS if name != "step"}
             for line in lines
         ]
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise UserError(f"{file}: expected a run's metrics, found: {error}") from None
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{file}: expected a run's metrics, found: {printable(reason(error))}") from None

@@ -27,7 +27,9 @@ def record_of(cell, accuracy, **changes):
         images=10_000,
         scale=cell.target.scale,
     )
-    return dataclasses.replace(blank, **known | changes)
+    known |= changes
+    known.setdefault("correct", round(known["accuracy_percent"] / 100 * known["images"]))
+    return dataclasses.replace(blank, **known)
 
 
 @pytest.mark.parametrize("name", [name for name in TABLES if name.isdigit()])

@@ -10,9 +10,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from adv_networks import data, networks
-from adv_networks.data import own_data
+from adv_networks.data import find_dataset
 from adv_networks.errors import UserError
-from adv_networks.experiments import DATASETS, TABLES, experiment, find_dataset
+from adv_networks.experiments import DATASETS, TABLES, experiment
 from tests.conftest import SMALL, randomised
 
 SHADES = {"2": 20, "10": 100, "cat": 200}  # in the order in which the classes are numbered
@@ -43,27 +43,27 @@ def digits(file, count=360):
 
 
 def test_class_folders_are_split_in_a_fixed_way_and_every_image_keeps_its_label(tmp_path):
-    own = own_data.read(str(folder(tmp_path / "my shades")))
-    assert re.fullmatch(r"my_shades-[0-9a-f]{8}", own.name)
+    own = find_dataset(str(folder(tmp_path / "my shades")))
+    assert own.name == "my_shades-78ceae25"  # As results on disk have it.
     assert (own.classes, own.image_shape, own.class_names) == (3, (8, 8, 1), ("2", "10", "cat"))
-    (train, train_labels), (test, test_labels) = own.splits["train"], own.splits["test"]
+    (train, train_labels), (test, test_labels) = splits = [data.load(own.name, split) for split in ("train", "test")]
     assert (train.dtype, train_labels.dtype, len(train), len(test)) == (np.uint8, np.int32, 12, 3)
-    for images, labels in own.splits.values():
+    for images, labels in splits:
         assert [int(image[0, 0, 0]) for image in images] == [list(SHADES.values())[label] for label in labels]
     assert np.bincount(np.concatenate([train_labels, test_labels])).tolist() == [5, 5, 5]
     assert set(train_labels[:6]) == {0, 1, 2}
-    again = own_data.read(str(tmp_path / "." / "my shades") + "/")
-    assert again.name == own.name and np.array_equal(again.splits["test"][0], test)
+    again = find_dataset(str(tmp_path / "." / "my shades") + "/")
+    assert again.name == own.name and np.array_equal(data.load(again.name, "test").images, test)
 
 
 def test_train_and_test_folders_of_coloured_jpegs_are_the_splits(tmp_path):
     folder(tmp_path / "train", mode="RGB", suffix="jpg", size=(12, 8))
     folder(tmp_path / "test", mode="RGB", suffix="jpg", size=(12, 8), counts=(1, 0, 3))
     (tmp_path / "test" / "10" / ".DS_Store").write_text("")
-    own = own_data.read(str(tmp_path))
-    assert own.image_shape == (8, 12, 3)
-    images, labels = own.splits["test"]
-    assert sorted(labels) == [0, 2, 2, 2] and len(own.splits["train"][0]) == 15
+    path = str(tmp_path)
+    assert find_dataset(path).image_shape == (8, 12, 3)
+    images, labels = data.load(path, "test")
+    assert sorted(labels) == [0, 2, 2, 2] and len(data.load(path, "train").images) == 15
     for image, label in zip(images, labels, strict=True):
         np.testing.assert_allclose(image[4, 4], (list(SHADES.values())[label], 0, 255), atol=4)
 
@@ -73,10 +73,10 @@ def test_npz_holds_one_part_or_two(names, tmp_path):
     images, labels = np.arange(30, dtype=np.uint8).repeat(64).reshape(30, 8, 8), np.arange(30) % 3
     arrays = (images, labels, images[:6, ..., None], labels[:6, None])
     np.savez(tmp_path / "mine.npz", **dict(zip(names, arrays, strict=False)))
-    own = own_data.read(str(tmp_path / "mine.npz"))
-    sizes = {split: len(part[0]) for split, part in own.splits.items()}
+    splits = {split: data.load(str(tmp_path / "mine.npz"), split) for split in ("train", "test")}
+    sizes = {split: len(part.images) for split, part in splits.items()}
     assert sizes == ({"train": 24, "test": 6} if len(names) == 2 else {"train": 30, "test": 6})
-    for part in own.splits.values():
+    for part in splits.values():
         assert all(image[0, 0, 0] % 3 == label for image, label in zip(*part, strict=True))
 
 
@@ -85,7 +85,7 @@ def test_another_pixel_is_another_data_set(tmp_path):
     for number, value in enumerate((20, 20, 21)):
         place = folder(tmp_path / str(number) / "mine")
         Image.new("L", (8, 8), value).save(place / "2" / "0.png")
-        names.add(own_data.read(str(place)).name)
+        names.add(find_dataset(str(place)).name)
     assert len(names) == 2
 
 
@@ -106,7 +106,7 @@ def test_another_pixel_is_another_data_set(tmp_path):
 def test_other_folders_are_refused(make, message, tmp_path):
     make(tmp_path / "mine")
     with pytest.raises(UserError, match=message) as error:
-        own_data.read(str(tmp_path / "mine"))
+        find_dataset(str(tmp_path / "mine"))
     assert "\n" not in str(error.value)
 
 
@@ -140,7 +140,7 @@ def test_other_npz_files_are_refused(arrays, message, tmp_path):
         with file.open("wb") as handle:
             np.save(handle, arrays)
     with pytest.raises(UserError, match=message) as error:
-        own_data.read(str(file))
+        find_dataset(str(file))
     assert "\n" not in str(error.value)
 
 
@@ -148,12 +148,12 @@ def test_other_npz_files_are_refused(arrays, message, tmp_path):
                                                                      (8, "RGB", "d2", 8 / 256)])  # fmt: skip
 def test_recipe_follows_the_images_and_every_number_of_it_is_a_setting(size, mode, classifier, epsilon, tmp_path):
     path = str(folder(tmp_path / "mine", size=(size, size), mode=mode))
-    spec = experiment(path, "advnet")
-    assert (spec.classifier, spec.epsilon, spec.augment_pad) == (classifier, epsilon, 0)
     declared = find_dataset(path)
+    spec = experiment(declared.name, "advnet")
+    assert (spec.classifier, spec.epsilon, spec.augment_pad) == (classifier, epsilon, 0)
     assert (declared.classes, declared.train_images, declared.test_images) == (3, 12, 3)
     assert spec.name == f"{declared.name}-advnet-cpu-s0"
-    other = experiment(path, "advnet", epsilon=0.1, classifier="d2", batch_size=8, weight_decay=0.0)
+    other = experiment(declared.name, "advnet", epsilon=0.1, classifier="d2", batch_size=8, weight_decay=0.0)
     assert (other.epsilon, other.classifier, other.batch_size, other.weight_decay) == (0.1, "d2", 8, 0.0)
     assert np.array_equal(data.load(path, "test")[0], data.load(declared.name, "test")[0])
 

@@ -8,7 +8,8 @@ import pytest
 
 from adv_networks.errors import UserError
 from adv_networks.storage import files
-from adv_networks.storage.files import merge_rows, remove_leftovers, write_text, write_whole
+from adv_networks.storage.csv_rows import merge_rows
+from adv_networks.storage.files import remove_leftovers, write_text, write_whole
 
 
 def names(directory):

@@ -7,8 +7,9 @@ import pytest
 import tensorflow_datasets as tfds
 
 from adv_networks import data
+from adv_networks.data import sources
 from adv_networks.errors import UserError
-from adv_networks.experiments import DATASETS, experiment
+from adv_networks.experiments import DATASETS, Dataset, experiment
 
 
 def numbered(count):
@@ -163,18 +164,42 @@ def test_each_data_set_comes_through_its_builder_with_the_declared_shapes(datase
     assert x.shape == (16, *declared.image_shape) and 0 <= x.numpy().min() < x.numpy().max() <= 1 and y.shape == (16,)
 
 
-def test_svhn_adds_its_draw_of_extra_images_where_there_are_some(monkeypatch):
-    loaded = {"train": numbered(40), "extra": numbered(200)}
-    monkeypatch.setattr(data, "load", lambda dataset, split, **_: data.Images(*loaded[split]))
+@pytest.fixture
+def declare(monkeypatch):
+    """Declares a data set called "numbered", of these splits of numbered images, for the length of the test."""
+
+    def declare(**counts):
+        declared = Dataset("numbered", None, (8, 8, 1), 10, counts["train"], counts.get("test", 0), 8, dict(epsilon=0.1))
+        splits = {split: data.Images(*numbered(count)) for split, count in counts.items()}
+        monkeypatch.setitem(DATASETS, "numbered", declared)
+        return sources.register(declared, lambda place: sources.InMemory("numbered", splits))
+
+    return declare
+
+
+def test_draw_of_extra_images_is_added_where_there_are_some(declare):
+    declare(train=40, extra=200)
     options = dict(validation=8, extra_images=80)
-    training, validation = data.training_and_validation(experiment("svhn", "standard", **options))
+    training, validation = data.training_and_validation(experiment("numbered", "standard", **options))
     assert (len(training.images), len(validation.images)) == (112, 8)
     drawn = numbers(training.images[32:] / 255)
     assert len(set(drawn)) == 80
-    again, _ = data.training_and_validation(experiment("svhn", "standard", **options))
+    again, _ = data.training_and_validation(experiment("numbered", "standard", **options))
     np.testing.assert_array_equal(again.images, training.images)
-    replaced, _ = data.training_and_validation(experiment("svhn", "standard", extra_replacement=True, **options))
+    replaced, _ = data.training_and_validation(experiment("numbered", "standard", extra_replacement=True, **options))
     assert len(set(numbers(replaced.images[32:] / 255))) < 80
+    declare(train=40)
+    training, _ = data.training_and_validation(experiment("numbered", "standard", **options))
+    assert len(training.images) == 32
+
+
+def test_data_set_is_added_by_its_declaration_and_its_source(declare):
+    declared = declare(train=40, test=20)
+    assert data.find_dataset("numbered") is declared
+    assert np.array_equal(numbers(data.load("numbered", "test", limit=5).images / 255), range(5))
+    data.check("numbered", ["train", "test"])
+    with pytest.raises(data.NoSuchSplit, match="numbered: expected split train or test, received extra"):
+        data.check("numbered", ["extra"])
 
 
 def test_damaged_data_set_is_one_clear_line(tmp_path):
@@ -222,4 +247,4 @@ def _at(builder, directory):
 
 
 def experiment_shape(name):
-    return data.DATASETS[name].image_shape
+    return DATASETS[name].image_shape

@@ -1,0 +1,34 @@
+"""What a split of a data set is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from adv_networks.errors import UserError
+
+
+class NoSuchSplit(UserError):
+    """The data set is there, but has no split of that name."""
+
+
+class Images(NamedTuple):
+    """Images uint8 [N, H, W, C] and their labels int32 [N]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def first(self, count: int) -> Images:
+        """The first `count` of them; 0 means all."""
+        return self if count == 0 else Images(self.images[:count], self.labels[:count])
+
+
+class Parts(NamedTuple):
+    """What a user's folder or file holds: images in one part, "train", or in two, and the names of their classes.
+
+    Without names the classes are those of the labels, from 0 to the largest.
+    """
+
+    splits: dict[str, Images]
+    class_names: tuple[str, ...] | None

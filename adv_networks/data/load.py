@@ -1,0 +1,69 @@
+"""Every data set as the same two arrays, and the images of an experiment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from adv_networks.data.images import Images, NoSuchSplit
+from adv_networks.data.sources import Place, source_of
+from adv_networks.experiments import Experiment, find_dataset
+
+
+def load(
+    dataset: str, split: str, *, data_dir: str | os.PathLike | None = None, download: bool = False, limit: int = 0
+) -> Images:
+    """Loads a split ("train", "test", for SVHN also "extra") in its official order.
+
+    Args:
+        dataset: a name of `experiments.DATASETS`, or the path of a user's own data set (see `find_dataset`).
+        split: the split's name.
+        data_dir: a TFDS directory; None for TFDS's own default. Not used for the embedded digits.
+        download: fetch what is missing.
+        limit: read only the first this many; 0 means all.
+
+    Raises:
+        UserError: the directory does not hold the data set, or a damaged one.
+        NoSuchSplit: the data set has no such split.
+    """
+    return source_of(find_dataset(dataset), Place(data_dir, download)).read(split, limit).first(limit)
+
+
+def check(dataset: str, splits: Sequence[str], *, data_dir: str | os.PathLike | None = None, download: bool = False) -> None:
+    """Raises what `load` would raise where the data set is not there, or lacks a split, without reading its images.
+
+    With `download` that is left to `load`, which may fetch it.
+    """
+    source_of(find_dataset(dataset), Place(data_dir, download)).check(splits)
+
+
+def training_and_validation(
+    spec: Experiment, *, data_dir: str | os.PathLike | None = None, download: bool = False
+) -> tuple[Images, Images]:
+    """The training images of an experiment and those held out of them for validation: the first `validation` ones.
+
+    Of a smaller data set than declared (a subset, mock data), no more than a fifth is held out.
+    SVHN's draw of extra images, fixed by the seed, joins the training images where the data directory has that split.
+    """
+    images, labels = load(spec.dataset, "train", data_dir=data_dir, download=download, limit=spec.train_images)
+    held_out = min(spec.validation, len(images) // 5)
+    validation = Images(images[:held_out], labels[:held_out])
+    training = Images(images[held_out:], labels[held_out:])
+    if spec.extra_images and not spec.train_images:
+        extra = _extra(spec, data_dir, download)
+        if extra is not None:
+            training = Images(np.concatenate([training.images, extra.images]), np.concatenate([training.labels, extra.labels]))
+    return training, validation
+
+
+def _extra(spec: Experiment, data_dir: str | os.PathLike | None, download: bool) -> Images | None:
+    try:
+        images, labels = load(spec.dataset, "extra", data_dir=data_dir, download=download)
+    except NoSuchSplit:
+        return None
+    chosen = np.random.default_rng(spec.seed).choice(
+        len(images), min(spec.extra_images, len(images)), replace=spec.extra_replacement
+    )
+    return Images(images[chosen], labels[chosen])

@@ -1,0 +1,19 @@
+"""Where images come from, a file for each kind of place. None of them loads TensorFlow before it reads.
+
+A data set is added by a file that declares it and registers its source, and by a line below:
+
+    class Shades(Source):
+        def __init__(self, place: Place): ...
+        def read(self, split: str, limit: int = 0) -> Images: ...
+        def check(self, splits: Sequence[str]) -> None: ...
+
+    register(Dataset("shades", None, (8, 8, 1), classes=2, ...), Shades)
+
+`InMemory` is such a source of splits that are there already. A data set of TensorFlow Datasets needs only its declaration, with
+its `tfds_name`.
+"""
+
+from adv_networks.data.sources import digits
+from adv_networks.data.sources.base import InMemory, Place, Source, register, source_of
+
+__all__ = ["InMemory", "Place", "Source", "digits", "register", "source_of"]
