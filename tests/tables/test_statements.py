@@ -5,9 +5,8 @@ import io
 
 import pytest
 
-from adv_networks import claims, training
+from adv_networks import claims
 from adv_networks.claims import SOURCES, Verdict
-from adv_networks.commands import measuring, workflow
 from adv_networks.experiments import DATASETS, TABLES
 from adv_networks.papers.published import published
 from adv_networks.storage.records import merge
@@ -109,20 +108,8 @@ def test_disagreements_of_measured_and_published_are_listed():
     assert gained.strip() == "- 4.2: Of the surrogates B' leaves every model lowest, under FGS and under PGD"
 
 
-def claims_by_command(tmp_path, *, seed=0):
-    places = dict(data_dir=None, download=False, workdir=None, runs=str(tmp_path / "runs"), results=str(tmp_path / "results"))
-    (text,) = workflow.run(
-        dataset=None, method="advnet", protocol="paper", scale="cpu", seed=seed, table="claims", plan_only=False,
-        finished_only=False, attack_suite="paper", model=None, input_range=None, strategy="auto", replicas=0,
-        checkpoint_seconds=120, progress=False, overrides={}, **places,
-    )  # fmt: skip
-    return text
-
-
 @pytest.mark.parametrize("seed", [0, 2])
-def test_command_judges_the_records_and_trains_nothing(seed, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "train", None)
-    monkeypatch.setattr(measuring, "evaluate", None)
+def test_command_judges_the_records_and_trains_nothing(run, seed, tmp_path):
     cells = TABLES["1"].cells("cpu", seed=seed)
     numbers = published("direct_approach")
     records = [
@@ -131,7 +118,8 @@ def test_command_judges_the_records_and_trains_nothing(seed, tmp_path, monkeypat
     ]
     group = tmp_path / "results" / "cpu"
     merge(group / "records.csv", records)
-    text = claims_by_command(tmp_path, seed=seed)
+    code, text, error = run("--table=claims", f"--seed={seed}")
+    assert (code, error) == (0, "") and not list(tmp_path.rglob("*.keras"))
     directory = group / f"seed{seed}" if seed else group
     with (directory / "claims.csv").open() as file:
         lines = list(csv.DictReader(file))
@@ -141,7 +129,23 @@ def test_command_judges_the_records_and_trains_nothing(seed, tmp_path, monkeypat
     assert f"not measured {len(lines) - 13}" in text
     assert "does not hold (does not hold): By attack:" in text
     # The records are of another seed's classifiers.
-    assert f"not measured {len(lines)}\n" in claims_by_command(tmp_path, seed=seed + 5)
+    assert f"not measured {len(lines)}\n" in run("--table=claims", f"--seed={seed + 5}")[1]
+
+
+def test_every_source_has_its_files_and_its_part_of_the_text(run, tmp_path):
+    code, text, _ = run("--table=claims")
+    assert code == 0
+    starts = [text.index(f"The {source.kind}'s statements about its tables, scale cpu") for source in SOURCES.values()]
+    assert starts == sorted(starts) and starts[0] == 0
+    for source in SOURCES.values():
+        with (tmp_path / "results" / "cpu" / f"{source.stem}.csv").open() as file:
+            lines = list(csv.DictReader(file))
+        assert [line["claim"] for line in lines] == [claim.title for claim in source.claims]
+        assert {line["measured"] for line in lines} == {NOT_MEASURED}
+        assert [line["published_as_printed"] for line in lines] == [
+            "not published" if one.verdict == NOT_MEASURED else one.verdict for one in source.judge_published(z=0)
+        ]
+        assert (tmp_path / "results" / "cpu" / f"{source.stem}.md").read_text().startswith(f"# The {source.kind}'s statements")
 
 
 def test_claims_on_tables_that_the_overrides_do_not_make_are_not_measured(run, tmp_path):
