@@ -17,7 +17,7 @@ from adv_networks import claims, data, evaluation, tables, training
 from adv_networks.attacks import Attack
 from adv_networks.commands import measuring, plans
 from adv_networks.commands.places import Places
-from adv_networks.evaluation import checks, own_model
+from adv_networks.evaluation import checks, gallery, own_model
 from adv_networks.experiments import (
     DATASETS,
     METHODS,
@@ -41,7 +41,7 @@ from adv_networks.runtime.workers import is_chief
 from adv_networks.storage import pictures
 from adv_networks.storage.files import write_whole
 from adv_networks.storage.records import Outcome, Record, check, read
-from adv_networks.tables import along_training, by_class, by_epsilon, gallery
+from adv_networks.tables import along_training, by_class, by_epsilon
 
 # What --table=all makes: the paper's tables and the ablations, of which an attack suite can attack some, and then the claims.
 ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "regulariser")

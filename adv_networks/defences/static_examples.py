@@ -3,14 +3,67 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adv_networks.attacks import Attack
 from adv_networks.attacks.crafting import batch_size, batches_of, on_devices
-from adv_networks.data import Images
+from adv_networks.defences.base import NeededRun
+from adv_networks.errors import UsageError, UserError
+from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras
+from adv_networks.storage.files import remove_leftovers, write_whole
+from adv_networks.storage.hashes import images_hash
+
+if TYPE_CHECKING:
+    from adv_networks.data import Images
+
+
+class StaticExamples:
+    """The static examples of one training set, in a file of the run that they are crafted on.
+
+    The file's name has a hash of all that they depend on, so that trainings that need the same share them.
+    """
+
+    def __init__(self, spec: Experiment, attacks: Sequence[Attack], source: NeededRun, training: Images):
+        if source.workdir is None:
+            raise UsageError(f"classifier: expected none with method {spec.method}, whose examples a run keeps, received one")
+        self.bn_evaluation, self.attacks, self.source, self.training = spec.bn_evaluation, attacks, source, training
+        made_of = [source.weights, images_hash(*training), spec.bn_evaluation, *(attack.settings() for attack in attacks)]
+        identity = hashlib.sha256("".join(made_of).encode()).hexdigest()[:16]
+        self.file = source.workdir / f"static_examples-{identity}.npy"
+
+    def make(self) -> None:
+        """Crafts them on the current strategy's devices, unless the file is there.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        remove_leftovers(self.file.parent)
+        if not self.file.exists():
+            classifier = self.source.classifier()
+            crafted = static_examples(self.attacks, classifier, self.training, bn_evaluation=self.bn_evaluation)
+            write_whole(self.file, lambda temporary: np.save(temporary, crafted))
+
+    def read(self) -> np.ndarray:
+        """The examples as `static_examples` made them, read from the file as they are used.
+
+        Raises:
+            UserError: the file is missing, damaged or of other images.
+        """
+        try:
+            examples = np.load(self.file, mmap_mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{self.file}: expected static examples, found: {error} (remove it to craft them again)") from None
+        shape = (len(self.attacks), *self.training.images.shape)
+        if examples.shape != shape:
+            raise UserError(
+                f"{self.file}: expected static examples {shape}, found {examples.shape} (remove it to craft them again)"
+            )
+        return examples
 
 
 def static_examples(
