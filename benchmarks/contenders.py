@@ -11,9 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import attacks, data, evaluation, networks
-from adv_networks.defences import steps
-from adv_networks.experiments import DATASETS, Experiment, experiment
+from adv_networks import attacks, data, defences, evaluation, networks
+from adv_networks.experiments import DATASETS, METHODS, Experiment, experiment
 from adv_networks.runtime import cores, devices, kernels
 from adv_networks.runtime.start import start_tensorflow
 
@@ -40,9 +39,9 @@ def ours(dataset: str, method: str = "advnet", *, replicas: int = 0, **overrides
     make_deterministic()
     spec = spec_of(dataset, method, **overrides)
     with devices.make(replicas=replicas).scope():
-        players, (x, y) = steps.make_players(spec), minibatch(spec)
+        players, (x, y) = defences.make_players(spec), minibatch(spec)
     x, y = tf.constant(x), tf.constant(y)
-    return lambda: float(steps.STEPS[method](players, x, y, spec, (0, 0))["d_loss"])
+    return lambda: float(METHODS[method].step(players, x, y, spec, (0, 0))["d_loss"])
 
 
 def literal(dataset: str) -> Callable[[], None]:

@@ -29,9 +29,8 @@ def work(dataset: str, method: str, deterministic: bool, pipe: Connection) -> No
     """Answers ("repeat", n) with the number of different outcomes, ("time", n) with the seconds of a step."""
     import numpy as np
 
-    from adv_networks import data
-    from adv_networks.defences import steps
-    from adv_networks.experiments import DATASETS, experiment
+    from adv_networks import data, defences
+    from adv_networks.experiments import DATASETS, METHODS, experiment
     from adv_networks.runtime.determinism import make_deterministic
 
     if deterministic:
@@ -40,7 +39,7 @@ def work(dataset: str, method: str, deterministic: bool, pipe: Connection) -> No
     images = random.integers(0, 256, (IMAGES, *DATASETS[dataset].image_shape), dtype=np.uint8)
     labels = random.integers(0, DATASETS[dataset].classes, IMAGES)
     batches = list(data.batches(images, labels, spec.batch_size, training=True, augment=spec.augment_pad).take(2))
-    players, update = steps.make_players(spec), steps.STEPS[method]
+    players, update = defences.make_players(spec), METHODS[method].step
     state = players.variables()
     initial = [variable.numpy() for variable in state]
 

@@ -205,8 +205,7 @@ def mounted(tmp_path):
 @pytest.fixture(scope="session")
 def partly_robust() -> PartlyRobust:
     """D1 after 150 steps of PGD training on the digits: at this ε the attack leaves it between 20 and 80% accuracy."""
-    from adv_networks import attacks, data
-    from adv_networks.defences import steps
+    from adv_networks import attacks, data, defences
     from adv_networks.experiments import experiment
 
     settings = dict(epsilon=0.1, classifier_width=16, learning_rate=0.05, pgd_steps=3, pgd_step_fraction=0.5)
@@ -214,9 +213,9 @@ def partly_robust() -> PartlyRobust:
     train, test = data.load("digits", "train"), data.load("digits", "test")
     # Whoever asks first may be within a test in double precision.
     with precision("float32"):
-        players = steps.make_players(spec)
+        players = defences.make_players(spec)
     for step, (x, y) in zip(range(150), data.batches(*train, spec.batch_size, training=True), strict=False):
-        steps.pgd_step(players, x, y, spec, (spec.seed, step))
+        defences.pgd_step(players, x, y, spec, (spec.seed, step))
 
     images, y = (np.concatenate(parts) for parts in zip(test, train, strict=True))
     images, y = _with_shifted_copies(images, y)

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, evaluation, networks
+from adv_networks import attacks, defences, evaluation, networks
 from adv_networks.attacks import strong_attacks
-from adv_networks.defences import steps
 from adv_networks.experiments import experiment
 from adv_networks.runtime import kernels
 from tests.conftest import precision, randomised
@@ -156,7 +155,7 @@ def test_loops_keep_the_gradient_of_pooling_in_a_graph_of_its_own(attack):
 
 def test_players_and_loaded_models_are_accelerated_and_saved_as_they_were(tmp_path):
     spec = experiment("mnist", "advnet", scale="tiny", generator_width=1)
-    players = steps.make_players(spec)
+    players = defences.make_players(spec)
     accelerated = [layer for layer in players.d.layers if "convolution_op" in vars(layer)]
     assert [layer.kernel.shape for layer in accelerated] == [(5, 5, 1, 32), (5, 5, 32, 64)]
     assert not any("convolution_op" in vars(layer) for layer in players.g.layers)

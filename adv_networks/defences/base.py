@@ -1,27 +1,70 @@
-"""What every defence is: a way to train a classifier (or a generator), one minibatch at a time."""
+"""What every defence is: a way to train, one minibatch at a time. Nothing else in the project knows a defence by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from adv_networks.errors import UsageError
-from adv_networks.experiments import METHODS, SETTINGS, Experiment, setting
+from adv_networks import data, evaluation
+from adv_networks.defences.players import Players, TrainingState, learning_rate_drops, make_players
+from adv_networks.evaluation import gallery
+from adv_networks.experiments import METHODS, SETTINGS, Experiment, generator_file, setting
+from adv_networks.networks import costs
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from adv_networks.attacks.inputs import Array, Seed
+    from adv_networks.data import Images
+    from adv_networks.defences.updates import Scalars
+
+
+@dataclasses.dataclass(frozen=True)
+class NeededRun:
+    """A finished run that another one builds upon.
+
+    Attributes:
+        spec: its experiment.
+        workdir: its directory; None where a classifier of the user's own stands in for the run.
+        weights: the hash of the weights of its network (`storage.hashes.weights_hash`): the first of `Defence.files`.
+        given: the user's own classifier.
+    """
+
+    spec: Experiment
+    workdir: Path | None
+    weights: str
+    given: keras.Model | None = None
+
+    def classifier(self) -> keras.Model:
+        """The classifier, freshly loaded from the run; the user's own as it is."""
+        return evaluation.load_classifier(self.workdir, self.spec.dataset) if self.given is None else self.given
+
+    def network(self, file: str) -> keras.Model:
+        """One of the run's networks, freshly loaded, by the name of its file."""
+        return evaluation.load_model(self.workdir / file)
 
 
 class Defence:
-    """A way to train: `register` makes it a `--method`.
+    """A way to train; `register` makes it a `--method`.
+
+    What is declared needs no TensorFlow; the methods below `build` compute. A defence of another kind than "a classifier is
+    trained, perhaps against generators" overrides what it does otherwise; `training` asks for nothing else.
 
     Class attributes:
         name: what the command line and runs call it.
         letter: the source's name of the model.
         title: one line.
         reads: the parts of the settings (`experiments.setting`) that its training depends on, beside those of no part.
-        trains_classifier: whether D is trained, not only attacked.
+        trains_classifier: whether the run has a classifier of its own, `d.keras`.
         static_examples: whether its training set is enlarged by examples that are crafted before.
         settings: what the source gives this method on every data set.
-        Settings: a dataclass of the settings that it alone has, whose flags are made of it; None for none.
+        Settings: a dataclass of the settings that it alone has, whose flags are made of it; None for none. `spec.own` is
+            one of these.
+        metrics: the columns that its runs' `metrics.csv` has beside those of `training.logs.METRICS`.
     """
 
     name: ClassVar[str]
@@ -32,6 +75,7 @@ class Defence:
     static_examples: ClassVar[bool] = False
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     Settings: ClassVar[type | None] = None
+    metrics: ClassVar[tuple[str, ...]] = ()
 
     @property
     def trains_generator(self) -> bool:
@@ -39,28 +83,146 @@ class Defence:
         return "generator" in self.reads
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
-        """The experiments whose runs one of this method builds upon, by their role in it."""
+        """The experiments whose runs one of this method builds upon, by their role in it: "classifier", "teacher" and so on."""
         return {}
 
     def check(self, spec: Experiment) -> None:
         """Raises a UsageError where the experiment's settings contradict one another."""
-        if self.static_examples and spec.norm != "linf":
-            # They are kept as 127ths of ε, too coarse where ε is shared by all pixels.
-            raise UsageError(f"norm: expected linf for method {self.name}, received {spec.norm}")
+
+    def files(self, spec: Experiment) -> tuple[str, ...]:
+        """The names of what a finished run holds: `.keras` files, the one that others build upon first, and pictures."""
+        generators = [generator_file(position) for position in range(len(spec.generators) * self.trains_generator)]
+        return (*["d.keras"] * self.trains_classifier, *generators, "perturbations.png")
+
+    def multiply_adds(self, spec: Experiment) -> float:
+        """Multiply-adds of a step, per image; a forward pass, one back to the inputs and one to the weights cost the same."""
+        return 3 * costs.classifier_multiply_adds(spec)
+
+    def first_difference(self, spec: Experiment, longer: Experiment, steps: int) -> str:
+        """In which way the first `steps` steps of two experiments differ that have another number of steps and else the same.
+
+        Returns:
+            It in words, the first experiment first; empty where these steps are the same in both.
+        """
+        if not self.trains_classifier:
+            return ""
+        updates = steps // spec.discriminator_period
+        # The last of the updates has the number `updates` - 1.
+        reached = [[drop for drop in learning_rate_drops(own) if drop < updates - 1] for own in (spec, longer)]
+        if reached[0] == reached[1]:
+            return ""
+        first, second = (" and ".join(str(drop + 1) for drop in drops) or "none of them" for drops in reached)
+        return f"the learning rate drops after updates {first} of D in one, after {second} in the other"
+
+    def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> TrainingState:
+        """What a run starts from, in the current strategy's scope: fresh networks and optimisers, frozen ones loaded.
+
+        Args:
+            spec: the experiment.
+            needed: the runs of `needs`, finished, by their role.
+        """
+        return make_players(spec)
+
+    def prepare(self, spec: Experiment, needed: Mapping[str, NeededRun], training: Images) -> None:
+        """Writes what `batches` reads beside the images, if it is not there yet; one process alone calls this.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+
+    def batches(
+        self, spec: Experiment, needed: Mapping[str, NeededRun], training: Images, start: int, **further: Any
+    ) -> tf.data.Dataset:
+        """The endless minibatches (x, y) that `step` takes, from number `start` on; each is a function of its number.
+
+        Args:
+            spec: the experiment.
+            needed: the runs of `needs`, finished, by their role.
+            training: the training images, validation left out.
+            start: the first number.
+            further: arguments of `data.batches`.
+        """
+        options = dict(seed=spec.seed, augment=spec.augment_pad, start=start)
+        return data.batches(*training, spec.batch_size, training=True, **options, **further)
+
+    def step(self, players: TrainingState, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
+        """One minibatch, one update of the players (see `updates`); returns what to log of it."""
+        raise NotImplementedError
+
+    def validate(self, players: Players, validation: Images, spec: Experiment) -> dict[str, float]:
+        """What to log of validation images, by column: D's accuracies under the attacks that train it or are trained."""
+        sources = dict.fromkeys(("clean", "fgs", "pgd"), players.d) if self.trains_classifier else {}
+        if players.g is not None:
+            sources["generator"] = players.g
+        options = dict(bn_evaluation=spec.bn_evaluation)
+        return {
+            f"validation_{name}": evaluation.accuracy(
+                players.d, *validation, attack=spec.attack(name), source=source, **options
+            )
+            for name, source in sources.items()
+        }
+
+    def measure(self, players: TrainingState, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
+        """What to log of a minibatch at each validation, beside what `step` returned of it."""
+        return {}
+
+    def pictures(self, players: Players, shown: Images, spec: Experiment) -> dict[str, Any]:
+        """Figures of a few images, by the file's name without its ending: perturbed by G, or by PGD where there is no G."""
+        name, source = ("pgd", players.d) if players.g is None else ("generator", players.g)
+        attacks = {"perturbation": (spec.attack(name), source)}
+        made = gallery.make(players.d, shown, attacks, bn_evaluation=spec.bn_evaluation)
+        return {"perturbations": gallery.draw(made, spec.dataset)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Defended:
+    """A classifier behind an input defence, as attacks and evaluations take it.
+
+    Attributes:
+        model: images in [0,1] to logits [batch, classes], the defence included: what is evaluated, and what an attack with
+            full knowledge is crafted on.
+        surrogate: what attacks that follow gradients are crafted on instead, where the model's own are of no use (BPDA); None
+            for the model itself.
+        rejects: images [batch, height, width, channels] in [0,1] to booleans [batch], true where the defence refuses one as
+            adversarial; None for a defence that refuses none.
+        stochastic: whether outputs are drawn anew at every call, so that an attack must follow their mean.
+    """
+
+    model: keras.Model
+    surrogate: keras.Model | None = None
+    rejects: Callable[[tf.Tensor], tf.Tensor] | None = None
+    stochastic: bool = False
+
+
+class InputDefence(Defence):
+    """A defence that stands in front of a classifier that knows nothing of it; its runs train what stands there."""
+
+    def wrap(self, classifier: keras.Model, parts: Mapping[str, keras.Model], spec: Experiment) -> Defended:
+        """The classifier behind the defence.
+
+        Args:
+            classifier: images in [0,1] to logits.
+            parts: the networks of a finished run of this method, by the names of their files.
+            spec: the run's experiment.
+        """
+        raise NotImplementedError
 
 
 def register(kind: type[Defence]) -> type[Defence]:
-    """A class decorator that makes a defence a method, and its own settings settings of experiments."""
-    method = kind()
-    METHODS[method.name] = method
-    if kind.Settings is not None:
-        import dataclasses
+    """A class decorator that makes a defence a method, and its own settings settings of experiments.
 
+    Raises:
+        ValueError: one of its own settings has the name of another's.
+    """
+    method = kind()
+    if kind.Settings is not None:
+        # A defence that inherits the settings of another shares their fields.
         fields = {field.name: field for field in dataclasses.fields(kind.Settings)}
-        if taken := fields.keys() & SETTINGS.keys():
-            raise ValueError(f"defence {method.name}: expected settings of its own, received {', '.join(sorted(taken))}")
+        if taken := [name for name, field in fields.items() if SETTINGS.get(name, field) is not field]:
+            raise ValueError(f"defence {method.name}: expected settings of its own, received {', '.join(taken)}")
         SETTINGS.update(fields)
+    METHODS[method.name] = method
     return kind
 
 
-__all__ = ["Defence", "register", "setting"]
+__all__ = ["Defence", "Defended", "InputDefence", "NeededRun", "register", "setting"]

@@ -3,14 +3,69 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adv_networks.attacks import Attack
 from adv_networks.attacks.crafting import batch_size, batches_of, on_devices
-from adv_networks.data import Images
+from adv_networks.defences.base import NeededRun
+from adv_networks.errors import UsageError, UserError
+from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras
+from adv_networks.storage.arrays import NoArrays, map_npy
+from adv_networks.storage.files import reason, remove_leftovers
+from adv_networks.storage.hashes import check_hashed, images_hash, write_hashed
+
+if TYPE_CHECKING:
+    from adv_networks.data import Images
+
+
+class StaticExamples:
+    """The static examples of one training set, in a file of the run that they are crafted on.
+
+    The file's name has a hash of all that they depend on, so that trainings that need the same share them.
+    """
+
+    def __init__(self, spec: Experiment, attacks: Sequence[Attack], source: NeededRun, training: Images):
+        if source.workdir is None:
+            raise UsageError(f"classifier: expected none with method {spec.method}, whose examples a run keeps, received one")
+        self.bn_evaluation, self.attacks, self.source, self.training = spec.bn_evaluation, attacks, source, training
+        made_of = [source.weights, images_hash(*training), spec.bn_evaluation, *(attack.settings() for attack in attacks)]
+        identity = hashlib.sha256("".join(made_of).encode()).hexdigest()[:16]
+        self.file = source.workdir / f"static_examples-{identity}.npy"
+
+    def make(self) -> None:
+        """Crafts them on the current strategy's devices, unless the file is there.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        remove_leftovers(self.file.parent)
+        if not self.file.exists():
+            classifier = self.source.classifier()
+            crafted = static_examples(self.attacks, classifier, self.training, bn_evaluation=self.bn_evaluation)
+            write_hashed(self.file, lambda temporary: np.save(temporary, crafted))
+
+    def read(self) -> np.ndarray:
+        """The examples as `static_examples` made them, read from the file as they are used.
+
+        Raises:
+            UserError: the file is missing, damaged or of other images.
+        """
+        advice = "remove it to craft them again"
+        check_hashed(self.file, "static examples", advice)
+        try:
+            examples = map_npy(self.file)
+        except (OSError, NoArrays) as error:
+            raise UserError(f"{self.file}: expected static examples, found: {reason(error)} ({advice})") from None
+        shape = (len(self.attacks), *self.training.images.shape)
+        if examples.shape != shape or examples.dtype != np.int8:
+            found = f"{examples.dtype} {examples.shape}"
+            raise UserError(f"{self.file}: expected static examples {shape}, found {found} ({advice})")
+        return examples
 
 
 def static_examples(

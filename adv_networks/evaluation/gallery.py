@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import keras
 import numpy as np
 
-from adv_networks import data
 from adv_networks.attacks import Attack, predict
 from adv_networks.experiments import find_dataset
+from adv_networks.lazy import keras
 from adv_networks.storage import pictures
 from adv_networks.storage.names import shortened
 
 # An image is about so many characters wide.
 _LONGEST_CLASS = 20
+
+if TYPE_CHECKING:
+    from adv_networks.data import Images
 
 
 class Gallery(NamedTuple):
@@ -34,7 +36,7 @@ class Gallery(NamedTuple):
 
 def make(
     classifier: keras.Model,
-    shown: data.Images,
+    shown: Images,
     attacks: Mapping[str, tuple[Attack, keras.Model]],
     *,
     bn_evaluation: str = "moving",

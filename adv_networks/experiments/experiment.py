@@ -144,12 +144,17 @@ class Experiment:
 
     def trains_with(self, setting: str) -> bool:
         """Whether the training reads a setting; the others only change how its result is evaluated."""
+        method = METHODS[self.method]
+        if setting not in _SHARED:
+            return method.Settings is not None and setting in {field.name for field in dataclasses.fields(method.Settings)}
         part = SETTINGS[setting].metadata["part"]
-        return not part or part in METHODS[self.method].reads
+        return not part or part in method.reads
 
     def trained(self) -> Experiment:
         """The experiment that is trained for this one: without the overrides that its training does not read."""
         read = {key: value for key, value in self.overrides if self.trains_with(key)}
+        if len(read) == len(self.overrides):
+            return self
         return experiment(self.dataset, self.method, protocol=self.protocol, scale=self.scale, seed=self.seed, **read)
 
     @property

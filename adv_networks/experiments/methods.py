@@ -31,5 +31,11 @@ class Method(Protocol):
     def check(self, spec: Experiment) -> None:
         """Raises a UsageError where the experiment's settings contradict one another."""
 
+    def files(self, spec: Experiment) -> tuple[str, ...]:
+        """The names of what a finished run holds."""
+
+    def multiply_adds(self, spec: Experiment) -> float:
+        """Multiply-adds of a step, per image."""
+
 
 METHODS: dict[str, Method] = {}

@@ -47,21 +47,9 @@ def generator_multiply_adds(spec: Experiment, name: str) -> int:
 def training_flops(spec: Experiment) -> float:
     """Floating-point operations of a training run, two per multiply-add.
 
-    A forward pass, a pass back to the inputs and one to the weights count the same. PGD crafts with forward passes and
-    passes to the inputs; advnet's finite difference is a third pass of D's update.
+    The method says how many passes a step makes (`Defence.multiply_adds`).
     """
-    d, method = classifier_multiply_adds(spec), METHODS[spec.method]
-    if not method.trains_generator:
-        per_image = 3 * d + (2 * d * spec.pgd_steps if spec.method == "pgd" else 0)
-        return 2.0 * per_image * spec.batch_size * spec.steps
-    adversaries = len(spec.generators) + method.static_examples
-    g = sum(generator_multiply_adds(spec, name) for name in spec.generators) / adversaries
-    d_while_g_learns = d * len(spec.generators) / adversaries
-    per_image = spec.generator_steps * (2 * d_while_g_learns + 3 * g)
-    if method.trains_classifier:
-        second = {"none": 0, "fd": 3 * d + g, "exact": 3 * (d + g)}[spec.regulariser]
-        per_image += (6 * d + 3 * g + second) / spec.discriminator_period
-    return 2.0 * per_image * spec.batch_size * spec.steps
+    return 2.0 * METHODS[spec.method].multiply_adds(spec) * spec.batch_size * spec.steps
 
 
 def describe(spec: Experiment) -> str:

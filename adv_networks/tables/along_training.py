@@ -13,9 +13,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from adv_networks.defences.steps import STEPS, make_players
+from adv_networks.defences import make_players
 from adv_networks.errors import UserError
-from adv_networks.experiments import DATASETS, Cell, Experiment
+from adv_networks.experiments import DATASETS, METHODS, Cell, Experiment
 from adv_networks.storage import pictures
 from adv_networks.storage.csv_rows import merge_rows
 from adv_networks.training.logs import read_metrics
@@ -92,7 +92,7 @@ def seconds_per_step(specs: Sequence[Experiment]) -> dict[str, float]:
             # D moves in the last step of its period; a turn covers one.
             started = time.perf_counter()
             for step in range(spec.discriminator_period):
-                scalars = STEPS[spec.method](own, x, y, spec, (spec.seed, step))
+                scalars = METHODS[spec.method].step(own, x, y, spec, (spec.seed, step))
             float(scalars["g_loss"])
             times[spec.name].append((time.perf_counter() - started) / spec.discriminator_period)
     keras.backend.clear_session()

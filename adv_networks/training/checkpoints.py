@@ -9,15 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from adv_networks.errors import UserError
-from adv_networks.storage.files import explained, reason, write_text
+from adv_networks.lazy import tf
+from adv_networks.storage.files import explained, reason, write_text, write_whole
 from adv_networks.storage.run_directories import listed_steps
 
 KEPT = 2
 _PARTS = ("index", "data-00000-of-00001")
-_DAMAGES = (OSError, ValueError, LookupError, AssertionError, tf.errors.OpError)
 
 
 class Checkpoints:
@@ -30,6 +28,7 @@ class Checkpoints:
 
     def __init__(self, directory: Path, **state: Any):
         self.directory = directory
+        self._damages = (OSError, ValueError, LookupError, AssertionError, tf.errors.OpError)
         self.step = tf.Variable(0, dtype=tf.int64)
         self.tracked = tf.train.Checkpoint(step=self.step, **state)
         self.tracked.save_counter.assign(0)  # Made here, since CheckpointManager, which wrote earlier runs', saved one.
@@ -49,7 +48,7 @@ class Checkpoints:
         for step in reversed(listed):
             try:
                 self.tracked.restore(str(self._file(step))).assert_consumed()
-            except _DAMAGES as error:
+            except self._damages as error:
                 damaged[step] = reason(error)
                 continue
             for other, found in damaged.items():
@@ -73,7 +72,7 @@ class Checkpoints:
         file = self._file(listed[-1])
         try:
             self.tracked.restore(str(file)).assert_consumed()
-        except _DAMAGES as error:
+        except self._damages as error:
             raise UserError(f"{file}: expected a whole checkpoint, found: {reason(error)}") from None
         return listed[-1]
 
@@ -118,8 +117,7 @@ class Checkpoints:
         return steps
 
     def _keep(self, steps: list[int]) -> None:
-        paths = [f'all_model_checkpoint_paths: "ckpt-{step}"\n' for step in steps]
-        write_text(self.directory / "checkpoint", f'model_checkpoint_path: "ckpt-{steps[-1]}"\n' + "".join(paths))
+        _list(self.directory, steps)
         self._clean(steps)
 
     def _clean(self, steps: list[int]) -> None:
@@ -131,3 +129,23 @@ class Checkpoints:
                     shutil.rmtree(file)
                 elif file.name not in kept:
                     file.unlink(missing_ok=True)
+
+
+def copy_checkpoints(source: Path, target: Path) -> None:
+    """Copies the checkpoints that count in one directory, which no process writes to, into another that has none.
+
+    Raises:
+        UserError: a file is missing or cannot be written.
+    """
+    steps = listed_steps(source)
+    for step in steps:
+        for part in reversed(_PARTS):  # Without a list, a checkpoint counts once it has its index.
+            name = f"ckpt-{step}.{part}"
+            write_whole(target / name, lambda temporary, file=source / name: shutil.copyfile(file, temporary))
+    _list(target, steps)
+
+
+def _list(directory: Path, steps: list[int]) -> None:
+    """Writes the list of the checkpoints that count."""
+    paths = [f'all_model_checkpoint_paths: "ckpt-{step}"\n' for step in steps]
+    write_text(directory / "checkpoint", f'model_checkpoint_path: "ckpt-{steps[-1]}"\n' + "".join(paths))

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
-from adv_networks.experiments import SETTINGS, Experiment, written
-from adv_networks.storage.files import explained
+from adv_networks.experiments import Experiment, written
+from adv_networks.lazy import tf
+from adv_networks.storage.files import explained, remove_leftovers, write_whole
 
 _COMPARED = ("validation_clean", "validation_fgs", "validation_pgd", "validation_generator")
 
@@ -18,10 +18,14 @@ _COMPARED = ("validation_clean", "validation_fgs", "validation_pgd", "validation
 class Events:
     """Writes a run's event file; each method writes at once, or raises a UserError."""
 
-    def __init__(self, directory: Path, experiment: Experiment, *, begins: bool):
-        """Opens it; where the run `begins`, it first says the run's settings, for the table of TensorBoard's HParams."""
+    def __init__(self, directory: Path, experiment: Experiment, step: int):
+        """Opens it for a run that goes on from `step`; what earlier files have of later steps is dropped.
+
+        The first file says the run's settings, for the table of TensorBoard's HParams.
+        """
         self._doing = f"writing {directory}"
         with explained(self._doing, tf.errors.OpError):
+            begins = not _drop_after(directory, step)
             self._writer = tf.summary.create_file_writer(str(directory))
         if begins:
             self._say_settings(experiment)
@@ -35,8 +39,8 @@ class Events:
     def _say_settings(self, experiment: Experiment) -> None:
         from tensorboard.plugins.hparams import api
 
-        named = {name: getattr(experiment, name) for name in ("dataset", "method", "protocol", "scale", "seed", *SETTINGS)}
-        plain = {name: value if isinstance(value, (int, float, str)) else written(value) for name, value in named.items()}
+        named = {name: value for name, value in experiment.settings().items() if name != "overrides"}
+        plain = {name: written(tuple(value)) if isinstance(value, list) else value for name, value in named.items()}
         with self._written():
             api.hparams_config(hparams=[api.HParam(name) for name in plain], metrics=[api.Metric(name) for name in _COMPARED])
             api.hparams(plain, trial_id=experiment.name)
@@ -62,3 +66,33 @@ class Events:
                 tf.summary.trace_export("step", step=0)
         finally:
             tf.summary.trace_off()
+
+
+def _drop_after(directory: Path, step: int) -> bool:
+    """Drops the events after a step, all of them where it is 0, and returns whether files are left.
+
+    TensorBoard's readers would otherwise have these steps twice, once the run has done them again.
+    """
+    if not directory.is_dir():
+        return False
+    remove_leftovers(directory)
+    for file in directory.glob("*tfevents*"):
+        records = list(_whole_records(file))
+        kept = [record for record in records if step and tf.compat.v1.Event.FromString(record).step <= step]
+        if not kept:
+            file.unlink()
+        elif len(kept) < len(records):
+            write_whole(file, lambda temporary, kept=kept: _write_records(temporary, kept))
+    return any(directory.glob("*tfevents*"))
+
+
+def _whole_records(file: Path) -> Iterator[bytes]:
+    """The events of a file, serialised; without one that a kill cut short, and whatever follows it."""
+    with contextlib.suppress(tf.errors.DataLossError):
+        yield from tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+
+
+def _write_records(file: Path, records: list[bytes]) -> None:
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for record in records:
+            writer.write(record)

@@ -14,6 +14,8 @@ from adv_networks.experiments import Experiment, results_group
 from adv_networks.lazy import tf
 from adv_networks.runtime import devices
 from adv_networks.runtime.workers import is_chief
+from adv_networks.training.identity import is_finished
+from adv_networks.training.train import train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,18 +77,14 @@ class Workspace:
 
     def is_finished(self, spec: Experiment) -> bool:
         """Whether an experiment's run is trained to its end."""
-        from adv_networks import training
-
-        return training.is_finished(spec, self.of(spec))
+        return is_finished(spec, self.of(spec))
 
     def train(self, specs: Iterable[Experiment], **options: Any) -> None:
         """Trains experiments in their order, going on where a run was stopped; finished ones are left as they are."""
-        from adv_networks import training
-
         places = dict(data_dir=self.data_dir, download=self.download, strategy=self.devices)
         how = dict(checkpoint_seconds=self.checkpoint_seconds, progress=self.progress)
         for spec in specs:
-            training.train(spec, self.of(spec), **places, **how, **options)
+            train(spec, self.of(spec), **places, **how, **options)
 
     def images(self, dataset: str, split: str, limit: int = 0) -> data.Images:
         """The first so many images of a split of a data set, 0 for all."""

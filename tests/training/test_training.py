@@ -1,12 +1,10 @@
 """Runs on the embedded digits: what they leave, how they stop and go on, what they refuse."""
 
-import collections
 import contextlib
-import csv
 import json
-import os
+import platform
+import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -21,33 +19,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, data, evaluation, training
-from adv_networks.data.sources.digits import Digits
-from adv_networks.errors import Interrupted, UserError
+from adv_networks import data, defences, evaluation, training
+from adv_networks.errors import UsageError, UserError
+from adv_networks.evaluation import gallery
 from adv_networks.experiments import METHODS, experiment
-from adv_networks.runtime import graphs
-from adv_networks.storage import files
 from adv_networks.storage.files import locked
-from adv_networks.storage.run_directories import known_weights_hash
-from adv_networks.tables import gallery
 from benchmarks.kill import outcome
 from tests.conftest import randomised
-
-
-def tiny(method, **overrides):
-    """Validated where it has a generator."""
-    small = dict(steps=6, generators=("released_mnist",), generator_width=4)
-    unvalidated = {} if METHODS[method].trains_generator else dict(validation=0)
-    return experiment("digits", method, scale="tiny", **(small | unvalidated | overrides))
-
-
-def train(spec, workdir, **options):
-    return training.train(spec, workdir, progress=False, **options)
-
-
-def metrics(workdir):
-    with (workdir / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
+from tests.training.helpers import changed, metrics, stopped, tiny, train
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +53,7 @@ def test_run_leaves_its_files(advnet_run):
 def test_pictures_of_other_norms_are_scaled_by_the_largest_pixel():
     for norm in ("linf", "l1"):
         spec = tiny("advnet", norm=norm, epsilon=0.9)
-        players, shown = training.make_players(spec), training.data.load("digits", "test").first(8)
+        players, shown = defences.make_players(spec), data.load("digits", "test").first(8)
         made = gallery.make(players.d, shown, {"G": (spec.attack("generator"), players.g)})
         found = np.abs(made.perturbed["G"] - made.images).max()
         assert made.limit == (0.9 if norm == "linf" else pytest.approx(found))
@@ -101,14 +80,16 @@ def tensorboard(advnet_run):
 
         def ask(path, **parameters):
             where = f"http://127.0.0.1:{port}/data/{path}" + ("?" + urllib.parse.urlencode(parameters) if parameters else "")
-            with urllib.request.urlopen(where, timeout=60) as answer:
+            with urllib.request.urlopen(where) as answer:
                 return answer.read()
 
+        def is_ready():
+            with contextlib.suppress(OSError):
+                return bool(json.loads(ask("runs")))
+
         try:
-            for _ in range(600):
-                with contextlib.suppress(OSError):
-                    if json.loads(ask("runs")):
-                        break
+            while not is_ready():
+                assert process.poll() is None
                 time.sleep(0.1)
             yield ask
         finally:
@@ -146,8 +127,8 @@ def test_run_knows_the_hashes_of_its_files(advnet_run, tmp_path):
     shutil.copytree(advnet_run, copy)
     for name in ("d.keras", "g.keras"):
         model = evaluation.load_model(copy / name)
-        assert known_weights_hash(copy, name) == evaluation.weights_hash(model)
-    assert known_weights_hash(tmp_path, "d.keras") is None
+        assert training.known_weights_hash(copy, name) == evaluation.weights_hash(model)
+    assert training.known_weights_hash(tmp_path, "d.keras") is None
 
 
 @pytest.mark.parametrize("of", ["directory", "file", "hash"])
@@ -162,7 +143,7 @@ def test_network_of_another_run_in_place_of_its_own_is_refused(of, advnet_run, t
         elif of == "file":
             evaluation.load_model(copy / "d.keras")
         else:
-            known_weights_hash(copy, "d.keras")
+            training.known_weights_hash(copy, "d.keras")
     assert "\n" not in str(error.value)
 
 
@@ -183,33 +164,31 @@ def test_finished_run_is_left_as_it_is(advnet_run):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_stopped_run_goes_on_and_ends_like_an_uninterrupted_one(method, runs, monkeypatch):
+def test_stopped_run_goes_on_and_ends_like_an_uninterrupted_one(method, runs):
     spec = tiny(method, steps=8, **({} if method == "advnet" else dict(validation=0)))
-    whole, stopped = train(spec, runs / f"{method}-whole"), runs / f"{method}-stopped"
-    step, calls = training.STEPS[method], []
+    whole, again = (train_apart(spec, runs, name) for name in ("whole", "stopped"))
+    train(spec, whole)
+    stopped(spec, again, 4)
+    assert not list(again.glob("*.keras"))
+    train(spec, again)
+    assert {file.name for file in whole.glob("*.keras")} | {"perturbations.png"} == set(METHODS[method].files(spec))
+    assert outcome(again) == outcome(whole)
 
-    def terminated_at_the_fourth(*arguments):
-        calls.append(1)
-        if len(calls) == 4:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(*arguments)
 
-    with monkeypatch.context() as patched, pytest.raises(Interrupted, match="stopped at step 4 of 8") as stop:
-        patched.setitem(training.STEPS, method, terminated_at_the_fourth)
-        train(spec, stopped)
-    assert stop.value.signal_number == signal.SIGTERM
-    assert not list(stopped.glob("*.keras"))
-    train(spec, stopped)
-    names = {file.name for file in whole.glob("*.keras")}
-    assert names == set(["d.keras"] * METHODS[method].trains_classifier + ["g.keras"] * METHODS[method].trains_generator)
-    assert outcome(stopped) == outcome(whole)
+def train_apart(spec, runs, name):
+    """The directory of a run beside those that it needs, which are trained once, and beside no other run of its method."""
+    place = runs / f"{spec.method}-{name}"
+    place.mkdir()
+    for needed in spec.needs().values():
+        (place / needed.name).symlink_to(train(needed, runs / "needed" / needed.name))
+    return place / "run"
 
 
 def test_generator_is_trained_against_the_classifier_of_the_run_it_needs_which_stays_as_it_is(tmp_path):
     spec = tiny("generator", steps=80, learning_rate=0.1, generator_learning_rate=0.1)
     workdir = train(spec, tmp_path / "generator")
     assert not (workdir / "d.keras").exists()
-    a = evaluation.load_classifier(tmp_path / spec.needs().name)
+    a = evaluation.load_classifier(tmp_path / spec.needs()["classifier"].name)
     g = evaluation.load_model(workdir / "g.keras")
     saved = tf.train.load_checkpoint(tf.train.latest_checkpoint(workdir / "checkpoints"))
     kept = [saved.get_tensor(f"state/{number}/.ATTRIBUTES/VARIABLE_VALUE") for number in range(len(a.weights))]
@@ -235,35 +214,6 @@ def test_directory_of_other_settings_is_refused(advnet_run):
         train(tiny("advnet", epsilon=0.05), advnet_run)
 
 
-@pytest.fixture
-def subset(monkeypatch):
-    """In its context the data set is the first 500 of its training images."""
-    read = Digits.read
-
-    @contextlib.contextmanager
-    def only():
-        with monkeypatch.context() as patched:
-            patched.setattr(Digits, "read", lambda source, split, limit=0: read(source, split, limit).first(500))
-            patched.setattr(training, "_identities", {})
-            yield
-
-    return only
-
-
-def stopped(spec, workdir, monkeypatch, step=2):
-    """Trains so many steps, and ends as at a signal."""
-    rule = training.STEPS[spec.method]
-
-    def interrupted(players, x, y, spec, seed):
-        if seed[1] + 1 == step:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return rule(players, x, y, spec, seed)
-
-    with monkeypatch.context() as patched, pytest.raises(Interrupted):
-        patched.setitem(training.STEPS, spec.method, interrupted)
-        train(spec, workdir)
-
-
 def described(workdir, *, change=lambda provenance: None, **other):
     """The run's provenance, changed where asked, as other parts of its description."""
     file = workdir / "experiment.json"
@@ -274,41 +224,42 @@ def described(workdir, *, change=lambda provenance: None, **other):
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_run_on_a_subset_is_neither_resumed_nor_reused_with_the_whole_data_set(finished, tmp_path, subset, monkeypatch):
+def test_run_on_other_images_is_neither_resumed_nor_reused(finished, tmp_path):
     spec = tiny("standard", train_images=0)
-    with subset():
-        train(spec, tmp_path) if finished else stopped(spec, tmp_path, monkeypatch)
+    train(spec, tmp_path) if finished else stopped(spec, tmp_path, 2)
+    whole = described(tmp_path)
+    described(tmp_path, change=lambda provenance: provenance.update(training_images=500))
     before = (tmp_path / "experiment.json").read_bytes()
     other = r"expected training_images = 500, with which its run was begun, received 1437 \(.*--workdir or --runs\)$"
     with pytest.raises(UserError, match=other):
         train(spec, tmp_path)
     assert (tmp_path / "experiment.json").read_bytes() == before
-    described(tmp_path, change=lambda provenance: provenance.update(training_images=1437))
-    with pytest.raises(UserError, match="expected training_images_hash = "):
+    described(tmp_path, change=lambda provenance: provenance.update(whole, training_images_hash="of others"))
+    with pytest.raises(
+        UserError, match="expected training_images_hash = of others, .* received " + whole["training_images_hash"]
+    ):
         train(spec, tmp_path)
-    with subset():
-        described(tmp_path, change=lambda provenance: provenance.update(training_images=500))
-        train(spec, tmp_path)
-    described(
-        tmp_path, change=lambda provenance: (provenance.pop("training_images_hash"), provenance.update(training_images=1437))
-    )
+    described(tmp_path, change=lambda provenance: provenance.pop("training_images_hash"))
     train(spec, tmp_path)
 
 
-def test_finished_run_is_reused_where_its_images_are_not_to_be_had(advnet_run, monkeypatch):
-    def missing(source, split, limit=0):
-        raise UserError("expected it prepared, found none")
-
-    monkeypatch.setattr(Digits, "read", missing)
-    monkeypatch.setattr(training, "_identities", {})
-    assert train(tiny("advnet"), advnet_run) == advnet_run
+def test_finished_run_is_reused_where_its_images_are_not_to_be_had(tmp_path):
+    spec = experiment("mnist", "standard", scale="tiny")
+    description = {"experiment": spec.settings(), "provenance": {"commit": "", "training_images": 9}, "finished": True}
+    for name in METHODS["standard"].files(spec):
+        (tmp_path / name).write_text("")
+    (tmp_path / "experiment.json").write_text(json.dumps(description))
+    assert train(spec, tmp_path, data_dir=tmp_path) == tmp_path
+    (tmp_path / "d.keras").unlink()
+    with pytest.raises(UserError, match="data set mnist: expected it prepared in"):
+        train(spec, tmp_path, data_dir=tmp_path)
 
 
 @pytest.mark.parametrize("method", ["generator", "ensemble"])
-def test_run_is_not_resumed_upon_another_classifier_than_it_was_begun_with(method, tmp_path, monkeypatch):
+def test_run_is_not_resumed_upon_another_classifier_than_it_was_begun_with(method, tmp_path):
     spec, workdir = tiny(method), tmp_path / "run"
-    stopped(spec, workdir, monkeypatch)
-    needed = tmp_path / spec.needs().name / "d.keras"
+    stopped(spec, workdir, 2)
+    needed = tmp_path / spec.needs()["classifier"].name / "d.keras"
     weights = evaluation.weights_hash(evaluation.load_model(needed))
     assert described(workdir)["classifier_weights"] == weights
     before, whole = needed.read_bytes(), (workdir / "experiment.json").read_bytes()
@@ -390,29 +341,17 @@ def test_unwritable_directory_is_refused(tmp_path):
             train(tiny("standard"), workdir)
 
 
-def poisoned(method, poisoned_step):
-    """The method's step, which has a NaN among the images of one step."""
-    step = training.STEPS[method]
-
-    def poisoned_step_of(players, x, y, spec, seed):
-        bad = tf.one_hot(0, len(x), on_value=np.nan)[:, None, None, None]
-        return step(players, x + bad if seed[1] + 1 == poisoned_step else x, y, spec, seed)
-
-    return poisoned_step_of
-
-
-def test_nan_in_a_batch_names_its_step_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+def test_nan_in_a_batch_names_its_step_and_keeps_the_last_checkpoint(tmp_path):
     spec = tiny("standard", steps=1000)
-    monkeypatch.setitem(training.STEPS, "standard", poisoned("standard", 37))
-    saved = []
-    save = training.Checkpoints.save
-    monkeypatch.setattr(training.Checkpoints, "save", lambda self, step: (saved.append(step), save(self, step)))
-    with pytest.raises(
-        UserError, match=r"standard\S* step 37: expected a finite d_\w+, found nan \(the last checkpoint is kept\)"
-    ):
-        train(spec, tmp_path, checkpoint_seconds=0.01)
-    assert saved and saved[-1] < 37
-    assert tf.train.latest_checkpoint(tmp_path / "checkpoints").endswith(f"ckpt-{saved[-1]}")
+
+    def poisoned(players, x, y, spec, seed):
+        bad = tf.one_hot(0, len(x), on_value=np.nan)[:, None, None, None]
+        return (x + bad if seed[1] + 1 == 37 else x), y
+
+    nan = r"standard\S* step 37: expected a finite d_\w+, found nan \(the last checkpoint is kept\)"
+    with changed("standard", before=poisoned), pytest.raises(UserError, match=nan):
+        train(spec, tmp_path, checkpoint_seconds=0)
+    assert tf.train.latest_checkpoint(tmp_path / "checkpoints").endswith("ckpt-36")
     assert [int(line["step"]) for line in metrics(tmp_path)] == [10, 20, 30]
 
 
@@ -440,78 +379,55 @@ def test_read_only_disk_is_one_line(advnet_run, mounted):
             train(spec, workdir)
 
 
-def test_run_that_goes_on_names_all_that_trained_it_and_leaves_nothing_of_killed_writers(tmp_path, advnet_run, monkeypatch):
+def test_run_that_goes_on_names_all_that_trained_it_and_leaves_nothing_of_killed_writers(tmp_path, advnet_run):
     workdir = tmp_path / "run"
     shutil.copytree(advnet_run, workdir)
-    writer = f"writing-{files._host()}-999999999-12ab"
-    for name in (f".d.{writer}.keras", f".metrics.{writer}.csv"):
+    # A process of this machine that is no more.
+    writer = f"writing-{re.sub(r'[^0-9A-Za-z]', '', platform.node())[:40]}-999999999-12ab"
+    for name in (f".d.{writer}.keras", f".metrics.{writer}.csv", f"events/.out.tfevents.{writer}.v2"):
         (workdir / name).write_text("half")
     (workdir / "checkpoints" / "ckpt-9_temp").mkdir()
-    monkeypatch.setattr(training, "commit", lambda: "another")
-    monkeypatch.setattr(training, "versions", lambda: "python 4, tensorflow 3.0+cpu")
+    begun = described(workdir, change=lambda provenance: provenance.update(commit="another", versions="python 4, keras 9"))
     for _ in range(2):
         (workdir / "d.keras").unlink()
         train(tiny("advnet"), workdir)
-    before, after = (json.loads((run / "experiment.json").read_text()) for run in (advnet_run, workdir))
-    assert after["provenance"] == before["provenance"] | {
-        "commit": f"{before['provenance']['commit']}+another",
-        "versions": f"{before['provenance']['versions']}; python 4, tensorflow 3.0+cpu",
+    now = described(advnet_run)
+    assert described(workdir) == begun | {
+        "commit": f"another+{now['commit']}",
+        "versions": f"python 4, keras 9; {now['versions']}",
     }
     assert not list(workdir.rglob("*writing*")) and not list(workdir.rglob("*_temp"))
     assert outcome(workdir) == outcome(advnet_run)
 
 
-def test_nothing_is_traced_twice(tmp_path, monkeypatch):
-    players, spec = [], tiny("advnet", steps=20, generators=("released_mnist",))
-    make = training.make_players
-    monkeypatch.setattr(training, "make_players", lambda spec: players.append(make(spec)) or players[-1])
-    step = training.STEPS["advnet"]
-
-    def stopped_at_the_twelfth(players, x, y, spec, seed):
-        if seed[1] == 11:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(players, x, y, spec, seed)
-
-    def traces():
-        counts = collections.Counter()
-        for model in graphs._representatives.values():
-            for function, graph in attacks._compiled[model].items():
-                counts[function.__name__] += graph.experimental_get_tracing_count()
-        return counts
-
-    graphs._representatives.clear()
-    for stopped in (True, False):
-        before = traces()
-        with monkeypatch.context() as patched, pytest.raises(Interrupted) if stopped else contextlib.nullcontext():
-            if stopped:
-                patched.setitem(training.STEPS, "advnet", stopped_at_the_twelfth)
-            train(spec, tmp_path)
-        # In validation D predicts and is attacked by FGS and PGD, and G perturbs. The second time graphs of the first serve.
-        new = {name: count - before[name] for name, count in traces().items() if count > before[name]}
-        assert new == ({"_follow_gradient": 1, "_predict": 2} if stopped else {})
-        assert [graph.experimental_get_tracing_count() for graph in players[-1].graphs.values()] == [1, 1]
+def test_no_step_is_traced_twice(tmp_path):
+    spec, seen = tiny("advnet", steps=20), []
+    stopped(spec, tmp_path, 12)
+    with changed("advnet", before=lambda players, *rest: seen.append(players)):
+        train(spec, tmp_path)
+    assert [graph.experimental_get_tracing_count() for graph in seen[0].graphs.values()] == [1, 1]
     assert [line["validation_pgd"] != "" for line in metrics(tmp_path)].count(True) == 2
 
 
-def test_memory_does_not_grow_with_the_steps(tmp_path, monkeypatch):
-    step, resident = training.STEPS["standard"], {}
+def test_memory_does_not_grow_with_the_steps(tmp_path):
+    resident = {}
 
-    def watched(players, x, y, spec, seed):
+    def watch(players, x, y, spec, seed):
         if seed[1] in (200, 599):
             resident[seed[1]] = int(Path("/proc/self/statm").read_text().split()[1])
-        return step(players, x, y, spec, seed)
 
-    monkeypatch.setitem(training.STEPS, "standard", watched)
-    train(tiny("standard", steps=600, validation=100), tmp_path, checkpoint_seconds=0.2)
+    with changed("standard", before=watch):
+        train(tiny("standard", steps=600, validation=100), tmp_path, checkpoint_seconds=0.2)
     assert resident[599] < 1.02 * resident[200]
 
 
-def test_ensemble_reuses_its_static_examples(tmp_path, monkeypatch):
+def test_ensemble_reuses_its_static_examples(tmp_path):
     spec = tiny("ensemble")
     train(spec, tmp_path / spec.name)
-    (file,) = (tmp_path / spec.needs().name).glob("static_examples-*.npy")
-    monkeypatch.setattr(evaluation, "static_examples", None)
+    (file,) = (tmp_path / spec.needs()["classifier"].name).glob("static_examples-*.npy")
+    before = file.stat().st_mtime_ns
     train(spec, tmp_path / "another")
+    assert file.stat().st_mtime_ns == before
     whole = file.read_bytes()
     for damage in (b"", b"text", whole[:-100], whole[:-1] + bytes([whole[-1] ^ 1])):
         file.write_bytes(damage)
@@ -530,15 +446,23 @@ def test_training_in_another_thread_needs_no_signals(tmp_path):
     assert (tmp_path / "d.keras").exists()
 
 
-def test_batches_of_every_method_train_on_the_held_in_images_only(tmp_path, monkeypatch):
-    seen = []
-    batches = training.data.batches
-    monkeypatch.setattr(
-        training.data,
-        "batches",
-        lambda images, *rest, **options: (seen.append(len(images)), batches(images, *rest, **options))[1],
-    )
-    for validation, expected in ((100, 924), (0, 1024)):
-        spec = tiny("standard", validation=validation, steps=1)
-        train(spec, tmp_path / spec.name)
-        assert seen.pop() == expected
+def test_batches_have_the_held_in_images_only(tmp_path):
+    whole, _ = data.load("digits", "train")
+    rows = []
+    for held_out in (100, 0):
+        spec = tiny("standard", validation=held_out, steps=40)
+        training_images, _ = data.training_and_validation(spec)
+        batches = METHODS["standard"].batches(spec, {}, training_images, 0).take(16)
+        seen = {image.tobytes() for x, _ in batches for image in np.round(255 * x.numpy()).astype(np.uint8)}
+        rows.append({number for number, image in enumerate(whole) if image.tobytes() in seen})
+    assert min(rows[0]) >= 100 > min(rows[1])
+    assert max(rows[1]) < 1024
+
+
+def test_classifier_for_a_method_that_needs_none_is_refused(advnet_run, tmp_path):
+    classifier = evaluation.load_classifier(advnet_run)
+    with pytest.raises(UsageError, match="classifier: expected none with method standard, which needs none, received one"):
+        train(tiny("standard"), tmp_path, classifier=classifier)
+    with pytest.raises(UsageError, match="classifier: expected none with method ensemble, whose examples a run keeps"):
+        train(tiny("ensemble"), tmp_path, classifier=classifier)
+    assert not (tmp_path / "experiment.json").exists()

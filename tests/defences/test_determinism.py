@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks.defences import steps
+from adv_networks import defences
 from adv_networks.experiments import experiment
 from adv_networks.runtime.determinism import make_deterministic
 
@@ -19,16 +19,16 @@ def sums(graph):
 @pytest.mark.parametrize(
     ("rules", "settings"),
     [
-        ([steps.pgd_step], dict(method="pgd", classifier="d2")),
-        ([steps.generator_step, steps.discriminator_step], dict(method="advnet")),
-        ([steps.discriminator_step], dict(method="advnet", generators=("released_mnist",), regulariser="exact")),
+        ([defences.pgd_step], dict(method="pgd", classifier="d2")),
+        ([defences.generator_step, defences.discriminator_step], dict(method="advnet")),
+        ([defences.discriminator_step], dict(method="advnet", generators=("released_mnist",), regulariser="exact")),
     ],
 )
 def test_no_step_adds_three_tensors_at_once(rules, settings):
     make_deterministic()
     assert tf.config.optimizer.get_experimental_options()["arithmetic_optimization"] is False
     spec = experiment("digits", scale="tiny", generator_width=4, **settings)
-    players = steps.make_players(spec)
+    players = defences.make_players(spec)
     x, y = np.zeros([8, 8, 8, 1], np.float32), np.zeros([8], np.int32)
     for rule in rules:
         rule(players, x, y, spec, (0, 0))

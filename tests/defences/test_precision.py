@@ -6,11 +6,10 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config
 
-from adv_networks import attacks, data, evaluation, networks, training
-from adv_networks.defences import steps
+from adv_networks import attacks, data, defences, evaluation, networks, training
 from adv_networks.errors import UsageError
 from adv_networks.evaluation import own_model
-from adv_networks.experiments import experiment
+from adv_networks.experiments import METHODS, experiment
 from adv_networks.runtime import graphs
 
 
@@ -25,8 +24,8 @@ def tiny(method="standard", **overrides):
 
 
 def one_step(spec, minibatch, seed=(0, 0)):
-    players = steps.make_players(spec)
-    return players, {name: float(value) for name, value in steps.STEPS[spec.method](players, *minibatch, spec, seed).items()}
+    players = defences.make_players(spec)
+    return players, {name: float(value) for name, value in METHODS[spec.method].step(players, *minibatch, spec, seed).items()}
 
 
 GAME = dict(method="advnet", generators=("released_mnist",), regulariser="none")
@@ -67,10 +66,10 @@ def test_small_gradients_survive_float16_by_scaling_the_loss(scaled, minibatch, 
         monkeypatch.setattr(networks, "loss_scale", lambda model: 1)
     gradients = []
     for precision in ("mixed_float16", "float32"):
-        d = steps.make_players(tiny(classifier="d2", precision=precision)).d
+        d = defences.make_players(tiny(classifier="d2", precision=precision)).d
         with tf.GradientTape() as tape:
-            loss = 1e-5 * steps._cross_entropy(minibatch[1], d(minibatch[0], training=True))
-        gradient = steps._gradient(tape, loss, [variable.value for variable in d.trainable_variables], d)
+            loss = 1e-5 * defences._cross_entropy(minibatch[1], d(minibatch[0], training=True))
+        gradient = defences._gradient(tape, loss, [variable.value for variable in d.trainable_variables], d)
         gradients.append(np.concatenate([np.ravel(part) for part in gradient]))
     error = np.linalg.norm(gradients[0] - gradients[1]) / np.linalg.norm(gradients[1])
     assert error < 0.15 if scaled else error > 0.5

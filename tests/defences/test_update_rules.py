@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, networks
-from adv_networks.defences import steps
-from adv_networks.experiments import experiment
+from adv_networks import attacks, defences, networks
+from adv_networks.experiments import METHODS, experiment
 from tests.conftest import precision
 
 IMAGE_SHAPE, CLASSES, BATCH = (8, 8, 1), 10, 8
@@ -125,7 +124,7 @@ class SmoothGame:
         return outer.gradient(penalty, self.theta, unconnected_gradients="zero")
 
     def library_gradient(self, spec):
-        return steps.regularised_gradient(self.d, [self.g], [self.x], self.x, self.y, spec)[0]
+        return defences.regularised_gradient(self.d, [self.g], [self.x], self.x, self.y, spec)[0]
 
 
 @pytest.fixture(scope="module")
@@ -379,7 +378,7 @@ def state_of(players):
 
 
 def random_players(spec):
-    players = steps.make_players(spec)
+    players = defences.make_players(spec)
     for number, model in enumerate((players.d, players.g)):
         if model is not None:
             randomise(model, number)
@@ -414,7 +413,7 @@ def test_adversarial_network_steps_equal_an_eager_loop_in_every_tensor(number_of
     reference, before = Reference(players, spec), state_of(players)
     for number in range(number_of_steps):
         (x, y), seed = minibatch(number), (spec.seed, number)
-        actual = steps.adversarial_network_step(players, np.float64(x), y, spec, seed)
+        actual = defences.adversarial_network_step(players, np.float64(x), y, spec, seed)
         expected = reference.adversarial_network_step(x, y, seed)
         assert {k: float(v) for k, v in actual.items()} == pytest.approx({k: float(v) for k, v in expected.items()})
     actual, expected = state_of(players), reference.state()
@@ -446,7 +445,7 @@ def test_in_float32_a_step_is_no_farther_from_float64_than_on_reordered_batches(
         for variable, value in zip(players.variables(), start, strict=True):
             variable.assign(value)
         with precision("float32"):
-            steps.adversarial_network_step(players, x[order], y[order], spec, (0, 0))
+            defences.adversarial_network_step(players, x[order], y[order], spec, (0, 0))
         state = state_of(players)
         slots = {
             player: [name for name in state if name[0] == player and name.endswith(("_momentum", "_velocity"))]
@@ -468,7 +467,7 @@ def test_single_player_steps_are_sgd_with_momentum_and_l2(method, settings):
     reference = Reference(players, spec)
     for number in range(3):
         (x, y), seed = minibatch(number), (spec.seed, number)
-        actual = steps.STEPS[method](players, np.float64(x), y, spec, seed)
+        actual = METHODS[method].step(players, np.float64(x), y, spec, seed)
         if method == "pgd":
             x = attacks.pgd(reference.d.model, np.float64(x), y, 0.2, step_size=0.08, steps=3, seed=seed, training=True)
         expected = reference.train_on(x, y)
@@ -481,7 +480,7 @@ def test_single_player_steps_are_sgd_with_momentum_and_l2(method, settings):
 
 def test_adam_is_the_one_computed_by_hand():
     """η = 0.002, β = 0.5, 0.999, ε̂ = 1e-8 on gradients so small that the place of ε̂ shows: m = 5e-7 after either one."""
-    players = steps.make_players(experiment("digits", "advnet", generator_width=1))
+    players = defences.make_players(experiment("digits", "advnet", generator_width=1))
     optimizer = type(players.g_optimizer).from_config(players.g_optimizer.get_config())
     weight = keras.Variable(0.0, dtype="float64")
     first = -0.002 * np.sqrt(0.001) / 0.5 * 5e-7 / (np.sqrt(1e-15) + 1e-8)
@@ -526,7 +525,7 @@ def small_players(spec, *, generator_input="image", bn_momentum=0.9):
     g_optimizer = keras.optimizers.SGD(spec.generator_learning_rate, momentum=spec.generator_momentum)
     d_optimizer.build(d.trainable_variables)
     g_optimizer.build(g.trainable_variables)
-    return steps.Players(d, d_optimizer, g, g_optimizer)
+    return defences.Players(d, d_optimizer, g, g_optimizer)
 
 
 def small_minibatch(number):
@@ -578,7 +577,7 @@ def test_averages_move_by_the_passes_that_update_their_network_only(rule, norm):
     players, (x, y), seed = small_players(spec), small_minibatch(0), (0, 0)
     seen_by_d, seen_by_g = PASSES[rule](players, x, y, spec, seed)
     expected = averages_after(players.d, seen_by_d) + averages_after(players.g, seen_by_g)
-    getattr(steps, rule)(players, x, y, spec, seed)
+    getattr(defences, rule)(players, x, y, spec, seed)
     np.testing.assert_allclose(averages(players.d) + averages(players.g), expected, rtol=1e-12)
 
 
@@ -594,7 +593,7 @@ def other_norm_players(spec):
         randomise(model, number)
     g_optimizer = keras.optimizers.SGD(spec.generator_learning_rate)
     g_optimizer.build(g.trainable_variables)
-    return steps.Players(d, None, g, g_optimizer)
+    return defences.Players(d, None, g, g_optimizer)
 
 
 each_other_norm = pytest.mark.parametrize(
@@ -606,7 +605,7 @@ each_other_norm = pytest.mark.parametrize(
 def test_generator_of_another_norm_raises_the_loss_in_the_ball(norm):
     spec = experiment("digits", "advnet", generator_learning_rate=0.05, **norm)
     players, (x, y) = other_norm_players(spec), small_minibatch(0)
-    losses = [float(steps.generator_step(players, x, y, spec, (0, 0))["g_loss"]) for _ in range(20)]
+    losses = [float(defences.generator_step(players, x, y, spec, (0, 0))["g_loss"]) for _ in range(20)]
     assert all(later > earlier for earlier, later in itertools.pairwise(losses)), losses
     order = {"l2": 2, "l1": 1}[spec.norm]
     lengths = np.linalg.norm((perturbed(players, x, spec) - x).reshape(BATCH, -1), order, axis=1)
@@ -619,7 +618,7 @@ def test_exact_regulariser_and_finite_difference_agree_through_the_norm(norm):
         settings = dict(gradient_penalty=1.0, generator_learning_rate=1e-6, regulariser=regulariser)
         spec = experiment("digits", "advnet", **settings, **norm)
         players, (x, y) = other_norm_players(spec), small_minibatch(0)
-        return steps.regularised_gradient(players.d, players.generators, [x], x, y, spec)[0]
+        return defences.regularised_gradient(players.d, players.generators, [x], x, y, spec)[0]
 
     plain = gradient("none")
     exact = difference(gradient("exact"), plain)
@@ -638,7 +637,7 @@ def test_exact_regulariser_and_finite_difference_agree_through_batch_normalisati
     def gradient(regulariser):
         settings = dict(gradient_penalty=1.0, generator_learning_rate=1e-5, epsilon=0.5, regulariser=regulariser)
         spec = experiment("digits", "advnet", **settings)
-        return steps.regularised_gradient(d, [small_players(spec).g], [x], x, y, spec)[0]
+        return defences.regularised_gradient(d, [small_players(spec).g], [x], x, y, spec)[0]
 
     plain = gradient("none")
     assert distance(difference(gradient("fd"), plain), difference(gradient("exact"), plain)) < 1e-4
@@ -664,12 +663,12 @@ def test_noise_is_one_draw_per_minibatch():
         (x, y), seed = small_minibatch(step), (5, step)
         means = []
         for _ in range(5):
-            steps.generator_step(players, x, y, spec, seed)
+            defences.generator_step(players, x, y, spec, seed)
             means.append(averages(players.g)[0])
         noise = tf.random.stateless_normal((BATCH, 6), seed, dtype=tf.float64)
         np.testing.assert_allclose(means, [np.mean(noise, 0)] * 5, rtol=1e-12)
         images = x + spec.epsilon * copy(players.g)(noise, training=True)
-        steps.discriminator_step(players, x, y, spec, seed)
+        defences.discriminator_step(players, x, y, spec, seed)
         np.testing.assert_allclose(averages(players.d)[0], np.mean(images, (0, 1, 2)), rtol=1e-12)
         drawn.append(np.mean(noise))
     assert len(set(drawn)) == 3
@@ -681,7 +680,7 @@ def test_classifier_moves_on_every_so_many_th_minibatch(period):
     players, moved = small_players(spec), []
     for step in range(6):
         before, g_before = arrays(players.d.variables), arrays(players.g.variables)
-        steps.adversarial_network_step(players, *small_minibatch(step), spec, (0, step))
+        defences.adversarial_network_step(players, *small_minibatch(step), spec, (0, step))
         moved.append(any(np.any(a != b) for a, b in zip(before, players.d.variables, strict=True)))
         assert all(np.any(a != b) for a, b in zip(g_before, players.g.variables, strict=True))
     assert moved == [(step + 1) % period == 0 for step in range(6)]
@@ -697,7 +696,7 @@ def test_a_step_is_a_function_of_state_seed_and_minibatch(method, reads_the_seed
     def result(seed):
         for variable, value in zip(players.variables(), start, strict=True):
             variable.assign(value)
-        scalars = steps.STEPS[method](players, x, y, spec, seed)
+        scalars = METHODS[method].step(players, x, y, spec, seed)
         return [*arrays(players.variables()), *map(np.array, scalars.values())]
 
     first, other, again = result((1, 2)), result((1, 3)), result((1, 2))
@@ -711,7 +710,7 @@ def test_steps_are_traced_once(method):
     players, calls = small_players(spec, generator_input="noise"), []
     for step in range(3):
         calls.append(Counter.calls)
-        steps.STEPS[method](players, *small_minibatch(step), spec, (step, step))
+        METHODS[method].step(players, *small_minibatch(step), spec, (step, step))
     assert calls[1] > calls[0]
     assert calls[1:] == [Counter.calls] * 2
 
@@ -735,7 +734,7 @@ def team(spec):
     g_optimizer = keras.optimizers.SGD(spec.generator_learning_rate)
     d_optimizer.build(d.trainable_variables)
     g_optimizer.build([variable for g in generators for variable in g.trainable_variables])
-    return steps.Players(d, d_optimizer, generators[0], g_optimizer, (generators[1],))
+    return defences.Players(d, d_optimizer, generators[0], g_optimizer, (generators[1],))
 
 
 def team_minibatch(*, static):
@@ -770,7 +769,7 @@ def test_generators_share_out_the_minibatch_and_each_ascends_on_its_share_of_eq_
         objective = tf.reduce_sum(losses) / len(y)
     expected = [value + 0.5 * part for value, part in zip(variables, tape.gradient(objective, variables), strict=True)]
     expected = arrays(expected)
-    steps.generator_step(players, x, y, spec, seed)
+    defences.generator_step(players, x, y, spec, seed)
     assert distance(arrays(variables), expected) < 1e-12
 
 
@@ -801,7 +800,7 @@ def test_discriminator_descends_on_eq_5_against_all_adversaries(static):
     clean = arrays(tape.gradient(loss, theta))
     moves = [c + a + 0.3 * (b - a) / h for c, a, b in zip(clean, here, there, strict=True)]
     expected = [value.numpy() - 0.1 * move for value, move in zip(theta, moves, strict=True)]
-    steps.discriminator_step(players, x, y, spec, seed)
+    defences.discriminator_step(players, x, y, spec, seed)
     assert distance(arrays(theta), expected) < 1e-10
     # With averages of momentum 0, D's BN holds the adversarial images, which it saw last.
     seen = team_images(players, images, replaced, spec, seed).numpy()
@@ -819,7 +818,7 @@ def test_generator_against_a_frozen_classifier_sees_it_as_in_its_evaluation(bn_e
         loss = cross_entropy(y, logits)
     ascent = tape.gradient(loss, variables)
     expected = arrays([value + spec.generator_learning_rate * part for value, part in zip(variables, ascent, strict=True)])
-    scalars = steps.STEPS["generator"](players, x, y, spec, (0, 0))
+    scalars = METHODS["generator"].step(players, x, y, spec, (0, 0))
     assert distance(arrays(variables), expected) < 1e-12
     assert float(scalars["g_loss"]) == pytest.approx(float(loss), rel=1e-12)
     assert all(np.array_equal(a, b) for a, b in zip(before, players.d.variables, strict=True))
@@ -831,16 +830,16 @@ def test_comparison_of_the_regularisers_agrees_where_the_networks_are_smooth(mon
     monkeypatch.setattr(keras.layers, "ReLU", lambda: keras.layers.Activation("softplus"))
     players = random_players(spec)
     (x, y), before = minibatch(0), arrays(players.variables())
-    found = steps.RegulariserComparison(spec).measure(players, np.float64(x), y, (0, 0))
+    found = defences.RegulariserComparison(spec).measure(players, np.float64(x), y, (0, 0))
     assert float(found["regulariser_cosine"]) == pytest.approx(1, abs=1e-4)
     assert 0 < float(found["regulariser_relative_difference"]) < 1e-2
     product = float(found["regulariser_exact_norm"])
     exact = dataclasses.replace(spec, regulariser="exact")
-    twin = steps.RegulariserComparison(spec).twins
+    twin = defences.RegulariserComparison(spec).twins
     for own, player in ((twin.d, players.d), (twin.g, players.g)):
         own.set_weights(player.get_weights())
     gradients = [
-        steps.regularised_gradient(twin.d, [twin.g], [np.float64(x)], np.float64(x), y, chosen)[0]
+        defences.regularised_gradient(twin.d, [twin.g], [np.float64(x)], np.float64(x), y, chosen)[0]
         for chosen in (exact, dataclasses.replace(spec, regulariser="none"))
     ]
     assert product == pytest.approx(norm(difference(*gradients)), rel=1e-6)
@@ -854,14 +853,16 @@ def test_equal_experiments_share_a_graph_and_others_have_their_own():
     def spec(**overrides):
         return experiment("digits", "standard", classifier="d2", classifier_width=2, **overrides)
 
-    players = steps.make_players(spec())
+    players = defences.make_players(spec())
     for _ in range(2):
-        steps.standard_step(players, x, y, spec(), (0, 0))
+        defences.standard_step(players, x, y, spec(), (0, 0))
     (graph,) = players.graphs.values()
     assert graph.experimental_get_tracing_count() == 1
-    decays = [float(steps.standard_step(players, x, y, spec(weight_decay=decay), (0, 0))["d_weight_decay"]) for decay in (0, 1)]
+    decays = [
+        float(defences.standard_step(players, x, y, spec(weight_decay=decay), (0, 0))["d_weight_decay"]) for decay in (0, 1)
+    ]
     assert decays[0] == 0 < decays[1]
-    steps.standard_step(players, x, y, spec(xla=True), (0, 0))
+    defences.standard_step(players, x, y, spec(xla=True), (0, 0))
     assert [own._jit_compile for own in players.graphs.values()] == [None, None, None, True]
 
 
@@ -869,7 +870,7 @@ def test_comparison_of_products_that_are_zero_is_their_norm():
     settings = dict(classifier="d1", classifier_width=2, generators=("released_mnist",), generator_width=2)
     spec = experiment("digits", "advnet", **settings)  # whose D ignores its images at first
     x, y = minibatch(0)
-    found = steps.RegulariserComparison(spec).measure(steps.make_players(spec), np.float64(x), y, (0, 0))
+    found = defences.RegulariserComparison(spec).measure(defences.make_players(spec), np.float64(x), y, (0, 0))
     assert {name: float(value) for name, value in found.items()} == {"regulariser_exact_norm": 0}
 
 
@@ -887,7 +888,7 @@ def test_weight_decay_acts_on_kernels_only(rule):
         players = small_players(spec)
         model = getattr(players, player)
         before = arrays(model.trainable_variables)
-        getattr(steps, rule)(players, *small_minibatch(0), spec, (0, 0))
+        getattr(defences, rule)(players, *small_minibatch(0), spec, (0, 0))
         return [variable.path for variable in model.trainable_variables], before, arrays(model.trainable_variables)
 
     names, before, decayed = outcome(amount)
@@ -900,7 +901,7 @@ def test_weight_decay_acts_on_kernels_only(rule):
 @pytest.mark.parametrize("player", ("d", "g"))
 def test_players_of_the_exact_regulariser_have_second_derivatives_through_the_batch_mean(player):
     spec = experiment("digits", "advnet", classifier="d2", classifier_width=2, generator_width=2, regulariser="exact")
-    players = steps.make_players(spec)
+    players = defences.make_players(spec)
     layer = next(v for v in getattr(players, player).layers if isinstance(v, keras.layers.BatchNormalization))
     random = np.random.default_rng(0)
     x = tf.constant(random.normal(size=(BATCH, 4, 4, layer.gamma.shape[0])))
@@ -924,7 +925,7 @@ def test_players_of_the_exact_regulariser_have_second_derivatives_through_the_ba
 
 def test_initial_weights_are_a_function_of_the_seed():
     first, again, other = (
-        steps.make_players(experiment("digits", "advnet", seed=seed, generator_width=1)) for seed in (1, 1, 2)
+        defences.make_players(experiment("digits", "advnet", seed=seed, generator_width=1)) for seed in (1, 1, 2)
     )
     for model, twin, stranger in ((first.d, again.d, other.d), (first.g, again.g, other.g)):
         assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), twin.get_weights(), strict=True))
@@ -944,7 +945,7 @@ def test_initial_weights_are_a_function_of_the_seed():
 )
 def test_learning_rate_drops_by_ten_where_the_recipe_says(dataset, method, protocol, rates):
     spec = experiment(dataset, method, protocol=protocol, scale="paper", classifier_width=1, generator_width=1)
-    optimizer = steps.make_players(spec).d_optimizer
+    optimizer = defences.make_players(spec).d_optimizer
     for updates, rate in rates.items():
         optimizer.iterations.assign(updates)
         assert float(keras.ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(rate)
@@ -959,7 +960,7 @@ def test_learning_rate_drops_by_ten_where_the_recipe_says(dataset, method, proto
 )
 def test_generator_is_trained_by_the_optimiser_of_the_recipe(dataset, rule, expected):
     spec = experiment(dataset, "advnet", scale="paper", classifier_width=1, generator_width=1)
-    optimizer = steps.make_players(spec).g_optimizer
+    optimizer = defences.make_players(spec).g_optimizer
     assert isinstance(optimizer, rule)
     config = optimizer.get_config()
     assert {name: config[name] for name in expected} == pytest.approx(expected)

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import networks, training
-from adv_networks.defences import steps
+from adv_networks import defences, networks, training
 from adv_networks.errors import UsageError
-from adv_networks.experiments import experiment
+from adv_networks.experiments import METHODS, experiment
 from adv_networks.runtime import devices
 from tests.conftest import SMALL, precision
 
@@ -47,10 +46,10 @@ def play(replicas, games, file):
 
 def three_steps(method, overrides):
     spec, states, scalars = experiment("digits", method, **overrides), [], []
-    rng, players = np.random.default_rng(0), steps.make_players(spec)
+    rng, players = np.random.default_rng(0), defences.make_players(spec)
     for number in range(3):
         x = rng.random((2, 24, *SHAPE) if method == "advnet+ensemble" else (24, *SHAPE))
-        logged = steps.STEPS[method](players, x, rng.integers(0, 10, 24), spec, (spec.seed, number))
+        logged = METHODS[method].step(players, x, rng.integers(0, 10, 24), spec, (spec.seed, number))
         scalars.append({name: float(value) for name, value in logged.items()})
         states.append([value.numpy().ravel().tolist() for value in players.variables()])
     return states, scalars
@@ -59,13 +58,13 @@ def three_steps(method, overrides):
 def changes_in_float32(reorderings):
     spec, changes, rng = experiment("digits", "advnet", gradient_penalty=0.1), [], np.random.default_rng(0)
     x, y = rng.random((24, *SHAPE), np.float32), rng.integers(0, 10, 24)
-    players = steps.make_players(spec)
+    players = defences.make_players(spec)
     state = players.variables()
     start = [value.numpy() for value in state]
     for order in [np.arange(24), *(rng.permutation(24) for _ in range(reorderings))]:
         for variable, value in zip(state, start, strict=True):
             variable.assign(value)
-        steps.adversarial_network_step(players, x[order], y[order], spec, (0, 0))
+        defences.adversarial_network_step(players, x[order], y[order], spec, (0, 0))
         changes.append([(variable.numpy() - value).ravel().tolist() for variable, value in zip(state, start, strict=True)])
     return changes
 

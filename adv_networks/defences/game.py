@@ -1,0 +1,221 @@
+"""The game of a classifier D against generators (Section 3): G's ascent on Eq. 4 and D's descent on Eq. 5.
+
+Where there are several adversaries in the game, they share out the examples of the minibatch: of n, number i perturbs its
+i-th n-th. Static examples are the last adversary; x is then [2, batch, …], the images and static examples of the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from adv_networks import networks
+from adv_networks.attacks.inputs import as_seed
+from adv_networks.defences.players import Players, trainable
+from adv_networks.defences.updates import (
+    Scalars,
+    accuracy,
+    apply_gradient,
+    compiled,
+    cross_entropy,
+    distributed,
+    gradient_of,
+    half_squared_norm,
+    values,
+    weight_decay,
+)
+from adv_networks.experiments import METHODS, Experiment
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import replicas
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+
+def _deal(players: Players, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """The images, and the static examples for the share at their end that no generator perturbs (None: there is none)."""
+    if x.shape.rank == 4:
+        return x, None
+    images, static = tf.unstack(x)
+    generators, batch_size = len(players.generators), images.shape[0]
+    return images, static[generators * batch_size // (generators + 1) :]
+
+
+def _inputs(generators: Sequence[keras.Model], x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
+    """What each generator takes for its share of the images."""
+    bounds = [number * x.shape[0] // len(generators) for number in range(len(generators) + 1)]
+    # The first one's noise is that of a generator that plays alone.
+    seeds = [seed, *(tf.random.experimental.stateless_fold_in(seed, number) for number in range(1, len(generators)))]
+    return [
+        networks.generator_input(g, x[start:end], y[start:end], own_seed)
+        for g, (start, end), own_seed in zip(generators, itertools.pairwise(bounds), seeds, strict=True)
+    ]
+
+
+def _perturb(x: tf.Tensor, perturbations: Sequence[tf.Tensor], spec: Experiment) -> tf.Tensor:
+    perturbed = x + spec.epsilon * tf.concat(perturbations, 0)
+    return tf.clip_by_value(perturbed, 0, 1) if spec.clip_perturbed else perturbed
+
+
+@compiled
+def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
+    """One ascent step of the generators on F of Eq. 4, φ ← φ + η_G ∇_φ F, with θ fixed.
+
+    A D that is trained too has BN on the batch's statistics; one that is frozen, as in its evaluation.
+    """
+    d, generators = players.d, players.generators
+    images, static = _deal(players, x)
+    share = 1 if static is None else 1 - static.shape[0] / images.shape[0]
+    if static is not None:
+        images, y = images[: -static.shape[0]], y[: -static.shape[0]]
+    inputs = _inputs(generators, images, y, seed)
+    d_training = METHODS[spec.method].trains_classifier or spec.bn_evaluation == "batch"
+    with tf.GradientTape() as tape:
+        perturbations = [g(own, training=True) for g, own in zip(generators, inputs, strict=True)]
+        perturbed = _perturb(images, perturbations, spec)
+        loss = cross_entropy(y, networks.discarding_statistics(d, perturbed, training=d_training))
+        decay = weight_decay(values(*generators), spec.generator_weight_decay)
+        descended = decay - spec.adversarial_weight * share * loss
+    gradient = gradient_of(tape, descended, values(*generators), d, *generators)
+    apply_gradient(players.g_optimizer, gradient, trainable(generators))
+    return {"g_loss": loss, "g_gradient_norm": tf.linalg.global_norm(gradient)}
+
+
+def regularised_gradient(
+    d: keras.Model,
+    generators: Sequence[keras.Model],
+    inputs: Sequence[tf.Tensor],
+    x: tf.Tensor,
+    y: tf.Tensor,
+    spec: Experiment,
+    static: tf.Tensor | None = None,
+) -> tuple[list[tf.Tensor], Scalars, list[tf.Tensor]]:
+    """∇_θ F + γ ∇²_{θφ}F · v with v = ∇_φ F (Eq. 5) per trainable variable of D, what to log of it, and the product alone.
+
+    The product is [∇_θ F(θ, φ + hv) − ∇_θ F(θ, φ)] / h (`fd`), or the gradient of ½‖v‖² (`exact`; with BN it is exact only
+    after `networks.share_batch_moments`); with `none` it is empty. Only the adversarial term of F depends on φ,
+    so neither needs the clean one. D's BN averages move by the clean and the adversarial pass.
+
+    Args:
+        d: classifier.
+        generators: who share out the images that `static` leaves; φ is the parameters of all.
+        inputs: what each takes for its share.
+        x: images in [0,1].
+        y: labels int32.
+        spec: λ, γ, ε, the regulariser, its sign and h.
+        static: adversarial examples, in place of generated ones, of the last so many images.
+    """
+    theta, phi = values(d), [tf.convert_to_tensor(value) for value in values(*generators)]
+
+    def adversarial_term(phi: list[tf.Tensor], classify: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, ...]:
+        """The part of F that depends on φ, and of it the loss and the logits."""
+        logits = classify(_adversarial_images(generators, inputs, phi, x, spec, static))
+        loss = cross_entropy(y, logits)
+        return spec.adversarial_weight * loss - weight_decay(phi, spec.generator_weight_decay), loss, logits
+
+    with tf.GradientTape() as tape:
+        clean_logits = d(x, training=True)
+        clean_loss = cross_entropy(y, clean_logits)
+    clean = gradient_of(tape, clean_loss, theta, d)
+    exact = spec.regulariser == "exact"
+    with tf.GradientTape() if exact else contextlib.nullcontext() as outer_tape:
+        with tf.GradientTape() as tape:
+            tape.watch(phi)
+            term, loss, logits = adversarial_term(phi, functools.partial(d, training=True))
+        gradients = gradient_of(tape, term, theta + phi, d, *generators)
+        adversarial, v = gradients[: len(theta)], gradients[len(theta) :]
+        penalty = half_squared_norm(v)
+    scalars = {
+        "d_loss": clean_loss,
+        "d_loss_adversarial": loss,
+        "d_accuracy": accuracy(y, clean_logits),
+        "d_accuracy_adversarial": accuracy(y, logits),
+    }
+    total = [sum(parts) for parts in zip(clean, adversarial, strict=True)]
+    if spec.regulariser == "none":
+        return total, scalars, []
+    if exact:
+        product = replicas.mean(outer_tape.gradient(penalty, theta, unconnected_gradients="zero"))
+    else:
+        h = spec.finite_difference_step
+        shifted_phi = [value + h * part for value, part in zip(phi, v, strict=True)]
+        with tf.GradientTape() as tape:
+            shifted_term, _, _ = adversarial_term(
+                shifted_phi, functools.partial(networks.discarding_statistics, d, training=True)
+            )
+        shifted = gradient_of(tape, shifted_term, theta, d)
+        product = [(there - here) / h for there, here in zip(shifted, adversarial, strict=True)]
+    weight = spec.regulariser_sign * spec.gradient_penalty
+    scalars["regulariser_norm"] = spec.gradient_penalty * tf.linalg.global_norm(product)
+    return [gradient + weight * part for gradient, part in zip(total, product, strict=True)], scalars, product
+
+
+def _adversarial_images(
+    generators: Sequence[keras.Model],
+    inputs: Sequence[tf.Tensor],
+    phi: Sequence[tf.Tensor],
+    x: tf.Tensor,
+    spec: Experiment,
+    static: tf.Tensor | None,
+) -> tf.Tensor:
+    """The images perturbed by generators whose parameters are φ, the last ones replaced by the static examples."""
+    rest, perturbations = list(phi), []
+    for g, own in zip(generators, inputs, strict=True):
+        parameters = [rest.pop(0) for _ in g.trainable_variables]
+        perturbations.append(networks.discarding_statistics(g, own, training=True, parameters=parameters))
+    adversarial = _perturb(x if static is None else x[: -static.shape[0]], perturbations, spec)
+    return adversarial if static is None else tf.concat([adversarial, static], 0)
+
+
+def regularised_gradient_of(
+    players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor
+) -> tuple[list[tf.Tensor], Scalars, list[tf.Tensor]]:
+    """`regularised_gradient` of a minibatch, its examples dealt out to the adversaries."""
+    images, static = _deal(players, x)
+    dynamic = images.shape[0] - (0 if static is None else static.shape[0])
+    inputs = _inputs(players.generators, images[:dynamic], y[:dynamic], seed)
+    return regularised_gradient(players.d, players.generators, inputs, images, y, spec, static)
+
+
+@compiled
+def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
+    """One descent step of D on Eq. 5 with φ fixed."""
+    d = players.d
+    gradient, scalars, _ = regularised_gradient_of(players, x, y, spec, seed)
+    with tf.GradientTape() as tape:
+        decay = weight_decay(values(d), spec.weight_decay)
+    decay_gradient = tape.gradient(decay, values(d), unconnected_gradients="zero")
+    total = [a + b for a, b in zip(gradient, decay_gradient, strict=True)]
+    apply_gradient(players.d_optimizer, total, d.trainable_variables)
+    return {**scalars, "d_weight_decay": decay, "d_gradient_norm": tf.linalg.global_norm(total)}
+
+
+def ascend(players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
+    """`generator_steps` ascent steps of the generators on one minibatch, D left as it is.
+
+    Compiled apart from D's step, one graph serves any number of them.
+    """
+    seed = as_seed(seed)
+    x, y = distributed(players, x, y)
+    losses = {}
+    for number in range(spec.generator_steps):
+        scalars = generator_step(players, x, y, spec, seed)
+        losses[f"g_loss_{number + 1}"] = scalars["g_loss"]
+    return scalars | losses
+
+
+def adversarial_network_step(players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
+    """`generator_steps` ascent steps of G, then one descent step of D, all on one minibatch (Eq. 4-5, Section 3.2).
+
+    With a `discriminator_period` above 1 (the released code on MNIST), D is updated on every so many-th step only.
+    """
+    seed = as_seed(seed)
+    x, y = distributed(players, x, y)
+    scalars = ascend(players, x, y, spec, seed)
+    period = spec.discriminator_period
+    if period > 1 and (int(seed[1]) + 1) % period:
+        return scalars
+    return {**scalars, **discriminator_step(players, x, y, spec, seed)}

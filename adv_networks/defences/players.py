@@ -1,0 +1,153 @@
+"""The networks of a training and their optimisers: everything that a step changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from adv_networks import networks
+from adv_networks.experiments import METHODS, Experiment, generator_file
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import cores, graphs, kernels, optimizers
+
+if TYPE_CHECKING:
+    from adv_networks.defences.regulariser_comparison import RegulariserComparison
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class TrainingState:
+    """Networks in training and their optimisers; a defence that trains other parts than `Players` has its own subclass.
+
+    Attributes:
+        graphs: the compiled update rules, by rule and experiment (`updates.compiled`).
+        strategy: where the variables were made.
+    """
+
+    graphs: dict[tuple[Callable, Experiment], Callable] = dataclasses.field(default_factory=dict, repr=False)
+    strategy: tf.distribute.Strategy = dataclasses.field(default_factory=lambda: tf.distribute.get_strategy(), repr=False)
+
+    def networks(self) -> dict[str, keras.Model]:
+        """The networks that are trained, by the name of the file that keeps each."""
+        raise NotImplementedError
+
+    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
+        """The optimisers, by the name under which their learning rates are logged."""
+        raise NotImplementedError
+
+    def variables(self) -> list[tf.Variable]:
+        """The whole state in a fixed order: parameters, BN averages and optimiser slots. It is what checkpoints hold."""
+        parts = (*self.networks().values(), *self.optimizers().values())
+        return [variable.value for part in parts for variable in part.variables]
+
+    def take_weights(self, other: TrainingState) -> None:
+        """Gives the trained networks the weights of others of the same shapes, BN averages included."""
+        for model, source in zip(self.networks().values(), other.networks().values(), strict=True):
+            model.set_weights(source.get_weights())
+
+    def shares(self, x: tf.Tensor) -> int:
+        """How many parts the rules cut a minibatch into, each in its place of the order; replicas get a piece of every part."""
+        return 1
+
+
+@dataclasses.dataclass(eq=False)
+class Players(TrainingState):
+    """The players of the paper's game: D and G with their optimisers; what a method does not train has none.
+
+    Further generators beside G share its optimiser, which treats every parameter by itself. `comparison` is what measures the
+    regulariser along the training, once it was asked for.
+    """
+
+    d: keras.Model
+    d_optimizer: keras.optimizers.Optimizer | None
+    g: keras.Model | None = None
+    g_optimizer: keras.optimizers.Optimizer | None = None
+    further: tuple[keras.Model, ...] = ()
+    comparison: RegulariserComparison | None = None
+
+    @property
+    def generators(self) -> tuple[keras.Model, ...]:
+        """All generators, in the order in which they share out a minibatch."""
+        return () if self.g is None else (self.g, *self.further)
+
+    def networks(self) -> dict[str, keras.Model]:
+        """D, unless it is frozen, and the generators."""
+        found = {} if self.d_optimizer is None else {"d.keras": self.d}
+        return found | {generator_file(position): g for position, g in enumerate(self.generators)}
+
+    def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
+        """D's and G's, of which the first is the run's `learning_rate`."""
+        named = {"learning_rate": self.d_optimizer or self.g_optimizer, "generator_learning_rate": self.g_optimizer}
+        return {name: optimizer for name, optimizer in named.items() if optimizer is not None}
+
+    def variables(self) -> list[tf.Variable]:
+        """See `TrainingState.variables`; a frozen D is part of it."""
+        parts = (self.d, self.d_optimizer, self.g, self.g_optimizer, *self.further)
+        return [variable.value for part in parts if part is not None for variable in part.variables]
+
+    def take_weights(self, other: Players) -> None:
+        """See `TrainingState.take_weights`; a frozen D, which may be a user's own of another architecture, is shared."""
+        super().take_weights(other)
+        if self.d_optimizer is None:
+            self.d = other.d
+
+    def shares(self, x: tf.Tensor) -> int:
+        """One for each generator, and one for static examples, where they come beside the images."""
+        return max(1, len(self.generators)) + (x.shape.rank == 5)
+
+
+def make_players(spec: Experiment) -> Players:
+    """Fresh networks and optimisers of an experiment, their weights drawn from its seed, in the current strategy's scope."""
+    keras.utils.set_random_seed(spec.seed)
+    method = METHODS[spec.method]
+    with networks.computing_in(spec.precision):
+        players = Players(networks.classifier(spec), None)
+        if method.trains_generator:
+            players.g, *further = networks.generators(spec)
+            players.further = tuple(further)
+    if method.trains_classifier:
+        players.d_optimizer = optimizers.SGD(_classifier_schedule(spec), momentum=spec.momentum)
+        players.d_optimizer.build(players.d.trainable_variables)
+    if method.trains_generator:
+        players.g_optimizer = _generator_optimizer(spec)
+        players.g_optimizer.build(trainable(players.generators))
+    alone = players.strategy.num_replicas_in_sync == 1
+    differentiated_twice = method.trains_classifier and spec.regulariser == "exact"
+    for model in (players.d, *players.generators):
+        (kernels.accelerate if alone and not differentiated_twice else networks.share_batch_moments)(model)
+        if alone:
+            cores.share(model)
+        graphs.share_graphs(model)
+    return players
+
+
+def adversaries(spec: Experiment) -> int:
+    """How many share out the examples of a minibatch: generators and static examples; 1 where there is no such game."""
+    method = METHODS[spec.method]
+    return len(spec.generators) + method.static_examples if method.trains_generator else 1
+
+
+def trainable(models: Sequence[keras.Model]) -> list[keras.Variable]:
+    """The trainable variables of models, one after the other."""
+    return [variable for model in models for variable in model.trainable_variables]
+
+
+def learning_rate_drops(spec: Experiment) -> list[int]:
+    """The numbers of D's updates, counted from 0, after which its learning rate is divided by 10."""
+    return [max(1, int(spec.steps * drop) // spec.discriminator_period) - 1 for drop in spec.learning_rate_drops]
+
+
+def _classifier_schedule(spec: Experiment) -> Any:
+    drops = learning_rate_drops(spec)
+    if not drops:
+        return spec.learning_rate
+    # Keras keeps the earlier rate at the boundary itself, and counts updates from 0.
+    rates = [spec.learning_rate / 10**number for number in range(len(drops) + 1)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(drops, rates)
+
+
+def _generator_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
+    if spec.generator_optimizer == "sgd":
+        return optimizers.SGD(spec.generator_learning_rate, momentum=spec.generator_momentum)
+    # 1e-8 is the ε of the TensorFlow 1 optimiser that the paper used; Keras would take 1e-7.
+    return optimizers.Adam(spec.generator_learning_rate, beta_1=spec.generator_momentum, beta_2=0.999, epsilon=1e-8)

@@ -1,0 +1,131 @@
+"""What the update rules share: how they are compiled and spread over replicas, gradients, losses and the optimiser's step.
+
+Every rule has the arguments (players, x, y, spec, seed): a `TrainingState`, most often `Players`; images x in [0,1] [batch,
+height, width, channels]; labels y int32 [batch], or whatever else the defence's batches have; the experiment; and seed = (run
+seed, step), so that a step is a pure function of its arguments and the players' state. It returns a dict of scalars to log.
+BN averages move only in the passes that update their own network; D sees clean and adversarial images as separate BN batches.
+
+Under a strategy of several replicas the rules take the whole minibatch and do what one replica does with it (`replicas`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from adv_networks import networks
+from adv_networks.attacks.inputs import as_seed
+from adv_networks.defences.players import Players, TrainingState, trainable
+from adv_networks.experiments import Experiment
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import replicas
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+Scalars = dict[str, Any]
+
+
+def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Runs a rule as one graph per experiment, which the players keep; the seed is a tensor, so that no step traces again.
+
+    Called from another rule, it becomes part of that one's graph. x and y are the minibatch, or what `distributed` has made
+    of it.
+    """
+
+    @functools.wraps(step)
+    def run(players: TrainingState, x: Array, y: Array, spec: Experiment, seed: Seed) -> Any:
+        if not tf.executing_eagerly():
+            return step(players, x, y, spec, seed)
+        # Bound, as TensorFlow would tell experiments apart by identity, and trace equal ones again.
+        graph = players.graphs.get((step, spec))
+        if graph is None:
+            on_replicas = functools.partial(_on_replicas, step, players, spec)
+            graph = players.graphs[step, spec] = tf.function(on_replicas, autograph=False, jit_compile=spec.xla or None)
+        return graph(*distributed(players, x, y), as_seed(seed))
+
+    return run
+
+
+def _on_replicas(step: Callable[..., Any], players: TrainingState, spec: Experiment, x, y, seed: tf.Tensor) -> Any:
+    """A rule on every replica, and the mean of what it returns."""
+    strategy = players.strategy
+    if strategy.num_replicas_in_sync == 1:
+        return step(players, x, y, spec, seed)
+    scalars = strategy.run(lambda x, y: step(players, x, y, spec, seed), (x, y))
+    return tf.nest.map_structure(lambda value: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), scalars)
+
+
+def distributed(players: TrainingState, x: Any, y: Any) -> tuple[Any, Any]:
+    """A minibatch as the compiled rules take it: tensors, integer labels as int32; with several replicas one of each a replica.
+
+    What is so already is left.
+    """
+    if isinstance(x, tf.distribute.DistributedValues):
+        return x, y
+    x, y = tf.convert_to_tensor(x), tf.convert_to_tensor(y)
+    y = tf.cast(y, tf.int32) if y.dtype.is_integer else y
+    if players.strategy.num_replicas_in_sync == 1:
+        return x, y
+    return replicas.distribute(players.strategy, players.shares(x), x, y)
+
+
+def apply_gradient(
+    optimizer: keras.optimizers.Optimizer, gradient: Sequence[tf.Tensor], variables: Sequence[keras.Variable]
+) -> None:
+    """One step of the optimiser, which sums gradients over replicas; ours is the same on all."""
+    optimizer.apply([part / replicas.count() for part in gradient], variables)
+
+
+def gradient_of(tape: tf.GradientTape, loss: tf.Tensor, sources: Sequence[tf.Tensor], *models: keras.Model) -> list[tf.Tensor]:
+    """The gradient of a loss of models, the mean over replicas; in float16 the loss is scaled, and the gradient scaled back."""
+    scale = max(map(networks.loss_scale, models))
+    if scale == 1:
+        return replicas.mean(tape.gradient(loss, sources))
+    scaled = tape.gradient(loss, sources, output_gradients=tf.constant(scale, loss.dtype))
+    return [part / scale for part in replicas.mean(scaled)]
+
+
+def cross_entropy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """The mean cross-entropy of labels int32 [batch] and logits [batch, classes]."""
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+
+
+def weight_decay(parameters: Sequence[tf.Tensor], amount: float) -> tf.Tensor:
+    """wd/2 Σ w² over kernels: the tensors of more than one dimension, biases and BN having one."""
+    return amount * half_squared_norm([parameter for parameter in parameters if len(parameter.shape) > 1])
+
+
+def half_squared_norm(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    """½‖·‖² of tensors taken as one vector."""
+    # add_n would not fix the order of its terms (determinism.py).
+    return tf.reduce_sum([tf.nn.l2_loss(part) for part in parts])
+
+
+def values(*models: keras.Model) -> list[tf.Tensor]:
+    """The values of the trainable variables of models, as gradients are taken by them."""
+    return [variable.value for variable in trainable(models)]
+
+
+def accuracy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """The share of a batch that logits [batch, classes] label as y int32 [batch]."""
+    return tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), y), tf.float32))
+
+
+def descend(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment) -> Scalars:
+    """One SGD step of D on the cross-entropy of images as they are, and its weight decay."""
+    d = players.d
+    with tf.GradientTape() as tape:
+        logits = d(x, training=True)
+        loss = cross_entropy(y, logits)
+        decay = weight_decay(values(d), spec.weight_decay)
+        objective = loss + decay
+    gradient = gradient_of(tape, objective, values(d), d)
+    apply_gradient(players.d_optimizer, gradient, d.trainable_variables)
+    return {
+        "d_loss": loss,
+        "d_weight_decay": decay,
+        "d_accuracy": accuracy(y, logits),
+        "d_gradient_norm": tf.linalg.global_norm(gradient),
+    }

@@ -1,0 +1,47 @@
+"""What a finished run leaves: its networks, pictures, and a description with their hashes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adv_networks.data import Images
+from adv_networks.defences import NeededRun, TrainingState
+from adv_networks.experiments import METHODS, Experiment
+from adv_networks.storage import pictures
+from adv_networks.storage.files import write_text, write_whole
+from adv_networks.storage.hashes import file_hash, weights_hash
+
+
+def save(
+    experiment: Experiment,
+    workdir: Path,
+    state: TrainingState,
+    needed: Mapping[str, NeededRun],
+    shown: Images,
+    description: Mapping[str, Any],
+) -> None:
+    """Writes the files that the method promises (`Defence.files`), and then that the run is finished.
+
+    Args:
+        experiment: the run's.
+        workdir: its directory.
+        state: what was trained; networks in mixed precision are saved as those of float32.
+        needed: the runs that it builds upon.
+        shown: the pictures show the first of these.
+        description: what experiment.json says of the run beside its end.
+    """
+    method = METHODS[experiment.method]
+    if experiment.precision != "float32":
+        trained, state = state, method.build(dataclasses.replace(experiment, precision="float32"), needed)
+        state.take_weights(trained)
+    hashes = {}
+    for name, model in state.networks().items():
+        write_whole(workdir / name, model.save)
+        hashes[name] = {"file": file_hash(workdir / name), "weights": weights_hash(model)}
+    for name, figure in method.pictures(state, shown.first(8), experiment).items():
+        pictures.save(figure, workdir / f"{name}.png")
+    write_text(workdir / "experiment.json", json.dumps({**description, "finished": True, "hashes": hashes}, indent=2))

@@ -1,0 +1,160 @@
+"""Training one experiment in one directory: begun, gone on with, or left as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adv_networks import data
+from adv_networks.defences import NeededRun, adversaries
+from adv_networks.errors import UsageError
+from adv_networks.evaluation import load_model
+from adv_networks.experiments import METHODS, Experiment
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import devices, replicas
+from adv_networks.runtime.determinism import make_deterministic
+from adv_networks.runtime.workers import Workers
+from adv_networks.storage.files import locked, remove_leftovers, write_text
+from adv_networks.storage.hashes import weights_hash
+from adv_networks.storage.run_directories import known_weights_hash
+from adv_networks.training import results
+from adv_networks.training.continuation import earlier_description
+from adv_networks.training.identity import check_begun_with, described, is_reusable, of_images
+from adv_networks.training.loop import Loop
+
+VALIDATION_IMAGES = 500
+
+
+def train(
+    experiment: Experiment,
+    workdir: str | os.PathLike,
+    *,
+    strategy: tf.distribute.Strategy | None = None,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+    checkpoint_seconds: float = 120,
+    progress: bool = True,
+    wait: bool = False,
+    classifier: keras.Model | None = None,
+) -> Path:
+    """Trains an experiment, going on from its last checkpoint if there is one; a finished run is left as it is.
+
+    Either only with the training images that the run was begun with; a finished one is also left where there are none. A run
+    that has not begun goes on from a finished one of fewer steps beside `workdir`, in the directory of its name, if that is
+    otherwise the same and its steps are this one's first.
+
+    A run that was stopped or killed and goes on ends with the same bits as one that was not, on the same machine with the
+    same libraries and number of threads. For that the whole process is made deterministic (`make_deterministic`); XLA, which
+    lacks deterministic kernels for some operations, is left to itself and promises no such thing.
+    The workers of a multi_worker strategy call this alike, with a `workdir` that all can reach; the chief alone writes there.
+
+    Args:
+        experiment: what to train; overrides that its training does not read are left out of it (`Experiment.trained`). The
+            runs that it needs are trained first, beside `workdir`.
+        workdir: the run's directory; afterwards it holds what the method promises (`Defence.files`), experiment.json,
+            metrics.csv, timings.csv, checkpoints/ and events/ for TensorBoard.
+        strategy: where to create the variables (`devices.make`); None for the default device. The minibatch is split over
+            its replicas, which together do what one would.
+        data_dir: TFDS directory.
+        download: let TFDS fetch what is missing.
+        checkpoint_seconds: time between checkpoints.
+        progress: show a progress bar.
+        wait: where another process trains in `workdir`, wait for it to end instead of raising.
+        classifier: stands in for the run that the method needs as its "classifier", for instance what a generator alone is
+            trained against: takes images in [0,1]. On the default device only.
+
+    Returns:
+        `workdir` as a path.
+
+    Raises:
+        UsageError: the minibatch does not split evenly over the replicas and the adversaries that share it out, there are
+            several replicas with `xla`, or a classifier is given to a method that needs none.
+        UserError: the directory belongs to a run with other settings, training images or networks to build upon, is in use
+            or cannot be written, the data set is missing, a loss is not finite, or another worker ended.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came; a checkpoint is saved first.
+    """
+    workdir, strategy = Path(workdir), strategy or tf.distribute.get_strategy()
+    experiment = experiment.trained()
+    _check(experiment, strategy, classifier)
+    if not experiment.xla:
+        make_deterministic()
+    method, workers = METHODS[experiment.method], Workers(strategy)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(workers.together(experiment.name))
+        if workers.by_chief(lambda: is_reusable(experiment, workdir, data_dir)):
+            return workdir
+        if workers.is_chief:
+            busy = f"{workdir}: expected to be alone, found another process training there"
+            stack.enter_context(locked(workdir / "lock", wait=wait, busy=busy))
+        if workers.by_chief(lambda: is_reusable(experiment, workdir, data_dir)):  # by the process that was waited for
+            return workdir
+        places = dict(data_dir=data_dir, download=download)
+        training, validation = data.training_and_validation(experiment, **places)
+        made_of = of_images(training)
+        _check_same(experiment, made_of, workers)
+        check_begun_with(workdir, made_of)
+        options = dict(places, strategy=strategy, checkpoint_seconds=checkpoint_seconds, progress=progress)
+        needed = _needed_runs(experiment, workdir, classifier, options)
+        made_of |= {f"{role}_weights": run.weights for role, run in needed.items()}
+        check_begun_with(workdir, made_of)
+        workers.by_chief(lambda: _prepare(experiment, needed, training, strategy))
+        description: dict[str, Any] = {}
+        if workers.is_chief:
+            remove_leftovers(workdir)
+            earlier = earlier_description(experiment, workdir, made_of)
+            description = described(experiment, made_of, len(validation.images), earlier)
+            write_text(workdir / "experiment.json", json.dumps(description, indent=2))
+        with strategy.scope():
+            state = method.build(experiment, needed)
+            first = validation.first(VALIDATION_IMAGES)
+            loop = Loop(experiment, workdir, state, workers, first, checkpoint_seconds)
+            loop.run(lambda start: method.batches(experiment, needed, training, start), progress=progress)
+        shown = validation if experiment.validation else training
+        workers.by_chief(lambda: results.save(experiment, workdir, state, needed, shown, description))
+    return workdir
+
+
+def _check(experiment: Experiment, strategy: tf.distribute.Strategy, classifier: keras.Model | None) -> None:
+    """Raises a UsageError where what is asked for does not go together."""
+    replicas.check_split(strategy, adversaries(experiment), experiment.batch_size)
+    if experiment.xla and strategy.num_replicas_in_sync > 1:
+        raise UsageError(f"xla: expected one replica with it, received {strategy.num_replicas_in_sync}")
+    if classifier is not None and "classifier" not in experiment.needs():
+        raise UsageError(f"classifier: expected none with method {experiment.method}, which needs none, received one")
+
+
+def _check_same(experiment: Experiment, made_of: Mapping[str, Any], workers: Workers) -> None:
+    """Raises a UserError unless all workers have the same settings and images."""
+    if not workers.alone:
+        settings = json.dumps([made_of, experiment.settings()])
+        digest = int(hashlib.sha256(settings.encode()).hexdigest()[:8], 16)
+        workers.check_same(f"{experiment.name}: digest of settings and training images", digest)
+
+
+def _needed_runs(
+    experiment: Experiment, workdir: Path, classifier: keras.Model | None, options: Mapping[str, Any]
+) -> dict[str, NeededRun]:
+    """The runs that this one builds upon, trained now if need be, by their role; a given classifier has the place of one."""
+    needed = {}
+    for role, spec in experiment.needs().items():
+        if role == "classifier" and classifier is not None:
+            needed[role] = NeededRun(spec, None, weights_hash(classifier), classifier)
+            continue
+        directory = train(spec, workdir.parent / spec.name, wait=True, **options)
+        file = METHODS[spec.method].files(spec)[0]
+        weights = known_weights_hash(directory, file) or weights_hash(load_model(directory / file))
+        needed[role] = NeededRun(spec, directory, weights)
+    return needed
+
+
+def _prepare(
+    experiment: Experiment, needed: Mapping[str, NeededRun], training: data.Images, strategy: tf.distribute.Strategy
+) -> None:
+    """Makes what the batches read, on the devices of this process alone."""
+    with devices.local(strategy).scope():
+        METHODS[experiment.method].prepare(experiment, needed, training)

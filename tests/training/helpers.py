@@ -1,0 +1,74 @@
+"""What the tests of trainings share: tiny experiments on the digits, and methods that do something before a step."""
+
+import contextlib
+import csv
+import os
+import signal
+
+import pytest
+
+from adv_networks import training
+from adv_networks.errors import Interrupted
+from adv_networks.experiments import METHODS, experiment
+
+
+def tiny(method, **overrides):
+    """Validated where it has a generator."""
+    small = dict(steps=6, generators=("released_mnist",), generator_width=4)
+    unvalidated = {} if METHODS[method].trains_generator else dict(validation=0)
+    return experiment("digits", method, scale="tiny", **(small | unvalidated | overrides))
+
+
+def train(spec, workdir, **options):
+    return training.train(spec, workdir, progress=False, **options)
+
+
+def metrics(workdir):
+    with (workdir / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@contextlib.contextmanager
+def changed(name, *, before=lambda players, x, y, spec, seed: None, batches=lambda rows: rows):
+    """In its context the method of that name calls `before` ahead of every step, and passes its batches through `batches`.
+
+    What `before` returns, if anything, is the minibatch in place of x and y.
+    """
+
+    class Changed(type(METHODS[name])):
+        def step(self, players, x, y, spec, seed):
+            x, y = before(players, x, y, spec, seed) or (x, y)
+            return super().step(players, x, y, spec, seed)
+
+        def batches(self, *arguments, **options):
+            return batches(super().batches(*arguments, **options))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(METHODS, name, Changed())
+        yield
+
+
+def stopped(spec, workdir, step, *, number=signal.SIGTERM):
+    """Trains so many steps of a run, and ends it as a signal does."""
+
+    def interrupt(players, x, y, spec, seed):
+        if seed[1] + 1 == step:
+            os.kill(os.getpid(), number)
+
+    with changed(spec.method, before=interrupt), pytest.raises(Interrupted, match=f"stopped at step {step} of ") as stop:
+        train(spec, workdir)
+    assert stop.value.signal_number == number
+
+
+def crashed(spec, workdir, step, **options):
+    """Trains a run until a step fails, which leaves what kill -9 leaves."""
+
+    class Crash(Exception):
+        pass
+
+    def crash(players, x, y, spec, seed):
+        if seed[1] + 1 == step:
+            raise Crash
+
+    with changed(spec.method, before=crash), pytest.raises(Crash):
+        train(spec, workdir, **options)

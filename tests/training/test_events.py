@@ -1,0 +1,50 @@
+"""What readers of event files see of a run that was killed and did some of its steps again."""
+
+import collections
+
+import pytest
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
+
+from tests.training.helpers import crashed, metrics, stopped, tiny, train
+
+
+def steps_by_tag(workdir):
+    """The steps that the files themselves hold, by the name of what was written."""
+    found = collections.defaultdict(list)
+    for file in sorted((workdir / "events").glob("*tfevents*")):
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+            event = tf.compat.v1.Event.FromString(record)
+            for value in event.summary.value:
+                found[value.tag].append(event.step)
+    return found
+
+
+def shown_steps(workdir, tag):
+    """The steps that TensorBoard shows."""
+    accumulator = EventAccumulator(str(workdir / "events"), size_guidance={TENSORS: 0})
+    accumulator.Reload()
+    return [event.step for event in accumulator.Tensors(tag)]
+
+
+@pytest.mark.parametrize("saved", [0, 3])
+def test_steps_that_are_done_again_are_there_once(saved, tmp_path):
+    spec = tiny("standard", steps=8)
+    if saved:
+        stopped(spec, tmp_path, saved)
+    crashed(spec, tmp_path, 7)
+    assert steps_by_tag(tmp_path)["d_loss"] == [1, 2, 3, 4, 5, 6]
+    train(spec, tmp_path)
+    logged = [int(line["step"]) for line in metrics(tmp_path)]
+    assert logged == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert steps_by_tag(tmp_path)["d_loss"] == shown_steps(tmp_path, "d_loss") == logged
+    assert steps_by_tag(tmp_path)["_hparams_/session_start_info"] == [0]
+
+
+def test_file_that_a_kill_cut_short_keeps_its_whole_events(tmp_path):
+    spec = tiny("standard", steps=8)
+    stopped(spec, tmp_path, 4)
+    (file,) = (tmp_path / "events").glob("*tfevents*")
+    file.write_bytes(file.read_bytes()[:-20])
+    train(spec, tmp_path)
+    assert shown_steps(tmp_path, "d_loss") == [1, 2, 3, 4, 5, 6, 7, 8]
