@@ -45,7 +45,7 @@ def _listing(runs_directory: Path, group: Path, data_dir: Path | None) -> str:
         "methods (--method)": [[name, method.letter, method.title] for name, method in METHODS.items()],
         "attacks (--attack)": [
             *map(_attack, ATTACKS.items()),
-            *([f"{name}:CLASS", "", f"an attack of {library.package}"] for name, library in LIBRARIES.items()),
+            *([f"{name}:CLASS", f"an attack of {library.package}"] for name, library in LIBRARIES.items()),
         ],
         f"tables (--table), measured in {group}": [
             [name, _measured(table, group), table.title] for name, table in TABLES.items()
@@ -60,7 +60,7 @@ def _attack(named: tuple[str, DeclaredAttack]) -> list[str]:
     """An attack's name, its arguments with their defaults, and one line."""
     name, declared = named
     arguments = {argument: declared.arguments.get(argument, field.default) for argument, field in declared.fields.items()}
-    return [name, " ".join(f"{argument}={value}" for argument, value in arguments.items()), declared.title]
+    return [name, declared.title, " ".join(f"{argument}={value}" for argument, value in arguments.items())]
 
 
 def _dataset(dataset: Dataset, place: Path | None) -> list[str]:
