@@ -12,7 +12,7 @@ import numpy as np
 
 from adv_networks.storage import keyed_lines
 from adv_networks.storage.hashes import DIGITS
-from adv_networks.storage.keyed_lines import Line
+from adv_networks.storage.lines import Line
 
 # Of an accuracy, which is rounded, against its counts.
 _ROUNDING = 0.01

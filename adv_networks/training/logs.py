@@ -100,7 +100,10 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     file = workdir / "metrics.csv"
     try:
         with open_regular(file) as handle, io.TextIOWrapper(handle, encoding="utf-8", newline="") as text:
-            lines = list(csv.DictReader(text, strict=True))
+            reader = csv.DictReader(text, strict=True)
+            if "step" not in (reader.fieldnames or ()):
+                raise ValueError("no column step")
+            lines = list(reader)
         return [
             {"step": int(line["step"])}
             | {name: float(line[name]) if line.get(name) else None for name in METRICS if name != "step"}

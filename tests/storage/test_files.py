@@ -1,15 +1,17 @@
 """What writing whole leaves behind, and what it removes."""
 
 import os
+import platform
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from adv_networks.errors import UserError
-from adv_networks.storage import files
-from adv_networks.storage.csv_rows import merge_rows
-from adv_networks.storage.files import remove_leftovers, write_text, write_whole
+from adv_networks.storage.csv_rows import merge_rows, read_rows
+from adv_networks.storage.files import locked, open_regular, read_text, remove_leftovers, write_text, write_whole
 
 
 def names(directory):
@@ -36,7 +38,7 @@ def test_leftovers_of_killed_writers_go_and_those_of_living_ones_stay(tmp_path):
     )
     for name in ("d.keras", "list"):
         assert subprocess.run([sys.executable, "-c", script, tmp_path / name]).returncode == -9
-    host = files._host()
+    host = re.sub(r"\W|_", "", platform.node())[:40]
     writers = (f"{host}-{os.getppid()}-12ab", f"not{host}-999999999-12ab", "notes")
     others = [f".g.writing-{writer}.keras" for writer in writers]
     for name in others:
@@ -56,3 +58,24 @@ def test_rows_of_data_sets_take_the_place_of_those_data_sets_lines(tmp_path):
     with pytest.raises(UserError, match=r"rows.csv: expected the header dataset,share…, found dataset,percent \(remove it"):
         merge_rows(file, ("dataset", "share"), [], ["a"])
     assert file.read_text() == "dataset,percent\na,3\n"
+
+
+def test_lock_is_not_waited_for_where_it_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "lock")
+    refused = r"locking \S+lock: expected a place to write to, found: a FIFO in place of a file"
+    with pytest.raises(UserError, match=refused), locked(tmp_path / "lock", wait=True):
+        pass
+    with pytest.raises(UserError, match=r"found: Is a directory"), locked(tmp_path, wait=True):
+        pass
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for place, found in ((tmp_path / "fifo", "a FIFO"), (Path("/dev/zero"), "a device"), (tmp_path, "Is a directory")):
+        with pytest.raises(OSError, match=found):
+            open_regular(place)
+    with pytest.raises(UserError, match=r"fifo: expected a table, found: a FIFO in place of a file"):
+        read_rows(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "text")
+    (tmp_path / "text").write_text("ε", encoding="utf-8")
+    assert read_text(tmp_path / "link") == "ε"

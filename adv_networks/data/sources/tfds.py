@@ -89,7 +89,7 @@ class Tfds(Source):
         """TFDS's builder of a data set that is there and has these splits."""
         builder = _tfds().builder(self.name, data_dir=self.data_dir)
         # Asked first, because TFDS tries the network for minutes before it says that a data set is missing.
-        if not (Path(builder.data_dir) / "dataset_info.json").exists():
+        if not (Path(builder.data_dir) / "dataset_info.json").is_file():
             if not self.download:
                 raise UserError(
                     f"data set {self.name}: expected it prepared in {builder.data_dir}, found none "
