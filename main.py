@@ -18,7 +18,8 @@
                                                     the same, and a generator trained against it
 
 --verbosity=0 shows what TensorFlow and its data sets say meanwhile.
-Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 130 or 143 stopped by a signal.
+Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 129, 130 or 143 stopped by a
+signal.
 """
 
 from __future__ import annotations

@@ -266,7 +266,7 @@ def test_bad_files_and_directories_are_one_line_and_exit_code_1(run, tmp_path):
 
 def test_help_shows_the_commands_and_the_settings():
     process = in_a_process("--help")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate()
     for expected in ("--table=1 --scale=cpu", "--epsilon", "--generator_steps", "Exit codes"):
         assert expected in output
     assert "Traceback" not in output
@@ -275,14 +275,14 @@ def test_help_shows_the_commands_and_the_settings():
 
 def test_wrong_usage_exits_the_process_with_2():
     process = in_a_process("--dataset=imagenet")
-    output, error = process.communicate(timeout=60)
+    output, error = process.communicate()
     assert (process.returncode, output) == (2, "")
     assert error.startswith("main.py: ") and error.count("\n") == 1
 
 
 def test_missing_data_set_is_the_only_line_of_the_process(tmp_path):
     process = in_a_process("--dataset=mnist", f"--data_dir={tmp_path}", f"--runs={tmp_path}/runs")
-    output, error = process.communicate(timeout=60)
+    output, error = process.communicate()
     assert (process.returncode, output, error.count("\n")) == (1, "", 1)
     assert error.startswith("main.py: data set mnist: expected it prepared in")
 
@@ -291,12 +291,11 @@ def test_interrupted_process_saves_and_the_same_command_goes_on(run, tmp_path):
     small = ("--method=standard", "--scale=tiny", "--steps=400", "--validation=0", "--noprogress")
     command = (f"--runs={tmp_path}/runs", f"--results={tmp_path}/results", *small)
     process = in_a_process(*command)
-    deadline = time.monotonic() + 120
     while not any("\n40," in file.read_text() for file in tmp_path.rglob("metrics.csv")):
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate()
     assert process.returncode == 128 + signal.SIGINT
     step = int(re.search(r"stopped at step (\d+) of 400; the same command goes on from there", error).group(1))
     assert 40 <= step < 400
@@ -311,5 +310,5 @@ def test_interrupted_process_saves_and_the_same_command_goes_on(run, tmp_path):
 
 def test_libraries_speak_when_asked(tmp_path):
     process = in_a_process("--dataset=mnist", f"--data_dir={tmp_path}", f"--runs={tmp_path}/runs", "--verbosity=0")
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate()
     assert "main.py: data set mnist" in error and error.count("\n") > 1
