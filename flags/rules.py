@@ -129,7 +129,7 @@ _OF_EVALUATION = frozenset(
 
 # The flags that each command reads. What is of none of them (where things are, --progress) goes with every command, so that
 # scripts can give it to all.
-_READ_BY: dict[str, frozenset[str]] = {
+READ_BY: dict[str, frozenset[str]] = {
     "--list": _OF_RESULTS | {"list"},
     "--report": _OF_RESULTS | {"report"},
     "--verify": frozenset({"verify", "scale"}),
@@ -142,7 +142,7 @@ _READ_BY: dict[str, frozenset[str]] = {
 
 
 def command_name() -> str:
-    """Which command, a key of `_READ_BY`, the command line is."""
+    """Which command, a key of `READ_BY`, the command line is."""
     for name in ("list", "report", "verify"):
         if flags.FLAGS[name].value:
             return f"--{name}"
@@ -156,6 +156,6 @@ def command_name() -> str:
 def check_all_are_read() -> None:
     """Raises a flags.Error where a flag was given that the command does not read."""
     command = command_name()
-    for name in sorted(frozenset().union(*_READ_BY.values()) - _READ_BY[command]):
+    for name in sorted(frozenset().union(*READ_BY.values()) - READ_BY[command]):
         if flags.FLAGS[name].present:
             raise flags.Error(f"{command}: expected no --{name}, which it does not read, received it")

@@ -19,6 +19,11 @@ os.environ.setdefault("ADV_NETWORKS_CACHE", str(Path(__file__).parents[1] / ".py
 import numpy as np
 import pytest
 
+from adv_networks import runtime
+from adv_networks.runtime.start import set_environment
+
+set_environment()  # before the tests import TensorFlow
+
 IMAGES_UNDER_ATTACK = 2_000
 SMALL = ("--scale=tiny", "--steps=3", "--generators=released_mnist", "--width=4", "--validation=0", "--noprogress")
 
@@ -145,12 +150,34 @@ def start(fork):
 @pytest.fixture(scope="module")
 def shallow():
     """Networks made from here to the end of the module have one residual block a stage, where their depth is not the point."""
-    from adv_networks import networks
+    from adv_networks.networks import blocks, classifiers, generators
 
-    stage = networks._stage
+    def of_one(x, _, *arguments):
+        return blocks.stage(x, 1, *arguments)
+
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(networks, "_stage", lambda x, blocks, stride, filters: stage(x, 1, stride, filters))
+        for module in (classifiers, generators):
+            patched.setattr(module, "stage", of_one)
         yield
+
+
+@pytest.fixture(params=["auto", "plain"])
+def runtime_mode(request):
+    """The test runs twice: with all that makes TensorFlow faster, and with Keras and TensorFlow as they come."""
+    yield from _configured(request.param)
+
+
+@pytest.fixture
+def plain():
+    """Models and optimisers that are made in this test are as Keras and TensorFlow have them."""
+    yield from _configured("plain")
+
+
+def _configured(mode):
+    before = runtime.mode()
+    runtime.configure(mode)
+    yield mode
+    runtime.configure(before)
 
 
 @pytest.fixture

@@ -18,8 +18,7 @@ from adv_networks.attacks.losses import LOSSES
 from adv_networks.attacks.standing import StrongAttack, attack_standing, likeliest_targets, random_start, where_images
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import kernels
-from adv_networks.runtime.compiled import run_compiled
+from adv_networks.runtime import for_loops, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
@@ -108,14 +107,14 @@ class _Ascent(NamedTuple):
     may_be_stuck: tf.Tensor
 
 
-def _ascend(model, loss, x, start, y, target, epsilon, lengths):
+def ascend(model, loss, x, start, y, target, epsilon, lengths):
     """APGD (Algorithm 1) from `start`; the point that fools the model if one did, else the one of the largest loss."""
     low, high = tf.maximum(x - epsilon, 0), tf.minimum(x + epsilon, 1)
 
     def project(points):
         return tf.clip_by_value(points, low, high)
 
-    @kernels.for_loops
+    @for_loops
     def evaluate(points):
         with tf.GradientTape() as tape:
             tape.watch(points)
@@ -225,7 +224,7 @@ def apgd(
         own = tf.gather(x, rows)
         start = random_start(x, rows, radius, tf.random.experimental.stateless_fold_in(seed, number))
         target = None if target is None else tf.gather(target, rows)
-        return run_compiled(_ascend, model, loss, own, start, tf.gather(y, rows), target, radius, lengths)
+        return run_compiled(ascend, model, loss, own, start, tf.gather(y, rows), target, radius, lengths)
 
     runs = [target for target in (likeliest_targets(model, x, y, targets) if targets else [None]) for _ in range(restarts)]
     attempts = (functools.partial(attempt, number, target) for number, target in enumerate(runs))

@@ -15,8 +15,7 @@ from adv_networks.attacks.geometry import finite
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, check_epsilon, classes_of
 from adv_networks.attacks.standing import StrongAttack, attack_standing, likeliest_targets, where_images
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import kernels
-from adv_networks.runtime.compiled import run_compiled
+from adv_networks.runtime import for_loops, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
@@ -85,7 +84,7 @@ def approach_boundary(model, x, y, target, steps):
         logits = networks.discarding_statistics(model, tf.reshape(points, tf.shape(x)), training=False)
         return tf.not_equal(tf.argmax(logits, 1, tf.int32), y)
 
-    @kernels.for_loops
+    @for_loops
     def linearise(point):
         with tf.GradientTape() as tape:
             tape.watch(point)

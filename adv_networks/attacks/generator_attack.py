@@ -12,7 +12,7 @@ from adv_networks.attacks.gradient import raw_outputs
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
 from adv_networks.experiments import NORMS, choose
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime.compiled import run_compiled
+from adv_networks.runtime import run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed

@@ -13,8 +13,7 @@ from adv_networks.attacks.geometry import direction, project
 from adv_networks.attacks.inputs import as_images, as_scalar
 from adv_networks.experiments import NORMS, choose
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import kernels, replicas
-from adv_networks.runtime.compiled import run_compiled
+from adv_networks.runtime import for_loops, replicas, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array
@@ -48,7 +47,7 @@ def _follow_gradient(model, training, p, x, start, y, epsilon, step_size, steps)
         for _ in range(steps):
             start = moved(start, gradient(start))
         return start
-    gradient = kernels.for_loops(gradient)
+    gradient = for_loops(gradient)
 
     def advance(step, adversarial):
         return step + 1, moved(adversarial, gradient(adversarial))

@@ -13,8 +13,7 @@ from adv_networks.attacks.gradient import gradient_attack, losses_and_logits
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
 from adv_networks.experiments import NORMS, AttackDefaults, choose
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import replicas
-from adv_networks.runtime.compiled import run_compiled
+from adv_networks.runtime import replicas, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed

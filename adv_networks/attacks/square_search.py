@@ -16,7 +16,7 @@ from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.standing import Attempt, StrongAttack, attack_standing, where_images
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime.compiled import run_compiled
+from adv_networks.runtime import run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed

@@ -21,7 +21,7 @@ from adv_networks.experiments import SCALES, AttackDefaults
 from adv_networks.lazy import keras, tf
 
 # Of an attempt: the rows of the batch that still stand, and what the attack has made of them so far; it returns its own.
-Attempt = Callable[[np.ndarray, np.ndarray], tf.Tensor]
+Attempt = Callable[[np.ndarray, np.ndarray], Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

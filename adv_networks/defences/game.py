@@ -96,7 +96,7 @@ def regularised_gradient(
     """∇_θ F + γ ∇²_{θφ}F · v with v = ∇_φ F (Eq. 5) per trainable variable of D, what to log of it, and the product alone.
 
     The product is [∇_θ F(θ, φ + hv) − ∇_θ F(θ, φ)] / h (`fd`), or the gradient of ½‖v‖² (`exact`; with BN it is exact only
-    after `networks.share_batch_moments`); with `none` it is empty. Only the adversarial term of F depends on φ,
+    after `runtime.prepare(…, double_backprop=True)`); with `none` it is empty. Only the adversarial term of F depends on φ,
     so neither needs the clean one. D's BN averages move by the clean and the adversarial pass.
 
     Args:

@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from adv_networks import networks
+from adv_networks import networks, runtime
 from adv_networks.experiments import METHODS, Experiment, generator_file
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import cores, graphs, kernels, optimizers
 
 if TYPE_CHECKING:
     from adv_networks.defences.regulariser_comparison import RegulariserComparison
@@ -106,18 +105,15 @@ def make_players(spec: Experiment) -> Players:
             players.g, *further = networks.generators(spec)
             players.further = tuple(further)
     if method.trains_classifier:
-        players.d_optimizer = optimizers.SGD(_classifier_schedule(spec), momentum=spec.momentum)
+        players.d_optimizer = runtime.sgd(_classifier_schedule(spec), momentum=spec.momentum)
         players.d_optimizer.build(players.d.trainable_variables)
     if method.trains_generator:
         players.g_optimizer = _generator_optimizer(spec)
         players.g_optimizer.build(trainable(players.generators))
-    alone = players.strategy.num_replicas_in_sync == 1
-    differentiated_twice = method.trains_classifier and spec.regulariser == "exact"
+    double_backprop = method.trains_classifier and spec.regulariser == "exact"
     for model in (players.d, *players.generators):
-        (kernels.accelerate if alone and not differentiated_twice else networks.share_batch_moments)(model)
-        if alone:
-            cores.share(model)
-        graphs.share_graphs(model)
+        replicas = players.strategy.num_replicas_in_sync
+        runtime.prepare(model, replicas=replicas, double_backprop=double_backprop, share_graphs=True)
     return players
 
 
@@ -148,6 +144,6 @@ def _classifier_schedule(spec: Experiment) -> Any:
 
 def _generator_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
     if spec.generator_optimizer == "sgd":
-        return optimizers.SGD(spec.generator_learning_rate, momentum=spec.generator_momentum)
+        return runtime.sgd(spec.generator_learning_rate, momentum=spec.generator_momentum)
     # 1e-8 is the ε of the TensorFlow 1 optimiser that the paper used; Keras would take 1e-7.
-    return optimizers.Adam(spec.generator_learning_rate, beta_1=spec.generator_momentum, beta_2=0.999, epsilon=1e-8)
+    return runtime.adam(spec.generator_learning_rate, beta_1=spec.generator_momentum, beta_2=0.999, epsilon=1e-8)

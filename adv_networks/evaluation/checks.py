@@ -23,7 +23,7 @@ from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.evaluation.accuracy import correct_masks
 from adv_networks.experiments import NORMS
 from adv_networks.lazy import keras
-from adv_networks.runtime.compiled import run_compiled
+from adv_networks.runtime import run_compiled
 from adv_networks.storage.records import record_key
 
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "not applicable"
@@ -83,7 +83,7 @@ def of_classifier(
         _pgd_is_not_weaker_than_fgs(right, pgd, tolerance),
         _accuracy_falls_with_epsilon(right, pgd, math.prod(x.shape[1:]), tolerance),
         _more_steps_and_restarts_change_little(right, pgd),
-        _black_box_is_not_stronger(list(measured)),
+        black_box_is_not_stronger(list(measured)),
         _gradients_do_not_vanish(model, x, y, bn_evaluation),
         *_outputs_are_sound(model, x, bn_evaluation),
     ]
@@ -125,7 +125,8 @@ def _more_steps_and_restarts_change_little(right, pgd: Attack) -> Check:
     return _check("more steps or restarts change little", own - min(longer, restarted) <= _SMALL_CHANGE, detail)
 
 
-def _black_box_is_not_stronger(measured: Sequence[Measured]) -> Check:
+def black_box_is_not_stronger(measured: Sequence[Measured]) -> Check:
+    """Whether no transfer and no query attack leaves less than the strongest white-box attack."""
     name = "no transfer and no query attack beats white-box"
     knowing, blind = ([one for one in measured if one.knows == knows] for knows in (True, False))
     if not knowing or not blind:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from adv_networks import runtime
 from adv_networks.errors import UserError
 from adv_networks.experiments import find_dataset
 from adv_networks.lazy import keras
-from adv_networks.runtime import cores, kernels
 from adv_networks.storage import run_directories
 from adv_networks.storage.files import reason
 from adv_networks.storage.hashes import weights_hash
@@ -31,9 +31,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
         raise UserError(f"{file}: expected a Keras model, found: {reason(error)}") from None
     if of_run:
         run_directories.check_weights(file.parent, file.name, weights_hash(model))
-    kernels.accelerate(model)
-    cores.share(model)
-    return model
+    return runtime.prepare(model)
 
 
 def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> keras.Model:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 
-from adv_networks import data, evaluation
+from adv_networks import data, evaluation, runtime
 from adv_networks.errors import UserError
 from adv_networks.experiments import find_dataset
-from adv_networks.runtime import cores
+from adv_networks.lazy import keras
 from adv_networks.storage.files import reason
 
 Range = tuple[float, float]
-Source = str | os.PathLike | keras.Model
+# A file, a run's directory or `module:function`; or a Keras model.
+Source = Any
 
 # What classifiers are commonly trained on.
 COMMON_RANGES: tuple[Range, ...] = ((0, 1), (-1, 1), (0, 255))
@@ -52,9 +52,7 @@ def load(source: Source, dataset: str) -> keras.Model:
         raise UserError(
             f"{source}: expected a function that returns a Keras model, found one that returns {type(model).__name__}"
         )
-    model = _checked(model, dataset, str(source))
-    cores.share(model)
-    return model
+    return runtime.prepare(_checked(model, dataset, str(source)))
 
 
 def _checked(model: keras.Model, dataset: str, where: str) -> keras.Model:

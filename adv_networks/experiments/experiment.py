@@ -292,8 +292,7 @@ def _kept_for_what_it_needs(
 ) -> dict[str, Any]:
     """The settings of the classifier that a generator alone is trained against, where an override names it.
 
-    What is an override of that classifier must stay one of the generator's experiment, or `needs` would lose it where it equals
-    a generator's default.
+    An override of that classifier must stay one here, or `needs` would lose it where it equals a generator's default.
     """
     if "lone" not in method.reads or "against" not in overrides:
         return {}

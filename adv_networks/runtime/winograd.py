@@ -13,7 +13,8 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-import tensorflow as tf
+
+from adv_networks.lazy import tf
 
 _COLUMNS = 5
 # A point for each input that a tile of so many outputs needs, beside infinity, which is always one. Those of seven are the ones
@@ -32,7 +33,7 @@ def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """
     size, height, width, channels = images.shape
     rows, columns, _, filters = kernel.shape
-    of_images, of_kernel, to_outputs = (tf.constant(matrix, images.dtype) for matrix in _transforms(width))
+    of_images, of_kernel, to_outputs = (tf.constant(matrix, images.dtype) for matrix in transforms(width))
     points = of_kernel.shape[0]
     tiles = of_images.shape[0] // points
 
@@ -58,7 +59,7 @@ def gradient_by_image(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 
 @functools.cache
-def _transforms(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def transforms(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of rows of that width, padded by zeros: [tiles · points, width] from images, [points, 5] from kernels, and back."""
     outputs = min(_FINITE_POINTS, key=lambda outputs: _tiles(width, outputs) * (outputs + _COLUMNS - 1))
     tiles, points, finite = _tiles(width, outputs), outputs + _COLUMNS - 1, np.array(_FINITE_POINTS[outputs], float)

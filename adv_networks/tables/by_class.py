@@ -58,11 +58,11 @@ def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path) -> Path
     merge_rows(file, FIELDS, rows, datasets)
     for dataset in datasets:
         own = [row for row in rows if row["dataset"] == dataset]
-        pictures.heat_maps(directory / f"{tables.stem(table)}-{dataset}-classes", *_heat_maps(own))
+        pictures.heat_maps(directory / f"{tables.stem(table)}-{dataset}-classes", *heat_maps_of(own))
     return file
 
 
-def _heat_maps(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[str], dict[str, list[list[float | None]]]]:
+def heat_maps_of(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[str], dict[str, list[list[float | None]]]]:
     """What `pictures.heat_maps` draws of the rows of one data set."""
     percent = {(row["column"], row["row"], row["class"]): row["measured_percent"] for row in rows}
     names = dict(sorted({(row["class"], row["class_name"]) for row in rows}))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping
 
+from adv_networks import runtime
 from adv_networks.evaluation import load_classifier, load_model
 from adv_networks.experiments import Cell, Experiment, generator_file
 from adv_networks.lazy import keras
-from adv_networks.runtime import graphs
 from adv_networks.tables.match import source_name
 from adv_networks.training import Workspace, known_weights_hash
 
@@ -23,8 +23,7 @@ class Networks:
     def _load(self, run: str, dataset: str, file: str) -> keras.Model:
         path = self.workspace.directory(run) / file
         model = load_classifier(path, dataset) if file == "d.keras" else load_model(path)
-        graphs.share_graphs(model)
-        return model
+        return runtime.prepare(model, share_graphs=True)
 
     def of(self, spec: Experiment, file: str = "d.keras") -> keras.Model:
         """The network of a run that is in that file of its directory."""

@@ -11,7 +11,7 @@ from adv_networks import attacks
 from adv_networks.attacks.crafting import craft_all
 from adv_networks.errors import UsageError
 from adv_networks.experiments import ATTACKS, NORMS
-from adv_networks.runtime.compiled import traces_of
+from adv_networks.runtime import trace_counts
 from tests.conftest import randomised
 
 # So few that the suite stays fast; what is held here does not depend on how long an attack works.
@@ -130,10 +130,10 @@ def test_no_batch_size_traces_again(name, models):
     attack = few(name)
     model = source_of(attack, models)
     crafted(attack, model, *examples(5))
-    before = dict(traces_of(model))
+    before = dict(trace_counts(model))
     for count in (3, 8):
         crafted(attack, model, *examples(count))
-    assert traces_of(model) == before
+    assert trace_counts(model) == before
 
 
 @each_attack

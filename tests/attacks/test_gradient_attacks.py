@@ -21,7 +21,7 @@ from adv_networks import attacks, data, networks
 from adv_networks.attacks.geometry import project
 from adv_networks.errors import UsageError
 from adv_networks.experiments import NORMS
-from adv_networks.runtime.compiled import traces_of
+from adv_networks.runtime import trace_counts
 from tests.conftest import classifier_of_roots, precision, randomised
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -681,7 +681,7 @@ def test_another_seed_gives_another_result(other, restarts, smooth):
 
 def traces(model) -> collections.Counter[str]:
     """How often each of the model's graphs was traced."""
-    return collections.Counter(traces_of(model))
+    return collections.Counter(trace_counts(model))
 
 
 CHANGES = {

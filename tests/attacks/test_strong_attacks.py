@@ -14,7 +14,7 @@ from adv_networks.attacks.fast_adaptive_boundary import approach_boundary, towar
 from adv_networks.attacks.square_search import square_sides
 from adv_networks.attacks.standing import likeliest_targets
 from adv_networks.errors import UsageError
-from adv_networks.runtime.compiled import run_compiled
+from adv_networks.runtime import run_compiled
 from benchmarks import autoattack
 from tests.conftest import classifier_of_roots, precision, randomised
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from absl import flags as absl_flags
 
-import flags
 import main
 from adv_networks import networks
 from adv_networks.experiments import METHODS
+from flags import rules
 from tests.conftest import SMALL, randomised, written_at
 
 ROOT = Path(main.__file__).parent
@@ -233,9 +233,9 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments, message, run):
 
 
 def test_every_flag_is_read_by_a_command_or_goes_with_all():
-    own = {flag.name for flag in absl_flags.FLAGS.get_flags_for_module("flags")}
-    assert set().union(*flags._READ_BY.values()) <= own
-    assert own - set().union(*flags._READ_BY.values()) == {
+    own = {flag.name for flag in absl_flags.FLAGS.get_flags_for_module("flags.definitions")}
+    assert set().union(*rules.READ_BY.values()) <= own
+    assert own - set().union(*rules.READ_BY.values()) == {
         "data_dir", "download", "runs", "results", "progress", "width",
     }  # fmt: skip
 

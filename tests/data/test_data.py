@@ -235,14 +235,19 @@ def test_tfds_data_sets_load_through_their_builders(name, tmp_path, monkeypatch)
     (directory / "dataset_info.json").write_text("{}")
     with tfds.testing.mock_data(num_examples=5):
         builder = tfds.builder
-        monkeypatch.setattr(tfds, "builder", lambda *args, **options: _at(builder(*args, **options), directory))
+        monkeypatch.setattr(tfds, "builder", lambda *args, **options: at(builder(*args, **options), directory))
         images, labels = data.load(name, "train", data_dir=tmp_path)
     assert images.shape == (5, *experiment_shape(name))
     assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
 
 
-def _at(builder, directory):
-    builder._data_dir = str(directory)
+def at(builder, directory):
+    """The builder as if its data were in that directory."""
+
+    class There(type(builder)):
+        data_dir = str(directory)
+
+    builder.__class__ = There
     return builder
 
 

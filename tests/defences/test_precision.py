@@ -1,16 +1,18 @@
 """Training in mixed precision and by XLA: near float32 and the same in float64, and refused where it would be noise."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.python.framework import config
 
-from adv_networks import attacks, data, defences, evaluation, networks, training
+from adv_networks import attacks, data, defences, evaluation, networks, runtime, training
+from adv_networks.defences import updates
 from adv_networks.errors import UsageError
 from adv_networks.evaluation import own_model
 from adv_networks.experiments import METHODS, experiment
-from adv_networks.runtime import graphs
+from adv_networks.runtime import determinism
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +70,8 @@ def test_small_gradients_survive_float16_by_scaling_the_loss(scaled, minibatch, 
     for precision in ("mixed_float16", "float32"):
         d = defences.make_players(tiny(classifier="d2", precision=precision)).d
         with tf.GradientTape() as tape:
-            loss = 1e-5 * defences._cross_entropy(minibatch[1], d(minibatch[0], training=True))
-        gradient = defences._gradient(tape, loss, [variable.value for variable in d.trainable_variables], d)
+            loss = 1e-5 * updates.cross_entropy(minibatch[1], d(minibatch[0], training=True))
+        gradient = updates.gradient_of(tape, loss, [variable.value for variable in d.trainable_variables], d)
         gradients.append(np.concatenate([np.ravel(part) for part in gradient]))
     error = np.linalg.norm(gradients[0] - gradients[1]) / np.linalg.norm(gradients[1])
     assert error < 0.15 if scaled else error > 0.5
@@ -90,7 +92,7 @@ def reloaded(model, directory):
 FROM_FLOAT16 = {
     "reloaded": reloaded,
     "for another range": lambda model, _: own_model.with_unit_range(model, (0, 255)),
-    "sharing graphs": lambda model, _: graphs.share_graphs(model) or model,
+    "sharing graphs": lambda model, _: runtime.prepare(model, share_graphs=True),
 }
 
 
@@ -142,11 +144,8 @@ def test_run_in_mixed_precision_saves_networks_of_float32(tmp_path):
 @pytest.fixture
 def nondeterministic():
     """XLA has no deterministic gradient of max-pooling; a run by XLA does not ask for one."""
-    enabled = config.is_op_determinism_enabled()
-    config.disable_op_determinism()
-    yield
-    if enabled:
-        config.enable_op_determinism()
+    with determinism.suspended():
+        yield
 
 
 def test_step_by_xla_is_the_same_step(float64, nondeterministic, minibatch):
@@ -162,11 +161,10 @@ def test_step_by_xla_is_the_same_step(float64, nondeterministic, minibatch):
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-12)
 
 
-def test_run_by_xla_leaves_determinism_alone_and_takes_one_replica(tmp_path, monkeypatch, nondeterministic):
-    monkeypatch.setattr(training, "make_deterministic", lambda: pytest.fail("called"))
+def test_run_by_xla_leaves_determinism_alone_and_takes_one_replica(tmp_path, nondeterministic):
     training.train(tiny(steps=2, xla=True), tmp_path, progress=False)
+    assert not determinism.is_deterministic()
     tf.config.list_logical_devices()
-    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    monkeypatch.setattr(type(strategy), "num_replicas_in_sync", 2)
+    strategy = types.SimpleNamespace(num_replicas_in_sync=2)
     with pytest.raises(UsageError, match="xla: expected one replica with it, received 2"):
         training.train(tiny(steps=2, xla=True), tmp_path / "other", strategy=strategy)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, defences, networks
+from adv_networks import attacks, defences, networks, runtime
 from adv_networks.experiments import METHODS, experiment
 from tests.conftest import precision
 
@@ -588,7 +588,7 @@ def other_norm_players(spec):
     hidden = keras.layers.Dense(6, "tanh")(keras.layers.Flatten()(image))
     d = keras.Model(image, keras.layers.Dense(CLASSES)(hidden))
     perturbation = keras.layers.Reshape(SMALL_SHAPE)(keras.layers.Dense(PIXELS)(hidden))
-    g = keras.Model(image, networks._perturbation(perturbation, spec.norm))
+    g = keras.Model(image, networks.perturbation_of(perturbation, spec.norm))
     for number, model in enumerate((d, g)):
         randomise(model, number)
     g_optimizer = keras.optimizers.SGD(spec.generator_learning_rate)
@@ -631,7 +631,7 @@ def test_exact_regulariser_and_finite_difference_agree_through_batch_normalisati
     image = keras.Input(SMALL_SHAPE, name="image")
     hidden = keras.layers.Dense(6, "tanh")(keras.layers.Flatten()(image))
     d = keras.Model(image, keras.layers.Dense(CLASSES)(keras.layers.BatchNormalization()(hidden)))
-    networks.share_batch_moments(d)
+    runtime.prepare(d, double_backprop=True)
     x, y = small_minibatch(0)
 
     def gradient(regulariser):
@@ -862,8 +862,6 @@ def test_equal_experiments_share_a_graph_and_others_have_their_own():
         float(defences.standard_step(players, x, y, spec(weight_decay=decay), (0, 0))["d_weight_decay"]) for decay in (0, 1)
     ]
     assert decays[0] == 0 < decays[1]
-    defences.standard_step(players, x, y, spec(xla=True), (0, 0))
-    assert [own._jit_compile for own in players.graphs.values()] == [None, None, None, True]
 
 
 def test_comparison_of_products_that_are_zero_is_their_norm():

@@ -122,7 +122,7 @@ def test_pgd_that_hardly_moves_fails(digits):
     ],
 )
 def test_black_box_is_held_against_the_strongest_white_box(measured, expected):
-    assert checks._black_box_is_not_stronger(measured).outcome == expected
+    assert checks.black_box_is_not_stronger(measured).outcome == expected
 
 
 def test_lines_replace_those_of_the_same_target_check_and_columns(tmp_path):

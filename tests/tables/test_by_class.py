@@ -9,8 +9,7 @@ import pytest
 import tensorflow as tf
 
 from adv_networks import data, evaluation
-from adv_networks.experiments import TABLES, Dataset
-from adv_networks.storage import pictures
+from adv_networks.experiments import DATASETS, TABLES, Dataset
 from adv_networks.storage.records import Outcome, read
 from adv_networks.tables import by_class
 from tests.tables.test_tables import record_of
@@ -18,20 +17,7 @@ from tests.tables.test_tables import record_of
 SMALL = ("--scale=tiny", "--steps=60", "--classifier_width=2", "--epsilon=0.05", "--noprogress")
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """What the heat maps are drawn of, by the name of their file."""
-    calls, draw = {}, pictures.heat_maps
-
-    def heat_maps(stem, rows, columns, values):
-        calls[stem.name] = rows, columns, values
-        draw(stem, rows, columns, values)
-
-    monkeypatch.setattr(pictures, "heat_maps", heat_maps)
-    return calls
-
-
-def test_each_class_has_the_accuracy_that_its_images_have_on_their_own(run, drawn, tmp_path, monkeypatch):
+def test_each_class_has_the_accuracy_that_its_images_have_on_their_own(run, tmp_path, monkeypatch):
     table = TABLES["digits"]
     monkeypatch.setitem(TABLES, "digits", dataclasses.replace(table, rows=table.rows[:1], columns=table.columns[:2]))
     code, output, error = run("--table=digits", "--by_class", *SMALL)
@@ -57,23 +43,24 @@ def test_each_class_has_the_accuracy_that_its_images_have_on_their_own(run, draw
     assert len({row["measured_percent"] for row in rows}) > 5 and right["FGS"].sum() < right["No Noise"].sum()
 
     shown = {column: [[float(row["measured_percent"]) for row in rows if row["column"] == column]] for column in attacked}
-    assert drawn == {"digits-digits-classes": (["standard (A)"], [str(label) for label in range(10)], shown)}
-    assert file.with_name("digits-digits-by_class.png").read_bytes().startswith(b"\x89PNG")
-    assert file.with_name("digits-digits-by_class.pdf").read_bytes().startswith(b"%PDF")
+    numbers = [row | {"class": int(row["class"]), "measured_percent": float(row["measured_percent"])} for row in rows]
+    assert by_class.heat_maps_of(numbers) == (["standard (A)"], [str(label) for label in range(10)], shown)
+    assert file.with_name("digits-digits-classes.png").read_bytes().startswith(b"\x89PNG")
+    assert file.with_name("digits-digits-classes.pdf").read_bytes().startswith(b"%PDF")
     kept = {outcome.key: outcome.array().sum() for outcome in read(file.with_name("outcomes.csv"), Outcome)}
     assert kept == {record.key: record.correct for record in read(file.with_name("records.csv"))}
 
 
-def test_networks_without_an_attack_and_classes_without_images_have_no_number(tmp_path, drawn, monkeypatch):
+def test_networks_without_an_attack_and_classes_without_images_have_no_number(tmp_path, monkeypatch):
     """As of a table whose columns differ from row to row, and of BN on the statistics of full batches."""
-    named = Dataset("digits", None, (8, 8, 1), 3, 8, 8, 0, {}, class_names=("cat", "dog", "emu"))
-    monkeypatch.setattr(by_class, "find_dataset", lambda name: named)
     cells = [cell for cell in TABLES["digits"].cells("cpu") if (cell.row, cell.column) != ("standard (A)", "FGS")]
     records = [record_of(cell, 50.0, key=f"{cell.row} {cell.column}") for cell in cells if cell.column in ("No Noise", "FGS")]
     outcomes = {record.key: np.array([True, False, True, True]) for record in records}
+    named = Dataset("digits", None, (8, 8, 1), 3, 8, 8, 0, class_names=("cat", "dog", "emu"))
+    monkeypatch.setitem(DATASETS, "digits", named)
     rows = by_class.make_rows(cells, records, outcomes, {"digits": np.array([2, 2, 0, 2, 1, 1])})
     by_class.write(TABLES["digits"], rows, tmp_path)
-    networks, names, values = drawn["digits-digits-classes"]
+    networks, names, values = by_class.heat_maps_of(rows)
     assert (networks, names) == (["standard (A)", "adversarial network (C)"], ["cat", "emu"])
     assert values == {"No Noise": [[100.0, 66.67]] * 2, "FGS": [[None, None], [100.0, 66.67]]}
 

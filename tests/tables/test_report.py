@@ -189,7 +189,7 @@ def test_classes_and_galleries_are_shown_and_outcomes_of_images_are_not(run, gro
     assert run("--report")[0] == 0
     page = (group / "report.html").read_text()
     cells = Cells(page)
-    with (group / "table1-by_class.csv").open() as handle:
+    with (group / "table1-classes.csv").open() as handle:
         lines = list(csv.reader(handle))[1:]
     assert cells.by_file["table1-classes"] == [text for line in lines for text in line] and len(lines) == 50
     assert "outcomes" not in cells.by_file and len(cells.by_key) == 54

@@ -21,6 +21,7 @@ from adv_networks.experiments import experiment
 from adv_networks.runtime import devices, workers
 from benchmarks.kill import listed, outcome, unfinished
 from tests.conftest import precision
+from tests.training.helpers import changed
 
 STEPS = 30
 RUN = ["--method=standard", "--scale=tiny", f"--steps={STEPS}", "--validation=0", "--checkpoint_seconds=0", "--noprogress"]
@@ -30,11 +31,8 @@ def train_in_float64(workdir, strategy):
     spec = experiment(
         "digits", "advnet", scale="tiny", steps=3, generators=("released_mnist",), generator_width=4, validation=0
     )
-    with precision("float64"), pytest.MonkeyPatch.context() as patched:
-        batches = training._training_batches
-        patched.setattr(
-            training, "_training_batches", lambda *given: batches(*given).map(lambda x, y: (tf.cast(x, "float64"), y))
-        )
+    in_float64 = changed("advnet", batches=lambda rows: rows.map(lambda x, y: (tf.cast(x, "float64"), y)))
+    with precision("float64"), in_float64:
         training.train(spec, workdir, strategy=devices.make(strategy), progress=False)
 
 
@@ -128,11 +126,16 @@ def test_workers_that_nobody_names_are_refused(config, found, monkeypatch):
         devices.make("multi_worker")
 
 
-def test_worker_of_another_command_or_other_files_is_refused(monkeypatch):
-    of_one = workers.Workers(devices.make("one"))
-    of_one.check_same("step", 8)
-    monkeypatch.setattr(of_one, "is_chief", False)
-    monkeypatch.setattr(of_one, "total", lambda own: [own + 7])
-    of_one.check_same("step", 7)
+def test_worker_of_another_command_or_other_files_is_refused():
+    class Second(workers.Workers):
+        """One whose chief says 7."""
+
+        def total(self, *numbers):
+            return [number + 7 for number in numbers]
+
+    workers.Workers(devices.make("one")).check_same("step", 8)
+    second = Second(devices.make("one"))
+    second.is_chief = False
+    second.check_same("step", 7)
     with pytest.raises(UserError, match="step: expected 7, as the chief has it, found 8"):
-        of_one.check_same("step", 8)
+        second.check_same("step", 8)

@@ -14,6 +14,14 @@ its `tfds_name`.
 """
 
 from adv_networks.data.sources import digits
-from adv_networks.data.sources.base import InMemory, Place, Source, register, source_of
+from adv_networks.data.sources.base import SOURCES, InMemory, Place, Source, register
+from adv_networks.data.sources.tfds import Tfds
+from adv_networks.experiments import Dataset
+
+
+def source_of(dataset: Dataset, place: Place) -> Source:
+    """The source of a data set: the registered one, or TensorFlow Datasets."""
+    return SOURCES.get(dataset.name, lambda place: Tfds(dataset.tfds_name or dataset.name, place))(place)
+
 
 __all__ = ["InMemory", "Place", "Source", "digits", "register", "source_of"]

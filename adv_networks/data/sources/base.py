@@ -54,19 +54,11 @@ class InMemory(Source):
                 raise NoSuchSplit(f"{self.name}: expected split {' or '.join(self.splits)}, received {split}")
 
 
-_sources: dict[str, Callable[[Place], Source]] = {}
+# By the data set's name; one without is of TensorFlow Datasets.
+SOURCES: dict[str, Callable[[Place], Source]] = {}
 
 
 def register(dataset: Dataset, source: Callable[[Place], Source]) -> Dataset:
     """Declares a data set, if it is not, and says where its images come from; returns its declaration."""
-    _sources[dataset.name] = source
+    SOURCES[dataset.name] = source
     return DATASETS.setdefault(dataset.name, dataset)
-
-
-def source_of(dataset: Dataset, place: Place) -> Source:
-    """The source of a data set: the registered one, or TFDS."""
-    if dataset.name in _sources:
-        return _sources[dataset.name](place)
-    from adv_networks.data.sources.tfds import Tfds
-
-    return Tfds(dataset.tfds_name or dataset.name, place)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks.runtime import optimizers
+from adv_networks.runtime import fused_optimizers as optimizers
 
 DROP = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.01])
 

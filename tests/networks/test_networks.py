@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import networks
+from adv_networks import networks, runtime
 from adv_networks.errors import UsageError
 from adv_networks.experiments import experiment
 from adv_networks.networks import costs
@@ -123,7 +123,7 @@ def test_normalisation_of_nothing_is_nothing_with_two_finite_derivatives(norm, j
 def last_layer(norm):
     """What a generator of that norm ends with, alone."""
     image = keras.Input((4, 4, 2))
-    return keras.Model(image, networks._perturbation(image, norm))
+    return keras.Model(image, networks.perturbation_of(image, norm))
 
 
 def gradient_of(function, x):
@@ -234,7 +234,7 @@ def test_batch_means_are_differentiated_twice_without_changing_the_network(float
     model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization(scale=False, epsilon=1e-5)])
     x = tf.constant(np.random.default_rng(0).normal(1, 2, (6, 3)))
     before = model(x, training=True), model.get_weights()
-    networks.share_batch_moments(model)
+    runtime.prepare(model, double_backprop=True)
     model.set_weights([np.zeros(3), np.zeros(3), np.ones(3)])
     np.testing.assert_allclose(model(x, training=True), before[0], atol=1e-12)
     for weight, expected in zip(model.get_weights(), before[1], strict=True):

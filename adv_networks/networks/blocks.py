@@ -1,0 +1,123 @@
+"""What the paper's networks are built of (appendix, Fig. 2)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from adv_networks.errors import UsageError
+from adv_networks.experiments import Experiment
+from adv_networks.lazy import keras
+
+Shape = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolutions:
+    """How the kernels of D2 and of the generators start and how strided convolutions are padded.
+
+    Attributes:
+        initializer: of convolutions, "truncated_normal" also of fully connected layers.
+        last_initializer: of deconvolutions and of a generator's last layer.
+        padding: of strided convolutions: "same" is TensorFlow's, which on an even side pads the end by one more than the
+            beginning; "symmetric" pads both by (kernel size - 1) / 2. Both give half the side.
+
+    The initial kernels have mean 0 and standard deviation sqrt(2 / fan-in) ("he_normal"), sqrt(1 / fan-in) ("lecun_normal":
+    variance scaling of scale 1), or are drawn with 0.02 and cut at 0.04 ("truncated_normal"), which leaves 0.0176.
+    """
+
+    initializer: str = "he_normal"
+    last_initializer: str = "he_normal"
+    padding: str = "same"
+
+
+DEFAULT_CONVOLUTIONS = Convolutions()
+
+
+def initializer_of(name: str) -> str | keras.Initializer:
+    """The initialiser of that name, as Keras takes it."""
+    return keras.initializers.TruncatedNormal(stddev=0.02) if name == "truncated_normal" else name
+
+
+def convolution(
+    x,
+    filters: int,
+    kernel_size: int,
+    stride: int = 1,
+    *,
+    use_bias: bool = False,
+    transposed: bool = False,
+    initializer: str = "he_normal",
+    padding: str = "same",
+    **options,
+):
+    """A convolution or, `transposed`, a deconvolution, its strides padded as `padding` says."""
+    layer = keras.layers.Conv2DTranspose if transposed else keras.layers.Conv2D
+    if padding == "symmetric":
+        # Without a stride, and with kernels of 1×1, the two are the same.
+        padding = "same"
+        if stride > 1 and kernel_size > 1 and not transposed:
+            x, padding = keras.layers.ZeroPadding2D(kernel_size // 2)(x), "valid"
+    options |= dict(padding=padding, use_bias=use_bias, kernel_initializer=initializer_of(initializer))
+    return layer(filters, kernel_size, stride, **options)(x)
+
+
+def normalise(x):
+    """BN as the released code has it."""
+    return keras.layers.BatchNormalization(momentum=0.997, epsilon=1e-5)(x)
+
+
+def normalised_relu(x):
+    """BN and ReLU."""
+    return keras.layers.ReLU()(normalise(x))
+
+
+def residual_block(
+    x, kernel_size: int, stride: int, filters: int, *, project: bool, convolutions: Convolutions = DEFAULT_CONVOLUTIONS
+):
+    """residual-block(d, s, k) of Fig. 2; with `project` the shortcut is a 1×1 convolution and BN."""
+    options = dict(initializer=convolutions.initializer, padding=convolutions.padding)
+    shortcut = normalise(convolution(x, filters, 1, stride, **options)) if project else x
+    x = normalised_relu(convolution(x, filters, kernel_size, stride, **options))
+    x = normalise(convolution(x, filters, kernel_size, **options))
+    return keras.layers.ReLU()(keras.layers.Add()([x, shortcut]))
+
+
+def stage(x, blocks: int, stride: int, filters: int, convolutions: Convolutions):
+    """So many residual blocks, of which the first one strides and has the projected shortcut."""
+    for block in range(blocks):
+        x = residual_block(x, 3, stride if block == 0 else 1, filters, project=block == 0, convolutions=convolutions)
+    return x
+
+
+def check_sides(input_shape: Shape) -> None:
+    """Raises a UsageError where the sides of an image are not multiples of 4."""
+    if input_shape[0] % 4 or input_shape[1] % 4:
+        raise UsageError(f"image sides: expected multiples of 4, received {tuple(input_shape)}")
+
+
+def image_input(input_shape: Shape):
+    """The input of a network that takes images."""
+    check_sides(input_shape)
+    return keras.Input(input_shape, name="image")
+
+
+def bottleneck_of(input_shape: Shape, width: int) -> Shape:
+    """Where encoder and decoder meet: a quarter of the image's sides, 4k channels."""
+    check_sides(input_shape)
+    return input_shape[0] // 4, input_shape[1] // 4, 4 * width
+
+
+def rescaled(image, pixel_levels: int = 255):
+    """Images in [0,1] as the paper's [-1,1]."""
+    return keras.layers.Rescaling(2 * 255 / pixel_levels, -1)(image)
+
+
+def logits_of(x, classes: int, initializer: str = "glorot_uniform"):
+    """The last layer of a classifier, in Keras' own floating type."""
+    initializer = initializer_of(initializer)
+    return keras.layers.Dense(classes, kernel_initializer=initializer, dtype=keras.config.floatx(), name="logits")(x)
+
+
+def convolutions_of(spec: Experiment) -> Convolutions:
+    """What the experiment says of initial kernels and of padding."""
+    return Convolutions(spec.kernel_initializer, spec.last_kernel_initializer, spec.strided_padding)

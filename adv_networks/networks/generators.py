@@ -1,0 +1,129 @@
+"""The generative networks G1, G2 and G3 (appendix, Fig. 4), and the released code's for MNIST."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from adv_networks.experiments import DATASETS, NORMS, Experiment, choose
+from adv_networks.lazy import keras, tf
+from adv_networks.networks.blocks import (
+    DEFAULT_CONVOLUTIONS,
+    Convolutions,
+    Shape,
+    bottleneck_of,
+    convolution,
+    convolutions_of,
+    image_input,
+    initializer_of,
+    normalised_relu,
+    rescaled,
+    stage,
+)
+from adv_networks.runtime import replicas
+
+# What the last convolution returns has a norm of about 10. An image shorter than this, all units being silent, is not brought
+# to norm 1, only divided by this, which bounds the gradient there.
+SHORTEST = 1e-5
+
+
+def perturbation_of(x, norm: str):
+    """The last layer of a generator: tanh (L∞), or each image over its own l2 or l1 norm."""
+    p = choose(NORMS, norm, "norm")
+    if p == math.inf:
+        return keras.layers.Activation("tanh", dtype=keras.config.floatx(), name="perturbation")(x)
+    # Not keras.ops.normalize or UnitNormalization: at zero their second derivative is NaN, with XLA the first one too.
+    size = keras.ops.sum(keras.ops.absolute(x) if p == 1 else keras.ops.square(x), (1, 2, 3), keepdims=True)
+    size = keras.ops.maximum(size, SHORTEST**p)
+    return keras.ops.divide(x, size if p == 1 else keras.ops.sqrt(size))
+
+
+def decoder(x, width: int, channels: int, norm: str, convolutions: Convolutions):
+    """The part that the three generators share: six residual blocks, two deconvolutions, a convolution and the last layer."""
+    x = stage(x, 6, 1, 4 * width, convolutions)
+    initializer = convolutions.last_initializer
+    for filters in (2 * width, width):
+        x = normalised_relu(convolution(x, filters, 3, 2, transposed=True, initializer=initializer))
+    x = convolution(x, channels, 3, use_bias=True, initializer=initializer, dtype=keras.config.floatx())
+    return perturbation_of(x, norm)
+
+
+def g1(
+    input_shape: Shape,
+    width: int = 64,
+    *,
+    norm: str = "linf",
+    encoder_widths: tuple[int, ...] = (1, 1, 2),
+    pixel_levels: int = 255,
+    convolutions: Convolutions = DEFAULT_CONVOLUTIONS,
+) -> keras.Model:
+    """G1(k) (Fig. 4a): autoencoder of the image; `encoder_widths` are its encoder's widths in k."""
+    image = image_input(input_shape)
+    x = rescaled(image, pixel_levels)
+    options = dict(initializer=convolutions.initializer, padding=convolutions.padding)
+    for stride, multiple in zip((1, 2, 2), encoder_widths, strict=True):
+        x = normalised_relu(convolution(x, multiple * width, 3, stride, **options))
+    return keras.Model(image, decoder(x, width, input_shape[2], norm, convolutions), name="g1")
+
+
+def g2(
+    input_shape: Shape, width: int = 64, *, norm: str = "linf", convolutions: Convolutions = DEFAULT_CONVOLUTIONS
+) -> keras.Model:
+    """G2(k) (Fig. 4b): decoder of Gaussian noise z of (H/4)(W/4)·4k numbers (256k on 32×32 images)."""
+    bottleneck = bottleneck_of(input_shape, width)
+    noise = keras.Input((math.prod(bottleneck),), name="noise")
+    x = keras.layers.Reshape(bottleneck)(noise)
+    return keras.Model(noise, decoder(x, width, input_shape[2], norm, convolutions), name="g2")
+
+
+def g3(
+    input_shape: Shape, classes: int, width: int = 64, *, norm: str = "linf", convolutions: Convolutions = DEFAULT_CONVOLUTIONS
+) -> keras.Model:
+    """G3(k) (Fig. 4c): decoder of the one-hot label."""
+    bottleneck = bottleneck_of(input_shape, width)
+    label = keras.Input((classes,), name="label")
+    x = keras.layers.Dense(math.prod(bottleneck), kernel_initializer=initializer_of(convolutions.initializer))(label)
+    x = keras.layers.Reshape(bottleneck)(x)
+    return keras.Model(label, decoder(x, width, input_shape[2], norm, convolutions), name="g3")
+
+
+def released_mnist_generator(
+    input_shape: Shape, width: int = 64, *, norm: str = "linf", convolutions: Convolutions = DEFAULT_CONVOLUTIONS
+) -> keras.Model:
+    """The small MNIST generator of the released code: two 5×5 convolutions and two 5×5 deconvolutions, all of stride 2."""
+    image = image_input(input_shape)
+    x = rescaled(image)
+    for filters in (width, 2 * width):
+        options = dict(initializer=convolutions.initializer, padding=convolutions.padding)
+        x = normalised_relu(convolution(x, filters, 5, 2, **options))
+    options = dict(transposed=True, initializer=convolutions.last_initializer)
+    x = normalised_relu(convolution(x, width, 5, 2, **options))
+    x = convolution(x, input_shape[2], 5, 2, use_bias=True, dtype=keras.config.floatx(), **options)
+    return keras.Model(image, perturbation_of(x, norm), name="released_mnist")
+
+
+def generators(spec: Experiment) -> list[keras.Model]:
+    """The generative networks that the experiment names, with fresh weights."""
+    dataset = DATASETS[spec.dataset]
+    shape, width = dataset.image_shape, spec.generator_width
+    options = dict(norm=spec.norm, convolutions=convolutions_of(spec))
+    make = {
+        "g1": lambda: g1(shape, width, encoder_widths=spec.encoder_widths, pixel_levels=spec.pixel_levels, **options),
+        "g2": lambda: g2(shape, width, **options),
+        "g3": lambda: g3(shape, dataset.classes, width, **options),
+        "released_mnist": lambda: released_mnist_generator(shape, width, **options),
+    }
+    return [make[name]() for name in spec.generators]
+
+
+def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
+    """What `generator` takes for images x and labels y: x itself, noise drawn from `seed` (int32 [2]), or one-hot labels."""
+    kind, shape = generator.inputs[0].name, generator.inputs[0].shape
+    if kind == "image":
+        return x
+    if kind == "noise":
+        draw = functools.partial(tf.random.stateless_normal, seed=seed, dtype=x.dtype)
+        return replicas.share_of(draw, [tf.shape(x)[0], shape[1]])
+    if y is None:
+        raise ValueError("y: this generator takes labels, received None")
+    return tf.one_hot(y, shape[1], dtype=x.dtype)

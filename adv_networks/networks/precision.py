@@ -1,0 +1,20 @@
+"""In which precision the layers of a network compute."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from adv_networks.lazy import keras
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Networks made inside have that precision: float32, which here stands for Keras' own, or one of its mixed policies."""
+    before = keras.config.dtype_policy()
+    if precision != "float32":
+        keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
