@@ -150,13 +150,13 @@ def start(fork):
 @pytest.fixture(scope="module")
 def shallow():
     """Networks made from here to the end of the module have one residual block a stage, where their depth is not the point."""
-    from adv_networks.networks import blocks, classifiers, generators
+    from adv_networks.networks import blocks, discriminative, generative
 
     def of_one(x, _, *arguments):
         return blocks.stage(x, 1, *arguments)
 
     with pytest.MonkeyPatch.context() as patched:
-        for module in (classifiers, generators):
+        for module in (discriminative, generative):
             patched.setattr(module, "stage", of_one)
         yield
 

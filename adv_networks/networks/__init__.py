@@ -12,8 +12,8 @@ the paper's learning rate silences the second convolution within 100 steps, whic
 """
 
 from adv_networks.networks.blocks import Convolutions, Shape, residual_block
-from adv_networks.networks.classifiers import classifier, d1, d2
-from adv_networks.networks.generators import (
+from adv_networks.networks.discriminative import classifier, d1, d2
+from adv_networks.networks.generative import (
     SHORTEST,
     g1,
     g2,
