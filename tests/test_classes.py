@@ -58,8 +58,8 @@ def test_each_class_has_the_accuracy_that_its_images_have_on_their_own(run, draw
 
     shown = {column: [[float(row["measured_percent"]) for row in rows if row["column"] == column]] for column in attacked}
     assert drawn == {"digits-digits-classes": (["standard (A)"], [str(label) for label in range(10)], shown)}
-    assert file.with_name("digits-digits-by_class.png").read_bytes().startswith(b"\x89PNG")
-    assert file.with_name("digits-digits-by_class.pdf").read_bytes().startswith(b"%PDF")
+    assert file.with_name("digits-digits-classes.png").read_bytes().startswith(b"\x89PNG")
+    assert file.with_name("digits-digits-classes.pdf").read_bytes().startswith(b"%PDF")
     kept = {outcome.key: outcome.array().sum() for outcome in read(file.with_name("outcomes.csv"), Outcome)}
     assert kept == {record.key: record.correct for record in read(file.with_name("records.csv"))}
 
