@@ -103,7 +103,9 @@ def test_a_network_that_is_frozen_later_no_longer_shares_graphs(frozen, shallow)
         np.testing.assert_allclose(found, networks.discarding_statistics(model, x, training=True), atol=1e-5)
     assert runtime.trace_counts()["raw_outputs"] == 2
     first, other = models[:frozen] + models[frozen + 1 :]
-    assert runtime.trace_counts(first) == runtime.trace_counts(other) == runtime.trace_counts(models[frozen]) == {"raw_outputs": 1}
+    assert (
+        runtime.trace_counts(first) == runtime.trace_counts(other) == runtime.trace_counts(models[frozen]) == {"raw_outputs": 1}
+    )
 
 
 def test_a_network_that_is_changed_later_no_longer_shares_graphs():
