@@ -43,12 +43,8 @@ def test_each_class_has_the_accuracy_that_its_images_have_on_their_own(run, tmp_
     assert len({row["measured_percent"] for row in rows}) > 5 and right["FGS"].sum() < right["No Noise"].sum()
 
     shown = {column: [[float(row["measured_percent"]) for row in rows if row["column"] == column]] for column in attacked}
-<<<<<<< HEAD:tests/tables/test_by_class.py
     numbers = [row | {"class": int(row["class"]), "measured_percent": float(row["measured_percent"])} for row in rows]
     assert by_class.heat_maps_of(numbers) == (["standard (A)"], [str(label) for label in range(10)], shown)
-=======
-    assert drawn == {"digits-digits-classes": (["standard (A)"], [str(label) for label in range(10)], shown)}
->>>>>>> house-storage:tests/test_classes.py
     assert file.with_name("digits-digits-classes.png").read_bytes().startswith(b"\x89PNG")
     assert file.with_name("digits-digits-classes.pdf").read_bytes().startswith(b"%PDF")
     kept = {outcome.key: outcome.array().sum() for outcome in read(file.with_name("outcomes.csv"), Outcome)}
