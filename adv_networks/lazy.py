@@ -1,7 +1,8 @@
 """TensorFlow and Keras, loaded when they are first used.
 
 A module that declares something and also computes with it (an attack, a defence) imports them from here, so that what is
-declared can be listed, planned and turned into flags without the seconds that TensorFlow takes to load.
+declared can be listed, planned and turned into flags without the seconds that TensorFlow takes to load. TensorFlow is then
+started with what is fastest on this processor (`runtime.start`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ else:
             self._name = name
 
         def __getattr__(self, attribute: str) -> Any:
-            return getattr(importlib.import_module(self._name), attribute)
+            if attribute == "_module":
+                from adv_networks.runtime.start import set_environment  # the modules of runtime import this one
+
+                set_environment()
+                self._module = importlib.import_module(self._name)
+                return self._module
+            return getattr(self._module, attribute)
 
     keras, tf = _Module("keras"), _Module("tensorflow")
 

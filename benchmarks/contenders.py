@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import attacks, data, evaluation, networks
+from adv_networks import attacks, data, evaluation, networks, runtime
 from adv_networks.defences import steps
 from adv_networks.experiments import DATASETS, Experiment, experiment
-from adv_networks.runtime import cores, devices, kernels
+from adv_networks.runtime import devices
 from adv_networks.runtime.start import start_tensorflow
 
 PGD_IMAGES = 250
@@ -104,14 +104,11 @@ def classifier(dataset: str = "mnist") -> keras.Model:
     return networks.classifier(spec)
 
 
-def attack(name: str, accelerated: bool = True) -> Callable[[], None]:
-    """FGS or PGD-10 of this project on D1; not `accelerated`, on a model and threads as Keras and TensorFlow have them."""
-    if accelerated:
-        start_tensorflow()
-    model, spec = classifier(), spec_of("mnist", "standard")
-    if accelerated:
-        kernels.accelerate(model)
-        cores.share(model)
+def attack(name: str, mode: str = "auto") -> Callable[[], None]:
+    """FGS or PGD-10 of this project on D1, in a mode of `runtime.configure`."""
+    runtime.configure(mode)
+    start_tensorflow()
+    model, spec = runtime.prepare(classifier()), spec_of("mnist", "standard")
     x, y = minibatch(spec, PGD_IMAGES)
     function = getattr(attacks, name)
     return lambda: function(model, x, y, spec.epsilon).numpy()
@@ -120,9 +117,7 @@ def attack(name: str, accelerated: bool = True) -> Callable[[], None]:
 def grid_overhead(images: int = 1_000, rounds: int = 7) -> float:
     """What accuracy under PGD-10 on D1 takes beyond the attacks and the predictions, in percent: the rounds' median."""
     start_tensorflow()
-    model, spec = classifier(), spec_of("mnist", "standard")
-    kernels.accelerate(model)
-    cores.share(model)
+    model, spec = runtime.prepare(classifier()), spec_of("mnist", "standard")
     x, y = minibatch(spec, images)
     pgd = spec.attack("pgd")
 

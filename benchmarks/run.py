@@ -79,7 +79,7 @@ def attacks() -> Iterator[Line]:
     floor = Floor()
     for name in ("pgd", "fgs"):
         contenders = {"ours": ("contenders", "attack", dict(name=name))}
-        contenders["ours with Keras' own layers"] = ("contenders", "attack", dict(name=name, accelerated=False))
+        contenders["ours, plain"] = ("contenders", "attack", dict(name=name, mode="plain"))
         for library in sorted(INSTALLED & {"foolbox", "art"}, reverse=True):
             contenders[f"{library} (TensorFlow)"] = ("tensorflow_libraries", library, dict(name=name))
         for library in sorted(INSTALLED - {"torch"}, reverse=True) if "torch" in INSTALLED else ():

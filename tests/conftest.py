@@ -19,6 +19,11 @@ os.environ.setdefault("ADV_NETWORKS_CACHE", str(Path(__file__).parents[1] / ".py
 import numpy as np
 import pytest
 
+from adv_networks import runtime
+from adv_networks.runtime.start import set_environment
+
+set_environment()  # before the tests import TensorFlow
+
 IMAGES_UNDER_ATTACK = 2_000
 SMALL = ("--scale=tiny", "--steps=3", "--generators=released_mnist", "--width=4", "--validation=0", "--noprogress")
 
@@ -146,6 +151,25 @@ def shallow():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(networks, "_stage", lambda x, blocks, stride, filters: stage(x, 1, stride, filters))
         yield
+
+
+@pytest.fixture(params=["auto", "plain"])
+def runtime_mode(request):
+    """The test runs twice: with all that makes TensorFlow faster, and with Keras and TensorFlow as they come."""
+    yield from _configured(request.param)
+
+
+@pytest.fixture
+def plain():
+    """Models and optimisers that are made in this test are as Keras and TensorFlow have them."""
+    yield from _configured("plain")
+
+
+def _configured(mode):
+    before = runtime.mode()
+    runtime.configure(mode)
+    yield mode
+    runtime.configure(before)
 
 
 @pytest.fixture

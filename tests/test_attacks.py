@@ -17,7 +17,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from adv_networks import attacks, data, networks
+from adv_networks import attacks, data, networks, runtime
 from adv_networks.errors import UsageError
 from tests.conftest import classifier_of_roots, randomised
 
@@ -653,8 +653,7 @@ def test_another_seed_gives_another_result(other, restarts, smooth):
 
 def traces(model) -> collections.Counter[str]:
     """How often each of the model's graphs was traced."""
-    own = attacks._compiled[model]
-    return collections.Counter({name.__name__: graph.experimental_get_tracing_count() for name, graph in own.items()})
+    return runtime.trace_counts(model)
 
 
 CHANGES = {

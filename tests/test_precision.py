@@ -6,12 +6,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config
 
-from adv_networks import attacks, data, evaluation, networks, training
+from adv_networks import attacks, data, evaluation, networks, runtime, training
 from adv_networks.defences import steps
 from adv_networks.errors import UsageError
 from adv_networks.evaluation import own_model
 from adv_networks.experiments import experiment
-from adv_networks.runtime import graphs
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +90,7 @@ def reloaded(model, directory):
 FROM_FLOAT16 = {
     "reloaded": reloaded,
     "for another range": lambda model, _: own_model.with_unit_range(model, (0, 255)),
-    "sharing graphs": lambda model, _: graphs.share_graphs(model) or model,
+    "sharing graphs": lambda model, _: runtime.prepare(model, share_graphs=True),
 }
 
 

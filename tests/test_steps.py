@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, networks
+from adv_networks import attacks, networks, runtime
 from adv_networks.defences import steps
 from adv_networks.experiments import experiment
 from tests.conftest import precision
@@ -632,7 +632,7 @@ def test_exact_regulariser_and_finite_difference_agree_through_batch_normalisati
     image = keras.Input(SMALL_SHAPE, name="image")
     hidden = keras.layers.Dense(6, "tanh")(keras.layers.Flatten()(image))
     d = keras.Model(image, keras.layers.Dense(CLASSES)(keras.layers.BatchNormalization()(hidden)))
-    networks.share_batch_moments(d)
+    runtime.prepare(d, double_backprop=True)
     x, y = small_minibatch(0)
 
     def gradient(regulariser):

@@ -21,10 +21,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, data, evaluation, training
+from adv_networks import data, evaluation, runtime, training
 from adv_networks.errors import Interrupted, UserError
 from adv_networks.experiments import METHODS, experiment
-from adv_networks.runtime import graphs
 from adv_networks.storage import files
 from adv_networks.storage.files import locked
 from adv_networks.tables import gallery
@@ -441,22 +440,15 @@ def test_nothing_is_traced_twice(tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         return step(players, x, y, spec, seed)
 
-    def traces():
-        counts = collections.Counter()
-        for model in graphs._representatives.values():
-            for function, graph in attacks._compiled[model].items():
-                counts[function.__name__] += graph.experimental_get_tracing_count()
-        return counts
-
-    graphs._representatives.clear()
+    runtime.caches.clear()
     for stopped in (True, False):
-        before = traces()
+        before = runtime.trace_counts()
         with monkeypatch.context() as patched, pytest.raises(Interrupted) if stopped else contextlib.nullcontext():
             if stopped:
                 patched.setitem(training.STEPS, "advnet", stopped_at_the_twelfth)
             train(spec, tmp_path)
         # In validation D predicts and is attacked by FGS and PGD, and G perturbs. The second time graphs of the first serve.
-        new = {name: count - before[name] for name, count in traces().items() if count > before[name]}
+        new = {name: count - before[name] for name, count in runtime.trace_counts().items() if count > before[name]}
         assert new == ({"_follow_gradient": 1, "_predict": 2} if stopped else {})
         assert [graph.experimental_get_tracing_count() for graph in players[-1].graphs.values()] == [1, 1]
     assert [line["validation_pgd"] != "" for line in metrics(tmp_path)].count(True) == 2

@@ -14,19 +14,15 @@ from __future__ import annotations
 
 import functools
 import math
-import weakref
-from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from adv_networks import networks
+from adv_networks import networks, runtime
 from adv_networks.errors import UsageError
 from adv_networks.experiments import NORMS, choose
-from adv_networks.runtime import graphs, kernels, replicas
-from adv_networks.runtime.graphs import Weighted, Weights
+from adv_networks.runtime import replicas, run_compiled
 
 Array = np.ndarray | tf.Tensor
 Seed = int | tuple[int, int] | tf.Tensor
@@ -123,7 +119,7 @@ def _follow_gradient(model, training, p, x, start, y, epsilon, step_size, steps)
         for _ in range(steps):
             start = moved(start, gradient(start))
         return start
-    gradient = kernels.for_loops(gradient)
+    gradient = runtime.for_loops(gradient)
 
     def advance(step, adversarial):
         return step + 1, moved(adversarial, gradient(adversarial))
@@ -146,36 +142,6 @@ def _replace_weaker(model, training, targeted, best, candidate, y):
     (best_fools, best_loss), (fools, loss) = strength(best), strength(candidate)
     stronger = (fools & ~best_fools) | ((fools == best_fools) & (loss > best_loss))
     return tf.where(stronger[:, None, None, None], candidate, best)
-
-
-# By model, to be freed with it: a function keeps the graph of every argument that it ever had.
-_compiled: weakref.WeakKeyDictionary[keras.Model, dict[Callable, Any]] = weakref.WeakKeyDictionary()
-
-
-def run_compiled(function, model, *arguments):
-    """`function(model, …)` in one graph for all lengths of its tensors' first axis, and for all models that share graphs.
-
-    Inside another graph it becomes part of that.
-    """
-    if not tf.executing_eagerly():
-        return function(model, *arguments)
-    weights = Weights.of(model)
-    specs = [
-        tf.TensorSpec([None, *argument.shape[1:]] if argument.shape.rank else [], argument.dtype)
-        if isinstance(argument, tf.Tensor)
-        else argument
-        for argument in arguments
-    ]
-    model = graphs.representative(model)
-    # setdefault, as several threads may come here at once.
-    of_model = _compiled.setdefault(model, {})
-    graph = of_model.setdefault(function, tf.function(functools.partial(_with_weights, function), autograph=False))
-    # All arguments, since TensorFlow, given the tensors alone, first puts their values into the message of an error.
-    return graph.get_concrete_function(model, weights, *specs)(model, weights, *arguments)
-
-
-def _with_weights(function, model, weights, *arguments):
-    return function(Weighted(model, weights), *arguments)
 
 
 def as_labels(y: Array) -> tf.Tensor:

@@ -29,8 +29,7 @@ from adv_networks.attacks import (
     run_compiled,
 )
 from adv_networks.errors import UsageError
-from adv_networks.networks import discarding_statistics, loss_scale
-from adv_networks.runtime import kernels
+from adv_networks.runtime import discarding_statistics, for_loops, loss_scale
 
 # Of an attempt: the rows of the batch that still stand, and what the attack has made of them so far; it returns its own.
 Attempt = Callable[[np.ndarray, np.ndarray], tf.Tensor]
@@ -204,7 +203,7 @@ def _ascend(model, loss, x, start, y, target, epsilon, lengths):
     def project(points):
         return tf.clip_by_value(points, low, high)
 
-    @kernels.for_loops
+    @for_loops
     def evaluate(points):
         with tf.GradientTape() as tape:
             tape.watch(points)
@@ -374,7 +373,7 @@ def _approach_boundary(model, x, y, target, steps):
         logits = discarding_statistics(model, tf.reshape(points, tf.shape(x)), training=False)
         return tf.not_equal(tf.argmax(logits, 1, tf.int32), y)
 
-    @kernels.for_loops
+    @for_loops
     def linearise(point):
         with tf.GradientTape() as tape:
             tape.watch(point)

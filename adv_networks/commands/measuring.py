@@ -10,12 +10,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from adv_networks import data, evaluation, tables, training
+from adv_networks import data, evaluation, runtime, tables, training
 from adv_networks.commands.places import Places
 from adv_networks.errors import UsageError, UserError
 from adv_networks.evaluation import checks
 from adv_networks.experiments import SCALES, Cell, Experiment, Table, find_dataset, generator_file, written
-from adv_networks.runtime import devices, graphs
+from adv_networks.runtime import devices
 from adv_networks.storage.records import Outcome, Record, merge, read, record_key
 
 # The checks run their attacks on so many images, fewer where a scale divides the strong attacks' steps.
@@ -177,8 +177,7 @@ class Models:
     def _load(self, spec: Experiment, file: str) -> keras.Model:
         path = self.places.of(spec) / file
         model = evaluation.load_classifier(path, spec.dataset) if file == "d.keras" else evaluation.load_model(path)
-        graphs.share_graphs(model)
-        return model
+        return runtime.prepare(model, share_graphs=True)
 
     def some(self, files: Mapping[str, tuple[Experiment, str]]) -> _Some:
         """The networks of these runs and files, by name."""

@@ -23,9 +23,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from adv_networks import attacks, networks
+from adv_networks import attacks, networks, runtime
 from adv_networks.experiments import METHODS, Experiment
-from adv_networks.runtime import cores, graphs, kernels, optimizers, replicas
+from adv_networks.runtime import replicas
 
 Scalars = dict[str, tf.Tensor]
 
@@ -80,18 +80,19 @@ def make_players(spec: Experiment) -> Players:
             players.g, *further = networks.generators(spec)
             players.further = tuple(further)
     if method.trains_classifier:
-        players.d_optimizer = optimizers.SGD(_classifier_schedule(spec), momentum=spec.momentum)
+        players.d_optimizer = runtime.sgd(_classifier_schedule(spec), momentum=spec.momentum)
         players.d_optimizer.build(players.d.trainable_variables)
     if method.trains_generator:
         players.g_optimizer = _generator_optimizer(spec)
         players.g_optimizer.build(_trainable(players.generators))
-    alone = players.strategy.num_replicas_in_sync == 1
-    differentiated_twice = method.trains_classifier and spec.regulariser == "exact"
+    double_backprop = method.trains_classifier and spec.regulariser == "exact"
     for model in (players.d, *players.generators):
-        (kernels.accelerate if alone and not differentiated_twice else networks.share_batch_moments)(model)
-        if alone:
-            cores.share(model)
-        graphs.share_graphs(model)
+        runtime.prepare(
+            model,
+            replicas=players.strategy.num_replicas_in_sync,
+            double_backprop=double_backprop,
+            share_graphs=True,
+        )
     return players
 
 
@@ -116,9 +117,9 @@ def _classifier_schedule(spec: Experiment) -> keras.optimizers.schedules.Learnin
 
 def _generator_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
     if spec.generator_optimizer == "sgd":
-        return optimizers.SGD(spec.generator_learning_rate, momentum=spec.generator_momentum)
+        return runtime.sgd(spec.generator_learning_rate, momentum=spec.generator_momentum)
     # 1e-8 is the ε of the TensorFlow 1 optimiser that the paper used; Keras would take 1e-7.
-    return optimizers.Adam(spec.generator_learning_rate, beta_1=spec.generator_momentum, beta_2=0.999, epsilon=1e-8)
+    return runtime.adam(spec.generator_learning_rate, beta_1=spec.generator_momentum, beta_2=0.999, epsilon=1e-8)
 
 
 def _compiled(step: Callable[..., Scalars]) -> Callable[..., Scalars]:
@@ -303,7 +304,7 @@ def regularised_gradient(
     """∇_θ F + γ ∇²_{θφ}F · v with v = ∇_φ F (Eq. 5) per trainable variable of D, what to log of it, and the product alone.
 
     The product is [∇_θ F(θ, φ + hv) − ∇_θ F(θ, φ)] / h (`fd`), or the gradient of ½‖v‖² (`exact`; with BN it is exact only
-    after `networks.share_batch_moments`); with `none` it is empty. Only the adversarial term of F depends on φ,
+    after `runtime.prepare(…, double_backprop=True)`); with `none` it is empty. Only the adversarial term of F depends on φ,
     so neither needs the clean one. D's BN averages move by the clean and the adversarial pass.
 
     Args:

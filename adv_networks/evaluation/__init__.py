@@ -23,12 +23,11 @@ import numpy as np
 import tensorflow as tf
 
 from adv_networks import attacks as attack_functions
-from adv_networks import data
+from adv_networks import data, runtime
 from adv_networks.attacks import strong_attacks
 from adv_networks.attacks.foreign import foreign_attacks
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import ATTACKS, BATCH_STATISTICS_SIZE, STRONG_ATTACKS, Attack, find_dataset
-from adv_networks.runtime import cores, kernels
 from adv_networks.storage.files import reason
 from adv_networks.storage.provenance import commit, versions
 from adv_networks.storage.records import Record, hash_of_parts, record_key
@@ -45,9 +44,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
         model = keras.models.load_model(file, compile=False)
     except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"{file}: expected a Keras model, found: {reason(error)}") from None
-    kernels.accelerate(model)
-    cores.share(model)
-    return model
+    return runtime.prepare(model)
 
 
 def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> keras.Model:

@@ -11,10 +11,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from adv_networks import data, evaluation
+from adv_networks import data, evaluation, runtime
 from adv_networks.errors import UserError
 from adv_networks.experiments import find_dataset
-from adv_networks.runtime import cores
 from adv_networks.storage.files import reason
 
 Range = tuple[float, float]
@@ -52,9 +51,7 @@ def load(source: Source, dataset: str) -> keras.Model:
         raise UserError(
             f"{source}: expected a function that returns a Keras model, found one that returns {type(model).__name__}"
         )
-    model = _checked(model, dataset, str(source))
-    cores.share(model)
-    return model
+    return runtime.prepare(_checked(model, dataset, str(source)))
 
 
 def _checked(model: keras.Model, dataset: str, where: str) -> keras.Model:

@@ -22,8 +22,9 @@ import tensorflow as tf
 
 from adv_networks.errors import UsageError
 from adv_networks.experiments import DATASETS, NORMS, Experiment, choose
+from adv_networks.runtime import discarding_statistics as discarding_statistics
+from adv_networks.runtime import loss_scale as loss_scale
 from adv_networks.runtime import replicas
-from adv_networks.runtime.graphs import Weighted, Weights
 
 Shape = tuple[int, int, int]
 
@@ -230,29 +231,6 @@ def computing_in(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def loss_scale(model: keras.Model | Weighted) -> int:
-    """What to multiply a loss by before its gradient is taken through the model: small numbers vanish in float16."""
-    # The model's own type tells nothing: one from a file, or around another, has the current policy's.
-    return 2**10 if any(layer.compute_dtype == "float16" for layer in model._flatten_layers()) else 1
-
-
-def share_batch_moments(model: keras.Model) -> None:
-    """Makes BN in training take its moments over all replicas, and their second derivatives right, in place.
-
-    TensorFlow's moments take the mean inside the variance for a constant. Its gradient there is zero, so first derivatives
-    are right; its second derivative is not.
-    """
-
-    def moments(layer: keras.layers.BatchNormalization, inputs, mask):
-        axes = [axis for axis in range(len(inputs.shape)) if axis != layer.axis % len(inputs.shape)]
-        mean = replicas.mean(keras.ops.mean(inputs, axes, keepdims=True))
-        return keras.ops.squeeze(mean, axes), replicas.mean(keras.ops.mean(keras.ops.square(inputs - mean), axes))
-
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer._moments = functools.partial(moments, layer)
-
-
 def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
     """What `generator` takes for images x and labels y: x itself, noise drawn from `seed` (int32 [2]), or one-hot labels."""
     kind, shape = generator.inputs[0].name, generator.inputs[0].shape
@@ -264,12 +242,3 @@ def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, s
     if y is None:
         raise ValueError("y: this generator takes labels, received None")
     return tf.one_hot(y, shape[1], dtype=x.dtype)
-
-
-def discarding_statistics(
-    model: keras.Model | Weighted, inputs: tf.Tensor, *, training: bool, parameters: list[tf.Tensor] | None = None
-) -> tf.Tensor:
-    """The output of `model`, its BN averages left as they are; `parameters` stand in for its trainable variables by value."""
-    weights = model.weights if isinstance(model, Weighted) else Weights.of(model)
-    trainable = weights.trainable if parameters is None else parameters
-    return model.stateless_call(trainable, weights.others, inputs, training=training)[0]

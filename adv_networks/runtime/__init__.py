@@ -1,1 +1,34 @@
-"""How TensorFlow runs: devices, threads, replicas, and faster forms of layers, graphs and optimisers."""
+"""How TensorFlow runs: the one door to fast layers, split batches, shared graphs, fused updates, devices and determinism.
+
+`prepare` does to a model whatever is fastest on this machine; `configure("plain")` leaves Keras and TensorFlow as they come.
+All private API of TensorFlow and Keras is used here and nowhere else. Importing this loads no TensorFlow.
+
+The modules `devices`, `replicas`, `workers`, `determinism` and `start` are public too.
+"""
+
+from adv_networks.runtime.caching import caches
+from adv_networks.runtime.chosen import choices
+from adv_networks.runtime.compiled import for_loops, run_compiled, trace_counts
+from adv_networks.runtime.optimizers import adam, sgd
+from adv_networks.runtime.preparation import prepare
+from adv_networks.runtime.settings import MODES, configure, is_plain, mode
+from adv_networks.runtime.stateless import Weighted, Weights, discarding_statistics, loss_scale
+
+__all__ = [
+    "MODES",
+    "Weighted",
+    "Weights",
+    "adam",
+    "caches",
+    "choices",
+    "configure",
+    "discarding_statistics",
+    "for_loops",
+    "is_plain",
+    "loss_scale",
+    "mode",
+    "prepare",
+    "run_compiled",
+    "sgd",
+    "trace_counts",
+]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 
-import tensorflow as tf
-from tensorflow.python import pywrap_tfe
-from tensorflow.python.eager import backprop
+from adv_networks.lazy import tf
 
 
 @functools.cache
@@ -19,11 +17,17 @@ def make_deterministic() -> None:
     """
     tf.config.experimental.enable_op_determinism()
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
-    # How tapes sum is no public setting.
-    pywrap_tfe.TFE_Py_RegisterVSpace(backprop._default_vspace._replace(aggregate_fn=_sum_in_pairs))
+    _sum_gradients_in_pairs()
     # Random operations without a seed are now refused, unless there is one for all.
     tf.random.set_seed(0)
 
 
-def _sum_in_pairs(gradients: list[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor | tf.IndexedSlices:
-    return functools.reduce(lambda total, gradient: backprop._aggregate_grads([total, gradient]), gradients)
+def _sum_gradients_in_pairs() -> None:
+    """Changes how tapes sum, which is no public setting."""
+    from tensorflow.python import pywrap_tfe
+    from tensorflow.python.eager import backprop
+
+    def in_pairs(gradients: list[tf.Tensor | tf.IndexedSlices]) -> tf.Tensor | tf.IndexedSlices:
+        return functools.reduce(lambda total, gradient: backprop._aggregate_grads([total, gradient]), gradients)
+
+    pywrap_tfe.TFE_Py_RegisterVSpace(backprop._default_vspace._replace(aggregate_fn=in_pairs))

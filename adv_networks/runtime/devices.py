@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 
-import tensorflow as tf
-
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import STRATEGIES, choose
+from adv_networks.lazy import tf
 from adv_networks.storage.files import reason
 
 

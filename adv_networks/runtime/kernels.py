@@ -14,20 +14,18 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import keras
-import tensorflow as tf
-
-from adv_networks.runtime import winograd
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import replacements, winograd
 
 
 def accelerate(model: keras.Model) -> None:
     """Lets the layers of a model that have a faster form use it, in place; what `model.save` writes stays the same.
 
     In single precision only. BN's faster form is for training and first derivatives, not for replicas or double backprop
-    (`networks.share_batch_moments`).
+    (`moments`).
     """
     for layer in model.layers:
-        if layer.compute_dtype != "float32":
+        if layer.compute_dtype != "float32" or replacements.is_foreign(layer):
             continue
         if _is_plain_normalisation(layer):
             layer.call = functools.partial(_fused_normalisation, layer)
@@ -44,16 +42,6 @@ def _is_plain_normalisation(layer: keras.layers.Layer) -> bool:
     if type(layer) is not keras.layers.BatchNormalization:
         return False
     return layer.axis in (3, -1) and not (layer.synchronized or getattr(layer, "renorm", False))
-
-
-def for_loops(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, its graph kept apart from that of a `tf.while_loop` that calls it.
-
-    TensorFlow gives max-pooling's gradient oneDNN's kernel only if it has visited the pooling before, and in a loop's graph
-    the order of its visits varies from process to process: in one of two, 64 images of D1 took 3.7 ms in place of 0.4.
-    Not for replicas that share moments, which cannot do so inside a function of the graph.
-    """
-    return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
 
 
 def is_fused(layer: keras.layers.BatchNormalization) -> bool:

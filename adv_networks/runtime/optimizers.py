@@ -1,59 +1,37 @@
-"""Keras' SGD and Adam, a parameter's update being one operation of TensorFlow: the same rules, slots and settings.
-
-Keras composes it of single operations, some thirty for Adam, which were most of the graph of G's step: as many to
-trace, and on a GPU as many kernels to launch.
-"""
+"""The optimisers of trainings: Keras' rules and settings, in the form that is fastest here."""
 
 from __future__ import annotations
 
-import keras
-import tensorflow as tf
+from typing import Any
+
+from adv_networks.lazy import keras
+from adv_networks.runtime import settings
 
 
-class SGD(keras.optimizers.SGD):
-    """m ← μm − ηg, w ← w + m; without momentum, or with Nesterov's, as Keras has it."""
+def sgd(learning_rate: Any, *, momentum: float = 0.0, **options: Any) -> keras.optimizers.SGD:
+    """Stochastic gradient descent.
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
-        """Moves a parameter and its slot by a gradient of the parameter's shape."""
-        if not self.momentum or self.nesterov:
-            super().update_step(gradient, variable, learning_rate)
-            return
-        tf.raw_ops.ResourceApplyKerasMomentum(
-            var=variable.handle,
-            accum=self.momentums[self._get_variable_index(variable)].value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
-            grad=tf.cast(gradient, variable.dtype),
-            momentum=tf.constant(self.momentum, variable.dtype),
-        )
+    Args:
+        learning_rate: a number or one of Keras' schedules.
+        momentum: of the velocity, 0 for none.
+        **options: further arguments of `keras.optimizers.SGD`.
+    """
+    return _module().SGD(learning_rate, momentum=momentum, **options)
 
 
-class Adam(keras.optimizers.Adam):
-    """m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², w ← w − η √(1−β₂ᵗ)/(1−β₁ᵗ) · m/(√v + ε̂); with AMSGrad, as Keras has it."""
+def adam(learning_rate: Any, **options: Any) -> keras.optimizers.Adam:
+    """Adam.
 
-    def _backend_update_step(self, gradients, variables, learning_rate) -> None:
-        """Passes η √(1−β₂ᵗ)/(1−β₁ᵗ), the same for all parameters, on as the learning rate."""
-        if not self.amsgrad:
-            # In single precision 1 − β₂ would be off by up to 6e-5 of it.
-            count = tf.cast(keras.ops.convert_to_tensor(self.iterations), tf.float64) + 1
-            learning_rate = tf.cast(learning_rate, tf.float64) * tf.sqrt(1 - self.beta_2**count) / (1 - self.beta_1**count)
-        super()._backend_update_step(gradients, variables, learning_rate)
+    Args:
+        learning_rate: a number or one of Keras' schedules.
+        **options: further arguments of `keras.optimizers.Adam`: `beta_1`, `beta_2`, `epsilon`.
+    """
+    return _module().Adam(learning_rate, **options)
 
-    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
-        """Moves a parameter and its slots by a gradient of the parameter's shape."""
-        if self.amsgrad:
-            super().update_step(gradient, variable, learning_rate)
-            return
-        index, dtype = self._get_variable_index(variable), variable.dtype
-        beta_1, beta_2, epsilon, zero = (tf.constant(value, dtype) for value in (self.beta_1, self.beta_2, self.epsilon, 0))
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=zero,  # The learning rate is corrected already.
-            beta2_power=zero,
-            lr=tf.cast(learning_rate, dtype),
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=epsilon,
-            grad=tf.cast(gradient, dtype),
-        )
+
+def _module() -> Any:
+    if settings.is_plain():
+        return keras.optimizers
+    from adv_networks.runtime import fused_optimizers  # which loads TensorFlow
+
+    return fused_optimizers

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-
 from adv_networks.errors import UsageError
+from adv_networks.lazy import tf
 
 
 def count() -> int:

@@ -1,4 +1,4 @@
-"""Starts TensorFlow without its start-up messages, which no environment variable silences, and with threads for `cores`."""
+"""Starts TensorFlow with the kernels and threads that are fastest here, without its start-up messages."""
 
 from __future__ import annotations
 
@@ -6,18 +6,53 @@ import contextlib
 import os
 import sys
 import tempfile
+import warnings
+
+from adv_networks.runtime import processor, settings
+
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+_is_set = False
+
+
+def set_environment() -> None:
+    """Sets what TensorFlow reads from the environment when it is imported; variables that are set already stay.
+
+    `adv_networks.lazy` calls this before it imports TensorFlow. Where TensorFlow was imported earlier a warning says, once,
+    what could not be set.
+    """
+    global _is_set
+    if _is_set:
+        return
+    _is_set = True
+    if settings.is_plain() or ONEDNN in os.environ or not processor.gains_by_onednn(processor.features()):
+        return
+    if "tensorflow" in sys.modules:
+        warnings.warn(
+            f"TensorFlow was imported before adv_networks and runs without oneDNN's kernels, which are faster on this "
+            f"processor: set {ONEDNN}=1 in the environment, or import tensorflow after the first call of adv_networks",
+            stacklevel=3,
+        )
+        return
+    os.environ[ONEDNN] = "1"
 
 
 def start_tensorflow(*, quiet: bool = True, sharing: bool = True) -> None:
-    """Imports TensorFlow and lists its devices; if `quiet`, what it writes meanwhile is shown only if that fails.
+    """Imports TensorFlow and lists its devices.
 
-    On two cores without a GPU, if they are `sharing` batches, operations then have one thread each and two run at once, unless
-    the environment has numbers of threads or TensorFlow has started before.
+    On two cores without a GPU operations then have one thread each and two run at once, which is what splitting batches among
+    the cores needs, unless the environment sets numbers of threads or TensorFlow has started before.
+
+    Args:
+        quiet: whether what TensorFlow writes meanwhile is shown only if it fails.
+        sharing: whether batches are to be split among the cores.
     """
+    set_environment()
+    sharing = sharing and not settings.is_plain()
     if not quiet:
         _start(sharing)
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # No environment variable silences the first messages.
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as messages:
@@ -39,12 +74,8 @@ def _start(sharing: bool) -> None:
     gpus = tf.config.list_physical_devices("GPU")
     given = {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & os.environ.keys()
     # With more cores the graphs would grow with them, and what that gains has not been measured.
-    if gpus or given or not sharing or _cores() != 2:
+    if gpus or given or not sharing or processor.cores() != 2:
         return
     with contextlib.suppress(RuntimeError):  # TensorFlow keeps the threads that it has.
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(2)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

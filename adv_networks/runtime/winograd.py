@@ -13,7 +13,8 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-import tensorflow as tf
+
+from adv_networks.lazy import tf
 
 _COLUMNS = 5
 # A point for each input that a tile of so many outputs needs, beside infinity, which is always one. Those of seven are the ones

@@ -8,22 +8,21 @@ and signals say is therefore said to all (`Workers.total`).
 from __future__ import annotations
 
 import contextlib
-import functools
 import re
 from collections.abc import Callable, Iterator
 
-import tensorflow as tf
-
 from adv_networks.errors import UserError
+from adv_networks.lazy import tf
+from adv_networks.runtime.caching import caches
 
 # What TensorFlow raises on the others when a worker ends, is killed or is started again alone.
 _LOST = (
-    tf.errors.UnavailableError,
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.FailedPreconditionError,
-    tf.errors.InternalError,
+    "UnavailableError",
+    "AbortedError",
+    "CancelledError",
+    "DeadlineExceededError",
+    "FailedPreconditionError",
+    "InternalError",
 )
 
 
@@ -61,7 +60,7 @@ class Workers:
         """
         try:
             yield
-        except _LOST as error:
+        except tuple(getattr(tf.errors, name) for name in _LOST) as error:
             if self.alone:
                 raise
             found = re.search(r"Collective ops is aborted by: (.*)", error.message)
@@ -71,7 +70,7 @@ class Workers:
             ) from None
 
 
-@functools.cache
+@caches.results
 def _sum(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
     """Adds up what all replicas are given; one graph for all runs of the process."""
 

@@ -1,4 +1,4 @@
-"""Networks of one architecture are attacked by one graph, each with its own weights."""
+"""Networks of one architecture are attacked by one graph, each with its own weights, for as long as they stay as they are."""
 
 import gc
 import weakref
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, networks
-from adv_networks.runtime import cores, graphs, kernels
+from adv_networks import attacks, networks, runtime
 from tests.conftest import randomised
 
 SHAPE = (8, 8, 1)
@@ -21,19 +20,23 @@ MAKE = {
 }
 
 
+IMAGE = np.random.default_rng(0).random((2, *SHAPE), np.float32)
+
+
 @pytest.fixture(autouse=True)
-def afresh(monkeypatch):
-    monkeypatch.setattr(graphs, "_representatives", {})
+def afresh():
+    runtime.caches.clear()
 
 
-def sharing(model, *, seed=0):
-    randomised(model, seed=seed)
-    graphs.share_graphs(model)
-    return model
+def sharing(model, *, seed=0, **options):
+    return runtime.prepare(randomised(model, seed=seed), share_graphs=True, **options)
 
 
-def traces(model):
-    return {function: graph.experimental_get_tracing_count() for function, graph in attacks._compiled[model].items()}
+def graphs_traced(models, x=IMAGE):
+    """How many graphs it takes to predict with each of the models."""
+    for model in models:
+        attacks.predict(model, x)
+    return runtime.trace_counts()["_predict"]
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
@@ -41,12 +44,10 @@ def test_networks_share_graphs_but_no_weights(make, shallow):
     first, second = (sharing(make(), seed=seed) for seed in (0, 1))
     x = np.random.default_rng(0).random((4, *first.input_shape[1:]), np.float32)
     outputs = [attacks.predict(first, x).numpy()]
-    before = traces(first)
     outputs += [attacks.predict(model, x).numpy() for model in (second, first)]
     second.set_weights(first.get_weights())
     outputs.append(attacks.predict(second, x).numpy())
-    assert traces(first) == before
-    assert graphs.representative(second) is first
+    assert runtime.trace_counts() == runtime.trace_counts(second) == {"_predict": 1}
     assert not np.allclose(outputs[0], outputs[1], atol=0.01)
     np.testing.assert_allclose(outputs[0], first(x, training=False), atol=1e-6)
     for again in outputs[2:]:
@@ -58,7 +59,7 @@ def test_attacks_follow_the_gradient_of_the_network_that_is_attacked():
     models = [sharing(networks.d1(SHAPE, 3, 2), seed=seed) for seed in (0, 1)]
     shared = [attacks.pgd(model, x, y, 0.1, seed=1).numpy() for model in models]
     for model, found in zip(models, shared, strict=True):
-        graphs._representatives.clear()
+        runtime.caches.clear()
         np.testing.assert_array_equal(attacks.pgd(model, x, y, 0.1, seed=1), found)
     assert not np.array_equal(*shared)
 
@@ -83,13 +84,11 @@ def test_mirrored_weights_are_read_by_the_graph_of_the_architecture():
         assert isinstance(mirrored.variables[0].value, tf.distribute.DistributedValues)
         assert not np.allclose(attacks.predict(mirrored, x), expected, atol=0.01)
         mirrored.set_weights(alone.get_weights())
-        assert graphs.representative(mirrored) is alone
         np.testing.assert_allclose(attacks.predict(mirrored, x), expected, atol=1e-6)
 
 
 def test_networks_of_others_have_graphs_of_their_own():
-    first, second = (randomised(networks.d1(SHAPE, 3, 2)) for _ in range(2))
-    assert [graphs.representative(model) for model in (first, second)] == [first, second]
+    assert graphs_traced([runtime.prepare(randomised(networks.d1(SHAPE, 3, 2))) for _ in range(2)]) == 2
 
 
 @pytest.mark.parametrize("frozen", [0, 1], ids=["the first", "another"])
@@ -97,14 +96,22 @@ def test_a_network_that_is_frozen_later_no_longer_shares_graphs(frozen, shallow)
     models = [sharing(networks.d2((8, 8, 3), 3, 2), seed=seed) for seed in range(3)]
     x = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
     for model in models[:2]:
-        attacks.predict(model, x)
+        attacks.predict(model, x, training=True)
     models[frozen].trainable = False
     for model in models:
-        found = attacks.predict(model, x, training=True)  # which is traced anew
+        found = attacks.predict(model, x, training=True)
         np.testing.assert_allclose(found, networks.discarding_statistics(model, x, training=True), atol=1e-5)
+    assert runtime.trace_counts()["_predict"] == 2
     first, other = models[:frozen] + models[frozen + 1 :]
-    assert graphs.representative(models[frozen]) is models[frozen]
-    assert graphs.representative(other) is graphs.representative(first) is first
+    assert runtime.trace_counts(first) == runtime.trace_counts(other) == runtime.trace_counts(models[frozen]) == {"_predict": 1}
+
+
+def test_a_network_that_is_changed_later_no_longer_shares_graphs():
+    models = [sharing(networks.d1(SHAPE, 3, 2), seed=seed) for seed in (0, 1)]
+    before = [attacks.predict(model, IMAGE) for model in models]
+    models[0].layers[-1].activation = keras.activations.relu
+    np.testing.assert_allclose(attacks.predict(models[0], IMAGE), np.maximum(before[0], 0), atol=1e-6)
+    np.testing.assert_array_equal(attacks.predict(models[1], IMAGE), before[1])
 
 
 def test_names_of_layers_are_not_taken_for_their_settings():
@@ -113,53 +120,56 @@ def test_names_of_layers_are_not_taken_for_their_settings():
         return sharing(keras.Model(image, keras.layers.Activation(activation, name=activation)(image)))
 
     relu, tanh = named("relu"), named("tanh")
-    assert [graphs.representative(model) for model in (relu, tanh)] == [relu, tanh]
+    np.testing.assert_array_equal(attacks.predict(relu, IMAGE), IMAGE)
+    np.testing.assert_allclose(attacks.predict(tanh, IMAGE), np.tanh(IMAGE), atol=1e-6)
 
 
 def test_networks_that_nothing_else_refers_to_are_forgotten():
-    representative, model = (sharing(networks.d1(SHAPE, 3, 2)) for _ in range(2))
-    for own in (representative, model):
-        attacks.predict(own, np.zeros((1, *SHAPE), np.float32))
-    assert graphs.representative(model) is representative
-    left = weakref.ref(model)
-    del model, own
+    models = [sharing(networks.d1(SHAPE, 3, 2)) for _ in range(2)]
+    assert graphs_traced(models) == 1
+    left = [weakref.ref(model) for model in models]
+    del models
     gc.collect()
-    assert left() is None
+    assert [model() for model in left] == [None, None]
+    assert graphs_traced([sharing(networks.d1(SHAPE, 3, 2))]) == 1, "the graph is still there"
 
 
-def test_graphs_of_networks_that_share_none_go_with_them():
-    x, y = np.zeros((2, *SHAPE), np.float32), np.zeros(2, int)
-    gc.collect()
-    before = len(attacks._compiled)
-    graphs = []
-    for _ in range(20):
+def different_networks():
+    """By name, what makes a network that computes otherwise than all others, by one thing each."""
+
+    def partly_frozen():
         model = networks.d1(SHAPE, 3, 2)
-        attacks.fgs(model, x, y, 0.1)
-        graphs += map(weakref.ref, attacks._compiled[model].values())
-        del model
-        gc.collect()
-    assert len(attacks._compiled) <= before
-    assert not any(graph() for graph in graphs)
+        model.layers[2].trainable = False
+        return model
+
+    def in_bfloat16():
+        with networks.computing_in("mixed_bfloat16"):
+            return networks.d1(SHAPE, 3, 2)
+
+    return [
+        lambda: networks.d1(SHAPE, 3, 2),
+        partly_frozen,
+        in_bfloat16,
+        lambda: networks.d1(SHAPE, 3, 4),
+        lambda: networks.d1(SHAPE, 4, 2),
+        lambda: networks.d2(SHAPE, 3, 2),
+        lambda: networks.d2(SHAPE, 3, 2, pixel_levels=256),
+    ]
 
 
-def accelerated(model):
-    kernels.accelerate(model)
-    return model
+def test_networks_that_compute_otherwise_have_graphs_of_their_own(shallow):
+    models = [sharing(make()) for make in different_networks() for _ in range(2)]
+    assert graphs_traced(models) == len(different_networks())
 
 
-def in_halves(model, monkeypatch):
-    monkeypatch.setattr(cores, "count", lambda: 2)
-    cores.share(model)
-    return model
+def test_layers_in_another_form_have_graphs_of_their_own(shallow):
+    def normalised(**options):
+        return sharing(networks.d2((8, 8, 3), 3, 2), **options)
+
+    x = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
+    assert graphs_traced([normalised(), normalised(double_backprop=True), normalised()], x) == 2
+    assert graphs_traced([normalised(double_backprop=True)], x) == 2
 
 
-def test_networks_that_compute_otherwise_have_graphs_of_their_own(monkeypatch):
-    plain, frozen, rescaled = networks.d1(SHAPE, 3, 2), networks.d1(SHAPE, 3, 2), networks.d2((8, 8, 3), 3, 2, pixel_levels=256)
-    frozen.layers[2].trainable = False
-    different = [plain, frozen, rescaled, networks.d2((8, 8, 3), 3, 2), networks.d1(SHAPE, 3, 4), networks.d1(SHAPE, 4, 2)]
-    different += [accelerated(networks.d1(SHAPE, 3, 2)), in_halves(networks.d1(SHAPE, 3, 2), monkeypatch)]
-    different.append(in_halves(accelerated(networks.d1(SHAPE, 3, 2)), monkeypatch))
-    with networks.computing_in("mixed_bfloat16"):
-        different.append(networks.d1(SHAPE, 3, 2))
-    assert [graphs.representative(sharing(model)) for model in different] == different
-    assert graphs.representative(sharing(accelerated(networks.d1(SHAPE, 3, 2)))) is different[6]
+def test_a_plain_runtime_shares_no_graphs(plain):
+    assert graphs_traced([sharing(networks.d1(SHAPE, 3, 2)) for _ in range(2)]) == 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import networks
+from adv_networks import networks, runtime
 from adv_networks.errors import UsageError
 from adv_networks.experiments import experiment
 from adv_networks.networks import costs
@@ -230,11 +230,11 @@ def test_stateless_parameters_stand_in_for_the_models_own():
         np.testing.assert_array_equal(weight, unchanged)
 
 
-def test_batch_means_are_differentiated_twice_without_changing_the_network(float64):
+def test_batch_means_are_differentiated_twice_without_changing_the_network(float64, runtime_mode):
     model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization(scale=False, epsilon=1e-5)])
     x = tf.constant(np.random.default_rng(0).normal(1, 2, (6, 3)))
     before = model(x, training=True), model.get_weights()
-    networks.share_batch_moments(model)
+    runtime.prepare(model, double_backprop=True)
     model.set_weights([np.zeros(3), np.zeros(3), np.ones(3)])
     np.testing.assert_allclose(model(x, training=True), before[0], atol=1e-12)
     for weight, expected in zip(model.get_weights(), before[1], strict=True):

@@ -1,0 +1,31 @@
+"""What the runtime chose for this process, in words for the records of a result."""
+
+from __future__ import annotations
+
+import os
+
+from adv_networks.runtime import processor, settings, splitting, start
+
+
+def choices() -> str:
+    """What was chosen of all that changes results by rounding, in one line; loads TensorFlow.
+
+    Example:
+        >>> runtime.choices()
+        'auto: oneDNN on, batches in 2 parts, fast layers, fused updates'
+    """
+    words = [f"oneDNN {'on' if uses_onednn() else 'off'}"]
+    if settings.is_plain():
+        return f"plain: {words[0]}"
+    parts = splitting.parts_per_batch()
+    words.append(f"batches in {parts} parts" if parts > 1 else "batches whole")
+    return f"auto: {', '.join([*words, 'fast layers', 'fused updates'])}"
+
+
+def uses_onednn() -> bool:
+    """Whether TensorFlow's operations are oneDNN's, as far as the environment and the processor tell; so in doubt."""
+    given = os.environ.get(start.ONEDNN)
+    if given is not None:
+        return given.lower() not in ("0", "false")
+    known = processor.features()
+    return not known or processor.has_onednn_by_default(known)

@@ -1,0 +1,147 @@
+"""What a model is, its weights' values aside, in a form that is cheap to take and compare.
+
+A compiled graph computes what the model did when it was traced. Somebody may change the model afterwards: another activation,
+a frozen layer, a layer in place of another, a method or a number of one. A snapshot from before then no longer matches.
+"""
+
+from __future__ import annotations
+
+import operator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from adv_networks.lazy import keras
+from adv_networks.runtime.caching import caches
+
+_VALUES = frozenset({bool, int, float, complex, str, bytes, type(None)})
+# What `compile` and `fit` leave behind in a model.
+# fmt: off
+_OF_TRAINING = frozenset({
+    "optimizer", "loss", "compiled", "history", "jit_compile", "run_eagerly", "auto_scale_loss", "steps_per_execution",
+    "stop_training", "stop_evaluating", "stop_predicting", "train_function", "test_function", "predict_function",
+    "_compile_config", "_compile_loss", "_compile_metrics", "_loss_tracker", "_compiled_trainable_state",
+    "_eval_epoch_iterator",
+})
+# fmt: on
+# What only the first weights and the loss depend on.
+_OF_TRAINING_ENDINGS = ("_initializer", "_regularizer", "_constraint")
+_LARGEST_COMPARED = 2**16  # Bytes of an array whose contents are compared; of larger ones only which array it is.
+
+
+class Snapshot:
+    """A model as it is now.
+
+    State that layers keep within objects of other classes than Keras' and Python's own, and global variables that they read,
+    are not seen.
+    """
+
+    def __init__(self, model: keras.Model):
+        self._description = _describe(model)
+        self._is_stale = False
+        # Objects are told apart by their addresses, which others may get once an object is gone: that makes it stale.
+        self._kept = [self._hold(value) for part in _parts(model) for value in _leaves((part, *_attributes(part)))]
+
+    def matches(self, model: keras.Model) -> bool:
+        """Whether the model, of which this was taken, is still the same but for the values of its weights."""
+        return not self._is_stale and self._description == _describe(model)
+
+    def _hold(self, value: Any) -> Any:
+        own = weakref.ref(self)
+
+        def expire(_: weakref.ref) -> None:
+            if (snapshot := own()) is not None:
+                snapshot._is_stale = True
+
+        try:
+            return weakref.ref(value, expire)
+        except TypeError:
+            return value
+
+
+def _parts(model: keras.Model) -> list[Any]:
+    """All layers, the model itself included, and the operations between them."""
+    layer = keras.layers.Layer
+    between = [operation for operation in getattr(model, "operations", ()) if not isinstance(operation, layer)]
+    return model._flatten_layers() + between
+
+
+def _describe(model: keras.Model) -> list[Any]:
+    """Numbers and words as they are, other objects by their addresses."""
+    description: list[Any] = []
+    values, form = _VALUES, _form
+    for part in _parts(model):
+        description.append(id(part))
+        description += [value if type(value) in values else form(type(value))(value) for value in _attributes(part)]
+    return description
+
+
+def _attributes(part: Any) -> tuple[Any, ...]:
+    """What a layer or operation computes with: the values of its attributes, and of its class unless that is Keras' own."""
+    own = part.__dict__
+    values = _getter(tuple(own))(own)
+    for cls in _foreign_classes(type(part)):
+        values += tuple(vars(cls).values())
+    return values
+
+
+@caches.results
+def _getter(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """Takes from the attributes of these names those that a result may depend on."""
+    chosen = [name for name in names if name not in _bookkeeping() and not name.endswith(_OF_TRAINING_ENDINGS)]
+    if len(chosen) < 2:  # An itemgetter of one name returns no tuple.
+        return lambda own: tuple(own[name] for name in chosen)
+    return operator.itemgetter(*chosen)
+
+
+@caches.results
+def _bookkeeping() -> frozenset[str]:
+    """The attributes that every layer and model has, but for those that say how it computes."""
+    # With names of their own, or Keras would number the user's layers differently.
+    image = keras.Input((1,), name="image")
+    layer = keras.layers.Identity(name="layer")
+    parts = layer, keras.Model(name="subclassed"), keras.Model(image, layer(image), name="functional")
+    return _OF_TRAINING.union(*(vars(part).keys() for part in parts)) - {"_trainable", "_dtype_policy"}
+
+
+@caches.results
+def _foreign_classes(kind: type) -> tuple[type, ...]:
+    """The classes of a layer that are not of Keras or TensorFlow, whose attributes and methods may be changed too."""
+    known = ("keras", "tensorflow", "builtins")
+    return tuple(cls for cls in kind.__mro__ if cls.__module__.split(".")[0] not in known)
+
+
+@caches.results
+def _form(kind: type) -> Callable[[Any], Any]:
+    """What stands for an object of that class in a description."""
+    if kind in _VALUES:
+        return lambda value: value
+    if issubclass(kind, (list, tuple)):
+        return _items
+    if issubclass(kind, dict):
+        return lambda value: (tuple(value), _items(value.values()))
+    if issubclass(kind, np.ndarray):
+        return _contents
+    if issubclass(kind, keras.Variable):
+        return lambda variable: (id(variable), variable._trainable)
+    return id
+
+
+def _items(values: Iterable[Any]) -> tuple[Any, ...]:
+    found = tuple(values)
+    return found if _VALUES.issuperset(map(type, found)) else tuple([_form(type(value))(value) for value in found])
+
+
+def _contents(array: np.ndarray) -> Any:
+    return (array.shape, array.dtype.str, array.tobytes()) if array.nbytes <= _LARGEST_COMPARED else id(array)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The objects that stand for themselves in a description, by their addresses."""
+    if isinstance(value, (list, tuple, dict)):
+        for own in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(own)
+    elif type(value) not in _VALUES:
+        yield value

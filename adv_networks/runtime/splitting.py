@@ -1,0 +1,177 @@
+"""Batches split among the cores: each core takes some of the images through a whole network, one operation at a time.
+
+TensorFlow by itself splits every operation. The operations of a small network then wait for one another's threads, and what
+one core has written the other has to fetch: on two cores a step of the adversarial network took up to a quarter longer
+(benchmarks). A batch is only split where every layer is known to treat each image by itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import replacements
+
+# fmt: off
+# Layers of Keras that treat each image by itself, in training and in inference.
+_PER_IMAGE = frozenset({
+    "InputLayer", "Identity", "Rescaling", "Reshape", "Flatten", "Permute", "Conv1D", "Conv2D", "Conv2DTranspose",
+    "DepthwiseConv2D", "SeparableConv2D", "Dense", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "ReLU",
+    "LeakyReLU", "ELU", "PReLU", "Activation", "MaxPooling1D", "MaxPooling2D", "AveragePooling1D", "AveragePooling2D",
+    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "ZeroPadding2D",
+    "Cropping2D", "UpSampling2D",
+})
+# Those that do so unless they act along the axis of the batch; BN does in inference, and in training by `_normalise`.
+_PER_IMAGE_BY_AXIS = frozenset({
+    "Concatenate", "Softmax", "LayerNormalization", "GroupNormalization", "UnitNormalization", "BatchNormalization",
+})
+# Those that do nothing in inference, and draw numbers for the whole batch in training.
+_RANDOM = frozenset({
+    "Dropout", "SpatialDropout1D", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
+})
+# Operations of keras.ops, whose types are not public.
+_ELEMENTWISE = frozenset({
+    "Absolute", "Add", "Divide", "Maximum", "Minimum", "Multiply", "Negative", "Relu", "Sqrt", "Square", "Subtract",
+    "TrueDivide",
+})
+_REDUCTIONS = frozenset({"Sum", "Mean", "Max", "Min"})
+# fmt: on
+
+
+def parts_per_batch() -> int:
+    """Into how many parts a batch is split: as many as operations run at once if each has one thread, and 1 otherwise."""
+    threads = tf.config.threading
+    within = threads.get_intra_op_parallelism_threads() or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0)
+    at_once = threads.get_inter_op_parallelism_threads() or int(os.environ.get("TF_NUM_INTEROP_THREADS") or 0)
+    return max(1, at_once) if within == 1 and not tf.config.list_physical_devices("GPU") else 1
+
+
+def split_batches(model: keras.Model) -> None:
+    """Makes the cores share every batch that the model is called on, in place; outputs and gradients stay, up to rounding.
+
+    In training BN uses the moments of the whole batch. A batch is left whole if the model has layers or operations that are
+    not known to treat each image by itself, and in training also if the graph does not know the batch's size.
+    """
+    parts = parts_per_batch()
+    if parts > 1 and not replacements.is_foreign(model):
+        model.call = functools.partial(_call, model, model.call, parts)
+
+
+def treats_images_alone(model: keras.Model, *, training: bool) -> bool:
+    """Whether every layer and operation of the model is known to compute each image's outputs from that image alone.
+
+    In training, BN is counted among them: here it gets the moments of all parts.
+    """
+    if isinstance(model, keras.Sequential):
+        # Keras runs these without the graph of operations that training needs.
+        return not training and all(_is_known(layer, training) for layer in model.layers)
+    if not hasattr(model, "_run_through_graph"):  # A subclassed model computes whatever its method says.
+        return False
+    return all(_is_known(operation, training) for operation in model.operations)
+
+
+class _Parts:
+    """The parts of a batch, which go through a network together in place of a tensor."""
+
+    def __init__(self, tensors: list[tf.Tensor]):
+        self.tensors = tensors
+
+
+def _call(model: keras.Model, call: Callable[..., tf.Tensor], parts: int, inputs: Any, *arguments: Any, **options: Any):
+    """`call(inputs, …)`, each part of the batch by itself where that is the same."""
+    training = bool(options.get("training"))
+    if not isinstance(inputs, tf.Tensor) or not treats_images_alone(model, training=training):
+        return call(inputs, *arguments, **options)
+    size = inputs.shape[0]
+    if training:
+        if not size:
+            return call(inputs, *arguments, **options)
+        return tf.concat(model._run_through_graph(_Parts(_split(inputs, parts)), _on_parts).tensors, 0)
+    if size is None:
+        size = tf.shape(inputs)[0]
+        # No part may be empty, which some operations refuse.
+        inputs = tf.pad(inputs, [[0, tf.maximum(parts - size, 0)], *[[0, 0]] * (inputs.shape.rank - 1)])
+    return tf.concat([call(part, *arguments, **options) for part in _split(inputs, parts)], 0)[:size]
+
+
+def _is_known(operation: keras.Operation, training: bool) -> bool:
+    """Whether a layer, or an operation between layers, treats each image by itself."""
+    kind = type(operation).__name__
+    if not isinstance(operation, keras.layers.Layer):
+        return (kind in _REDUCTIONS and _spares_first_axis(operation)) or (kind in _ELEMENTWISE and _is_aligned(operation))
+    if isinstance(operation, keras.Model):
+        return not training and treats_images_alone(operation, training=False)
+    # By name, as not every release has each of them; but no class of that name that is not Keras' own.
+    if type(operation) is not getattr(keras.layers, kind, None) or replacements.is_foreign(operation):
+        return False
+    if kind in _PER_IMAGE_BY_AXIS:
+        return _spares_first_axis(operation)
+    if kind in _RANDOM:
+        return not training
+    return kind in _PER_IMAGE and _is_keras_own(getattr(operation, "activation", None))
+
+
+def _is_keras_own(activation: Any) -> bool:
+    """Whether an activation function is one of Keras, which act on single values or along the last axis."""
+    module = str(getattr(activation, "__module__", ""))
+    return activation is None or module.startswith(("keras.activations", "keras.src.activations"))
+
+
+def _spares_first_axis(operation: keras.Operation) -> bool:
+    axes = list(operation.axis) if isinstance(operation.axis, Iterable) else [operation.axis]
+    ranks = [len(tensor.shape) for node in operation._inbound_nodes for tensor in node.input_tensors]
+    return bool(axes) and None not in axes and all(axis % rank for axis in axes for rank in ranks)
+
+
+def _is_aligned(operation: keras.Operation) -> bool:
+    """Whether an operation on single values meets those of one image alone: all it takes has as many axes, constants fewer."""
+    for node in operation._inbound_nodes:
+        ranks = {len(tensor.shape) for tensor in node.input_tensors}
+        given = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
+        constants = [leaf for leaf in given if hasattr(leaf, "shape") and not keras.utils.is_keras_tensor(leaf)]
+        if len(ranks) != 1 or any(len(constant.shape) >= min(ranks) for constant in constants):
+            return False
+    return True
+
+
+def _split(batch: tf.Tensor, parts: int) -> list[tf.Tensor]:
+    """The batch in parts that differ by one image at most."""
+    if size := batch.shape[0]:
+        parts = min(parts, size)
+    else:
+        size = tf.shape(batch)[0]
+    bounds = [number * size // parts for number in range(parts + 1)]
+    return tf.split(batch, [end - start for start, end in itertools.pairwise(bounds)], num=parts)
+
+
+def _on_parts(operation: keras.Operation) -> Callable[..., _Parts]:
+    """In training: the operation on each part, or BN of all parts by their common moments."""
+    if isinstance(operation, keras.layers.BatchNormalization):
+        return functools.partial(_normalise, operation)
+
+    def call(*arguments: Any, **options: Any) -> _Parts:
+        given = (arguments, options)
+        parts = next(len(leaf.tensors) for leaf in keras.tree.flatten(given) if isinstance(leaf, _Parts))
+        outputs = []
+        for number in range(parts):
+            own_arguments, own_options = keras.tree.map_structure(functools.partial(_part, number), given)
+            outputs.append(operation(*own_arguments, **own_options))
+        return _Parts(outputs)
+
+    return call
+
+
+def _part(number: int, value: Any) -> Any:
+    return value.tensors[number] if isinstance(value, _Parts) else value
+
+
+def _normalise(layer: keras.layers.BatchNormalization, parts: _Parts, mask: None = None) -> _Parts:
+    from adv_networks.runtime import kernels  # which loads TensorFlow
+
+    if kernels.is_fused(layer) and parts.tensors[0].shape.rank == 4:
+        return _Parts(kernels.normalise(layer, parts.tensors))
+    return _Parts(_split(layer(tf.concat(parts.tensors, 0), training=True), len(parts.tensors)))

@@ -1,0 +1,186 @@
+"""Compiled functions of a model follow whatever is changed in it, and are traced again for nothing else."""
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from adv_networks import attacks, networks, runtime
+from tests.conftest import randomised
+
+SHAPE = (4, 4, 1)
+IMAGES = np.random.default_rng(0).random((3, *SHAPE), np.float32)
+LABELS = np.arange(3)
+
+
+class Scaled(keras.Model):
+    """A user's classifier, with settings of its own."""
+
+    temperature = 2.0
+
+    def __init__(self):
+        super().__init__()
+        self.flatten, self.head = keras.layers.Flatten(), keras.layers.Dense(3)
+        self.shifts, self.offset, self.table = [1.0, 2.0], np.ones(3, np.float32), {"sign": 1.0}
+        self.act = tf.nn.tanh
+
+    def call(self, x):
+        scaled = self.act(self.head(self.flatten(x))) / self.temperature
+        return self.table["sign"] * scaled + self.shifts[0] + self.offset
+
+
+def scaled():
+    model = Scaled()
+    model(IMAGES)
+    return randomised(model)
+
+
+def normalised():
+    layers = keras.layers
+    parts = [layers.Rescaling(2.0), layers.Conv2D(3, 3), layers.BatchNormalization(), layers.Flatten()]
+    return randomised(keras.Sequential([keras.Input(SHAPE), *parts, layers.Dense(3, "tanh")]))
+
+
+def functional():
+    image = keras.Input(SHAPE)
+    x = keras.ops.clip(keras.layers.Conv2D(3, 3)(image), -1.0, 1.0)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return randomised(keras.Model(image, keras.layers.Dense(3, "tanh", name="head")(x)))
+
+
+def replace_last(model, dtype="float32"):
+    model.pop()
+    model.add(keras.layers.Dense(3, dtype=dtype))
+    randomised(model, seed=5)
+
+
+def freeze_batch_normalisation(model):
+    model.layers[2].trainable = False
+
+
+def compute_in_bfloat16(model):
+    for layer in model.layers:
+        layer.dtype_policy = "mixed_bfloat16"
+
+
+def set_class_attribute(model):
+    Scaled.temperature = 0.5
+
+
+def set_class_method(model):
+    Scaled.call = lambda self, x: self.head(self.flatten(x))
+
+
+# What makes the model, what changes it, and in which mode that is seen.
+CHANGES = {
+    "the last activation": (normalised, lambda model: setattr(model.layers[-1], "activation", keras.activations.linear), False),
+    "an activation": (functional, lambda model: setattr(model.get_layer("head"), "activation", keras.activations.relu), False),
+    "another layer": (normalised, replace_last, False),
+    "another layer whose weights are of another type": (normalised, lambda model: replace_last(model, "float64"), False),
+    "frozen BN": (normalised, freeze_batch_normalisation, True),
+    "type of the computation": (normalised, compute_in_bfloat16, False),
+    "a number of a layer": (normalised, lambda model: setattr(model.layers[0], "scale", 3.0), False),
+    "a number of BN": (normalised, lambda model: setattr(model.layers[2], "epsilon", 1.0), True),
+    "a method of a layer": (functional, lambda model: setattr(model.layers[1], "call", lambda x: tf.repeat(x, 3, -1)), False),
+    "a method of the model": (functional, lambda model: setattr(model, "call", lambda x, training: x[:, 0, :3, 0]), False),
+    "an operation that is no layer": (functional, lambda model: setattr(model.operations[2], "x_max", -0.5), False),
+    "a setting of a user's model": (scaled, lambda model: setattr(model, "temperature", 7.0), False),
+    "a setting of the user's class": (scaled, set_class_attribute, False),
+    "a method of the user's class": (scaled, set_class_method, False),
+    "a function of a user's model": (scaled, lambda model: setattr(model, "act", tf.nn.relu), False),
+    "within a list": (scaled, lambda model: model.shifts.__setitem__(0, 4.0), False),
+    "within a dictionary": (scaled, lambda model: model.table.__setitem__("sign", -1.0), False),
+    "within an array": (scaled, lambda model: model.offset.__setitem__(1, 4.0), False),
+}
+
+
+@pytest.fixture
+def class_kept():
+    kept = Scaled.temperature, Scaled.call
+    yield
+    Scaled.temperature, Scaled.call = kept
+
+
+def in_float32(tensor):
+    return tf.cast(tensor, tf.float32).numpy()
+
+
+@pytest.mark.parametrize(("make", "change", "training"), CHANGES.values(), ids=CHANGES)
+def test_a_changed_model_is_computed_and_attacked_as_it_is_now(make, change, training, class_kept):
+    model = make()
+
+    def outcomes():
+        predicted = attacks.predict(model, IMAGES, training=training)
+        return predicted, attacks.fgs(model, IMAGES, LABELS, 0.1, training=training)
+
+    before, _ = outcomes()
+    change(model)
+    found, attacked = outcomes()
+    expected = runtime.discarding_statistics(model, tf.constant(IMAGES), training=training)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(in_float32(found), in_float32(expected), atol=1e-5)
+    assert np.abs(in_float32(found) - before).max() > 1e-3, "the change was meant to be seen"
+    runtime.caches.clear()
+    np.testing.assert_array_equal(attacked, outcomes()[1])
+
+
+def test_frozen_weights_that_change_places_are_not_confused():
+    layers = [keras.layers.Dense(16, "tanh") for _ in range(2)]
+    model = randomised(keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), *layers]))
+    layers[0].trainable = False
+    attacks.predict(model, IMAGES)
+    layers[0].trainable, layers[1].trainable = True, False
+    np.testing.assert_allclose(attacks.predict(model, IMAGES), model(IMAGES), atol=1e-6)
+    layers[0].kernel.trainable = False
+    np.testing.assert_allclose(attacks.predict(model, IMAGES), model(IMAGES), atol=1e-6)
+
+
+def test_training_and_weights_need_no_other_graph():
+    model = normalised()
+    attacks.predict(model, IMAGES)
+    for _ in range(2):
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        model.fit(IMAGES, LABELS, epochs=1, verbose=0)
+        model.set_weights([weight + 0.1 for weight in model.get_weights()])
+        np.testing.assert_allclose(attacks.predict(model, IMAGES), model(IMAGES, training=False), atol=1e-5)
+        np.testing.assert_allclose(model.predict(IMAGES, verbose=0), model(IMAGES, training=False), atol=1e-5)
+    assert runtime.trace_counts(model) == {"_predict": 1}
+
+
+def test_layers_that_count_their_calls_are_traced_once():
+    class Counting(keras.layers.Layer):
+        calls = 0
+
+        def call(self, x):
+            self.calls += 1
+            return x
+
+    model = keras.Sequential([keras.Input(SHAPE), Counting(), keras.layers.Flatten()])
+    for _ in range(3):
+        attacks.predict(model, IMAGES)
+    assert runtime.trace_counts(model) == {"_predict": 1}
+
+
+def test_graphs_go_with_their_model():
+    gc.collect()
+    before = runtime.trace_counts()
+    left = []
+    for _ in range(5):
+        model = networks.d1((8, 8, 1), 3, 2)
+        attacks.pgd(model, np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, int), 0.1, steps=2)
+        left.append(weakref.ref(model))
+        del model
+        gc.collect()
+    assert not any(model() for model in left)
+    assert runtime.trace_counts() == before
+
+
+def test_cleared_caches_hold_no_graph():
+    model = functional()
+    attacks.predict(model, IMAGES)
+    runtime.caches.clear()
+    assert not runtime.trace_counts()
+    np.testing.assert_allclose(attacks.predict(model, IMAGES), model(IMAGES), atol=1e-6)
