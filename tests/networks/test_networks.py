@@ -230,7 +230,7 @@ def test_stateless_parameters_stand_in_for_the_models_own():
         np.testing.assert_array_equal(weight, unchanged)
 
 
-def test_batch_means_are_differentiated_twice_without_changing_the_network(float64):
+def test_batch_means_are_differentiated_twice_without_changing_the_network(float64, runtime_mode):
     model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization(scale=False, epsilon=1e-5)])
     x = tf.constant(np.random.default_rng(0).normal(1, 2, (6, 3)))
     before = model(x, training=True), model.get_weights()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks.runtime import fused_optimizers as optimizers
+from adv_networks import runtime
 
 DROP = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.01])
 
@@ -25,18 +25,19 @@ def after_four_steps(optimizer, dtype):
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("SGD", dict(learning_rate=DROP, momentum=0.9)),
-        ("SGD", dict(learning_rate=0.1)),
-        ("SGD", dict(learning_rate=0.1, momentum=0.9, nesterov=True)),
-        ("Adam", dict(learning_rate=0.002, beta_1=0.5, epsilon=1e-8)),
-        ("Adam", dict(learning_rate=0.002, weight_decay=0.1, clipnorm=0.5, gradient_accumulation_steps=2)),
-        ("Adam", dict(learning_rate=DROP, amsgrad=True)),
+        ("sgd", dict(learning_rate=DROP, momentum=0.9)),
+        ("sgd", dict(learning_rate=0.1)),
+        ("sgd", dict(learning_rate=0.1, momentum=0.9, nesterov=True)),
+        ("adam", dict(learning_rate=0.002, beta_1=0.5, epsilon=1e-8)),
+        ("adam", dict(learning_rate=0.002, weight_decay=0.1, clipnorm=0.5, gradient_accumulation_steps=2)),
+        ("adam", dict(learning_rate=DROP, amsgrad=True)),
     ],
     ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )
 def test_parameters_and_slots_are_those_of_keras(name, settings, dtype):
-    ends = (after_four_steps(getattr(module, name)(**settings), dtype) for module in (optimizers, keras.optimizers))
-    for found, expected in zip(*ends, strict=True):
+    ours = after_four_steps(getattr(runtime, name)(**settings), dtype)
+    keras_own = {"sgd": keras.optimizers.SGD, "adam": keras.optimizers.Adam}[name](**settings)
+    for found, expected in zip(ours, after_four_steps(keras_own, dtype), strict=True):
         # Keras rounds β₂ to single precision even for double, and 1 − β₂ᵗ with it.
         np.testing.assert_allclose(found, expected, rtol=5e-6, atol=1e-7)
 
@@ -44,8 +45,8 @@ def test_parameters_and_slots_are_those_of_keras(name, settings, dtype):
 @pytest.mark.parametrize(
     ("optimizer", "operation"),
     [
-        (lambda: optimizers.SGD(0.1, momentum=0.9), "ResourceApplyKerasMomentum"),
-        (lambda: optimizers.Adam(0.1), "ResourceApplyAdam"),
+        (lambda: runtime.sgd(0.1, momentum=0.9), "ResourceApplyKerasMomentum"),
+        (lambda: runtime.adam(0.1), "ResourceApplyAdam"),
     ],
     ids=["SGD", "Adam"],
 )
@@ -58,3 +59,8 @@ def test_an_update_is_one_operation_a_parameter(optimizer, operation):
     assert kinds.count(operation) == 3
     assert kinds.count("Pow") <= 2, "those of the step, not of each parameter"
     assert sum("Assign" in kind for kind in kinds) == 1, "that of the number of steps"
+
+
+def test_a_plain_runtime_has_keras_own(plain):
+    assert type(runtime.sgd(0.1, momentum=0.9)) is keras.optimizers.SGD
+    assert type(runtime.adam(0.1, beta_1=0.5)) is keras.optimizers.Adam
