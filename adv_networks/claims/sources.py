@@ -105,7 +105,7 @@ def measured(rows: Iterable[Mapping[str, Any]]) -> dict[Key, Number]:
     `data`, without which it is "complete".
     """
     return {
-        cell_key(*(row[part] for part in ("table", "dataset", "row", "column")), row.get("metric", "accuracy")): Number(
+        cell_key(row["table"], row["dataset"], row["row"], row["column"], row.get("metric", "accuracy")): Number(
             row["measured_percent"], row["images"]
         )
         for row in rows

@@ -38,4 +38,5 @@ class Method(Protocol):
         """Multiply-adds of a step, per image."""
 
 
-METHODS: dict[str, Method] = {}
+# Each is a `Method` to experiments, and a `defences.Defence` to those that train.
+METHODS: dict[str, Any] = {}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-_Container = TypeVar("_Container")
+_Container = TypeVar("_Container", dict[Any, Any], "weakref.WeakKeyDictionary[Any, Any]")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
