@@ -25,6 +25,8 @@ signal.
 from __future__ import annotations
 
 import importlib.util
+import io
+import os
 import signal
 import sys
 
@@ -47,8 +49,10 @@ def main(_: list[str]) -> int:
     # absl's own default for a program is to say more.
     verbosity = absl_flags.FLAGS["verbosity"]
     logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
+    _write_anything()
     try:
         command = flags.command()
+        command.check()
         if command.needs_tensorflow:
             # Runs of scale tiny end before what the larger graphs gain has paid for building them.
             start_tensorflow(quiet=logging.get_verbosity() <= logging.WARNING, sharing=absl_flags.FLAGS.scale != "tiny")
@@ -57,6 +61,10 @@ def main(_: list[str]) -> int:
     except UserError as error:
         print(f"main.py: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except BrokenPipeError:
+        # Whoever read the output has closed it, as `| head -1` does; what Python writes at its end must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         print(f"main.py: {error.filename or 'a file'}: expected to use it, found: {error.strerror or error}", file=sys.stderr)
         return 1
@@ -66,7 +74,20 @@ def main(_: list[str]) -> int:
     except KeyboardInterrupt:
         print("main.py: interrupted; the same command goes on from what is saved", file=sys.stderr)
         return 128 + signal.SIGINT
+    except Exception as error:
+        # TensorFlow's own error cannot be named here, where it may not be loaded.
+        if type(error).__name__ != "ResourceExhaustedError" and not isinstance(error, MemoryError):
+            raise
+        print("main.py: expected enough memory, ran out of it (a smaller --batch_size or width takes less)", file=sys.stderr)
+        return 1
     return 0
+
+
+def _write_anything() -> None:
+    """Lets output in an encoding that lacks a character, ε in ASCII for instance, have it escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

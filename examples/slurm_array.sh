@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs the lines of a plan as a Slurm job array, one run and one GPU a job:
 #
-#     python main.py --table=all --scale=paper --plan | grep -v -e '^#' -e '# done' > plan.txt
+#     python main.py --table=all --scale=paper --plan | grep -v -e '^#' -e '  # done$' > plan.txt
 #     sbatch --array=1-$(wc -l < plan.txt) examples/slurm_array.sh plan.txt
 #
 # Two minutes before its time is over a run saves a checkpoint, and the job is queued again to go on from there.

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Protocol
 
-from adv_networks.experiments import SCALES, SUITES
+from adv_networks.experiments import SCALES, SUITES, Table, find_dataset
 
 
 class Command(Protocol):
@@ -14,8 +14,22 @@ class Command(Protocol):
 
     needs_tensorflow: ClassVar[bool]
 
+    def check(self) -> None:
+        """Raises what can be known to be wrong before TensorFlow is loaded.
+
+        Raises:
+            UsageError: names or numbers that do not exist or contradict one another.
+        """
+
     def run(self) -> Iterator[str]:
         """Does it; yields the texts to print, each once it is done."""
+
+
+class Unchecked:
+    """A command whose arguments the flags' own checks suffice for."""
+
+    def check(self) -> None:
+        """See `Command.check`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +61,21 @@ class Request:
     def options(self) -> dict[str, Any]:
         """The protocol and the overrides, as `Table.cells` takes them."""
         return dict(protocol=self.protocol, **limited(self.attack_suite, self.scale, self.overrides))
+
+    def table(self, table: Table) -> Table:
+        """The table of these data sets, with the columns of the suite and of the further attacks.
+
+        Raises:
+            UsageError: it cannot be had so.
+        """
+        return table.on(self.datasets).under(self.attack_suite).with_attacks(self.attacks)
+
+    def check(self, table: Table) -> None:
+        """Raises a UsageError where the table's cells cannot be what is asked for."""
+        for cell in self.table(table).cells(self.scale, seed=self.seeds[0], datasets=self.datasets, **self.options):
+            if not cell.attack.packages:
+                classes = find_dataset(cell.dataset).classes
+                cell.attack.check(classes=classes, bn_evaluation=cell.target.bn_evaluation)
 
     @property
     def directory(self) -> str:

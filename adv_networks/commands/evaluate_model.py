@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -63,6 +64,20 @@ class EvaluateModel:
     attack_suite: str = "paper"
     attacks: tuple[str, ...] = ()
 
+    def check(self) -> None:
+        """See `Command.check`."""
+        spec = self._spec
+        self._adversary()
+        for attack in (spec.attack(text) for text in self.attacks):
+            if not attack.packages:
+                attack.check(classes=find_dataset(self.dataset).classes, bn_evaluation=spec.bn_evaluation)
+
+    @functools.cached_property
+    def _spec(self) -> Experiment:
+        """The experiment whose settings the attacks have."""
+        settings = limited(self.attack_suite, "paper", self.overrides)
+        return experiment(self.dataset, "standard", protocol=self.protocol, scale="paper", **settings)
+
     def run(self) -> Iterator[str]:
         """See `Command.run`.
 
@@ -71,8 +86,7 @@ class EvaluateModel:
         """
         dataset = find_dataset(self.dataset)
         adversary = self._adversary()
-        settings = limited(self.attack_suite, "paper", self.overrides)
-        spec = experiment(dataset.name, "standard", protocol=self.protocol, scale="paper", **settings)
+        spec = self._spec
         further = [spec.attack(text) for text in self.attacks]
         title = own_model.title(self.model)
         table = Table("model", title, (dataset.name,), (Row("model", spec.method),), WHITE_BOX).under(self.attack_suite)

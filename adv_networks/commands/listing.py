@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from adv_networks import tables
-from adv_networks.commands.base import Request
+from adv_networks.commands.base import Request, Unchecked
 from adv_networks.data.sources import tfds
 from adv_networks.errors import UserError
 from adv_networks.experiments import ATTACKS, DATASETS, LIBRARIES, METHODS, TABLES, Dataset, DeclaredAttack, Table
@@ -17,7 +17,7 @@ from adv_networks.training import Workspace
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class List:
+class List(Unchecked):
     """The names that the command line takes, and how far the tables and runs are.
 
     Attributes:

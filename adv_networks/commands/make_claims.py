@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from adv_networks import tables
-from adv_networks.commands.base import Request
+from adv_networks.commands.base import Request, Unchecked
 from adv_networks.experiments import TABLES
 from adv_networks.storage.records import read
 from adv_networks.tables import statements
@@ -16,7 +16,7 @@ from adv_networks.training import Workspace
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MakeClaims:
+class MakeClaims(Unchecked):
     """Writes a CSV and a Markdown file for each source; trains and evaluates nothing.
 
     The request's data sets select nothing: a statement rests on the cells that it names, of any data set. What rests on a

@@ -58,6 +58,11 @@ class MakeTables:
     workspace: Workspace
     with_claims: bool = False
 
+    def check(self) -> None:
+        """See `Command.check`."""
+        for name in self.names:
+            self.request.check(TABLES[name])
+
     def run(self) -> Iterator[str]:
         """See `Command.run`."""
         plans = [Plan.of(TABLES[name], self.request, self.workspace) for name in self.names]

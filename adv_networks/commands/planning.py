@@ -43,7 +43,7 @@ class Plan:
         Raises:
             UsageError: the table cannot be had so (`Table.under`, `Table.with_attacks`, `Table.cells`).
         """
-        table = table.on(request.datasets).under(request.attack_suite).with_attacks(request.attacks)
+        table = request.table(table)
         of_seeds = [
             [
                 cell

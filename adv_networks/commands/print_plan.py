@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from adv_networks.commands.base import Request
+from adv_networks.commands.base import Request, Unchecked
 from adv_networks.commands.planning import Plan
 from adv_networks.experiments import DATASETS, SETTINGS, TABLES, Experiment
 from adv_networks.networks import costs
@@ -15,8 +15,30 @@ from adv_networks.tables.evaluate import check_attacks
 from adv_networks.training import Workspace
 
 
+def shell_word(text: str) -> str:
+    """The text as one word of bash on one line, whatever is in it: a newline in a path must not begin another command.
+
+    Example:
+        >>> print(shell_word("a b"), shell_word("a\\nb"))
+        'a b' $'a\\nb'
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    return f"$'{''.join(map(_escaped, text))}'"
+
+
+def _escaped(character: str) -> str:
+    """A character within $'…': itself, after a backslash, or its bytes in octal."""
+    if character in "\\'":
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    octal = "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
+    return {"\n": "\\n", "\t": "\\t"}.get(character, octal)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PrintPlan:
+class PrintPlan(Unchecked):
     """Every training that tables need, once, in an order that can be run: command, whether done, and the time it takes.
 
     Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
@@ -71,7 +93,7 @@ class PrintPlan:
         named |= {"runs": workspace.runs, "results": workspace.results}
         named |= {"data_dir": workspace.data_dir} if workspace.data_dir else {}
         words = [f"--{key}={value}" for key, value in named.items()] + ["--download"] * workspace.download
-        return shlex.join(["python", "main.py", *words])
+        return " ".join(map(shell_word, ["python", "main.py", *words]))
 
     def _state(self, spec: Experiment) -> str:
         return "done" if self.workspace.is_finished(spec) else f"to do, {costs.describe(spec)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,15 +52,27 @@ class RunExperiment:
     attacks: tuple[str, ...] = ()
     workdir: Path | None = None
 
-    def run(self) -> Iterator[str]:
-        """See `Command.run`."""
+    def check(self) -> None:
+        """See `Command.check`."""
+        spec = self._spec
+        self._request(spec).check(_table_of(spec))
+
+    @functools.cached_property
+    def _spec(self) -> Experiment:
         names = dict(protocol=self.protocol, scale=self.scale, seed=self.seed)
-        spec = experiment(self.dataset, self.method, **names, **self.overrides)
-        workspace = self.workspace if self.workdir is None else self.workspace.with_workdir(spec, self.workdir)
-        request = Request(
+        return experiment(self.dataset, self.method, **names, **self.overrides)
+
+    def _request(self, spec: Experiment) -> Request:
+        return Request(
             scale=spec.scale, protocol=spec.protocol, seeds=(spec.seed,), overrides=dict(spec.overrides),
             attack_suite=self.attack_suite, attacks=self.attacks,
         )  # fmt: skip
+
+    def run(self) -> Iterator[str]:
+        """See `Command.run`."""
+        spec = self._spec
+        workspace = self.workspace if self.workdir is None else self.workspace.with_workdir(spec, self.workdir)
+        request = self._request(spec)
         plan = Plan.of(_table_of(spec), request, workspace)
         plan.check(workspace)
         # What a run builds upon it trains itself, and waits where another process does so already.

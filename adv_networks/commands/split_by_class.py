@@ -32,6 +32,10 @@ class SplitByClass:
     request: Request
     workspace: Workspace
 
+    def check(self) -> None:
+        """See `Command.check`."""
+        self.request.check(TABLES[self.name])
+
     def run(self) -> Iterator[str]:
         """See `Command.run`; what is printed is the name of the CSV file."""
         plan = Plan.of(TABLES[self.name], self.request, self.workspace, only_white_box=True)

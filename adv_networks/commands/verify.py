@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from adv_networks import evaluation, tables
+from adv_networks.commands.base import Unchecked
 from adv_networks.commands.listing import aligned
 from adv_networks.errors import UserError
 from adv_networks.experiments import TABLES, Cell
@@ -19,7 +20,7 @@ TOLERANCE = 0.05
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Verify:
+class Verify(Unchecked):
     """Evaluates the committed weights of a scale again, and compares with the tables beside them.
 
     A file in `<results>/<scale>/weights` is the `d.keras` of the run that it is named after. Every measured cell is compared

@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 from typing import ClassVar
 
-from adv_networks.commands.base import Request
+from adv_networks.commands.base import Request, Unchecked
 from adv_networks.tables import report
 from adv_networks.training import Workspace
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WriteReport:
+class WriteReport(Unchecked):
     """Writes `report.html` and the pictures of the tables there are.
 
     Attributes:

@@ -90,15 +90,16 @@ def check_range(model: keras.Model, input_range: Range, examples: data.Images) -
         examples: images uint8 and labels, not of the test set.
     """
     declared = _is_correct(model, input_range, examples)
-    for other in COMMON_RANGES:
-        correct = _is_correct(model, other, examples)
-        gained, differing = int(correct.sum()) - int(declared.sum()), int((correct != declared).sum())
-        if 100 * gained > _POINTS * len(declared) and gained > _STANDARD_ERRORS * differing**0.5:
-            raise UserError(
-                f"input_range: expected the range that the classifier was trained on, received {_written(input_range)}, where "
-                f"it labels {declared.mean():.0%} of {len(declared)} training images correctly ({correct.mean():.0%} with "
-                f"{_written(other)})"
-            )
+    on_others = {other: _is_correct(model, other, examples) for other in COMMON_RANGES}
+    best = max(on_others, key=lambda other: int(on_others[other].sum()))
+    correct = on_others[best]
+    gained, differing = int(correct.sum()) - int(declared.sum()), int((correct != declared).sum())
+    if 100 * gained > _POINTS * len(declared) and gained > _STANDARD_ERRORS * differing**0.5:
+        raise UserError(
+            f"input_range: expected the range that the classifier was trained on, received {_written(input_range)}, where "
+            f"it labels {declared.mean():.0%} of {len(declared)} training images correctly ({correct.mean():.0%} with "
+            f"{_written(best)})"
+        )
 
 
 def _written(input_range: Range) -> str:

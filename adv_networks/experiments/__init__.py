@@ -20,10 +20,10 @@ from adv_networks.experiments.experiment import (
     Experiment,
     checked_setting,
     experiment,
-    generator_file,
     results_group,
 )
 from adv_networks.experiments.methods import METHODS, Method
+from adv_networks.experiments.names import generator_file
 from adv_networks.experiments.recipes import DEFAULT_RECIPE, PROTOCOLS, RECIPES, Protocol
 from adv_networks.experiments.scales import SCALES, Scale
 from adv_networks.experiments.settings import NORMS, checked, choose, setting, written

@@ -46,6 +46,10 @@ class Attack(Protocol):
     def reads_gradients(self) -> bool:
         """Whether it follows the gradients of what it is crafted on."""
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The further packages that its result depends on."""
+
     def settings(self) -> str:
         """All that its result depends on, as one line of JSON."""
 

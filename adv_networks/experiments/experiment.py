@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from adv_networks.errors import UsageError
 from adv_networks.experiments.attacks import Attack, resolve_attack
 from adv_networks.experiments.datasets import find_dataset
 from adv_networks.experiments.methods import METHODS, Method
+from adv_networks.experiments.names import shortened
 from adv_networks.experiments.recipes import PROTOCOLS, recipe_of
 from adv_networks.experiments.scales import SCALES, scaled
 from adv_networks.experiments.settings import LARGEST, NORMS, checked, choose, plain, setting, written
@@ -140,7 +140,7 @@ class Experiment:
         parts = [self.dataset, self.method, self.scale, f"s{self.seed}"]
         parts += [self.protocol] * (self.protocol != "paper")
         parts += [f"{key}={written(value)}" for key, value in self.overrides if self.trains_with(key)]
-        return _shortened("-".join(parts))
+        return shortened("-".join(parts))
 
     def trains_with(self, setting: str) -> bool:
         """Whether the training reads a setting; the others only change how its result is evaluated."""
@@ -195,20 +195,7 @@ def results_group(results: Path, scale: str, *, protocol: str = "paper", **overr
     """
     parts = [scale] + [protocol] * (protocol != "paper")
     parts += [f"{key}={written(checked_setting(key, value))}" for key, value in sorted(overrides.items())]
-    return results / _shortened("-".join(parts))
-
-
-_LONGEST_NAME = 160
-
-
-def _shortened(name: str) -> str:
-    """A name that file systems take, room for endings included: the end of a longer one is a hash of all of it."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def generator_file(position: int) -> str:
-    """The file of a run's generator, which is at that position (from 0) among `generators`."""
-    return f"g-{position + 1}.keras" if position else "g.keras"
+    return results / shortened("-".join(parts))
 
 
 _SHARED = frozenset(field.name for field in dataclasses.fields(Experiment) if "help" in field.metadata)
@@ -272,7 +259,7 @@ def experiment(
     limits = {"epsilon": {"most": math.prod(declared.image_shape) ** (1 / NORMS[norm])}}
     chosen = {}
     for key in sorted(overrides):
-        value = checked_setting(key, overrides[key], **limits.get(key, {}))
+        value = _checked_override(key, overrides[key], limits.get(key, {}))
         default = settings.get(key, SETTINGS[key].default)
         if value != default or plain(value) != kept.get(key, plain(default)):
             chosen[key] = value
@@ -285,6 +272,14 @@ def experiment(
     resolved = Experiment(dataset, method, protocol, scale, seed, tuple(chosen.items()), own, **shared)
     METHODS[method].check(resolved)
     return resolved
+
+
+def _checked_override(key: str, value: Any, limits: Mapping[str, float]) -> Any:
+    try:
+        return checked_setting(key, value, **limits)
+    except UsageError as error:
+        hint = " (on the [0,1] pixel scale: 8/255 for 8 of 255)" if key == "epsilon" and "of at most" in str(error) else ""
+        raise UsageError(f"{error}{hint}") from None
 
 
 def _kept_for_what_it_needs(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shlex
 import signal
@@ -312,3 +313,56 @@ def test_libraries_speak_when_asked(tmp_path):
     process = in_a_process("--dataset=mnist", f"--data_dir={tmp_path}", f"--runs={tmp_path}/runs", "--verbosity=0")
     _, error = process.communicate()
     assert "main.py: data set mnist" in error and error.count("\n") > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--epsilon=8"], r"epsilon: expected a value above 0 and of at most 1, received 8\.0 .*8/255"),
+        (["--table=6", "--generator_width=8"], "generator_width: expected no override with table 6"),
+        (["--attack=pdg"], "attack: expected pgd, received pdg"),
+        (["--attack=pgd:steps=0"], "attack pgd: steps: expected a value of at least 1"),
+        (["--attack=apgd_ce:norm=l2:epsilon=1"], "norm: expected linf for attack apgd_ce, received l2"),
+        (["--table=digits", "--attack_suite=strong", "--norm=l2", "--epsilon=1"], "norm: expected linf for attack"),
+    ],
+)
+def test_wrong_values_are_refused_before_tensorflow_is_loaded(options, said):
+    code = (
+        "import sys, flags, main; flags.parse(['main.py', *sys.argv[1:]]); code = main.main([]); "
+        "sys.exit(100 if 'tensorflow' in sys.modules else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *options], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert re.search(said, done.stderr)
+
+
+def test_epsilon_is_a_fraction_too_and_data_sets_go_by_any_case(run):
+    assert "--epsilon=0.03137" in run("--dataset=MNIST", "--table=grid", "--plan", "--epsilon=8/255")[1]
+
+
+def test_output_that_is_not_utf_8_is_escaped():
+    command = [sys.executable, "main.py", "--list"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"") and rb"\u03b5" in done.stdout
+
+
+def test_output_that_nobody_reads_ends_without_a_word():
+    command = f"{shlex.quote(sys.executable)} main.py --list | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode in (0, 128 + signal.SIGPIPE) and done.stderr == ""
+
+
+HOSTILE = ["a b", "it's", "a\nb", "$(touch evil)", "`touch evil`\n", "x # done", "\\n", "\t;\x01", "caf\udce9", '"', "{}"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_plan_survives_any_path(name, run, tmp_path):
+    runs = tmp_path / "odd" / f"-{name}"
+    code, output, error = run("--table=digits", "--plan", f"--runs={runs}", *SMALL)
+    assert code == 0, error
+    commands = [line for line in output.removesuffix("\n").split("\n") if not line.startswith("#")]
+    assert len(commands) == 2 and all(line.startswith("python main.py ") for line in commands)
+    shown = f"python() {{ printf '%s\\0' \"$@\"; }}; {commands[0]}"
+    done = subprocess.run(["bash", "-c", shown], capture_output=True, cwd=tmp_path)
+    assert os.fsencode(f"--runs={runs}") in done.stdout.split(b"\0") and not (tmp_path / "evil").exists()

@@ -150,3 +150,26 @@ def test_lines_of_other_evaluations_are_kept_and_named_by_their_rows(tmp_path):
     checked = [checks.Checked("paper", usual), checks.Checked("paper, but bn_evaluation = batch", other)]
     assert "| d (paper, but bn_evaluation = batch) | one | pass |" in checks.as_markdown(checked)
     assert "checks against false security of d (paper): 1 of 1 passed" in checks.as_text(checked)
+
+
+BOUNDED = {
+    "sigmoids": keras.activations.sigmoid,
+    "softmax": keras.activations.softmax,
+    "tanh": lambda x: keras.ops.tanh(x),
+    "softmax in bfloat16": lambda x: keras.ops.cast(keras.ops.softmax(keras.ops.cast(x, "bfloat16")), "float32"),
+    "softmax in float16": lambda x: keras.ops.cast(keras.ops.softmax(keras.ops.cast(x, "float16")), "float32"),
+    "sigmoids that nobody names": lambda x: keras.ops.sigmoid(x),
+}
+
+
+@pytest.mark.parametrize("function", BOUNDED.values(), ids=BOUNDED)
+def test_bounded_outputs_are_no_logits(function, digits):
+    inner = to_class_means()
+    model = keras.Sequential([keras.Input((8, 8, 1)), inner, keras.layers.Activation(function)])
+    found = {check.name: check for check in checks.of_classifier(model, *digits, PGD, MEASURED)}[LOGITS]
+    assert found.outcome == FAIL and "let " in found.detail
+
+
+def test_log_probabilities_are_logits(digits):
+    model = keras.Sequential([keras.Input((8, 8, 1)), to_class_means(), keras.layers.Activation("log_softmax")])
+    assert {check.name: check.outcome for check in checks.of_classifier(model, *digits, PGD, MEASURED)}[LOGITS] == PASS
