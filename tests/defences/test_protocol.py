@@ -52,6 +52,7 @@ def reform(state, x, y, spec, seed):
 
 class Reformer(defences.InputDefence):
     name, letter, title = "reformer", "R", "an autoencoder in front of a classifier"
+    reads = ("perturbation", "pgd")  # of the teacher's training
     trains_classifier = False
     Settings = OwnSettings
     metrics = ("reconstruction_loss", "validation_error")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import defences, networks, training
+from adv_networks import attacks, data, defences, networks, training
 from adv_networks.errors import UsageError
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.runtime import devices
@@ -41,7 +41,8 @@ def play(replicas, games, file):
         results = [three_steps(*GAMES[game]) for game in games]
     with strategy.scope():
         changes = changes_in_float32(reorderings=12 if replicas == 1 else 0)
-    file.write_text(json.dumps([*results, changes]))
+        trained = pgd_training_in_float32(reorderings=6 if replicas == 1 else 0)
+    file.write_text(json.dumps([*results, changes, trained]))
 
 
 def three_steps(method, overrides):
@@ -69,6 +70,33 @@ def changes_in_float32(reorderings):
     return changes
 
 
+def pgd_training_in_float32(reorderings):
+    """D1's weights after 20 steps of PGD training, its layers as Keras has them; and where each update has its images in
+    another order, once they are crafted."""
+    spec, random = experiment("digits", "pgd", pgd_steps=3), np.random.default_rng(0)
+    images, labels = data.load("digits", "train")
+    keras.utils.set_random_seed(0)
+    d = networks.d1((8, 8, 1), 10, 16, logits_initializer="zeros")
+    optimizer = keras.optimizers.SGD(spec.learning_rate, momentum=spec.momentum)
+    optimizer.build(d.trainable_variables)
+    players = defences.Players(d, optimizer)
+    start, found = [variable.numpy() for variable in players.variables()], []
+    attack = dict(step_size=spec.epsilon * spec.pgd_step_fraction, steps=spec.pgd_steps, training=True)
+    for order in [None, *(random.permutation(24) for _ in range(reorderings))]:
+        for variable, value in zip(players.variables(), start, strict=True):
+            variable.assign(value)
+        for number in range(20):
+            rows, seed = slice(24 * number, 24 * (number + 1)), (0, number)
+            x, y = images[rows] / np.float32(255), labels[rows]
+            if order is None:
+                defences.pgd_step(players, x, y, spec, seed)
+            else:
+                adversarial = attacks.pgd(d, x, y, spec.epsilon, seed=seed, **attack).numpy()
+                defences.standard_step(players, adversarial[order], y[order], spec, seed)
+        found.append([np.ravel(weight).tolist() for weight in d.get_weights()])
+    return found
+
+
 GAMES = {
     "standard": ("standard", {}),
     "PGD": ("pgd", dict(pgd_steps=2)),
@@ -84,6 +112,7 @@ def outcomes(fork, tmp_path_factory):
     """By game and number of replicas: the state after each of three steps, and what the steps logged.
 
     "in float32": what one step changes, and on one replica what it does on the same minibatch in 12 other orders.
+    "PGD training": what `pgd_training_in_float32` ends with.
     """
     found = {}
     for replicas in (1, 2, 4):  # a process each: the group of a collective operation cannot change its size
@@ -92,7 +121,9 @@ def outcomes(fork, tmp_path_factory):
         process = fork(play, replicas, list(games), file)
         assert process.wait() == 0, process.said()
         results = json.loads(file.read_text())
-        found |= {(game, replicas): result for game, result in zip((*games, "in float32"), results, strict=True)}
+        found |= {
+            (game, replicas): result for game, result in zip((*games, "in float32", "PGD training"), results, strict=True)
+        }
     return found
 
 
@@ -114,6 +145,14 @@ def test_replicas_do_what_one_does(game, replicas, outcomes):
 def test_in_float32_replicas_are_no_farther_from_one_than_it_is_from_itself_on_reordered_batches(replicas, outcomes):
     (found,), (expected, *reordered) = outcomes["in float32", replicas], outcomes["in float32", 1]
     assert 0 < distance(found, expected) <= max(distance(other, expected) for other in reordered) < 0.1
+
+
+@pytest.mark.parametrize("replicas", (2, 4))
+def test_twenty_steps_of_pgd_training_differ_as_those_of_one_replica_on_reordered_batches(replicas, outcomes):
+    """2 is for the chance that the orders drawn are near: all are sums of the same terms in other orders."""
+    (found,), (expected, *reordered) = outcomes["PGD training", replicas], outcomes["PGD training", 1]
+    farthest = max(distance(other, expected) for other in reordered)
+    assert 0 < distance(found, expected) <= 2 * farthest < 1e-6
 
 
 def test_minibatch_that_does_not_split_evenly_is_refused(tmp_path):
