@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, defences, evaluation, networks
+from adv_networks import defences, evaluation, networks
 from adv_networks.attacks.auto_pgd import ascend
 from adv_networks.attacks.fast_adaptive_boundary import approach_boundary
+from adv_networks.attacks.gradient import gradient_attack
 from adv_networks.experiments import experiment
 from adv_networks.runtime import kernels
 from tests.conftest import precision, randomised
@@ -139,7 +140,7 @@ def test_inference_is_keras_own():
 @pytest.mark.parametrize(
     "attack",
     [
-        lambda d, x, y: attacks.gradient_attack(d, x, y, 0.3, 0.1, 2, "linf"),
+        lambda d, x, y: gradient_attack(d, x, y, 0.3, 0.1, 2, "linf"),
         lambda d, x, y: ascend(d, "dlr", x, x, y, None, tf.constant(0.3), tf.constant([0, 1])),
         lambda d, x, y: approach_boundary(d, x, y, 1 - y, tf.constant(2)),
     ],

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, evaluation, networks, runtime
-from adv_networks.defences import steps
+from adv_networks import attacks, defences, evaluation, networks, runtime
 from adv_networks.experiments import experiment
 from adv_networks.runtime.determinism import make_deterministic
 from adv_networks.runtime.start import start_tensorflow
@@ -78,9 +77,9 @@ def test_a_step_in_double_precision_is_that_of_the_whole_batch(parts, float64):
     found = []
     for count in (1, 2):
         parts(count)
-        players = steps.make_players(spec)
+        players = defences.make_players(spec)
         assert all(is_split(model) == (count > 1) for model in (players.d, players.g))
-        scalars = steps.adversarial_network_step(players, x, y, spec, (0, 0))
+        scalars = defences.adversarial_network_step(players, x, y, spec, (0, 0))
         found.append([*scalars.values(), *players.variables()])
     for whole, shared in zip(*found, strict=True):
         np.testing.assert_allclose(shared, whole, rtol=1e-7, atol=1e-10)
@@ -89,14 +88,14 @@ def test_a_step_in_double_precision_is_that_of_the_whole_batch(parts, float64):
 def _same_steps_again():
     make_deterministic()
     spec = experiment("digits", "pgd", scale="tiny", classifier="d2", pgd_steps=2)
-    players, rng = steps.make_players(spec), np.random.default_rng(0)
+    players, rng = defences.make_players(spec), np.random.default_rng(0)
     x, y = rng.random((64, 8, 8, 1), np.float32), rng.integers(0, 10, 64)
     start, ends = [variable.numpy() for variable in players.variables()], set()
     for _ in range(10):
         for variable, value in zip(players.variables(), start, strict=True):
             variable.assign(value)
         for number in range(2):
-            steps.pgd_step(players, x, y, spec, (0, number))
+            defences.pgd_step(players, x, y, spec, (0, number))
         ends.add(b"".join(variable.numpy().tobytes() for variable in players.variables()))
     print("split", is_split(players.d), "ends", len(ends))
     return 0
