@@ -60,7 +60,7 @@ def group(tmp_path):
     directory, table = tmp_path / "results" / "cpu", TABLES["1"]
     measured = zip(table.cells("cpu"), (98.98, 3.15, 0.01, 7.99, 100.0), strict=False)
     records = [
-        record_of(cell, percent, key=str(number), commit="abc<def", dataset="mnist", method=cell.target.method)
+        record_of(cell, percent, key=f"cell {number}", commit="abc<def", dataset="mnist", method=cell.target.method)
         for number, (cell, percent) in enumerate(measured)
     ]
     merge(directory / "records.csv", records)

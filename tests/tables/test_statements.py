@@ -122,7 +122,7 @@ def test_command_judges_the_records_and_trains_nothing(seed, tmp_path):
     cells = TABLES["1"].cells("cpu", seed=seed)
     numbers = published("direct_approach")
     records = [
-        record_of(cell, numbers[cell.table, cell.dataset, cell.row, cell.column], key=str(number))
+        record_of(cell, numbers[cell.table, cell.dataset, cell.row, cell.column], key=f"cell {number}")
         for number, cell in enumerate(cells)
     ]
     group = tmp_path / "results" / "cpu"
@@ -144,7 +144,7 @@ def test_command_judges_the_records_and_trains_nothing(seed, tmp_path):
 def test_claims_on_tables_that_the_overrides_do_not_make_are_not_measured(run, tmp_path):
     cells = TABLES["1"].cells("cpu", generator_width=4)
     group = tmp_path / "results" / "cpu-generator_width=4"
-    merge(group / "records.csv", [record_of(cell, 50.0, key=str(number)) for number, cell in enumerate(cells)])
+    merge(group / "records.csv", [record_of(cell, 50.0, key=f"cell {number}") for number, cell in enumerate(cells)])
     code, _, error = run("--table=claims", "--width=4")
     assert (code, error) == (0, "")
     with (group / "claims.csv").open() as file:
