@@ -35,7 +35,7 @@ def commands():
     lines = re.findall(r"^ {4}(?:TF_CONFIG='.*?' +)?python main\.py(.*?)(?: \| .*)?$", text, re.MULTILINE)
     lines += re.findall(r"`python main\.py( -[^`]*)`", text)
     commands = (" ".join(shlex.split(line, comments=True)) for line in lines)
-    return sorted({re.sub(r" --(data_dir|steps|test_images)=\S+", "", command) for command in commands})
+    return sorted({re.sub(r" --(data_dir|steps|test_images|results)=\S+", "", command) for command in commands})
 
 
 def takes_many_trainings(command):
