@@ -31,10 +31,13 @@ def minibatch(spec: Experiment, count: int | None = None) -> tuple[np.ndarray, n
     return random.random((count, *dataset.image_shape), np.float32), random.integers(0, dataset.classes, count).astype(np.int32)
 
 
-def ours(dataset: str, method: str = "advnet", *, replicas: int = 0, **overrides: Any) -> Callable[[], None]:
+def ours(
+    dataset: str, method: str = "advnet", *, replicas: int = 0, mode: str = "auto", **overrides: Any
+) -> Callable[[], None]:
     """A training step of this project, on so many logical CPU devices where `replicas` is not 0."""
     from adv_networks.runtime.determinism import make_deterministic
 
+    runtime.configure(mode)
     start_tensorflow()
     make_deterministic()
     spec = spec_of(dataset, method, **overrides)

@@ -1,11 +1,13 @@
 """Measures this project beside what one would otherwise run, and beside the least that its steps can take.
 
     python benchmarks/run.py                    everything: about 45 minutes on two idle cores
+    python benchmarks/run.py --quick            steps and attacks, beside the fastest others, in three rounds
     python benchmarks/run.py --only=attacks     one part: steps, attacks, grid, start, pipeline, memory, scaling, roofline
+    python benchmarks/run.py --rounds=5         another number of turns for each contender than 15
 
 Contenders take turns, each in a process of its own; a ratio is the median over the rounds of (contender / this project),
-its quartiles beside it.
-Prints a table and writes it into benchmarks/results.csv, the other parts' lines staying as they are.
+its quartiles beside it. A contender that crashes has a line that says so.
+Prints a table and writes it into benchmarks/results.csv. Lines of other parts, machines, settings and versions stay.
 """
 
 from __future__ import annotations
@@ -19,76 +21,117 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.side_by_side import ROOT, Contender, machine, quartiles, seconds_per_call, write_lines
 
 RESULTS = ROOT / "benchmarks" / "results.csv"
-FIELDS = ("part", "case", "contender", "value", "unit", "ratio_to_ours", "quartiles", "floor_seconds", "efficiency", "machine")
+FIELDS = (
+    "part",
+    "case",
+    "contender",
+    "value",
+    "unit",
+    "ratio_to_ours",
+    "quartiles",
+    "floor_seconds",
+    "efficiency",
+    "note",
+    "machine",
+)
 INSTALLED = {name for name in ("torch", "foolbox", "art", "torchattacks") if importlib.util.find_spec(name) is not None}
 
 Line = dict[str, Any]
 
 
-def _compared(
-    part: str, case: str, contenders: dict[str, Contender], floor: float | None = None, rounds: int = 15
+class Options(NamedTuple):
+    """How much is measured."""
+
+    rounds: int | None = None
+    quick: bool = False
+
+    def rounds_of(self, many: int) -> int:
+        """How often each contender has its turn, where `many` is what is worth it."""
+        return self.rounds or (3 if self.quick else many)
+
+
+def compared(
+    part: str, case: str, contenders: dict[str, Contender], options: Options, floor: float | None = None, rounds: int = 15
 ) -> Iterator[Line]:
     """A line per contender, of which the first is this project."""
-    seconds = seconds_per_call(contenders, rounds, least=1.0)
-    own = next(iter(seconds.values()))
-    for name, times in seconds.items():
+    first = next(iter(contenders))
+    if options.quick:
+        contenders = {name: own for name, own in contenders.items() if name == first or _is_quick(name)}
+    seconds, failures = seconds_per_call(contenders, options.rounds_of(rounds), least=1.0)
+    own = seconds.get(first)
+    for name in contenders:
+        line = dict(part=part, case=case, contender=name, unit="seconds")
+        if name in failures:
+            yield line | dict(value="failed", note=failures[name])
+            continue
+        times = seconds[name]
         median = statistics.median(times)
-        line = dict(part=part, case=case, contender=name, value=round(median, 4), unit="seconds")
-        low, middle, high = (round(ratio, 2) for ratio in quartiles(times, own))
-        line |= dict(ratio_to_ours=middle, quartiles="" if times is own else f"{low} to {high}")
+        line["value"] = round(median, 4)
+        if own is not None:
+            low, middle, high = (round(ratio, 2) for ratio in quartiles(times, own))
+            line |= dict(ratio_to_ours=middle, quartiles="" if times is own else f"{low} to {high}")
         if floor is not None and times is own:
             line |= dict(floor_seconds=round(floor, 4), efficiency=round(floor / median, 2))
         yield line
 
 
-def steps() -> Iterator[Line]:
+def _is_quick(contender: str) -> bool:
+    """Whether the quick run has it beside this project: plain, and what is fastest elsewhere."""
+    return contender in ("ours, plain", "PyTorch", "PyTorch channels last", "torchattacks (PyTorch)")
+
+
+def steps(options: Options) -> Iterator[Line]:
     """Training steps of 64 images: Eq. 4-5 with D and G1(8), PGD training, and the regulariser's variants."""
     from benchmarks.floor import Floor, products_of
 
     floor = Floor()
     for dataset in ("mnist", "cifar10"):
-        contenders = {"ours": ("contenders", "ours", dict(dataset=dataset))}
-        contenders["literal graph"] = ("contenders", "literal", dict(dataset=dataset))
+        contenders = {"ours": ("benchmarks.contenders", "ours", dict(dataset=dataset))}
+        contenders["ours, plain"] = ("benchmarks.contenders", "ours", dict(dataset=dataset, mode="plain"))
+        contenders["literal graph"] = ("benchmarks.contenders", "literal", dict(dataset=dataset))
         for kind in ("exact", "none"):
-            contenders[f"ours, regulariser {kind}"] = ("contenders", "ours", dict(dataset=dataset, regulariser=kind))
+            contenders[f"ours, regulariser {kind}"] = ("benchmarks.contenders", "ours", dict(dataset=dataset, regulariser=kind))
         if "torch" in INSTALLED:
             for name, compiled in (("PyTorch", False), ("PyTorch compiled", True)):
-                contenders[name] = ("pytorch", "advnet", dict(dataset=dataset, compiled=compiled))
-        yield from _compared("steps", f"{dataset} advnet", contenders, floor.seconds(products_of(dataset, "advnet", 64)))
-        contenders = {"ours": ("contenders", "ours", dict(dataset=dataset, method="pgd"))}
+                contenders[name] = ("benchmarks.pytorch", "advnet", dict(dataset=dataset, compiled=compiled))
+        yield from compared(
+            "steps", f"{dataset} advnet", contenders, options, floor.seconds(products_of(dataset, "advnet", 64))
+        )
+        contenders = {"ours": ("benchmarks.contenders", "ours", dict(dataset=dataset, method="pgd"))}
+        contenders["ours, plain"] = ("benchmarks.contenders", "ours", dict(dataset=dataset, method="pgd", mode="plain"))
         if "torch" in INSTALLED:
-            contenders["PyTorch"] = ("pytorch", "pgd_training", dict(dataset=dataset, channels_last=False))
+            contenders["PyTorch"] = ("benchmarks.pytorch", "pgd_training", dict(dataset=dataset, channels_last=False))
             for name, compiled in (("PyTorch channels last", False), ("PyTorch channels last, compiled", True)):
-                contenders[name] = ("pytorch", "pgd_training", dict(dataset=dataset, compiled=compiled))
-        yield from _compared("steps", f"{dataset} pgd", contenders, floor.seconds(products_of(dataset, "pgd", 64)))
+                contenders[name] = ("benchmarks.pytorch", "pgd_training", dict(dataset=dataset, compiled=compiled))
+        yield from compared("steps", f"{dataset} pgd", contenders, options, floor.seconds(products_of(dataset, "pgd", 64)))
 
 
-def attacks() -> Iterator[Line]:
+def attacks(options: Options) -> Iterator[Line]:
     """FGS and PGD-10 on D1 for 250 images."""
     from benchmarks.floor import Floor, products_of
 
     floor = Floor()
     for name in ("pgd", "fgs"):
-        contenders = {"ours": ("contenders", "attack", dict(name=name))}
-        contenders["ours, plain"] = ("contenders", "attack", dict(name=name, mode="plain"))
+        contenders = {"ours": ("benchmarks.contenders", "attack", dict(name=name))}
+        contenders["ours, plain"] = ("benchmarks.contenders", "attack", dict(name=name, mode="plain"))
         for library in sorted(INSTALLED & {"foolbox", "art"}, reverse=True):
-            contenders[f"{library} (TensorFlow)"] = ("tensorflow_libraries", library, dict(name=name))
+            contenders[f"{library} (TensorFlow)"] = ("benchmarks.tensorflow_libraries", library, dict(name=name))
         for library in sorted(INSTALLED - {"torch"}, reverse=True) if "torch" in INSTALLED else ():
-            contenders[f"{library} (PyTorch)"] = ("pytorch", "attack", dict(library=library, name=name))
+            contenders[f"{library} (PyTorch)"] = ("benchmarks.pytorch", "attack", dict(library=library, name=name))
         least = floor.seconds(products_of("mnist", "pgd", 250, attack_only=True)) if name == "pgd" else None
-        yield from _compared("attacks", f"D1 {name}", contenders, least)
+        yield from compared("attacks", f"D1 {name}", contenders, options, least)
 
 
-def grid() -> Iterator[Line]:
+def grid(options: Options) -> Iterator[Line]:
     """What evaluation takes beyond the attacks and the predictions."""
     value = _printed("from benchmarks import contenders\nprint(contenders.grid_overhead())")
     yield dict(part="grid", case="beyond the attacks and predictions", contender="ours", value=value, unit="percent")
@@ -115,8 +158,9 @@ def _seconds_of(code: str) -> float:
     return time.time() - began
 
 
-def start(repeats: int = 5) -> Iterator[Line]:
+def start(options: Options) -> Iterator[Line]:
     """From the command line to the first step, the data decoded already, and to step 20 beside the literal graph."""
+    repeats = options.rounds_of(5)
     imports = [_seconds_of("import tensorflow, keras") for _ in range(repeats)]
     yield dict(
         part="start", case="import tensorflow, keras", contender="-", value=round(statistics.median(imports), 2), unit="seconds"
@@ -142,15 +186,15 @@ def start(repeats: int = 5) -> Iterator[Line]:
             )
 
 
-def pipeline() -> Iterator[Line]:
+def pipeline(options: Options) -> Iterator[Line]:
     """A batch of the training stream beside the step that consumes it."""
     for dataset in ("mnist", "svhn", "cifar10", "cifar100"):
-        batch = ("contenders", "batches", dict(dataset=dataset))
-        step = ("contenders", "ours", dict(dataset=dataset))
-        yield from _compared("pipeline", f"{dataset} batch", {"a batch": batch, "advnet step": step}, rounds=5)
+        batch = ("benchmarks.contenders", "batches", dict(dataset=dataset))
+        step = ("benchmarks.contenders", "ours", dict(dataset=dataset))
+        yield from compared("pipeline", f"{dataset} batch", {"a batch": batch, "advnet step": step}, options, rounds=5)
 
 
-def memory() -> Iterator[Line]:
+def memory(options: Options) -> Iterator[Line]:
     """Peak resident memory of advnet's training, and of a data set of SVHN's size."""
     for dataset, width in (("mnist", 8), ("cifar10", 64)):
         code = (
@@ -172,21 +216,21 @@ def _printed(code: str) -> float:
     return round(float(output.split()[-1]), 2)
 
 
-def scaling() -> Iterator[Line]:
+def scaling(options: Options) -> Iterator[Line]:
     """A step of advnet on CIFAR10 by batch size, by G's width and by logical CPU devices, as a picture too."""
     from benchmarks.scaling import VARIED, draw
 
     seconds: dict[str, list[float]] = {what: [] for what in VARIED}
     for what, (setting, values) in VARIED.items():
         for value in values:
-            contenders = {"ours": ("contenders", "ours", dict(dataset="cifar10", **{setting: value}))}
-            for line in _compared("scaling", f"cifar10 advnet, {what} {value}", contenders, rounds=3):
+            contenders = {"ours": ("benchmarks.contenders", "ours", dict(dataset="cifar10", **{setting: value}))}
+            for line in compared("scaling", f"cifar10 advnet, {what} {value}", contenders, options, rounds=3):
                 seconds[what].append(line["value"])
                 yield line
     draw(RESULTS.with_name("scaling.png"), seconds)
 
 
-def roofline() -> Iterator[Line]:
+def roofline(options: Options) -> Iterator[Line]:
     """Computed, not measured: a step of advnet of 64 images on GPUs (roofline.py says by what assumptions)."""
     from benchmarks.roofline import GPUS, seconds
 
@@ -201,23 +245,37 @@ def roofline() -> Iterator[Line]:
 PARTS = {part.__name__: part for part in (steps, attacks, grid, start, pipeline, memory, scaling, roofline)}
 
 
-def main() -> None:
-    """Runs the benchmark."""
+def _is_of(known: Line, line: Line, machine: str) -> bool:
+    """Whether a known line is an earlier measurement of this one on the same machine."""
+    return known["machine"] == machine and all(known[name] == line[name] for name in ("part", "case", "contender", "unit"))
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the benchmark; `arguments` are those of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, help="one part")
-    options = parser.parse_args()
+    parser.add_argument("--rounds", type=_positive, help="turns of each contender, in place of 15")
+    parser.add_argument("--quick", action="store_true", help="steps and attacks alone, in three rounds, beside few others")
+    given = parser.parse_args(arguments)
+    options = Options(given.rounds, given.quick)
     lines: list[Line] = []
     if RESULTS.exists():
         with RESULTS.open(newline="", encoding="utf-8") as file:
             lines = [dict.fromkeys(FIELDS, "") | line for line in csv.DictReader(file)]
     where = machine()
-    for name in [options.only] if options.only else PARTS:
-        lines = [line for line in lines if line["part"] != name]
-        for line in PARTS[name]():
+    for name in [given.only] if given.only else ("steps", "attacks") if given.quick else PARTS:
+        for line in PARTS[name](options):
+            lines = [known for known in lines if not _is_of(known, line, where)]
             lines.append(dict.fromkeys(FIELDS, "") | line | {"machine": where})
-            shown = " ".join(f"{key} {line[key]}" for key in FIELDS[5:9] if line.get(key))
+            shown = " ".join(f"{key} {line[key]}" for key in FIELDS[5:10] if line.get(key))
             print(f"{line['case']:<42}{line['contender']:<34}{line['value']:>10} {line['unit']:<18}{shown}", flush=True)
-        write_lines(RESULTS, lines)
+            write_lines(RESULTS, lines)
 
 
 if __name__ == "__main__":

@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import csv
 import importlib
+import math
 import multiprocessing
 import os
-import platform
 import resource
+import signal
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(ROOT))  # The processes that are spawned need it too.
 
-# A module below benchmarks, a function of it that returns what is to be timed, and its arguments.
+# What the environment may say of kernels and threads.
+_SETTINGS = (
+    "TF_ENABLE_ONEDNN_OPTS",
+    "ONEDNN_MAX_CPU_ISA",
+    "ATEN_CPU_CAPABILITY",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+# A module, a function of it that returns what is to be timed, and its arguments.
 Contender = tuple[str, str, dict[str, Any]]
 
 
 def _work(contender: Contender, pipe: Connection) -> None:
     module, function, arguments = contender
-    call = getattr(importlib.import_module(f"benchmarks.{module}"), function)(**arguments)
+    call = getattr(importlib.import_module(module), function)(**arguments)
     call()
     call()
     pipe.send("ready")
@@ -37,30 +47,72 @@ def _work(contender: Contender, pipe: Connection) -> None:
         pipe.send(((perf_counter() - began) / count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
 
-def seconds_per_call(contenders: Mapping[str, Contender], rounds: int = 7, least: float = 0.5) -> dict[str, list[float]]:
-    """Seconds of a call of each contender in each of the rounds, A B C C B A …, a turn taking `least` seconds or one call."""
-    context, pipes, processes = multiprocessing.get_context("spawn"), {}, []
-    for name, contender in contenders.items():
-        pipes[name], other = context.Pipe()
-        processes.append(context.Process(target=_work, args=(contender, other), daemon=True))
-        processes[-1].start()
+class Contestant:
+    """A contender in a process of its own, which may end at any time."""
+
+    def __init__(self, contender: Contender):
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_work, args=(contender, other), daemon=True)
+        self._process.start()
         other.close()
-        pipes[name].recv()
+        self.failure: str | None = None
 
-    def turn(name: str, count: int) -> float:
-        pipes[name].send(count)
-        return pipes[name].recv()[0]
+    def ask(self, count: int) -> float:
+        """Seconds of a call, the mean of so many; not a number once its process has ended."""
+        if self.failure is None:
+            try:
+                self._pipe.send(count)
+                return self._pipe.recv()[0]
+            except (EOFError, OSError):
+                self._note_failure()
+        return math.nan
 
-    counts = {name: max(1, round(least / turn(name, 1))) for name in contenders}
-    seconds = {name: [] for name in contenders}
+    def wait_until_ready(self) -> None:
+        """Returns once it has made its first calls, or has failed to."""
+        try:
+            self._pipe.recv()
+        except (EOFError, OSError):
+            self._note_failure()
+
+    def end(self) -> None:
+        """Ends its process, so that whatever is timed next has the machine for itself."""
+        if self.failure is None:
+            self._pipe.send(0)
+        self._process.join()
+
+    def _note_failure(self) -> None:
+        self._process.join()
+        code = self._process.exitcode
+        self.failure = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+class Times(NamedTuple):
+    """Seconds of a call by contender and round, and what became of the contenders that did not last."""
+
+    seconds: dict[str, list[float]]
+    failures: dict[str, str]
+
+
+def seconds_per_call(contenders: Mapping[str, Contender], rounds: int = 7, least: float = 0.5) -> Times:
+    """Times each contender in each of the rounds, A B C C B A …, a turn taking `least` seconds or one call.
+
+    A contender whose process ends early (a crash, an exception) drops out; the others go on.
+    """
+    contestants = {}
+    for name, contender in contenders.items():
+        contestants[name] = Contestant(contender)
+        contestants[name].wait_until_ready()
+    first = {name: contestant.ask(1) for name, contestant in contestants.items()}
+    counts = {name: max(1, round(least / one)) for name, one in first.items() if not math.isnan(one)}
+    seconds: dict[str, list[float]] = {name: [] for name in counts}
     for number in range(rounds):
-        for name in list(contenders)[:: -1 if number % 2 else 1]:
-            seconds[name].append(turn(name, counts[name]))
-    for pipe in pipes.values():
-        pipe.send(0)
-    for process in processes:  # Whatever is timed next has the machine for itself.
-        process.join()
-    return seconds
+        for name in list(counts)[:: -1 if number % 2 else 1]:
+            seconds[name].append(contestants[name].ask(counts[name]))
+    failures = {name: contestant.failure for name, contestant in contestants.items() if contestant.failure is not None}
+    for contestant in contestants.values():
+        contestant.end()
+    return Times({name: own for name, own in seconds.items() if name not in failures}, failures)
 
 
 def quartiles(slower: Sequence[float], faster: Sequence[float]) -> list[float]:
@@ -77,14 +129,21 @@ def write_lines(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def machine() -> str:
-    """The processor, how many of it, and the versions of what is compared."""
+    """The processor, how many cores of it, its widest instructions, what the environment sets, and the versions compared."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = []
+    from adv_networks.runtime import processor
+
+    words = [f"{processor.cores()} x {processor.name()} ({_instructions(processor.features())})"]
+    words += [f"{name}={os.environ[name]}" for name in _SETTINGS if name in os.environ]
     for package in ("tensorflow", "keras", "torch", "foolbox", "adversarial-robustness-toolbox", "torchattacks"):
         try:
-            found.append(f"{package} {version(package)}")
+            words.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            found.append(f"no {package}")
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    return f"{os.cpu_count()} x {names[0] if names else platform.processor()}, {', '.join(found)}"
+            words.append(f"no {package}")
+    return ", ".join(words)
+
+
+def _instructions(features: frozenset[str]) -> str:
+    names = {"avx512_vnni": "AVX-512 VNNI", "avx512f": "AVX-512", "avx2": "AVX2"}
+    return next((name for feature, name in names.items() if feature in features), "no AVX2")
