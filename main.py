@@ -37,7 +37,8 @@ if missing := [name for name in ("absl", "numpy", "keras", "tensorflow") if impo
 from absl import app, logging
 from absl import flags as absl_flags
 
-import flags
+import flags.commands
+from adv_networks import runtime
 from adv_networks.errors import Interrupted, UsageError, UserError
 from adv_networks.runtime.start import start_tensorflow
 
@@ -51,9 +52,10 @@ def main(_: list[str]) -> int:
     logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
     _write_anything()
     try:
-        command = flags.command()
+        command = flags.commands.command()
         command.check()
         if command.needs_tensorflow:
+            runtime.configure(absl_flags.FLAGS.runtime)
             # Runs of scale tiny end before what the larger graphs gain has paid for building them.
             start_tensorflow(quiet=logging.get_verbosity() <= logging.WARNING, sharing=absl_flags.FLAGS.scale != "tiny")
         for number, text in enumerate(filter(None, command.run())):

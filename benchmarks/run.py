@@ -256,7 +256,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> None:
     """Runs the benchmark; `arguments` are those of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, help="one part")
@@ -265,8 +265,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     options = Options(given.rounds, given.quick)
     lines: list[Line] = []
-    if RESULTS.exists():
-        with RESULTS.open(newline="", encoding="utf-8") as file:
+    if results.exists():
+        with results.open(newline="", encoding="utf-8") as file:
             lines = [dict.fromkeys(FIELDS, "") | line for line in csv.DictReader(file)]
     where = machine()
     for name in [given.only] if given.only else ("steps", "attacks") if given.quick else PARTS:
@@ -275,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             lines.append(dict.fromkeys(FIELDS, "") | line | {"machine": where})
             shown = " ".join(f"{key} {line[key]}" for key in FIELDS[5:10] if line.get(key))
             print(f"{line['case']:<42}{line['contender']:<34}{line['value']:>10} {line['unit']:<18}{shown}", flush=True)
-            write_lines(RESULTS, lines)
+            write_lines(results, lines)
 
 
 if __name__ == "__main__":

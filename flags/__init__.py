@@ -8,9 +8,8 @@ from pathlib import Path
 from absl import flags
 
 from flags import definitions, rules
-from flags.commands import command
 
-__all__ = ["command", "definitions", "parse"]
+__all__ = ["definitions", "parse"]
 
 
 def parse(arguments: list[str]) -> list[str]:

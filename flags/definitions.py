@@ -6,6 +6,7 @@ import os
 
 from absl import flags
 
+from adv_networks import runtime
 from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, SETTINGS, STRATEGIES, SUITES, TABLES
 
 _DATASETS = f"one of {'|'.join(DATASETS)}, or a folder of class folders of images, or an .npz file"
@@ -108,6 +109,12 @@ STRATEGY = flags.DEFINE_enum(
 )
 REPLICAS = flags.DEFINE_integer(
     "replicas", 0, "share the work among so many logical CPU devices, to try mirrored out without GPUs", lower_bound=0
+)
+RUNTIME = flags.DEFINE_enum(
+    "runtime",
+    "auto",
+    list(runtime.MODES),
+    "how TensorFlow runs: " + "; ".join(f"{name}: {title}" for name, title in runtime.MODES.items()),
 )
 CHECKPOINT_SECONDS = flags.DEFINE_float(
     "checkpoint_seconds", 120, "time between the checkpoints of a run; the last two are kept"

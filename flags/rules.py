@@ -120,8 +120,8 @@ def _one_thing_is_asked(values: dict[str, Any]) -> bool:
 
 
 _OF_RESULTS = frozenset({"scale", "protocol", *SETTINGS})
-_OF_GRIDS = frozenset({"attack_suite", "attack", "strategy", "replicas"})
-OF_RUNS = ("strategy", "replicas", "checkpoint_seconds")
+_OF_GRIDS = frozenset({"attack_suite", "attack", "strategy", "replicas", "runtime"})
+OF_RUNS = ("strategy", "replicas", "checkpoint_seconds", "runtime")
 _OF_TRAINING = _OF_RESULTS | {"dataset", "seed", *OF_RUNS}
 _OF_EVALUATION = frozenset(
     name for name, field in SETTINGS.items() if field.metadata["part"] in ("perturbation", "pgd", "frozen", "test")
@@ -132,7 +132,7 @@ _OF_EVALUATION = frozenset(
 READ_BY: dict[str, frozenset[str]] = {
     "--list": _OF_RESULTS | {"list"},
     "--report": _OF_RESULTS | {"report"},
-    "--verify": frozenset({"verify", "scale"}),
+    "--verify": frozenset({"verify", "scale", "runtime"}),
     "--model --method=generator": (_OF_GRIDS | _OF_TRAINING | {"model", "input_range", "method"}) - {"against"},
     "--model": _OF_GRIDS | _OF_EVALUATION | {"model", "input_range", "dataset"},
     "--table=claims": _OF_RESULTS | {"table", "seed"},

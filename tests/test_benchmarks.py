@@ -51,9 +51,8 @@ def test_lines_of_other_machines_stay_and_failures_are_said(contenders, tmp_path
     results = tmp_path / "results.csv"
     known = dict.fromkeys(run.FIELDS, "") | dict(part="steps", case="a step", contender="ours", unit="seconds", value="9")
     side_by_side.write_lines(results, [known | dict(machine="another"), known | dict(machine=run.machine())])
-    monkeypatch.setattr(run, "RESULTS", results)
     monkeypatch.setitem(run.PARTS, "steps", lambda options: run.compared("steps", "a step", contenders, options))
-    run.main(["--only=steps", "--rounds=2"])
+    run.main(["--only=steps", "--rounds=2"], results)
     with results.open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["machine"] == "another" for line in lines].count(True) == 1

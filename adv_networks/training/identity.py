@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adv_networks import data
+from adv_networks import data, runtime
 from adv_networks.errors import UserError
 from adv_networks.experiments import METHODS, SETTINGS, Experiment
 from adv_networks.storage.hashes import images_hash
@@ -149,7 +149,7 @@ def described(
     provenance = dict(
         commit=joined("commit", commit(), "+"),
         versions=joined("versions", versions(), "; "),
-        machine=joined("machine", machine(), "; "),
+        machine=joined("machine", f"{machine()}, {runtime.choices()}", "; "),
         validation_images=validation_images,
         **made_of,
     )

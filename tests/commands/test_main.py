@@ -139,7 +139,9 @@ def test_plan_passes_on_what_its_runs_are_told(run, tmp_path):
     (group,) = (tmp_path / "results").iterdir()
     settings = "bn_evaluation=batch-generator_width=4-generators=released_mnist-steps=3-test_images=16-validation=0"
     assert group.name == f"tiny-{settings}"  # where the table looks for its records
-    assert run("--table=digits", "--plan", "--replicas=2", *SMALL)[1].count("--replicas=2") == 2
+    assert (
+        run("--table=digits", "--plan", "--replicas=2", "--runtime=plain", *SMALL)[1].count("--replicas=2 --runtime=plain") == 2
+    )
 
 
 def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):

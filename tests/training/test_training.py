@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import data, defences, evaluation, training
+from adv_networks import data, defences, evaluation, runtime, training
 from adv_networks.errors import UsageError, UserError
 from adv_networks.evaluation import gallery
 from adv_networks.experiments import METHODS, experiment
@@ -47,6 +47,7 @@ def test_run_leaves_its_files(advnet_run):
     assert description["finished"] is True
     assert description["experiment"]["generator_width"] == 4
     assert {"commit", "versions", "machine", "training_images", "validation_images"} <= set(description["provenance"])
+    assert runtime.choices() in description["provenance"]["machine"]
     assert (advnet_run / "perturbations.png").read_bytes().startswith(b"\x89PNG")
 
 
