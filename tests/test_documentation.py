@@ -156,7 +156,8 @@ def test_clean_removes_what_the_makefile_made_and_leaves_other_runs(tmp_path):
 
 def test_python_of_the_pages_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    blocks = [block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)]
+    pages = [page for page in PAGES if page.name != "extending.md"]  # whose code tests/test_extending.py puts in its place
+    blocks = [block for page in pages for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)]
     assert blocks
     for block in blocks:
         small = block.replace('experiment("digits", "advnet", ', 'experiment("digits", "advnet", scale="tiny", steps=2, ')

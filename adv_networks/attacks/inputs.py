@@ -75,9 +75,8 @@ def classes_of(model: keras.Model) -> int | None:
     return shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
 
 
-def check_fits(model: keras.Model, x: Array) -> None:
-    """Raises a UsageError where the model does not take images of that shape, or returns one logit, which names no class."""
-    taken = getattr(model, "input_shape", None)
+def check_shape(taken: object, x: Array) -> None:
+    """Raises a UsageError where images are not of the shape that a model says it takes, or makes: [batch, …], None for any."""
     if isinstance(taken, tuple):
         fits = len(x.shape) == len(taken) and all(
             wanted is None or size in (wanted, None) for wanted, size in zip(taken[1:], x.shape[1:], strict=True)
@@ -85,6 +84,11 @@ def check_fits(model: keras.Model, x: Array) -> None:
         if not fits:
             expected, received = ("[batch, " + ", ".join(map(str, shape[1:])) + "]" for shape in (taken, x.shape))
             raise UsageError(f"images: expected {expected}, received {received if len(x.shape) > 1 else list(x.shape)}")
+
+
+def check_fits(model: keras.Model, x: Array) -> None:
+    """Raises a UsageError where the model does not take images of that shape, or returns one logit, which names no class."""
+    check_shape(getattr(model, "input_shape", None), x)
     if classes_of(model) == 1:
         raise UsageError(
             "classifier: expected logits [batch, classes] of at least 2 classes, received one logit "
@@ -98,10 +102,20 @@ def as_images(model: keras.Model, x: Array) -> tf.Tensor:
     Raises:
         UsageError: they are neither uint8, which are divided by 255, nor floats in [0,1], or the model takes others.
     """
+    floats = as_floats(x, model.variable_dtype)
+    check_fits(model, floats)
+    return floats
+
+
+def as_floats(x: Array, dtype: tf.DType) -> tf.Tensor:
+    """Images as floats in [0,1] of that type, for whatever model.
+
+    Raises:
+        UsageError: they are neither uint8, which are divided by 255, nor floats in [0,1].
+    """
     x = x if tf.is_tensor(x) else np.asarray(x)
     check_images(x)
-    check_fits(model, x)
-    floats = tf.cast(x, model.variable_dtype)
+    floats = tf.cast(x, dtype)
     if x.dtype == tf.uint8:
         return floats / 255
     return tf.clip_by_value(floats, 0, 1) if _is_known(x) else floats

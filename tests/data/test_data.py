@@ -244,8 +244,10 @@ def test_tfds_data_sets_load_through_their_builders(name, tmp_path, monkeypatch)
 def at(builder, directory):
     """The builder as if its data were in that directory."""
 
-    class There(type(builder)):
-        data_dir = str(directory)
+    with tfds.core.registered.skip_registering():
+
+        class There(type(builder)):
+            data_dir = str(directory)
 
     builder.__class__ = There
     return builder

@@ -4,7 +4,7 @@ from adv_networks import tables
 from adv_networks.experiments import PROTOCOLS, TABLES, experiment
 from adv_networks.papers.direct_approach.recipes import deviations
 from adv_networks.papers.published import published
-from tests.test_tables import record_of
+from tests.tables.test_tables import record_of
 
 TABLE = TABLES["readings"]
 
