@@ -244,7 +244,7 @@ def test_tfds_data_sets_load_through_their_builders(name, tmp_path, monkeypatch)
 def at(builder, directory):
     """The builder as if its data were in that directory."""
 
-    with tfds.core.registered.skip_registering():
+    with tfds.core.registered.skip_registration():
 
         class There(type(builder)):
             data_dir = str(directory)

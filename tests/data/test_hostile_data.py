@@ -239,9 +239,10 @@ def test_names_that_are_no_text_are_refused_in_text(tmp_path):
 HOMELESS = """
 import json, os
 from adv_networks import data
-from adv_networks.commands.listing import listing
-from pathlib import Path
-said = listing(runs_directory=Path("runs"), group=Path("results"), data_dir=None)
+from adv_networks.commands.base import Request
+from adv_networks.commands.listing import List
+from adv_networks.training import Workspace
+(said,) = List(request=Request(), workspace=Workspace()).run()
 print(json.dumps([len(data.load("digits", "train").labels), os.listdir(), said, os.environ["KERAS_HOME"]]))
 """
 

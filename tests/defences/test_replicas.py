@@ -169,7 +169,9 @@ def test_run_on_two_replicas_ends_like_one(start, tmp_path):
     weights = []
     for replicas in ("0", "2"):
         places = [f"--runs={tmp_path / replicas}", f"--results={tmp_path}"]
-        process = start(["--method=advnet", *SMALL, "--validation=100", *places, f"--replicas={replicas}"])
+        # Not by Adam, whose first steps are of one size however small the gradients that rounding decides.
+        how = ["--method=advnet", "--generator_optimizer=sgd", *SMALL, "--validation=100", f"--replicas={replicas}"]
+        process = start([*how, *places])
         assert process.wait() == 0, process.said()
         (run,) = (tmp_path / replicas).iterdir()
         weights.append([keras.models.load_model(run / name).get_weights() for name in ("d.keras", "g.keras")])
