@@ -26,9 +26,9 @@ Train what the papers describe, and load it again:
 - `evaluation`: accuracies, grids as records, checks against false security.
 - `data`, `networks`, `training`, `tables`, `claims`, `storage`, `runtime`: what these rest on.
 
-Images are uint8 or floats in [0,1], [batch, height, width, channels]; ε is on that scale; labels are integers [batch]. What a
-caller can mend is an `errors.UserError`, and an `errors.UsageError` where the call itself is wrong. Importing this loads no
-TensorFlow.
+Images are uint8 or floats in [0,1], [batch, height, width, channels]; ε is on that scale; labels are integers [batch]. An
+`errors.UserError` is one that the caller can mend; its subclass `errors.UsageError` says that the call itself is wrong.
+Importing this package loads no TensorFlow.
 """
 
 import os
