@@ -18,7 +18,7 @@ from adv_networks.attacks.losses import LOSSES
 from adv_networks.attacks.standing import StrongAttack, attack_standing, likeliest_targets, random_start, where_images
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import for_loops, run_compiled
+from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
@@ -114,18 +114,18 @@ def ascend(model, loss, x, start, y, target, epsilon, lengths):
     def project(points):
         return tf.clip_by_value(points, low, high)
 
-    @for_loops
-    def evaluate(points):
+    def one_draw(points, model):
         with tf.GradientTape() as tape:
             tape.watch(points)
             logits = networks.discarding_statistics(model, points, training=False)
             losses = LOSSES[loss](logits, y, target)
             total = networks.loss_scale(model) * tf.reduce_sum(losses)
-        return (
-            losses,
-            tape.gradient(total, points, unconnected_gradients=tf.UnconnectedGradients.ZERO),
-            tf.not_equal(tf.argmax(logits, 1, tf.int32), y),
-        )
+        return losses, tape.gradient(total, points, unconnected_gradients=tf.UnconnectedGradients.ZERO), logits
+
+    @for_loops
+    def evaluate(points):
+        losses, gradient, logits = mean_over_draws(model, functools.partial(one_draw, points))
+        return losses, gradient, tf.not_equal(tf.argmax(logits, 1, tf.int32), y)
 
     def advance(step, state):
         along = project(state.point + state.step_size[:, None, None, None] * tf.sign(finite(state.gradient)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.errors import UsageError
 from adv_networks.experiments import ATTACKS, AttackDefaults, DeclaredAttack, Defaults, resolve_attack, setting
+from adv_networks.runtime import DRAWS
 
 if TYPE_CHECKING:
     import keras
@@ -33,6 +34,7 @@ class Attack:
         epsilon: radius of the ball around each image, on the [0,1] pixel scale, that the result is held to.
         norm: of the ball, a key of `experiments.NORMS`.
         seed: of what it draws at random.
+        draws: over how many draws of a random classifier the gradients are averaged that it follows (EOT).
         text: how the grammar of attacks writes it, without ε and norm; the attack's kind where it was not written so.
 
     Class attributes:
@@ -57,6 +59,7 @@ class Attack:
     epsilon: float
     norm: str = "linf"
     seed: int = 0
+    draws: int = setting(DRAWS, "draws of a random classifier over which a gradient is averaged (EOT)", least=1, omitted=True)
     text: str = dataclasses.field(default="", repr=False)
 
     @property

@@ -12,10 +12,11 @@ import numpy as np
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.geometry import finite
+from adv_networks.attacks.gradient import expected_outputs
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, check_epsilon, classes_of
 from adv_networks.attacks.standing import StrongAttack, attack_standing, likeliest_targets, where_images
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import for_loops, run_compiled
+from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
@@ -81,17 +82,21 @@ def approach_boundary(model, x, y, target, steps):
     original = flat(x)
 
     def fools(points):
-        logits = networks.discarding_statistics(model, tf.reshape(points, tf.shape(x)), training=False)
+        logits = expected_outputs(model, False, tf.reshape(points, tf.shape(x)))
         return tf.not_equal(tf.argmax(logits, 1, tf.int32), y)
 
-    @for_loops
-    def linearise(point):
+    def one_draw(point, model):
         with tf.GradientTape() as tape:
             tape.watch(point)
             logits = networks.discarding_statistics(model, tf.reshape(point, tf.shape(x)), training=False)
             gap = tf.gather(logits, target, batch_dims=1) - tf.gather(logits, y, batch_dims=1)
             total = networks.loss_scale(model) * tf.reduce_sum(gap)
         normal = tape.gradient(total, point, unconnected_gradients=tf.UnconnectedGradients.ZERO) / networks.loss_scale(model)
+        return gap, normal
+
+    @for_loops
+    def linearise(point):
+        gap, normal = mean_over_draws(model, functools.partial(one_draw, point))
         return gap, finite(normal)
 
     def advance(step, point, nearest, distance):

@@ -13,7 +13,7 @@ from adv_networks.attacks.geometry import direction, project
 from adv_networks.attacks.inputs import as_images, as_scalar
 from adv_networks.experiments import NORMS, choose
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import for_loops, replicas, run_compiled
+from adv_networks.runtime import for_loops, mean_over_draws, replicas, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array
@@ -26,12 +26,19 @@ def losses_and_logits(model: keras.Model, x: tf.Tensor, y: tf.Tensor, training: 
 
 
 def loss_gradient(model, training, x, y):
-    """The direction that the attacks follow: the gradient of the summed loss by the images, times `networks.loss_scale`."""
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        loss = networks.loss_scale(model) * tf.reduce_sum(losses_and_logits(model, x, y, training)[0])
-    # Through a layer without a gradient, rounding for instance, it is zero: the attack fails, and the checks say why.
-    return tape.gradient(loss, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    """The direction that the attacks follow: the gradient of the summed loss by the images, times `networks.loss_scale`.
+
+    Of a random model it is the mean over draws, that of the expected loss.
+    """
+
+    def gradient(model):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = networks.loss_scale(model) * tf.reduce_sum(losses_and_logits(model, x, y, training)[0])
+        # Through a layer without a gradient, rounding for instance, it is zero: the attack fails, and the checks say why.
+        return tape.gradient(loss, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    return mean_over_draws(model, gradient)
 
 
 def _follow_gradient(model, training, p, x, start, y, epsilon, step_size, steps):
@@ -58,6 +65,11 @@ def _follow_gradient(model, training, p, x, start, y, epsilon, step_size, steps)
 def raw_outputs(model, training, x):
     """What the model returns for its inputs as they are, for `run_compiled`."""
     return networks.discarding_statistics(model, x, training=training)
+
+
+def expected_outputs(model, training, x):
+    """The same; of a random model the mean over draws."""
+    return mean_over_draws(model, lambda one: raw_outputs(one, training, x))
 
 
 def gradient_attack(model, x, y, epsilon, step_size, steps, norm, *, start=None, training=False) -> tf.Tensor:

@@ -13,7 +13,7 @@ from adv_networks.attacks.gradient import gradient_attack, losses_and_logits
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
 from adv_networks.experiments import NORMS, AttackDefaults, choose
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import replicas, run_compiled
+from adv_networks.runtime import mean_over_draws, replicas, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
@@ -117,7 +117,7 @@ def _replace_weaker(model, training, targeted, best, candidate, y):
     """Per example the stronger of two attacks: one that fools the model before one that does not, then the better loss."""
 
     def strength(x):
-        loss, logits = losses_and_logits(model, x, y, training)
+        loss, logits = mean_over_draws(model, lambda one: losses_and_logits(one, x, y, training))
         hit = tf.equal(tf.argmax(logits, 1, tf.int32), y)
         return hit == targeted, -loss if targeted else loss
 

@@ -15,6 +15,7 @@ from adv_networks.attacks import Attack
 from adv_networks.commands.base import limited
 from adv_networks.data import Images
 from adv_networks.evaluation import checks, correct_masks, load_model, own_model
+from adv_networks.evaluation.random_classifiers import interval_over_draws, worst_case
 from adv_networks.experiments import (
     WHITE_BOX,
     Experiment,
@@ -144,13 +145,21 @@ def _as_text(heading: str, masks: Mapping[str, np.ndarray], found: list[checks.C
     worst = min(accuracies, key=accuracies.__getitem__)
     lines = [f"{heading}; accuracy in %"]
     width = max(12, *(len(label) + 1 for label in accuracies))
-    lines += [f"{label:<{width}}{accuracy:6.2f}" for label, accuracy in accuracies.items()]
+    lines += [f"{label:<{width}}{_written(own)}" for label, own in masks.items()]
     lines.append(
         f"It labels {accuracies['No Noise']:.2f}% of the images correctly as they are, and in the worst case of these "
         f"{accuracies[worst]:.2f}% ({worst})."
     )
     checked = checks.Checked("model", checks.records_of("this classifier", found, "", ()))
     return "\n".join([*lines, checks.as_text([checked])])
+
+
+def _written(mask: np.ndarray) -> str:
+    """An accuracy; of a random classifier with the interval of its mean over draws."""
+    if mask.ndim == 1:
+        return f"{100 * mask.mean():6.2f}"
+    mean, low, high = interval_over_draws(mask)
+    return f"{mean:6.2f}  [{low:.2f}, {high:.2f}], mean of {len(mask)} draws"
 
 
 def _masks_by_column(
@@ -177,5 +186,5 @@ def _masks_by_column(
     for column in table.columns:
         if column.worst_of:
             parts = [masks[label] for label in (*column.worst_of, *further) if label in masks]
-            masks[column.label] = np.logical_and.reduce(parts)
+            masks[column.label] = worst_case(parts)
     return masks

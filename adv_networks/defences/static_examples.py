@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adv_networks.attacks import Attack
-from adv_networks.attacks.crafting import batch_size, batches_of, on_devices
+from adv_networks.attacks.crafting import batch_size, batches_of, craft, on_devices
 from adv_networks.defences.base import NeededRun
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import Experiment
@@ -79,7 +79,7 @@ def static_examples(
     batch_statistics = bn_evaluation == "batch"
 
     def units(attack: Attack, number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        adversarial = attack.craft(classifier, x, y, seed=(attack.seed, number), training=batch_statistics)
+        adversarial = craft(attack, classifier, x, y, seed=(attack.seed, number), training=batch_statistics)
         return np.round(np.clip((adversarial.numpy() - x) / attack.epsilon, -1, 1) * 127).astype(np.int8)
 
     result = np.empty((len(attacks), *training.images.shape), np.int8)

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from adv_networks.attacks import Attack, Clean, named, predict
-from adv_networks.attacks.crafting import batch_size, batches_of, on_devices
+from adv_networks.attacks.crafting import batch_size, batches_of, craft, on_devices
 from adv_networks.attacks.inputs import classes_of
 from adv_networks.errors import UserError
+from adv_networks.evaluation.random_classifiers import DRAWS, drawn, is_random, worst_case
 from adv_networks.experiments import BATCH_STATISTICS_SIZE
 from adv_networks.lazy import keras, tf
+
+# The first number of the seeds that random targets answer by.
+_SCORING = 1
 
 
 def accuracy(
@@ -61,7 +65,8 @@ def evaluate(
         norm: of that ball: linf, l2 or l1.
 
     Returns:
-        Accuracies by the attacks' names; "worst" is the fraction that is labelled correctly under all of them.
+        Accuracies by the attacks' names; "worst" is the fraction that is labelled correctly under all of them. Those of a
+        random classifier are means over draws (`random_classifiers`), and gradients too (`runtime.mean_over_draws`).
 
     Raises:
         UsageError: no such attack, or images or labels of another kind.
@@ -77,7 +82,8 @@ def evaluate(
     """
     chosen = [named(attack, epsilon, norm=norm) if isinstance(attack, str) else attack for attack in attacks]
     masks = {attack.name: correct_masks([model], x, y, attack, model)[0] for attack in chosen}
-    return {name: float(mask.mean()) for name, mask in masks.items()} | {"worst": float(np.all(list(masks.values()), 0).mean())}
+    worst = worst_case(list(masks.values()))
+    return {name: float(mask.mean()) for name, mask in masks.items()} | {"worst": float(worst.mean())}
 
 
 def correct_masks(
@@ -91,7 +97,8 @@ def correct_masks(
 ) -> list[np.ndarray]:
     """Of every target, which adversarial images, each crafted once, it labels correctly: booleans [images].
 
-    With BN on batch statistics a last partial batch is left out. `state` is what an attack that learns first has learned.
+    A random target labels them several times: booleans [draws, images] (`random_classifiers`). With BN on batch statistics a
+    last partial batch is left out. `state` is what an attack that learns first has learned.
 
     Raises:
         UsageError: images or labels of another kind.
@@ -100,19 +107,29 @@ def correct_masks(
     training = bn_evaluation == "batch"
 
     def labelled(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        adversarial = attack.craft(source, x, y, seed=(attack.seed, number), training=training, state=state)
-        return np.stack([_labels_of(target, adversarial, training) for target in targets]) == y
+        adversarial = craft(attack, source, x, y, seed=(attack.seed, number), training=training, state=state)
+        draws = [DRAWS if random else 0 for random in are_random]
+        return [_labels_of(*pair, adversarial, number, training) == y for pair in zip(targets, draws, strict=True)]
 
     if attack.learns and state is None:
         raise ValueError(f"attack {attack.name}: expected what it has learned, received nothing")
+    are_random = [is_random(target, images, training=training) for target in targets]
     batches = batches_of(images, labels, batch_size(bn_evaluation), classes=classes_of(targets[0]))
     if training:
         batches = (batch for batch in batches if batch[0] == 0 or len(batch[1]) == BATCH_STATISTICS_SIZE)
-    return list(np.concatenate(list(on_devices(labelled, batches)), 1))
+    return [np.concatenate(parts, -1) for parts in zip(*on_devices(labelled, batches), strict=True)]
 
 
-def _labels_of(target: keras.Model, images: tf.Tensor, training: bool) -> np.ndarray:
-    logits = predict(target, images, training=training).numpy()
+def _labels_of(target: keras.Model, draws: int, images: tf.Tensor, number: int, training: bool) -> np.ndarray:
+    """The labels [batch] that a target gives the images of the batch of that number; [draws, batch] where there are draws."""
+    if not draws:
+        return _label(target, predict(target, images, training=training).numpy())
+    # Apart from the seeds that attacks draw by, which have two numbers.
+    answers = [drawn(target, images, _SCORING, number, draw, training=training) for draw in range(draws)]
+    return np.stack([_label(target, logits) for logits in answers])
+
+
+def _label(target: keras.Model, logits: np.ndarray) -> np.ndarray:
     if not np.isfinite(logits).all():
         unsound = int((~np.isfinite(logits)).any(1).sum())
         raise UserError(f"{target.name}: expected finite logits, found others for {unsound} of {len(logits)} images")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from adv_networks import runtime
 from adv_networks.attacks import Attack, predict
+from adv_networks.attacks.crafting import craft
 from adv_networks.experiments import find_dataset
 from adv_networks.lazy import keras
 from adv_networks.storage import pictures
@@ -44,9 +46,11 @@ def make(
     """Runs attacks, each an attack and the network that it is crafted on, by name, on all images as one batch."""
     training, x = bn_evaluation == "batch", shown.images / np.float32(255)
     perturbed = {
-        name: attack.craft(source, x, shown.labels, training=training).numpy() for name, (attack, source) in attacks.items()
+        name: craft(attack, source, x, shown.labels, seed=(0, 0), training=training).numpy()
+        for name, (attack, source) in attacks.items()
     }
-    seen = [np.argmax(predict(classifier, images, training=training), 1) for images in (x, *perturbed.values())]
+    with runtime.drawing(0):
+        seen = [np.argmax(predict(classifier, images, training=training), 1) for images in (x, *perturbed.values())]
     limit = max(
         attack.epsilon if attack.norm == "linf" else float(np.abs(perturbed[name] - x).max()) or attack.epsilon
         for name, (attack, _) in attacks.items()

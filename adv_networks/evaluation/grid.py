@@ -12,6 +12,7 @@ import numpy as np
 from adv_networks.attacks import Attack
 from adv_networks.evaluation.accuracy import correct_masks
 from adv_networks.evaluation.models import is_generator
+from adv_networks.evaluation.random_classifiers import worst_case
 from adv_networks.lazy import keras
 from adv_networks.storage.hashes import images_hash, weights_hash
 from adv_networks.storage.provenance import commit, versions
@@ -111,8 +112,8 @@ def grid(
 
 
 def _counted(own: np.ndarray) -> dict[str, Any]:
-    correct = int(own.sum())
-    return dict(correct=correct, images=len(own), accuracy_percent=round(100 * correct / len(own), 4))
+    correct, draws = int(own.sum()), len(own) if own.ndim == 2 else 1
+    return dict(correct=correct, images=own.shape[-1], draws=draws, accuracy_percent=round(100 * correct / own.size, 4))
 
 
 def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str, np.ndarray]) -> Record:
@@ -133,7 +134,7 @@ def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str,
         bn_evaluation=parts[0].bn_evaluation,
     )
     key = record_key(**identity)
-    outcomes[key] = np.logical_and.reduce([outcomes[record.key] for record in parts])
+    outcomes[key] = worst_case([outcomes[record.key] for record in parts])
     seconds = round(sum(record.seconds for record in parts), 2)
     changed = dict(key=key, attack=attack.name, epsilon=attack.epsilon, seconds=seconds, commit=commit(), versions=versions())
     return dataclasses.replace(parts[0], **identity, **changed, **_counted(outcomes[key]))

@@ -67,7 +67,9 @@ class DeclaredAttack(NamedTuple):
     @property
     def fields(self) -> dict[str, dataclasses.Field]:
         """The arguments that it takes, beside epsilon and norm."""
-        return {field.name: field for field in dataclasses.fields(self.kind) if "help" in field.metadata}
+        every = {field.name: field for field in dataclasses.fields(self.kind) if "help" in field.metadata}
+        # Over how many draws a gradient is averaged means nothing to an attack that follows none.
+        return {name: field for name, field in every.items() if name != "draws" or self.kind.access == "gradients"}
 
 
 ATTACKS: dict[str, DeclaredAttack] = {}

@@ -11,10 +11,12 @@ from adv_networks.runtime.chosen import choices
 from adv_networks.runtime.compiled import for_loops, run_compiled, trace_counts
 from adv_networks.runtime.optimizers import adam, sgd
 from adv_networks.runtime.preparation import prepare
+from adv_networks.runtime.randomness import DRAWS, drawing, may_draw
 from adv_networks.runtime.settings import MODES, configure, is_plain, mode
-from adv_networks.runtime.stateless import Weighted, Weights, discarding_statistics, loss_scale
+from adv_networks.runtime.stateless import Weighted, Weights, discarding_statistics, loss_scale, mean_over_draws
 
 __all__ = [
+    "DRAWS",
     "MODES",
     "Weighted",
     "Weights",
@@ -23,9 +25,12 @@ __all__ = [
     "choices",
     "configure",
     "discarding_statistics",
+    "drawing",
     "for_loops",
     "is_plain",
     "loss_scale",
+    "may_draw",
+    "mean_over_draws",
     "mode",
     "prepare",
     "run_compiled",

@@ -19,7 +19,8 @@ def run_compiled(function: Callable[..., Any], model: keras.Model, *arguments: A
     """Computes `function(model, *arguments)` in a compiled graph.
 
     One graph serves all lengths of the tensors' first axis, all values of the weights, and all models that share graphs
-    (`prepare`). It is traced anew once anything but the weights' values has changed in the model (`snapshots`).
+    (`prepare`). It is traced anew once anything but the weights' values has changed in the model (`snapshots`). What a random
+    model draws is drawn anew at every call (`randomness`).
 
     Args:
         function: takes a model and the arguments; calls the model by `discarding_statistics` alone, as what it gets is the
@@ -93,7 +94,7 @@ class _Graphs:
 
     def run(self, function: Callable[..., Any], model: keras.Model, arguments: tuple[Any, ...]) -> Any:
         """The function's value, in its graph."""
-        weights = Weights.of(model)
+        weights = Weights.for_next_call(model)
         # setdefault, as several threads may come here at once.
         graph = self.by_function.get(function) or self.by_function.setdefault(function, _Graph(function))
         before = graph.traces

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from adv_networks.lazy import keras, tf
+from adv_networks.runtime import randomness
 
 
 class Weights(NamedTuple):
-    """A model's variables, or tensors that stand in for them."""
+    """A model's variables, or tensors that stand in for them.
+
+    Attributes:
+        trainable: those that are trained.
+        others: BN averages and the states of generators of random numbers.
+        seed: int32 [2], of what the model draws, in place of those states; None where it draws nothing, or as they say.
+        draws: int32, over how many draws `mean_over_draws` goes.
+    """
 
     trainable: list[tf.Variable | tf.Tensor]
     others: list[tf.Variable | tf.Tensor]
+    seed: tf.Tensor | None = None
+    draws: tf.Tensor | None = None
 
     @classmethod
     def of(cls, model: keras.Model) -> Weights:
         """The model's own variables; where they are mirrored over devices, their values on the current one."""
         groups = model.trainable_variables, model.non_trainable_variables
         return cls(*([_local(variable.value) for variable in group] for group in groups))
+
+    @classmethod
+    def for_next_call(cls, model: keras.Model) -> Weights:
+        """The model's own variables, and the seed of the next call where it may draw something (`randomness`)."""
+        own = cls.of(model)
+        return cls(*own[:2], *randomness.next_call()) if randomness.may_draw(model) else own
 
 
 def _local(variable: tf.Variable) -> tf.Variable | tf.Tensor:
@@ -27,10 +44,11 @@ def _local(variable: tf.Variable) -> tf.Variable | tf.Tensor:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Weighted:
-    """A model with other weights in place of its own."""
+    """A model with other weights in place of its own; `drew` says, once it was called, whether it drew anything by a seed."""
 
     model: keras.Model
     weights: Weights
+    drew: list[bool] = dataclasses.field(default_factory=list)
 
 
 def discarding_statistics(
@@ -46,14 +64,52 @@ def discarding_statistics(
     """
     if not isinstance(model, Weighted):
         model = Weighted(model, Weights.of(model))
-    own, (trainable, others) = model.model, model.weights
+    own, (trainable, others, seed, _) = model.model, model.weights
     trainable = trainable if parameters is None else parameters
-    if own._call_has_training_arg:
+    if own._call_has_training_arg and seed is None:
         return own.stateless_call(trainable, others, inputs, training=training)[0]
     # A user's model whose method does not take the mode, which its layers are told all the same.
     variables = zip([*own.trainable_variables, *own.non_trainable_variables], [*trainable, *others], strict=True)
-    with keras.StatelessScope(state_mapping=list(variables)):
-        return own(inputs, training=training)
+    if seed is None:
+        with keras.StatelessScope(state_mapping=list(variables)):
+            return own(inputs, training=training)
+    states = randomness.states_of(own)
+    drawn = list(zip(states, randomness.seeds_for(states, seed, inputs), strict=True))
+    scope = keras.StatelessScope(state_mapping=[*variables, *drawn])
+    before = [scope.get_current_value(state) for state in states]
+    with scope:
+        outputs = own(inputs, training=training)
+    # A generator that something was drawn from has moved on.
+    model.drew.append(any(scope.get_current_value(state) is not value for state, value in zip(states, before, strict=True)))
+    return outputs
+
+
+def mean_over_draws(model: keras.Model | Weighted, compute: Callable[[keras.Model | Weighted], Any]) -> Any:
+    """The mean of `compute(model)`, tensors of floats, over the draws of a random model (EOT); of another model it as it is.
+
+    Athalye, Engstrom, Ilyas and Kwok, 2018, "Synthesizing robust adversarial examples": an attack on a random classifier
+    follows the gradient of the expected loss.
+    """
+    if not isinstance(model, Weighted) or model.weights.seed is None:
+        return compute(model)
+    own, weights, is_random = model.model, model.weights, []
+
+    def draw(number: tf.Tensor) -> Any:
+        seed = tf.random.experimental.stateless_fold_in(weights.seed, number)
+        one, before = Weighted(own, weights._replace(seed=seed)), randomness.random_operations()
+        computed = compute(one)
+        is_random.append(any(one.drew) or randomness.random_operations() > before)
+        return computed
+
+    first = draw(tf.constant(0))
+    if not is_random[0]:
+        return first
+
+    def add(number: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
+        return number + 1, tf.nest.map_structure(tf.add, total, draw(number))
+
+    total = tf.while_loop(lambda number, _: number < weights.draws, add, (tf.constant(1), first), parallel_iterations=1)[1]
+    return tf.nest.map_structure(lambda part: part / tf.cast(weights.draws, part.dtype), total)
 
 
 def loss_scale(model: keras.Model | Weighted) -> int:

@@ -21,7 +21,10 @@ _HEXADECIMAL = frozenset("0123456789abcdef")
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One accuracy and where it comes from. `key` is the hash of all that the number depends on."""
+    """One accuracy and where it comes from. `key` is the hash of all that the number depends on.
+
+    A random target is asked about each image `draws` times, and `correct` counts answers.
+    """
 
     key: str
     target: str
@@ -49,6 +52,7 @@ class Record:
     training_commit: str = ""
     commit: str = ""
     versions: str = ""
+    draws: int = 1
 
     @property
     def networks(self) -> dict[str, str]:
@@ -61,10 +65,13 @@ class Record:
             return "accuracy_percent", "a value from 0 to 100"
         if self.images < 1:
             return "images", "a whole number from 1 on"
-        if self.correct > self.images:
-            return "correct", f"no more than the {self.images} images"
-        if abs(self.accuracy_percent - 100 * self.correct / self.images) > _ROUNDING:
-            return "accuracy_percent", f"that of {self.correct} out of {self.images} images"
+        if self.draws < 1:
+            return "draws", "a whole number from 1 on"
+        answers = self.images * self.draws
+        if self.correct > answers:
+            return "correct", f"no more than the {answers} images"
+        if abs(self.accuracy_percent - 100 * self.correct / answers) > _ROUNDING:
+            return "accuracy_percent", f"that of {self.correct} out of {answers} images"
         if self.epsilon < 0 or self.seconds < 0:
             return "epsilon" if self.epsilon < 0 else "seconds", "a value from 0 on"
         return None
@@ -72,29 +79,36 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Which images a record's target labelled correctly: a bit an image, eight a byte from the highest on, in hexadecimal."""
+    """Which images a record's target labelled correctly: a bit an image, eight a byte from the highest on, in hexadecimal.
+
+    Of a random target there are so many bits for each of its `draws`, one draw after the other.
+    """
 
     key: str
     images: int
     right: str
+    draws: int = 1
 
     @classmethod
     def of(cls, key: str, right: np.ndarray) -> Outcome:
-        """The outcome of a record, from booleans [images]."""
-        return cls(key, len(right), np.packbits(right).tobytes().hex())
+        """The outcome of a record, from booleans [images] or [draws, images]."""
+        return cls(key, right.shape[-1], np.packbits(right).tobytes().hex(), len(right) if right.ndim == 2 else 1)
 
     def fault(self) -> tuple[str, str] | None:
         """The first field that cannot be, and what was expected of it; None where all can."""
         if self.images < 1:
             return "images", "a whole number from 1 on"
-        digits = 2 * -(-self.images // 8)
+        if self.draws < 1:
+            return "draws", "a whole number from 1 on"
+        digits = 2 * -(-self.images * self.draws // 8)
         if len(self.right) != digits or not _HEXADECIMAL.issuperset(self.right):
             return "right", f"{digits} hexadecimal digits for {self.images} images"
         return None
 
     def array(self) -> np.ndarray:
-        """Booleans [images]."""
-        return np.unpackbits(np.frombuffer(bytes.fromhex(self.right), np.uint8))[: self.images].astype(bool)
+        """Booleans [images]; of a random target [draws, images]."""
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(self.right), np.uint8))[: self.images * self.draws].astype(bool)
+        return bits if self.draws == 1 else bits.reshape(self.draws, self.images)
 
 
 def record_key(**identity: Any) -> str:

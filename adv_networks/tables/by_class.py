@@ -35,14 +35,14 @@ def make_rows(
     for cell, record in tables.match(cells, records):
         if record is not None:
             right = outcomes[record.key]
-            own = labels[cell.dataset][: len(right)]
-            rows += [_row(cell, label, right[own == label]) for label in np.unique(own).tolist()]
+            own = labels[cell.dataset][: right.shape[-1]]
+            rows += [_row(cell, label, right[..., own == label]) for label in np.unique(own).tolist()]
     return rows
 
 
 def _row(cell: Cell, label: int, right: np.ndarray) -> dict[str, Any]:
-    correct, images = int(right.sum()), len(right)
-    percent = 100 * correct / images
+    correct, images = int(right.sum()), right.shape[-1]
+    percent = 100 * correct / right.size
     numbers = (round(value, 2) for value in (percent, *tables.wilson_interval(percent, images)))
     places = (cell.table, cell.dataset, cell.row, cell.column, label, find_dataset(cell.dataset).class_name(label))
     return dict(zip(FIELDS, (*places, correct, images, *numbers, cell.target.name), strict=True))

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from adv_networks import data
 from adv_networks.attacks import PGD as ProjectedGradientDescent
@@ -56,6 +57,20 @@ class Training(keras.layers.Layer):
         return self.layer(x, training=True)
 
 
+class OfNumPy(keras.layers.Layer):
+    """Noise that a graph holds as a constant."""
+
+    def call(self, x):
+        return x + keras.ops.convert_to_tensor(np.random.normal(size=x.shape[1:]), "float32")
+
+
+class OfTensorFlow(keras.layers.Layer):
+    """Noise that no seed of ours reaches."""
+
+    def call(self, x):
+        return x + tf.random.normal(tf.shape(x))
+
+
 def outcomes(model, digits, *, pgd=PGD, measured=MEASURED, **options):
     return {check.name: check for check in checks.of_classifier(model, *digits, pgd, measured, **options)}
 
@@ -77,10 +92,19 @@ def test_plain_classifier_passes_everything(digits):
         ),
         (lambda: before(keras.layers.Lambda(keras.ops.sqrt)), {VANISH: "100.0% one that is not finite"}),
         (lambda: keras.Sequential([to_class_means(), keras.layers.Softmax()]), {LOGITS: "their sums from 1 to 1"}),
-        (lambda: before(Training(keras.layers.Dropout(0.5))), {DETERMINISTIC: "two calls differ by"}),
+        (lambda: before(OfNumPy()), {DETERMINISTIC: "but not in a graph: let it draw by keras.random"}),
+        (lambda: before(OfTensorFlow()), {DETERMINISTIC: "random; given the seed two calls differ by"}),
         (lambda: before(Training(keras.layers.BatchNormalization())), {ALONE: "alone and in a batch differ by"}),
     ],
-    ids=["huge logits", "rounding", "root of zero", "probabilities", "dropout", "batch normalisation"],
+    ids=[
+        "huge logits",
+        "rounding",
+        "root of zero",
+        "probabilities",
+        "frozen noise",
+        "noise without a seed",
+        "batch normalisation",
+    ],
 )
 def test_model_built_to_fail_a_check_fails_it(make, expected, digits):
     found = outcomes(make(), digits)
@@ -89,8 +113,12 @@ def test_model_built_to_fail_a_check_fails_it(make, expected, digits):
         assert detail in found[name].detail
 
 
-def test_model_that_is_not_deterministic_is_not_asked_about_its_batch(digits):
-    assert outcomes(before(Training(keras.layers.Dropout(0.5))), digits)[ALONE].outcome == NOT_APPLICABLE
+def test_random_model_passes_given_the_seed_and_is_not_asked_about_its_batch(digits):
+    found = outcomes(before(Training(keras.layers.Dropout(0.5))), digits)
+    assert found[DETERMINISTIC].outcome == PASS
+    assert found[DETERMINISTIC].detail.startswith("random; given the seed two calls differ by 0, without it by")
+    assert found[ALONE].outcome == NOT_APPLICABLE
+    assert found == outcomes(before(Training(keras.layers.Dropout(0.5))), digits)  # the same numbers in another run
 
 
 def test_checks_leave_the_model_as_it_was(digits):

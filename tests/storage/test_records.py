@@ -200,7 +200,14 @@ def test_new_record_with_an_impossible_value_is_refused(changes, message, file):
 
 
 @pytest.mark.parametrize(
-    ("line", "column"), [("aa,0,", "images"), ("aa,9,ff", "right"), ("aa,8,fg", "right"), ("aa,8,", "right")]
+    ("line", "column"),
+    [
+        ("aa,0,,1", "images"),
+        ("aa,9,ff,1", "right"),
+        ("aa,8,fg,1", "right"),
+        ("aa,8,,1", "right"),
+        ("aa,8,ff,0", "draws"),
+    ],
 )
 def test_impossible_outcomes_are_refused(line, column, tmp_path):
     file = tmp_path / "outcomes.csv"
