@@ -141,7 +141,7 @@ def _define_setting(name: str) -> flags.FlagHolder:
     if isinstance(field.default, tuple):
         return flags.DEFINE_list(name, None, text)
     if isinstance(field.default, str):
-        return flags.DEFINE_enum(name, None, rule["choices"], text)
+        return flags.DEFINE_enum(name, None, list(rule["choices"]), text)
     bounds = dict(lower_bound=rule["above"] if rule["least"] is None else rule["least"], upper_bound=rule["most"])
     if isinstance(field.default, int):
         holder = flags.DEFINE_integer(name, None, text, **bounds)
@@ -149,6 +149,8 @@ def _define_setting(name: str) -> flags.FlagHolder:
         holder = flags.DEFINE(_FractionParser(**bounds), name, None, text, serializer=flags.ArgumentSerializer())
     if rule["above"] is not None:
         flags.register_validator(name, lambda value: value is None or value > rule["above"], f"must be above {rule['above']}")
+    if rule["below"] is not None:
+        flags.register_validator(name, lambda value: value is None or value < rule["below"], f"must be below {rule['below']}")
     if rule["choices"]:
         flags.register_validator(
             name,

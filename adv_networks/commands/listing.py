@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +11,19 @@ from adv_networks import tables
 from adv_networks.commands.base import Request, Unchecked
 from adv_networks.data.sources import tfds
 from adv_networks.errors import UserError
-from adv_networks.experiments import ATTACKS, DATASETS, LIBRARIES, METHODS, TABLES, Dataset, DeclaredAttack, Table
+from adv_networks.experiments import (
+    ATTACKS,
+    CLASSIFIERS,
+    DATASETS,
+    GENERATORS,
+    LIBRARIES,
+    METHODS,
+    TABLES,
+    Dataset,
+    DeclaredAttack,
+    Family,
+    Table,
+)
 from adv_networks.storage import run_directories
 from adv_networks.training import Workspace
 
@@ -43,6 +55,8 @@ def _listing(runs_directory: Path, group: Path, data_dir: Path | None) -> str:
         "data sets (--dataset)": [_dataset(dataset, place) for dataset in DATASETS.values()]
         + [["FOLDER or FILE.npz", "a data set of one's own: class folders of PNG or JPEG images, or arrays"]],
         "methods (--method)": [[name, method.letter, method.title] for name, method in METHODS.items()],
+        "classifiers (--classifier)": _families(CLASSIFIERS),
+        "generators (--generators)": _families(GENERATORS),
         "attacks (--attack)": [
             *map(_attack, ATTACKS.items()),
             *([f"{name}:CLASS", f"an attack of {library.package}"] for name, library in LIBRARIES.items()),
@@ -61,6 +75,10 @@ def _attack(named: tuple[str, DeclaredAttack]) -> list[str]:
     name, declared = named
     arguments = {argument: declared.arguments.get(argument, field.default) for argument, field in declared.fields.items()}
     return [name, declared.title, " ".join(f"{argument}={value}" for argument, value in arguments.items())]
+
+
+def _families(families: Mapping[str, Family]) -> list[list[str]]:
+    return [[name, family.title] for name, family in families.items()]
 
 
 def _dataset(dataset: Dataset, place: Path | None) -> list[str]:

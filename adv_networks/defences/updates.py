@@ -4,6 +4,7 @@ Every rule has the arguments (players, x, y, spec, seed): a `TrainingState`, mos
 height, width, channels]; labels y int32 [batch], or whatever else the defence's batches have; the experiment; and seed = (run
 seed, step), so that a step is a pure function of its arguments and the players' state. It returns a dict of scalars to log.
 BN averages move only in the passes that update their own network; D sees clean and adversarial images as separate BN batches.
+All passes of a step, those of its attacks too, drop the same units, which the seed says.
 
 Under a strategy of several replicas the rules take the whole minibatch and do what one replica does with it (`replicas`).
 """
@@ -14,7 +15,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from adv_networks import networks
+from adv_networks import networks, runtime
 from adv_networks.attacks.inputs import as_seed
 from adv_networks.defences.players import Players, TrainingState, trainable
 from adv_networks.experiments import Experiment
@@ -51,9 +52,14 @@ def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
 def _on_replicas(step: Callable[..., Any], players: TrainingState, spec: Experiment, x, y, seed: tf.Tensor) -> Any:
     """A rule on every replica, and the mean of what it returns."""
     strategy = players.strategy
+
+    def on_replica(x: tf.Tensor, y: tf.Tensor) -> Any:
+        with runtime.dropping(seed, share=y.shape[0] // players.shares(x)):
+            return step(players, x, y, spec, seed)
+
     if strategy.num_replicas_in_sync == 1:
-        return step(players, x, y, spec, seed)
-    scalars = strategy.run(lambda x, y: step(players, x, y, spec, seed), (x, y))
+        return on_replica(x, y)
+    scalars = strategy.run(on_replica, (x, y))
     return tf.nest.map_structure(lambda value: strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None), scalars)
 
 

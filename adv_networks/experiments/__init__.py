@@ -24,6 +24,14 @@ from adv_networks.experiments.experiment import (
 )
 from adv_networks.experiments.methods import METHODS, Method
 from adv_networks.experiments.names import generator_file
+from adv_networks.experiments.networks import (
+    CLASSIFIERS,
+    GENERATORS,
+    Family,
+    find_classifier,
+    register_classifier,
+    register_generator,
+)
 from adv_networks.experiments.recipes import DEFAULT_RECIPE, PROTOCOLS, RECIPES, Protocol
 from adv_networks.experiments.scales import SCALES, Scale
 from adv_networks.experiments.settings import NORMS, checked, choose, setting, written
@@ -46,8 +54,10 @@ BATCH_STATISTICS_SIZE = 64
 __all__ = [
     "ATTACKS",
     "BATCH_STATISTICS_SIZE",
+    "CLASSIFIERS",
     "DATASETS",
     "DEFAULT_RECIPE",
+    "GENERATORS",
     "LIBRARIES",
     "METHODS",
     "NORMS",
@@ -68,6 +78,7 @@ __all__ = [
     "DeclaredAttack",
     "Defaults",
     "Experiment",
+    "Family",
     "Library",
     "Method",
     "Protocol",
@@ -80,9 +91,12 @@ __all__ = [
     "declare",
     "experiment",
     "experiments_of",
+    "find_classifier",
     "find_dataset",
     "generator_file",
     "parse_attack",
+    "register_classifier",
+    "register_generator",
     "resolve_attack",
     "results_group",
     "setting",

@@ -13,18 +13,18 @@ from adv_networks.experiments.attacks import Attack, resolve_attack
 from adv_networks.experiments.datasets import find_dataset
 from adv_networks.experiments.methods import METHODS, Method
 from adv_networks.experiments.names import shortened
+from adv_networks.experiments.networks import GENERATORS, find_classifier
 from adv_networks.experiments.recipes import PROTOCOLS, recipe_of
 from adv_networks.experiments.scales import SCALES, scaled
-from adv_networks.experiments.settings import LARGEST, NORMS, checked, choose, plain, setting, written
-
-_INITIALIZERS = ("he_normal", "lecun_normal", "truncated_normal")
+from adv_networks.experiments.settings import LARGEST, NORMS, checked, choose, plain, written
+from adv_networks.experiments.shared_settings import SharedSettings
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
+class Experiment(SharedSettings):
     """One training run, fully resolved: what `experiment.json` holds and what the update rules read.
 
-    Every field after `own` is a setting that a flag of the same name overrides; so are the fields of `own`, which are those
+    A flag of the same name overrides each of its settings: those of `SharedSettings`, and the fields of `own`, which are those
     that the method alone knows (`defences.base.Defence.Settings`).
     """
 
@@ -35,104 +35,6 @@ class Experiment:
     seed: int
     overrides: tuple[tuple[str, Any], ...] = ()
     own: Any = None
-
-    epsilon: float = setting(0.3, "size of the perturbations in the norm, on the [0,1] pixel scale", "perturbation", above=0)
-    norm: str = setting(
-        "linf",
-        "norm of the perturbations, in training and under attack; others than linf need an epsilon",
-        "perturbation",
-        choices=tuple(NORMS),
-    )
-    steps: int = setting(200_000, "iterations: minibatches seen by D", least=1)
-    batch_size: int = setting(64, "images per minibatch", least=1)
-    precision: str = setting(
-        "float32",
-        "in which the layers of a network in training compute; weights, sums and what is saved are float32",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
-    )
-    xla: bool = setting(False, "compile the training step by XLA")
-
-    classifier: str = setting("d1", "discriminative network (appendix, Fig. 3)", choices=("d1", "d2"))
-    classifier_width: int = setting(32, "filters of the discriminative network's first convolution", least=1)
-    logits_initializer: str = setting("zeros", "d1: initial kernel of the last layer", choices=("zeros", "glorot_uniform"))
-    stem_normalisation: bool = setting(True, "d2: BN and ReLU follow the first convolution")
-    final_normalisation: bool = setting(False, "d2: BN and ReLU precede the pooling")
-    kernel_initializer: str = setting(
-        "he_normal",
-        "initial kernels of d2 and of the generators; truncated_normal, of standard deviation 0.02, those of their fully "
-        "connected layers too",
-        choices=_INITIALIZERS,
-    )
-    strided_padding: str = setting(
-        "same",
-        "padding of strided convolutions: TensorFlow's, or as much at the end as at the beginning",
-        choices=("same", "symmetric"),
-    )
-    pixel_levels: int = setting(255, "the networks see pixel / this, rescaled to [-1,1]", choices=(255, 256))
-    learning_rate: float = setting(0.01, "initial learning rate of D, η_D", above=0)
-    learning_rate_drops: tuple[float, ...] = setting(
-        (), "fractions of the iterations after which η_D is divided by 10", above=0, most=1
-    )
-    momentum: float = setting(0.9, "momentum of D's SGD", least=0, most=1)
-    weight_decay: float = setting(1e-5, "wd of the term wd/2 Σ w² over D's kernels", least=0)
-
-    generators: tuple[str, ...] = setting(
-        ("g1",),
-        "generative networks that share out the examples of each minibatch (appendix, Fig. 4; `released_mnist` is the "
-        "authors' code's)",
-        "generator",
-        choices=("g1", "g2", "g3", "released_mnist"),
-    )
-    generator_width: int = setting(64, "k, the width of the generative networks", "generator", least=1)
-    encoder_widths: tuple[int, ...] = setting(
-        (1, 1, 2), "widths of g1's three encoder convolutions, in k", "generator", least=1
-    )
-    last_kernel_initializer: str = setting(
-        "he_normal", "initial kernels of the generators' deconvolutions and last layer", "generator", choices=_INITIALIZERS
-    )
-    generator_optimizer: str = setting("adam", "optimiser of G", "generator", choices=("adam", "sgd"))
-    generator_learning_rate: float = setting(0.002, "learning rate of G, η_G", "generator", above=0)
-    generator_momentum: float = setting(0.5, "G's momentum: β1 of Adam, momentum of SGD", "generator", least=0, most=1)
-    generator_steps: int = setting(5, "gradient steps of G on each minibatch", "generator", least=1)
-    generator_weight_decay: float = setting(0.0, "wd of the same term over G's kernels", "generator", least=0)
-    clip_perturbed: bool = setting(False, "clip x + εG(x) to [0,1] in training", "generator")
-    discriminator_period: int = setting(1, "D is updated on every this many-th minibatch", "game", least=1)
-
-    against: str = setting(
-        "standard",
-        "method of the classifier that a generator alone is trained against",
-        "lone",
-        choices=("standard", "pgd", "advnet", "ensemble", "advnet+ensemble"),
-    )
-    adversarial_weight: float = setting(1.0, "λ, the weight of the adversarial loss (Eq. 4)", "generator", least=0)
-    gradient_penalty: float = setting(0.01, "γ, the weight of the gradient regulariser (Eq. 5)", "game", least=0)
-    regulariser: str = setting(
-        "fd",
-        "Hessian-vector product of Eq. 5: finite difference, double backprop or none",
-        "game",
-        choices=("fd", "exact", "none"),
-    )
-    regulariser_sign: int = setting(1, "1 as in Eq. 5, -1 as in the released code", "game", choices=(1, -1))
-    finite_difference_rate: str = setting(
-        "generator", "h is this network's initial learning rate / 10", "game", choices=("generator", "discriminator")
-    )
-    compare_regulariser: bool = setting(
-        False, "at each validation, also log how well the finite difference agrees with double backprop", "game"
-    )
-
-    pgd_steps: int = setting(10, "steps of PGD in training and evaluation (Eq. 7)", "pgd", least=1)
-    pgd_step_fraction: float = setting(0.25, "step size of PGD over ε", "pgd", above=0)
-    pgd_clip_start: bool = setting(True, "clip PGD's random start to [0,1]", "pgd")
-
-    augment_pad: int = setting(0, "random pad-and-crop by at most this many pixels, with flips; 0: no augmentation", least=0)
-    extra_images: int = setting(0, "images drawn at random from the extra split", least=0)
-    extra_replacement: bool = setting(False, "draw them with replacement")
-    validation: int = setting(0, "training images held out for validation", least=0)
-    train_images: int = setting(0, "use only the first this many training images; 0: all", least=0)
-    test_images: int = setting(0, "use only the first this many test images; 0: all", "test", least=0)
-    bn_evaluation: str = setting(
-        "moving", "BN at evaluation: moving averages, or statistics of each batch of 64", "frozen", choices=("moving", "batch")
-    )
 
     @property
     def name(self) -> str:
@@ -183,8 +85,8 @@ class Experiment:
     def settings(self) -> dict[str, Any]:
         """All settings as plain values, in the form that a JSON file gives back; those of the method's own among them."""
         values = dataclasses.asdict(self)
-        own = values.pop("own")
-        return {key: plain(value) for key, value in (values | (own or {})).items()}
+        own, shared = values.pop("own"), {name: values.pop(name) for name in _SHARED}
+        return {key: plain(value) for key, value in (values | shared | (own or {})).items()}
 
 
 def results_group(results: Path, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
@@ -198,12 +100,10 @@ def results_group(results: Path, scale: str, *, protocol: str = "paper", **overr
     return results / shortened("-".join(parts))
 
 
-_SHARED = frozenset(field.name for field in dataclasses.fields(Experiment) if "help" in field.metadata)
+_SHARED = {field.name: field for field in dataclasses.fields(SharedSettings)}
 
 # By name; a method adds those of its own when it is declared.
-SETTINGS: dict[str, dataclasses.Field] = {
-    field.name: field for field in dataclasses.fields(Experiment) if "help" in field.metadata
-}
+SETTINGS: dict[str, dataclasses.Field] = dict(_SHARED)
 
 
 def checked_setting(name: str, value: Any, **limits: float) -> Any:
@@ -246,7 +146,7 @@ def experiment(
         **choose(PROTOCOLS, protocol, "protocol").settings(dataset, method),
     }
     widths = {key: settings.get(key, SETTINGS[key].default) for key in ("generator_width", "classifier_width")}
-    settings |= scaled(dataset, scale, widths.items())
+    settings |= scaled(dataset, scale, widths.items()) | _of_networks(settings, overrides)
     settings["steps"] = amount.steps.get(dataset, amount.steps["*"])
     settings["validation"] = amount.validation.get(dataset, amount.validation.get("*", declared.validation))
     settings.update(train_images=amount.train_images, test_images=amount.test_images)
@@ -271,7 +171,18 @@ def experiment(
     shared = {key: value for key, value in values.items() if key in _SHARED}
     resolved = Experiment(dataset, method, protocol, scale, seed, tuple(chosen.items()), own, **shared)
     METHODS[method].check(resolved)
+    find_classifier(resolved.classifier).check(resolved)
     return resolved
+
+
+def _of_networks(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What the network families that are asked for have of their own."""
+
+    def asked(name: str) -> Any:
+        return checked_setting(name, overrides.get(name, settings.get(name, SETTINGS[name].default)))
+
+    families = [find_classifier(asked("classifier")), *(GENERATORS[name] for name in asked("generators"))]
+    return {key: value for family in families for key, value in family.settings.items()}
 
 
 def _checked_override(key: str, value: Any, limits: Mapping[str, float]) -> Any:
@@ -292,4 +203,5 @@ def _kept_for_what_it_needs(
     if "lone" not in method.reads or "against" not in overrides:
         return {}
     against = checked_setting("against", overrides["against"])
-    return experiment(dataset, against, protocol=protocol, scale=scale).settings()
+    network = {key: overrides[key] for key in ("classifier",) if key in overrides}
+    return experiment(dataset, against, protocol=protocol, scale=scale, **network).settings()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from adv_networks.errors import UsageError
@@ -20,10 +20,11 @@ def setting(
     help: str,
     part: str = "",
     *,
-    choices: tuple | None = None,
+    choices: Collection | None = None,
     above: float | None = None,
     least: float | None = None,
     most: float | None = None,
+    below: float | None = None,
     omitted: bool = False,
 ) -> Any:
     """A field of `Experiment`, or of a defence's own settings, with its help and range.
@@ -34,13 +35,15 @@ def setting(
         part: what reads it: "" every training; "perturbation" those with perturbed images; "generator" those of a
             generator; "game" those of D against generators; "pgd" those that run PGD; "frozen" those that attack a finished
             classifier; "lone" those of a generator alone; "test" none. Evaluation may read any of them.
-        choices: the values there are.
+        choices: the values there are; a registry that fills up later, for names.
         above: what a number must be above.
         least: the least number that is allowed.
         most: the largest number that is allowed.
+        below: what a number must be below.
         omitted: whether it is left out, at its default, of what identifies a record: it is younger than the first records.
     """
-    rule = {"help": help, "part": part, "choices": choices, "above": above, "least": least, "most": most, "omitted": omitted}
+    rule = {"help": help, "part": part, "choices": choices, "above": above, "least": least, "most": most, "below": below}
+    rule["omitted"] = omitted
     return dataclasses.field(default=default, metadata=rule)
 
 
@@ -78,12 +81,14 @@ def checked(field: dataclasses.Field, value: Any, **limits: float) -> Any:
 
 def _in_range(item: float, rule: Mapping[str, Any]) -> bool:
     """Whether a number is in the range of a setting; one that is no number is in none."""
-    above, least, most = rule["above"], rule["least"], rule["most"]
-    return (above is None or item > above) and (least is None or item >= least) and abs(item) <= (most or LARGEST)
+    above, least, most, below = rule["above"], rule["least"], rule["most"], rule["below"]
+    high_enough = (above is None or item > above) and (least is None or item >= least)
+    return high_enough and abs(item) <= (most or LARGEST) and (below is None or item < below)
 
 
 def _range(rule: Mapping[str, Any]) -> str:
-    bounds = {"above": rule["above"], "of at least": rule["least"], "of at most": rule["most"] or LARGEST}
+    most = rule["most"] if rule["below"] is not None else rule["most"] or LARGEST
+    bounds = {"above": rule["above"], "of at least": rule["least"], "of at most": most, "below": rule["below"]}
     return " and ".join(f"{words} {bound:.10g}" for words, bound in bounds.items() if bound is not None)
 
 

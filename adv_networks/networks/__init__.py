@@ -1,18 +1,26 @@
-"""The paper's networks (appendix, Figs. 2-4), all built from one residual block.
+"""The networks of the sources: a module a family, which registers what `--classifier` and `--generators` name.
 
-Classifiers take images in [0,1] and return logits; their first layer rescales to the paper's [-1,1]. Generators return a
-perturbation of the image's shape, in [-1,1] or of l2 or l1 norm 1 (`norm`), and the name of their input ("image", "noise" or
-"label") says what they take.
+The paper's (appendix, Figs. 2-4) are built from one residual block. Classifiers take images in [0,1] and return logits; what
+rescales the images is a layer of theirs, the paper's to [-1,1]. Generators return a perturbation of the image's shape, in
+[-1,1] or of l2 or l1 norm 1 (`norm`), and the name of their input ("image", "noise" or "label") says what they take.
 The last layer always computes in Keras' own floating type; the others, under a mixed policy, in less (`computing_in`).
-Image sides are multiples of 4. BN momentum 0.997 and ε 1e-5, and the projection shortcut in the first block of every stage are
-those of the authors' released code, where the paper is silent; so are D1's Glorot kernels. The other kernels start He-normal,
-which in that code those of MNIST's generator do; `blocks.Convolutions` has what it does elsewhere.
+Dropout follows the seed of the training step (`runtime.dropping`).
+
+In the paper's networks image sides are multiples of 4. BN momentum 0.997 and ε 1e-5, and the projection shortcut in the first
+block of every stage are those of the authors' released code, where the paper is silent; so are D1's Glorot kernels. The other
+kernels start He-normal, which in that code those of MNIST's generator do; `blocks.Convolutions` has what it does elsewhere.
 Experiments start D1's last layer at zero, which is ours (`logits_initializer`): from random values PGD training on MNIST at
 the paper's learning rate silences the second convolution within 100 steps, whichever the kernels (docs/choices.md).
 """
 
 from adv_networks.networks.blocks import Convolutions, Shape, residual_block
+
+# Families in the order in which they are listed.
+# isort: off
 from adv_networks.networks.discriminative import classifier, d1, d2
+from adv_networks.networks.mlp import mlp
+from adv_networks.networks.cnn_cw import cnn_cw
+from adv_networks.networks.report_cnn import report_cnn
 from adv_networks.networks.generative import (
     SHORTEST,
     g1,
@@ -23,10 +31,14 @@ from adv_networks.networks.generative import (
     perturbation_of,
     released_mnist_generator,
 )
+from adv_networks.networks.poster import poster_d, poster_g
+
+# isort: on
 from adv_networks.networks.precision import computing_in
 from adv_networks.runtime import discarding_statistics, loss_scale
 
 __all__ = [
-    "SHORTEST", "Convolutions", "Shape", "classifier", "computing_in", "d1", "d2", "discarding_statistics", "g1", "g2", "g3",
-    "generator_input", "generators", "loss_scale", "perturbation_of", "released_mnist_generator", "residual_block",
+    "SHORTEST", "Convolutions", "Shape", "classifier", "cnn_cw", "computing_in", "d1", "d2", "discarding_statistics", "g1",
+    "g2", "g3", "generator_input", "generators", "loss_scale", "mlp", "perturbation_of", "poster_d", "poster_g",
+    "released_mnist_generator", "report_cnn", "residual_block",
 ]  # fmt: skip

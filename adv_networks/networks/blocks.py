@@ -121,3 +121,9 @@ def logits_of(x, classes: int, initializer: str = "glorot_uniform"):
 def convolutions_of(spec: Experiment) -> Convolutions:
     """What the experiment says of initial kernels and of padding."""
     return Convolutions(spec.kernel_initializer, spec.last_kernel_initializer, spec.strided_padding)
+
+
+def residual_multiply_adds(pixels: int, channels_in: int, filters: int, blocks: int) -> int:
+    """Multiply-adds of a stage of 3×3 residual blocks on so many output pixels, its first shortcut projected."""
+    first = pixels * filters * (9 * channels_in + channels_in + 9 * filters)
+    return first + (blocks - 1) * pixels * 18 * filters * filters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adv_networks.experiments import DATASETS, Experiment
+from adv_networks.experiments import DATASETS, Experiment, find_classifier, register_classifier
 from adv_networks.lazy import keras
 from adv_networks.networks.blocks import (
     DEFAULT_CONVOLUTIONS,
@@ -14,6 +14,7 @@ from adv_networks.networks.blocks import (
     logits_of,
     normalised_relu,
     rescaled,
+    residual_multiply_adds,
     stage,
 )
 
@@ -57,9 +58,34 @@ def d2(
 
 def classifier(spec: Experiment) -> keras.Model:
     """The discriminative network that the experiment names, with fresh weights."""
+    return find_classifier(spec.classifier).build(spec)
+
+
+def _residual_stages(spec: Experiment) -> int:
+    """Multiply-adds of D2 on one image."""
+    height, width, channels = DATASETS[spec.dataset].image_shape
+    pixels, w = height * width, spec.classifier_width
+    stages = [(pixels, w, w), (pixels // 4, w, 2 * w), (pixels // 16, 2 * w, 4 * w)]
+    products = sum(residual_multiply_adds(*stage, blocks=3) for stage in stages)
+    return pixels * 9 * channels * w + products + 4 * w * DATASETS[spec.dataset].classes
+
+
+def _two_convolutions(spec: Experiment) -> int:
+    """Multiply-adds of D1 on one image."""
+    height, width, channels = DATASETS[spec.dataset].image_shape
+    pixels, classes, w = height * width, DATASETS[spec.dataset].classes, spec.classifier_width
+    return pixels * 25 * channels * w + pixels // 4 * 25 * w * 2 * w + pixels // 16 * 2 * w * classes
+
+
+@register_classifier("d1", "the paper's for MNIST: two 5×5 convolutions (Fig. 3a)", multiply_adds=_two_convolutions)
+def _build_d1(spec: Experiment) -> keras.Model:
+    dataset, initializer = DATASETS[spec.dataset], spec.logits_initializer
+    return d1(dataset.image_shape, dataset.classes, spec.classifier_width, logits_initializer=initializer)
+
+
+@register_classifier("d2", "the paper's for SVHN and CIFAR: nine residual blocks (Fig. 3b)", multiply_adds=_residual_stages)
+def _build_d2(spec: Experiment) -> keras.Model:
     dataset = DATASETS[spec.dataset]
-    if spec.classifier == "d1":
-        return d1(dataset.image_shape, dataset.classes, spec.classifier_width, logits_initializer=spec.logits_initializer)
     return d2(
         dataset.image_shape,
         dataset.classes,

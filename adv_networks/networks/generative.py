@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
-from adv_networks.experiments import DATASETS, NORMS, Experiment, choose
+from adv_networks.experiments import DATASETS, GENERATORS, NORMS, Experiment, choose, register_generator
 from adv_networks.lazy import keras, tf
 from adv_networks.networks.blocks import (
     DEFAULT_CONVOLUTIONS,
@@ -18,6 +19,7 @@ from adv_networks.networks.blocks import (
     initializer_of,
     normalised_relu,
     rescaled,
+    residual_multiply_adds,
     stage,
 )
 from adv_networks.runtime import replicas
@@ -104,16 +106,7 @@ def released_mnist_generator(
 
 def generators(spec: Experiment) -> list[keras.Model]:
     """The generative networks that the experiment names, with fresh weights."""
-    dataset = DATASETS[spec.dataset]
-    shape, width = dataset.image_shape, spec.generator_width
-    options = dict(norm=spec.norm, convolutions=convolutions_of(spec))
-    make = {
-        "g1": lambda: g1(shape, width, encoder_widths=spec.encoder_widths, pixel_levels=spec.pixel_levels, **options),
-        "g2": lambda: g2(shape, width, **options),
-        "g3": lambda: g3(shape, dataset.classes, width, **options),
-        "released_mnist": lambda: released_mnist_generator(shape, width, **options),
-    }
-    return [make[name]() for name in spec.generators]
+    return [GENERATORS[name].build(spec) for name in spec.generators]
 
 
 def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
@@ -127,3 +120,63 @@ def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, s
     if y is None:
         raise ValueError("y: this generator takes labels, received None")
     return tf.one_hot(y, shape[1], dtype=x.dtype)
+
+
+def _options(spec: Experiment) -> dict[str, Any]:
+    return dict(norm=spec.norm, convolutions=convolutions_of(spec))
+
+
+def _decoder_multiply_adds(spec: Experiment, encoded: int) -> int:
+    """Multiply-adds of the shared part, which takes so many channels."""
+    height, width, channels = DATASETS[spec.dataset].image_shape
+    pixels, k = height * width, spec.generator_width
+    deconvolutions = 9 * (pixels // 16 * 4 * k * 2 * k + pixels // 4 * 2 * k * k + pixels * k * channels)
+    return residual_multiply_adds(pixels // 16, encoded, 4 * k, blocks=6) + deconvolutions
+
+
+def _g1_multiply_adds(spec: Experiment) -> int:
+    height, width, channels = DATASETS[spec.dataset].image_shape
+    pixels = height * width
+    first, second, third = (multiple * spec.generator_width for multiple in spec.encoder_widths)
+    encoder = 9 * (pixels * channels * first + pixels // 4 * first * second + pixels // 16 * second * third)
+    return encoder + _decoder_multiply_adds(spec, third)
+
+
+def _g2_multiply_adds(spec: Experiment) -> int:
+    return _decoder_multiply_adds(spec, 4 * spec.generator_width)
+
+
+def _g3_multiply_adds(spec: Experiment) -> int:
+    height, width, _ = DATASETS[spec.dataset].image_shape
+    full = DATASETS[spec.dataset].classes * height * width // 16 * 4 * spec.generator_width
+    return full + _decoder_multiply_adds(spec, 4 * spec.generator_width)
+
+
+def _released_multiply_adds(spec: Experiment) -> int:
+    height, width, channels = DATASETS[spec.dataset].image_shape
+    pixels, k = height * width, spec.generator_width
+    return pixels // 4 * 25 * channels * k + pixels // 16 * 25 * 2 * k * k * 2 + pixels // 4 * 25 * k * channels
+
+
+@register_generator("g1", "the paper's autoencoder of the image (Fig. 4a)", multiply_adds=_g1_multiply_adds)
+def _build_g1(spec: Experiment) -> keras.Model:
+    options = dict(encoder_widths=spec.encoder_widths, pixel_levels=spec.pixel_levels, **_options(spec))
+    return g1(DATASETS[spec.dataset].image_shape, spec.generator_width, **options)
+
+
+@register_generator("g2", "the paper's decoder of noise (Fig. 4b)", multiply_adds=_g2_multiply_adds)
+def _build_g2(spec: Experiment) -> keras.Model:
+    return g2(DATASETS[spec.dataset].image_shape, spec.generator_width, **_options(spec))
+
+
+@register_generator("g3", "the paper's decoder of the label (Fig. 4c)", multiply_adds=_g3_multiply_adds)
+def _build_g3(spec: Experiment) -> keras.Model:
+    dataset = DATASETS[spec.dataset]
+    return g3(dataset.image_shape, dataset.classes, spec.generator_width, **_options(spec))
+
+
+@register_generator(
+    "released_mnist", "the authors' code's for MNIST, of the image: four 5×5 layers", multiply_adds=_released_multiply_adds
+)
+def _build_released(spec: Experiment) -> keras.Model:
+    return released_mnist_generator(DATASETS[spec.dataset].image_shape, spec.generator_width, **_options(spec))

@@ -9,6 +9,7 @@ The modules `devices`, `replicas`, `workers`, `determinism` and `start` are publ
 from adv_networks.runtime.caching import caches
 from adv_networks.runtime.chosen import choices
 from adv_networks.runtime.compiled import for_loops, run_compiled, trace_counts
+from adv_networks.runtime.dropout import dropping
 from adv_networks.runtime.optimizers import adam, sgd
 from adv_networks.runtime.preparation import prepare
 from adv_networks.runtime.randomness import DRAWS, drawing, may_draw
@@ -26,6 +27,7 @@ __all__ = [
     "configure",
     "discarding_statistics",
     "drawing",
+    "dropping",
     "for_loops",
     "is_plain",
     "loss_scale",

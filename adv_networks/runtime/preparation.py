@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adv_networks.lazy import keras
-from adv_networks.runtime import faults, graphs, moments, replacements, settings, splitting
+from adv_networks.runtime import dropout, faults, graphs, moments, replacements, settings, splitting
 
 
 def prepare(model: keras.Model, *, replicas: int = 1, double_backprop: bool = False, share_graphs: bool = False) -> keras.Model:
@@ -29,6 +29,7 @@ def prepare(model: keras.Model, *, replicas: int = 1, double_backprop: bool = Fa
     """
     replacements.take_back(model)
     faults.avoid_faults(model)
+    dropout.follow_seeds(model)
     plain = settings.is_plain()
     if replicas > 1 or double_backprop:
         moments.share_batch_moments(model)

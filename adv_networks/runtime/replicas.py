@@ -26,19 +26,23 @@ def mean(values: Any) -> Any:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
 
 
-def share_of(draw: Callable[[list[Any]], tf.Tensor], shape: list[Any]) -> tf.Tensor:
+def share_of(draw: Callable[[list[Any]], tf.Tensor], shape: list[Any], *, adversaries: int = 1) -> tf.Tensor:
     """This replica's rows of what one replica would draw for the whole minibatch.
 
     Args:
         draw: makes a tensor of the shape it is given.
         shape: of this replica's rows.
+        adversaries: how many share out these rows, each replica having its part of every share (`distribute`).
     """
     if count() == 1:
         return draw(shape)
     rows = shape[0]
     whole = draw([rows * count(), *shape[1:]])
     number = tf.distribute.get_replica_context().replica_id_in_sync_group
-    return whole[number * rows : (number + 1) * rows]
+    if adversaries == 1:
+        return whole[number * rows : (number + 1) * rows]
+    order = tf.reshape(tf.range(rows * count()), [adversaries, count(), -1])
+    return tf.gather(whole, tf.reshape(order[:, number], [-1]))
 
 
 def check_split(strategy: tf.distribute.Strategy, adversaries: int, batch_size: int) -> None:

@@ -76,7 +76,7 @@ def test_overrides_are_named_and_those_that_change_nothing_are_not():
         ({"regulariser": "fancy"}, "expected one of fd, exact, none, received fancy"),
         ({"encoder_widths": (1, 2)}, "encoder_widths: expected 3 values, received 2"),
         ({"generators": ()}, "generators: expected 1 values, received 0"),
-        ({"generators": "g7"}, "generators: expected one of g1, g2, g3, released_mnist, received g7"),
+        ({"generators": "g7"}, "generators: expected one of g1, g2, g3, released_mnist, poster_g, received g7"),
         ({"colour": 1}, "received colour"),
         ({"norm": "l3", "epsilon": 0.1}, "norm: expected one of linf, l2, l1, received l3"),
         ({"norm": "l2"}, r"epsilon: expected a value with norm l2 \(the recipe's is of linf\), received none"),

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from adv_networks import networks, runtime
 from adv_networks.errors import UsageError
-from adv_networks.experiments import experiment
+from adv_networks.experiments import DATASETS, GENERATORS, experiment
 from adv_networks.networks import costs
 from tests.conftest import randomised
 
@@ -20,7 +20,8 @@ SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3)]
 @pytest.mark.parametrize("shape", SHAPES)
 def test_classifiers_return_logits_and_generators_bounded_perturbations(shape):
     x = np.random.default_rng(0).random((2, *shape), np.float32)
-    for model in (networks.d1(shape, 10), networks.d2(shape, 100)):
+    classifiers = [networks.d1(shape, 10), networks.d2(shape, 100), networks.mlp(shape, 10, 5), networks.poster_d(shape, 10, 2)]
+    for model in (*classifiers, networks.report_cnn(shape, 10, 2)):
         assert model(x, training=False).shape == (2, model.output_shape[1])
     noise = np.random.default_rng(1).normal(size=(2, shape[0] * shape[1] // 16 * 4 * 4)).astype(np.float32)
     label = np.eye(10, dtype=np.float32)[:2]
@@ -29,6 +30,7 @@ def test_classifiers_return_logits_and_generators_bounded_perturbations(shape):
         networks.g2(shape, 4): noise,
         networks.g3(shape, 10, 4): label,
         networks.released_mnist_generator(shape, 4): x,
+        networks.poster_g(shape, 2): x,
     }
     for model, inputs in generators.items():
         perturbation = keras.ops.convert_to_numpy(model(inputs, training=True))
@@ -58,9 +60,19 @@ def test_perturbations_are_of_norm_one(norm, order):
             assert perturbation.min() < 0 < perturbation.max()
 
 
-@pytest.mark.parametrize("norm", ["l2", "l1"])
-def test_saved_generators_need_keras_only(norm, tmp_path):
-    for model, inputs in generators((8, 8, 1), norm):
+def others():
+    """A network of each family that is no residual one, and images of a shape that it takes."""
+    random = np.random.default_rng(0)
+    for name in ("mlp", "cnn_cw", "report_cnn", "poster_d"):
+        dataset = "mnist" if name == "cnn_cw" else "digits"
+        spec = experiment(dataset, "standard", classifier=name, classifier_width=4)
+        yield networks.classifier(spec), random.random((2, *DATASETS[dataset].image_shape), np.float32)
+    yield networks.poster_g((8, 8, 1), 2, intensity=0.1), random.random((2, 8, 8, 1), np.float32)
+
+
+@pytest.mark.parametrize("norm", ["l2", "l1", "linf"])
+def test_saved_networks_need_keras_only(norm, tmp_path):
+    for model, inputs in others() if norm == "linf" else generators((8, 8, 1), norm):
         model.save(tmp_path / "g.keras")
         loaded = keras.models.load_model(tmp_path / "g.keras")
         np.testing.assert_array_equal(loaded(inputs, training=False), model(inputs, training=False))
@@ -70,7 +82,7 @@ def test_saved_generators_need_keras_only(norm, tmp_path):
 
 
 def test_generator_of_an_experiment_has_its_norm():
-    for generator in ("g1", "g2", "g3", "released_mnist"):
+    for generator in GENERATORS:
         spec = experiment("digits", "advnet", generators=(generator,), generator_width=4, norm="l1", epsilon=1.0)
         (model,) = networks.generators(spec)
         inputs = np.random.default_rng(0).random((2, *model.inputs[0].shape[1:]), np.float32)
@@ -171,6 +183,86 @@ def test_generators_have_the_parameters_and_multiply_adds_counted_by_hand(name, 
     spec = experiment("cifar10", "advnet", scale="paper", generators=(name,), generator_width=width)
     (generator,) = networks.generators(spec)
     assert (generator.count_params(), costs.generator_multiply_adds(spec, name)) == BY_HAND[name, width]
+
+
+# Padded to 32×32: 28×28 and 5×5 positions; the layer of 200 sees 2×2·64. Without padding 26, 24, 10 and 8 positions a side,
+# the first layer of 200 sees 4×4·64. Padded throughout, the layer of 256 sees 8×8·128.
+CLASSIFIERS_BY_HAND = {
+    ("mnist", "mlp"): (784 * 625 + 625 * 10, 784 * 625 + 625 * 10),
+    ("mnist", "poster_d"): (832 + 51_264 + 51_400 + 2_010, 28**2 * 25 * 32 + 25 * 25 * 32 * 64 + 256 * 200 + 2_000),
+    ("mnist", "cnn_cw"): (
+        320 + 9_248 + 18_496 + 36_928 + 205_000 + 40_200 + 2_010,
+        26**2 * 288 + 24**2 * 9_216 + 10**2 * 18_432 + 8**2 * 36_864 + 1_024 * 200 + 40_000 + 2_000,
+    ),
+    ("cifar10", "report_cnn"): (
+        1_792 + 36_928 + 73_856 + 147_584 + 2_097_408 + 2_570,
+        32**2 * (1_728 + 36_864) + 16**2 * (73_728 + 147_456) + 8_192 * 256 + 2_560,
+    ),
+}
+
+
+@pytest.mark.parametrize(("dataset", "name"), CLASSIFIERS_BY_HAND)
+def test_classifiers_have_the_parameters_and_multiply_adds_counted_by_hand(dataset, name):
+    spec = experiment(dataset, "standard", classifier=name)
+    found = networks.classifier(spec).count_params(), costs.classifier_multiply_adds(spec)
+    assert found == CLASSIFIERS_BY_HAND[dataset, name]
+
+
+def test_costs_count_all_families():
+    for dataset in ("digits", "cifar10"):
+        spec = experiment(dataset, "advnet", generators=("poster_g",))
+        assert costs.generator_multiply_adds(spec, "poster_g") == _counted(*networks.generators(spec))
+    for name, dataset in {"mlp": "cifar10", "cnn_cw": "cifar10", "report_cnn": "mnist", "poster_d": "cifar10"}.items():
+        spec = experiment(dataset, "standard", classifier=name, classifier_width=3)
+        assert costs.classifier_multiply_adds(spec) == _counted(networks.classifier(spec))
+
+
+def test_family_lays_its_own_settings_over_the_recipe():
+    assert experiment("cifar10", "standard").classifier_width == 16
+    spec = experiment("cifar10", "advnet", classifier="mlp", generators=("poster_g",), scale="cpu")
+    assert (spec.classifier_width, spec.generator_width, spec.input_dropout, spec.dropout) == (625, 8, 0.2, 0.5)
+    assert spec.sibling("standard").classifier_width == 625
+    against = experiment("cifar10", "generator", classifier="mlp", against="pgd", classifier_width=625)
+    assert against.name == "cifar10-generator-cpu-s0-against=pgd-classifier=mlp"
+
+
+def test_images_too_small_for_a_family_are_refused():
+    with pytest.raises(UsageError, match=r"cnn_cw: expected images of at least 16 pixels a side, received 8×8 \(digits\)"):
+        experiment("digits", "standard", classifier="cnn_cw")
+
+
+def test_units_are_not_dropped_at_evaluation():
+    with pytest.raises(
+        UsageError, match="bn_evaluation: expected moving with classifier mlp, which has dropout, received batch"
+    ):
+        experiment("digits", "standard", classifier="mlp", protocol="released")
+
+
+@pytest.mark.parametrize(("name", "value"), [("dropout", 1.0), ("input_dropout", -0.1)])
+def test_shares_that_cannot_be_dropped_are_refused(name, value):
+    with pytest.raises(UsageError, match=f"{name}: expected a value of at least 0 and below 1, received {value}"):
+        experiment("digits", "standard", classifier="mlp", **{name: value})
+
+
+def test_perturbation_of_the_poster_is_cut_at_its_intensity():
+    image = np.random.default_rng(0).random((3, 8, 8, 1), np.float32)
+    whole = randomised(networks.poster_g((8, 8, 1), 2))
+    cut = networks.poster_g((8, 8, 1), 2, intensity=0.25)
+    cut.set_weights(whole.get_weights())
+    tanh = keras.ops.convert_to_numpy(whole(image, training=False))
+    assert (np.abs(tanh) > 0.25).any() and (np.abs(tanh) < 0.25).any()
+    np.testing.assert_allclose(0.25 * cut(image, training=False), np.clip(tanh, -0.25, 0.25), atol=1e-6)
+
+
+def test_intensity_is_measured_in_the_unit_that_the_experiment_says():
+    for unit, intensity in (("normalised", 0.3 / 0.277), ("pixel", 0.3)):
+        spec = experiment("mnist", "advnet", generators=("poster_g",), intensity_unit=unit, epsilon=0.3)
+        (model,) = networks.generators(spec)
+        image = np.random.default_rng(0).random((2, 28, 28, 1), np.float32)
+        plain = networks.poster_g((28, 28, 1), spec.generator_width)
+        plain.set_weights(model.get_weights())
+        tanh = keras.ops.convert_to_numpy(plain(image, training=False))
+        np.testing.assert_allclose(model(image, training=False), np.clip(tanh / intensity, -1, 1), rtol=1e-5, atol=1e-7)
 
 
 def test_classifiers_have_the_multiply_adds_counted_by_hand():

@@ -1,0 +1,87 @@
+"""The network families that there are, by name; `networks` declares them.
+
+A family is what `--classifier` or `--generators` names: how a network is built of an experiment's settings, and what it costs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from adv_networks.errors import UsageError
+from adv_networks.experiments.datasets import find_dataset
+from adv_networks.experiments.settings import choose
+
+if TYPE_CHECKING:
+    import keras
+
+    from adv_networks.experiments.experiment import Experiment
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Family:
+    """A network family.
+
+    Attributes:
+        name: what the command line and runs call it.
+        title: one line.
+        build: a network of an experiment, with fresh weights, in the current floating type.
+        multiply_adds: of the network on one image.
+        settings: what it has of its own, laid over the data set's recipe. Its widths are not divided by the scale.
+        least_side: the least height and width of images that it takes.
+        drops: whether training drops units. Such a network is evaluated in inference mode only.
+    """
+
+    name: str
+    title: str
+    build: Callable[[Experiment], keras.Model]
+    multiply_adds: Callable[[Experiment], int]
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    least_side: int = 1
+    drops: bool = False
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def check(self, spec: Experiment) -> None:
+        """Raises a UsageError where the images of an experiment are too small, or BN's mode at evaluation would drop units."""
+        height, width, _ = find_dataset(spec.dataset).image_shape
+        if min(height, width) < self.least_side:
+            raise UsageError(
+                f"{self.name}: expected images of at least {self.least_side} pixels a side, received {height}×{width} "
+                f"({spec.dataset})"
+            )
+        if self.drops and spec.bn_evaluation != "moving":
+            raise UsageError(
+                f"bn_evaluation: expected moving with classifier {self.name}, which has dropout, received {spec.bn_evaluation}"
+            )
+
+
+CLASSIFIERS: dict[str, Family] = {}
+GENERATORS: dict[str, Family] = {}
+
+
+def find_classifier(name: str) -> Family:
+    """The classifier family of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    return choose(CLASSIFIERS, name, "classifier")
+
+
+def _register(registry: dict[str, Family]) -> Callable[..., Any]:
+    def declare(name: str, title: str, **further: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def register(build: Callable[[Experiment], keras.Model]) -> Callable[[Experiment], keras.Model]:
+            registry[name] = Family(name=name, title=title, build=build, **further)
+            return build
+
+        return register
+
+    return declare
+
+
+# Decorators of `build`, which take the other attributes of `Family`.
+register_classifier = _register(CLASSIFIERS)
+register_generator = _register(GENERATORS)
