@@ -96,11 +96,11 @@ def _call(output, environment, function, *arguments):
 
 
 def _main(*arguments):
-    import flags
-    import main
+    from adv_networks import __main__ as program
+    from adv_networks import flags
 
     flags.parse(["main.py", *arguments])
-    return main.main([])
+    return program.main()
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +110,7 @@ def fork(tmp_path_factory):
     pictures = ["matplotlib.figure", "matplotlib.backends.backend_agg"]
     context.set_forkserver_preload(
         [
-            "main",
+            "adv_networks.__main__",
             "adv_networks.training",
             "sklearn.datasets",
             "tensorboard.plugins.hparams.api",
@@ -192,15 +192,15 @@ def run(capsys, tmp_path):
 
     from absl.testing import flagsaver
 
-    import flags
-    import main
+    from adv_networks import __main__ as program
+    from adv_networks import flags
 
     def run(*arguments):
         places = () if any(argument.startswith("--runs") for argument in arguments) else (f"--runs={tmp_path}/runs",)
         with flagsaver.flagsaver():
             try:
                 flags.parse(["main.py", f"--results={tmp_path}/results", *places, *arguments])
-                code = main.main([])
+                code = program.main()
             except SystemExit as exit:
                 code = exit.code
         return code, *capsys.readouterr()

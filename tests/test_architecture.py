@@ -27,7 +27,12 @@ def test_picture_is_that_of_the_code(code):
 def test_arrows_are_the_imports_and_lead_to_all_that_is_imported(code):
     below = draw_packages.imports_between_packages(code)
     arrows = draw_packages.without_what_follows(below)
-    assert "flags" in below["main"] and "commands" in below["flags"] and "errors" in below["storage"]
+    assert (
+        "__main__" in below["main"]
+        and "flags" in below["__main__"]
+        and "commands" in below["flags"]
+        and "errors" in below["storage"]
+    )
 
     def reached(part):
         return set().union(*({other} | reached(other) for one, other in arrows if one == part))
@@ -60,7 +65,7 @@ def test_page_names_every_package(code):
 def test_chain_to_the_update_rule_is_short_and_each_file_is_imported_by_one_before_it(code):
     chain = re.findall(r"^\d+\. `([\w/.]+\.py)`", PAGE, re.MULTILINE)
     modules = {module.path: module for module in code.modules}
-    assert chain[0] == "main.py" and 1 < len(chain) <= MOST_FILES
+    assert chain[0] == "adv_networks/__main__.py" and 1 < len(chain) <= MOST_FILES
     for number, path in enumerate(chain[1:], start=1):
         imported = {found.target for earlier in chain[:number] for found in code.imports(modules[earlier])}
         packages = {f"{target.replace('.', '/')}/__init__.py" for target in imported} & modules.keys()

@@ -18,8 +18,7 @@ PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 def extended(tmp_path_factory):
     """A copy of the library with both, and a test of the attack; runs a command there."""
     place = tmp_path_factory.mktemp("extended")
-    for name in ("adv_networks", "flags"):
-        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "adv_networks", place / "adv_networks", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "main.py", place)
     attack, attack_line, test, defence, defence_line = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     for package, name, text, line in (
@@ -46,7 +45,7 @@ def test_they_are_listed_and_have_flags(extended):
     listed = extended("main.py", "--list")
     assert re.search(r"^  sign_noise +.*share=1\.0", listed, re.MULTILINE)
     assert re.search(r"^  noise_training +N +training on images with Gaussian noise$", listed, re.MULTILINE)
-    helped = extended("main.py", "--help")
+    helped = extended("main.py", "--helpfull")
     assert "--training_noise" in helped and "noise_training" in helped
 
 

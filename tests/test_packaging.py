@@ -116,9 +116,7 @@ def test_code_compiles_without_a_warning_under_every_python_that_is_stated(versi
     python = interpreter(version)
     if python is None:
         pytest.skip(f"Python {version} is not installed")
-    places = [
-        place for name in ("adv_networks", "flags", "main.py", "tests", "benchmarks", "docs") if (place := ROOT / name).exists()
-    ]
+    places = [place for name in ("adv_networks", "main.py", "tests", "benchmarks", "docs") if (place := ROOT / name).exists()]
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     command = [python, "-W", "error", "-m", "compileall", "-q", *places]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -31,7 +31,12 @@ PLANTED = [
     ),
     (structure.upward_imports, "adv_networks/storage/files.py", "from .. import claims", "storage imports adv_networks.claims"),
     (structure.upward_imports, "adv_networks/runtime/devices.py", "import adv_networks as an", "runtime imports adv_networks,"),
-    (structure.upward_imports, "adv_networks/data/__init__.py", "from flags import parse", "data imports flags"),
+    (
+        structure.upward_imports,
+        "adv_networks/data/__init__.py",
+        "from adv_networks.flags import parse",
+        "data imports adv_networks.flags",
+    ),
     (
         structure.upward_imports,
         "adv_networks/networks/__init__.py",
@@ -66,8 +71,18 @@ PLANTED = [
     ),
     (structure.circular_imports, "adv_networks/storage/two.py", "def _f():\n    from . import one", "one, which leads back"),
     (structure.private_names_of_ours, "tests/conftest.py", "from adv_networks.experiments import _hidden", "imports adv"),
-    (structure.private_names_of_ours, "flags/__init__.py", "import adv_networks.data\nadv_networks.data._hidden", "_hidden"),
-    (structure.private_names_of_ours, "main.py", "import flags\nflags._hidden()", "uses flags._hidden"),
+    (
+        structure.private_names_of_ours,
+        "adv_networks/flags/__init__.py",
+        "import adv_networks.data\nadv_networks.data._hidden",
+        "_hidden",
+    ),
+    (
+        structure.private_names_of_ours,
+        "main.py",
+        "from adv_networks import flags\nflags._hidden()",
+        "uses adv_networks.flags._hidden",
+    ),
     (
         structure.private_names_of_ours,
         "benchmarks/run.py",
@@ -151,8 +166,9 @@ PLANTED = [
 
 # One small library, all of whose uses are allowed.
 ALLOWED = {
-    "main.py": "from absl import app, flags\nimport adv_networks",
-    "flags/__init__.py": "from absl import flags\nfrom adv_networks import attacks\n",
+    "main.py": "from adv_networks.__main__ import main",
+    "adv_networks/__main__.py": "from adv_networks import flags\nmain = flags",
+    "adv_networks/flags/__init__.py": "from absl import flags\nfrom adv_networks import attacks\n",
     "adv_networks/__init__.py": "from adv_networks import attacks, commands\n",
     "adv_networks/errors.py": "Error = ValueError",
     "adv_networks/lazy.py": "keras = tf = None",

@@ -61,13 +61,21 @@ def _listing(runs_directory: Path, group: Path, data_dir: Path | None) -> str:
             *map(_attack, ATTACKS.items()),
             *([f"{name}:CLASS", f"an attack of {library.package}"] for name, library in LIBRARIES.items()),
         ],
-        f"tables (--table), measured in {group}": [
+        f"tables (--table), measured in {group}{_others(group)}": [
             [name, _measured(table, group), table.title] for name, table in TABLES.items()
         ]
         + [["claims", "", "what the paper says of its tables"], ["all", "", "all but digits, grid and readings"]],
         f"runs in {runs_directory}": begun or [["none"]],
     }
     return "\n\n".join(f"{title}\n{aligned(rows)}" for title, rows in sections.items())
+
+
+def _others(group: Path) -> str:
+    """What to say of a directory of results that is not there: which are."""
+    if group.is_dir():
+        return ""
+    found = sorted(place.name for place in group.parent.glob("*") if any(place.glob("*.csv")))
+    return f", which is not there; there {'are' if len(found) > 1 else 'is'} {', '.join(found) or 'none'} in {group.parent}"
 
 
 def _attack(named: tuple[str, DeclaredAttack]) -> list[str]:

@@ -49,6 +49,7 @@ class PrintPlan(Unchecked):
         request: what is asked of them.
         workspace: where runs and results are.
         run_flags: further flags of each command.
+        invocation: how the program is called, in words.
     """
 
     needs_tensorflow: ClassVar[bool] = False
@@ -57,6 +58,7 @@ class PrintPlan(Unchecked):
     request: Request
     workspace: Workspace
     run_flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    invocation: tuple[str, ...] = ("python", "main.py")
 
     def run(self) -> Iterator[str]:
         """See `Command.run`."""
@@ -93,7 +95,7 @@ class PrintPlan(Unchecked):
         named |= {"runs": workspace.runs, "results": workspace.results}
         named |= {"data_dir": workspace.data_dir} if workspace.data_dir else {}
         words = [f"--{key}={value}" for key, value in named.items()] + ["--download"] * workspace.download
-        return " ".join(map(shell_word, ["python", "main.py", *words]))
+        return " ".join(map(shell_word, [*self.invocation, *words]))
 
     def _state(self, spec: Experiment) -> str:
         return "done" if self.workspace.is_finished(spec) else f"to do, {costs.describe(spec)}"

@@ -22,7 +22,7 @@ def commit() -> str:
         head = subprocess.run(
             ["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
-        code = ["git", "-C", root, "status", "--porcelain", "--", "adv_networks", "flags", "main.py"]
+        code = ["git", "-C", root, "status", "--porcelain", "--", "adv_networks", "main.py"]
         changed = subprocess.run(code, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return f"adv_networks {importlib.metadata.version('adv_networks')}"

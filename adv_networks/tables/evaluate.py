@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from adv_networks.storage.run_directories import describe
 from adv_networks.tables.match import match, parts_of, source_name
 from adv_networks.tables.networks import Networks
 from adv_networks.training import Workspace
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def evaluate(cells: Sequence[Cell], networks: Networks, directory: Path, *, keep_outcomes: bool = False) -> list[Record]:
@@ -34,6 +37,8 @@ def evaluate(cells: Sequence[Cell], networks: Networks, directory: Path, *, keep
         if outcomes is not None:
             merge(directory / "outcomes.csv", (Outcome.of(record.key, outcomes[record.key]) for record in new), Outcome)
         merge(directory / "records.csv", new)
+        for record in new:
+            _LOGGER.info("%s under %s: %.2f%%", record.target, record.attack, record.accuracy_percent)
 
     with networks.workspace.evaluating():
         for dataset, bn_evaluation in dict.fromkeys((cell.dataset, cell.target.bn_evaluation) for cell in crafted):

@@ -59,7 +59,7 @@ class Loop:
 
         Args:
             batches: the minibatches from a number on.
-            progress: show a bar.
+            progress: show how far the run is.
 
         Raises:
             Interrupted: a stopping signal came; a checkpoint is saved first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from adv_networks import data
 from adv_networks.defences import NeededRun, adversaries
 from adv_networks.errors import UsageError
 from adv_networks.evaluation import load_model
-from adv_networks.experiments import METHODS, Experiment
+from adv_networks.experiments import METHODS, Experiment, find_dataset
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import devices, replicas
 from adv_networks.runtime.determinism import make_deterministic
@@ -28,6 +29,7 @@ from adv_networks.training.identity import check_begun_with, described, is_reusa
 from adv_networks.training.loop import Loop
 
 VALIDATION_IMAGES = 500
+_LOGGER = logging.getLogger(__name__)
 
 
 def train(
@@ -63,7 +65,7 @@ def train(
         data_dir: TFDS directory.
         download: let TFDS fetch what is missing.
         checkpoint_seconds: time between checkpoints.
-        progress: show a progress bar.
+        progress: show how far the run is, on standard error.
         wait: where another process trains in `workdir`, wait for it to end instead of raising.
         classifier: stands in for the run that the method needs as its "classifier", for instance what a generator alone is
             trained against: takes images in [0,1]. On the default device only.
@@ -97,6 +99,8 @@ def train(
         training, validation = data.training_and_validation(experiment, **places)
         made_of = of_images(training)
         _check_same(experiment, made_of, workers)
+        if workers.is_chief:
+            _say_incomplete(experiment, len(training.images) + len(validation.images))
         check_begun_with(workdir, made_of)
         options = dict(places, strategy=strategy, checkpoint_seconds=checkpoint_seconds, progress=progress)
         needed = _needed_runs(experiment, workdir, classifier, options)
@@ -134,6 +138,17 @@ def _check_same(experiment: Experiment, made_of: Mapping[str, Any], workers: Wor
         settings = json.dumps([made_of, experiment.settings()])
         digest = int(hashlib.sha256(settings.encode()).hexdigest()[:8], 16)
         workers.check_same(f"{experiment.name}: digest of settings and training images", digest)
+
+
+def _say_incomplete(experiment: Experiment, images: int) -> None:
+    """Warns where there are fewer training images than the data set is declared to have, or than were asked for."""
+    expected = experiment.train_images or find_dataset(experiment.dataset).train_images
+    if images < expected:
+        _LOGGER.warning(
+            "%s: training on %s of the %s training images of %s, as no more are there: its accuracies are not those of the "
+            "whole data set",
+            experiment.name, f"{images:,}", f"{expected:,}", experiment.dataset,
+        )  # fmt: skip
 
 
 def _needed_runs(

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import main
 from adv_networks import tables
 from adv_networks.commands.listing import aligned
 from adv_networks.experiments import DATASETS, METHODS, TABLES, experiment
@@ -52,6 +51,15 @@ def test_list_names_everything_and_what_is_measured(run, tmp_path):
     assert "4 of 27" in first["1"] and first["mine"].endswith("finished")
 
 
+def test_list_of_results_that_are_not_there_says_which_are(run, tmp_path):
+    assert "measured in " + str(tmp_path / "results" / "cpu") + ", which is not there; there is none in " in run("--list")[1]
+    table = TABLES["1"]
+    tables.write(table, tables.make_table(table, [], scale="cpu"), tmp_path / "results" / "cpu", scale="cpu")
+    assert "which is not there" not in run("--list")[1]
+    said = run("--list", "--epsilon=0.1")[1]
+    assert f"cpu-epsilon=0.1, which is not there; there is cpu in {tmp_path}/results" in said
+
+
 def test_columns_are_aligned():
     lines = aligned([["a", "bb", "c"], ["aaa", "b", "cc"], ["a"]]).splitlines()
     assert lines == ["  a    bb  c", "  aaa  b   cc", "  a"]
@@ -59,9 +67,10 @@ def test_columns_are_aligned():
 
 def test_list_starts_no_tensorflow(tmp_path):
     code = (
-        f"import sys, main, flags; flags.parse(['main.py', '--list', '--runs={tmp_path}']); main.main([]); "
+        f"import sys; from adv_networks import __main__, flags; flags.parse(['main.py', '--list', '--runs={tmp_path}']); "
+        "__main__.main(); "
         "sys.exit('tensorflow' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(main.__file__).parent, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.rstrip().endswith("none")

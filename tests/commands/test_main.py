@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from absl import flags as absl_flags
 
-import main
 from adv_networks import networks
 from adv_networks.experiments import METHODS
-from flags import rules
+from adv_networks.flags import rules
+from adv_networks.flags.groups import GROUPS
 from tests.conftest import SMALL, randomised, written_at
 
-ROOT = Path(main.__file__).parent
+ROOT = Path(__file__).parents[2]
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
 OWN = ("--model=x.keras", "--input_range=0,1", "--dataset=digits")
 
@@ -236,10 +236,10 @@ def test_wrong_usage_is_one_line_and_exit_code_2(arguments, message, run):
 
 
 def test_every_flag_is_read_by_a_command_or_goes_with_all():
-    own = {flag.name for flag in absl_flags.FLAGS.get_flags_for_module("flags.definitions")}
+    own = {name for group in GROUPS for name in group.entries}
     assert set().union(*rules.READ_BY.values()) <= own
     assert own - set().union(*rules.READ_BY.values()) == {
-        "data_dir", "download", "runs", "results", "progress", "width",
+        "data_dir", "download", "runs", "results", "progress",
     }  # fmt: skip
 
 
@@ -267,13 +267,40 @@ def test_bad_files_and_directories_are_one_line_and_exit_code_1(run, tmp_path):
     assert records.read_text() == damaged
 
 
-def test_help_shows_the_commands_and_the_settings():
-    process = in_a_process("--help")
-    output, _ = process.communicate()
-    for expected in ("--table=1 --scale=cpu", "--epsilon", "--generator_steps", "Exit codes"):
-        assert expected in output
-    assert "Traceback" not in output
-    assert process.returncode == 0
+def test_every_flag_is_in_one_group_with_an_example_of_it():
+    defined = {
+        flag.name
+        for module, own in absl_flags.FLAGS.flags_by_module_dict().items()
+        if module.startswith("adv_networks.flags")
+        for flag in own
+    }
+    grouped = [name for group in GROUPS for name in group.entries]
+    assert sorted(grouped) == sorted(defined - {"width"})  # another name of generator_width
+    for group in GROUPS:
+        for name, (example, brief) in group.entries.items():
+            assert re.match(rf"--(no)?{name}(=|$)", example) and brief and "\n" not in brief
+            flag = absl_flags.FLAGS[name]
+            if "=" in example:
+                flag.parser.parse(example.partition("=")[2])
+
+
+def test_help_is_short_and_the_full_one_has_everything(run):
+    code, output, error = run("--help")
+    assert (code, error) == (0, "") and len(output.splitlines()) <= 60 and max(map(len, output.splitlines())) <= 120
+    for group in GROUPS[:-1]:
+        assert group.title in output and all(f"  {example} " in output for example, _ in group.entries.values())
+    code, full, error = run("--helpfull")
+    assert (code, error) == (0, "") and "Exit codes" in full
+    assert all(f"  {example}\n" in full for group in GROUPS for example, _ in group.entries.values())
+    assert "[default of the recipes: 64]" in full and "number" in full
+
+
+@pytest.mark.parametrize("command", [["main.py"], ["-m", "adv_networks"]])
+def test_program_is_the_same_however_it_is_called(command):
+    done = subprocess.run([sys.executable, *command, "stray"], cwd=ROOT, capture_output=True, text=True)
+    name = "main.py" if "main.py" in command else "adv-networks"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{name}: expected flags only, received stray (--help lists the flags)\n"
 
 
 def test_wrong_usage_exits_the_process_with_2():
@@ -330,7 +357,8 @@ def test_libraries_speak_when_asked(tmp_path):
 )
 def test_wrong_values_are_refused_before_tensorflow_is_loaded(options, said):
     code = (
-        "import sys, flags, main; flags.parse(['main.py', *sys.argv[1:]]); code = main.main([]); "
+        "import sys; from adv_networks import __main__, flags; flags.parse(['main.py', *sys.argv[1:]]); "
+        "code = __main__.main(); "
         "sys.exit(100 if 'tensorflow' in sys.modules else code)"
     )
     done = subprocess.run([sys.executable, "-c", code, *options], cwd=ROOT, capture_output=True, text=True)

@@ -232,7 +232,10 @@ def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluat
 @pytest.mark.parametrize("dataset", ["svhn", "cifar100"])
 def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measures_nothing(dataset, tmp_path, shallow):
     table = Table("2", "A part", (dataset,), (Row("standard (A)", "standard"),), (Column("No Noise", "clean"),))
-    workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results", download=True, progress=False)
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "file.INFO").touch()  # as of a file that is fetched already
+    places = dict(runs=tmp_path / "runs", results=tmp_path / "results", data_dir=tmp_path)
+    workspace = Workspace(**places, download=True, progress=False)
     with tfds.testing.mock_data(num_examples=64), pytest.MonkeyPatch.context() as patch:
         patch.setitem(TABLES, "2", table)
         made(["2"], workspace, overrides=dict(steps=2, batch_size=16))

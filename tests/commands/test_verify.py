@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import main
 from adv_networks import data, evaluation, networks, tables
 from adv_networks.experiments import TABLES
 from adv_networks.storage.files import write_text
@@ -13,7 +12,7 @@ from adv_networks.storage.records import merge, read
 from tests.conftest import randomised
 from tests.tables.test_tables import record_of
 
-COMMITTED = Path(main.__file__).parent / "results" / "cpu"
+COMMITTED = Path(__file__).parents[2] / "results" / "cpu"
 
 
 def test_committed_weights_are_those_of_the_records_and_small():

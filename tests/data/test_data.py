@@ -1,5 +1,8 @@
 """Loading, the validation split, and batches as a function of (seed, step)."""
 
+import http.server
+import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -150,15 +153,18 @@ def test_missing_data_set_is_one_clear_line(tmp_path):
 
 
 @pytest.mark.parametrize("dataset", [name for name, declared in DATASETS.items() if declared.tfds_name])
-def test_each_data_set_comes_through_its_builder_with_the_declared_shapes(dataset):
+def test_each_data_set_comes_through_its_builder_with_the_declared_shapes(dataset, tmp_path):
     declared = DATASETS[dataset]
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "file.INFO").touch()  # as of a file that is fetched already
+    place = dict(data_dir=tmp_path, download=True)
     with tfds.testing.mock_data(num_examples=40):
         for split in ("train", "test"):
-            images, labels = data.load(dataset, split, download=True)
+            images, labels = data.load(dataset, split, **place)
             assert (images.shape, images.dtype) == ((40, *declared.image_shape), np.uint8)
             assert labels.dtype == np.int32 and declared.classes / 2 < labels.max() < declared.classes
         spec = experiment(dataset, "pgd", batch_size=16, extra_images=25 if dataset == "svhn" else 0)
-        training, validation = data.training_and_validation(spec, download=True)
+        training, validation = data.training_and_validation(spec, **place)
     assert (len(training.images), len(validation.images)) == (32 + spec.extra_images, 8)
     x, y = next(iter(data.batches(*training, 16, training=True, augment=spec.augment_pad)))
     assert x.shape == (16, *declared.image_shape) and 0 <= x.numpy().min() < x.numpy().max() <= 1 and y.shape == (16,)
@@ -218,7 +224,6 @@ def test_missing_split_of_the_digits_is_told_from_missing_data():
 def test_data_set_is_checked_without_reading_it(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=f"data set mnist: expected it prepared in {tmp_path}.*--download"):
         data.check("mnist", ["train"], data_dir=tmp_path)
-    data.check("mnist", ["train"], data_dir=tmp_path, download=True)
     data.check("digits", ["train", "test"], data_dir=tmp_path)
     (tmp_path / "dataset_info.json").touch()
     there = SimpleNamespace(data_dir=str(tmp_path), info=SimpleNamespace(splits={"train": None}))
@@ -226,6 +231,34 @@ def test_data_set_is_checked_without_reading_it(tmp_path, monkeypatch):
     data.check("mnist", ["train"], data_dir=tmp_path)
     with pytest.raises(data.NoSuchSplit, match=r"data set mnist in .*: expected a split test, found train"):
         data.check("mnist", ["train", "test"], data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("does", [data.check, lambda name, splits, **places: data.load(name, splits[0], **places)])
+def test_download_without_a_network_says_within_seconds_where_to_put_the_data(does, tmp_path, monkeypatch):
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nothing answers
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=f"data set mnist: expected https://.* to answer.*put it into {tmp_path}/mnist/"):
+        does("mnist", ["train"], data_dir=tmp_path, download=True)
+    assert time.monotonic() - begun < 10
+
+
+def test_download_from_a_server_that_answers_anything_is_left_to_it(tmp_path, monkeypatch):
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        urls = {f"http://127.0.0.1:{server.server_port}/{name}": None for name in "ab"}
+        missing = SimpleNamespace(data_dir=str(tmp_path), url_infos=urls)
+        monkeypatch.setattr(tfds, "builder", lambda *_, **options: missing)
+        data.check("mnist", ["train"], data_dir=tmp_path, download=True)
+        server.shutdown()
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100"])

@@ -229,3 +229,11 @@ def test_generator_is_trained_against_it_and_the_worst_case_is_said(trained, run
     assert 100 * correct.mean() == pytest.approx(float(numbers["G released_mnist"]), abs=0.3)
     written = written_at(tmp_path / "runs")
     assert run(*command, *longer)[1] == output and written_at(tmp_path / "runs") == written
+
+
+def test_file_with_code_in_a_layer_is_refused(tmp_path, run):
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x), keras.layers.Dense(10)]
+    keras.Sequential(layers).save(tmp_path / "code.keras")
+    code, output, error = run(f"--model={tmp_path}/code.keras", "--input_range=0,1", "--dataset=digits")
+    assert (code, output, error.count("\n")) == (1, "", 1)
+    assert "code.keras: expected a Keras model, found" in error and "Lambda" in error

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import logging
 import os
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +21,9 @@ from adv_networks.data.images import Images, NoSuchSplit
 from adv_networks.data.sources.base import Place, Source
 from adv_networks.errors import UserError
 from adv_networks.storage.files import reason
+
+_LOGGER = logging.getLogger(__name__)
+_SECONDS = 3  # for each server to answer in
 
 
 def directory_of(data_dir: str | os.PathLike | None) -> Path | None:
@@ -54,13 +62,16 @@ class Tfds(Source):
         return kept
 
     def check(self, splits: Sequence[str]) -> None:
-        """See `Source.check`; what may be fetched is left to `read`."""
-        if not self.download:
-            with self._explained():
+        """See `Source.check`; what is to be fetched is left to `read`, but for whether its servers answer."""
+        with self._explained():
+            if self.download:
+                self._check_reachable(_tfds().builder(self.name, data_dir=self.data_dir))
+            else:
                 self._prepared(splits)
 
     def _decode(self, split: str, limit: int) -> tuple[Images, Path]:
         """The images of a split as TFDS reads them, and the directory that they are in."""
+        _LOGGER.info("reading %s %s from %s, which is done once", self.name, split, self.directory)
         tfds = _tfds()
         with self._explained():
             builder = self._prepared([split])
@@ -95,6 +106,8 @@ class Tfds(Source):
                     f"data set {self.name}: expected it prepared in {builder.data_dir}, found none "
                     "(--data_dir says where it is, --download fetches it)"
                 )
+            self._check_reachable(builder)
+            _LOGGER.info("fetching %s into %s", self.name, self.directory)
             builder.download_and_prepare()
         found = builder.info.splits
         for split in splits:
@@ -103,6 +116,43 @@ class Tfds(Source):
                     f"data set {self.name} in {builder.data_dir}: expected a split {split}, found {', '.join(found)}"
                 )
         return builder
+
+    def _check_reachable(self, builder: Any) -> None:
+        """Raises a UserError where a data set is to be fetched, and a server that it is fetched from does not answer.
+
+        TFDS itself would ask every file's server eleven times, and wait longer each time. What it has kept of an earlier try
+        needs no server.
+        """
+        place = Path(builder.data_dir)
+        if (place / "dataset_info.json").is_file() or any((self.directory / "downloads").glob("**/*.INFO")):
+            return
+        for server in dict.fromkeys("/".join(url.split("/", 3)[:3]) for url in builder.url_infos or ()):
+            if not _answers(server):
+                raise UserError(
+                    f"data set {self.name}: expected {server} to answer, found no connection to it; prepare the data set where "
+                    f"there is one, and put it into {place}, or say where it is by --data_dir"
+                )
+
+
+def _answers(server: str) -> bool:
+    """Whether a server answers a request within seconds, through a proxy that the environment names; whatever it answers."""
+    answered = []
+
+    def ask() -> None:
+        request = urllib.request.Request(server, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS):
+                answered.append(True)
+        except urllib.error.HTTPError:
+            answered.append(True)
+        except (OSError, http.client.HTTPException):
+            pass
+
+    # Looking up a name has no time limit, so that it is left behind in a thread of its own where it takes longer.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_SECONDS)
+    return bool(answered)
 
 
 def _tfds() -> ModuleType:

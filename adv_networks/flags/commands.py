@@ -19,13 +19,13 @@ from adv_networks.commands.sweep_epsilon import SweepEpsilon
 from adv_networks.commands.verify import Verify
 from adv_networks.commands.write_report import WriteReport
 from adv_networks.experiments import find_dataset
+from adv_networks.flags.recipe import OF_SETTINGS
+from adv_networks.flags.rules import OF_RUNS
 from adv_networks.training import Workspace
-from flags.definitions import OF_SETTINGS
-from flags.rules import OF_RUNS
 
 
-def command() -> Command:
-    """What the command line says, as one command with plain arguments."""
+def command(invocation: tuple[str, ...]) -> Command:
+    """What the command line says, as one command with plain arguments; `invocation` is how the program is called, in words."""
     values = flags.FLAGS
     workspace = _workspace()
     if values.list:
@@ -44,14 +44,14 @@ def command() -> Command:
             **_run(),
         )
     if values.table is not None:
-        return _of_table(workspace)
+        return _of_table(workspace, invocation)
     workdir = Path(values.workdir) if values.workdir is not None else None
     return RunExperiment(
         workspace=workspace, dataset=_dataset() or "digits", method=values.method or "advnet", workdir=workdir, **_run()
     )
 
 
-def _of_table(workspace: Workspace) -> Command:
+def _of_table(workspace: Workspace, invocation: tuple[str, ...]) -> Command:
     """What is asked of a table, of all, or of the claims about them."""
     values, request = flags.FLAGS, _request()
     if values.table == "claims":
@@ -59,7 +59,7 @@ def _of_table(workspace: Workspace) -> Command:
     names = names_of_all(request) if values.table == "all" else (values.table,)
     if values.plan:
         given = {name: values[name].value for name in OF_RUNS if values[name].present}
-        return PrintPlan(names=names, request=request, workspace=workspace, run_flags=given)
+        return PrintPlan(names=names, request=request, workspace=workspace, run_flags=given, invocation=invocation)
     if values.epsilons is not None:
         epsilons = tuple(map(float, values.epsilons))
         return SweepEpsilon(name=values.table, epsilons=epsilons, request=request, workspace=workspace)

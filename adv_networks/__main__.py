@@ -1,0 +1,95 @@
+"""The program: `adv-networks` and `python -m adv_networks`, and `python main.py` in a checkout."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+from adv_networks import flags, runtime
+from adv_networks.errors import Interrupted, UsageError, UserError
+from adv_networks.runtime.start import start_tensorflow
+
+_LOGGER = logging.getLogger("adv_networks")
+
+
+def run() -> None:
+    """Reads the process's arguments, does what they say, and ends the process with the exit code."""
+    flags.parse(sys.argv)
+    sys.exit(main())
+
+
+def main() -> int:
+    """Runs the command that the parsed flags say, and prints what it yields; returns the exit code."""
+    process = flags.process()
+    _write_anything()
+    with _told(shown=process.progress, program=process.program):
+        return _run(process)
+
+
+def _run(process: flags.Process) -> int:
+    """Runs the command, and says in one line what a user can mend."""
+
+    def failed(text: object, code: int) -> int:
+        print(f"{process.program}: {text}", file=sys.stderr)
+        return code
+
+    try:
+        command = flags.command()
+        command.check()
+        if command.needs_tensorflow:
+            _LOGGER.info("starting TensorFlow")
+            runtime.configure(process.runtime)
+            # Runs of scale tiny end before what the larger graphs gain has paid for building them.
+            start_tensorflow(quiet=not process.talkative, sharing=process.scale != "tiny")
+        for number, text in enumerate(filter(None, command.run())):
+            print("\n" * (number > 0) + text, flush=True)
+    except UserError as error:
+        return failed(error, 2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:
+        # Whoever read the output has closed it, as `| head -1` does; what Python writes at its end must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        return failed(f"{error.filename or 'a file'}: expected to use it, found: {error.strerror or error}", 1)
+    except Interrupted as interruption:
+        return failed(interruption, 128 + interruption.signal_number)
+    except KeyboardInterrupt:
+        return failed("interrupted; the same command goes on from what is saved", 128 + signal.SIGINT)
+    except Exception as error:
+        # TensorFlow's own error cannot be named here, where it may not be loaded.
+        if type(error).__name__ != "ResourceExhaustedError" and not isinstance(error, MemoryError):
+            raise
+        return failed("expected enough memory, ran out of it (a smaller --batch_size or width takes less)", 1)
+    return 0
+
+
+@contextlib.contextmanager
+def _told(*, shown: bool, program: str) -> Iterator[None]:
+    """Inside, warnings of the library go to standard error, and on a terminal also what it is doing."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter(f"{program}: %(message)s"))
+    _LOGGER.addHandler(handler)
+    _LOGGER.setLevel(logging.INFO if shown and sys.stderr.isatty() else logging.WARNING)
+    _LOGGER.propagate = False
+    try:
+        yield
+    finally:
+        _LOGGER.removeHandler(handler)
+        _LOGGER.setLevel(logging.NOTSET)
+        _LOGGER.propagate = True
+
+
+def _write_anything() -> None:
+    """Lets output in an encoding that lacks a character, ε in ASCII for instance, have it escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    run()

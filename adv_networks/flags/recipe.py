@@ -1,0 +1,59 @@
+"""The flags of an experiment's settings, made from their declarations."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from adv_networks.experiments import SETTINGS
+from adv_networks.flags.groups import RECIPE
+
+
+class _FractionParser(flags.FloatParser):
+    """Numbers, and fractions as people write ε: 8/255."""
+
+    def convert(self, argument: str | float) -> float:
+        """The number of a text."""
+        numerator, slash, denominator = str(argument).partition("/")
+        return super().convert(numerator) / super().convert(denominator) if slash else super().convert(argument)
+
+
+def _define_setting(name: str) -> flags.FlagHolder:
+    """The flag that overrides one setting of the experiment; its type and range are the setting's own."""
+    field = SETTINGS[name]
+    rule, text = field.metadata, f"override: {field.metadata['help']}"
+    if isinstance(field.default, bool):
+        return flags.DEFINE_bool(name, None, text)
+    if isinstance(field.default, tuple):
+        return flags.DEFINE_list(name, None, text)
+    if isinstance(field.default, str):
+        return flags.DEFINE_enum(name, None, list(rule["choices"]), text)
+    bounds = dict(lower_bound=rule["above"] if rule["least"] is None else rule["least"], upper_bound=rule["most"])
+    if isinstance(field.default, int):
+        holder = flags.DEFINE_integer(name, None, text, **bounds)
+    else:
+        holder = flags.DEFINE(_FractionParser(**bounds), name, None, text, serializer=flags.ArgumentSerializer())
+    if rule["above"] is not None:
+        flags.register_validator(name, lambda value: value is None or value > rule["above"], f"must be above {rule['above']}")
+    if rule["below"] is not None:
+        flags.register_validator(name, lambda value: value is None or value < rule["below"], f"must be below {rule['below']}")
+    if rule["choices"]:
+        flags.register_validator(
+            name,
+            lambda value: value is None or value in rule["choices"],
+            f"must be one of {', '.join(map(str, rule['choices']))}",
+        )
+    return holder
+
+
+def _example(name: str) -> str:
+    """An argument of the command line that sets a setting: to another value than its default, where choices name one."""
+    field = SETTINGS[name]
+    if isinstance(field.default, bool):
+        return f"--{'no' if field.default else ''}{name}"
+    others = [choice for choice in field.metadata["choices"] or () if choice != field.default]
+    value = others[0] if others else field.default
+    return f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
+OF_SETTINGS = {name: RECIPE.has(_define_setting(name), _example(name), SETTINGS[name].metadata["help"]) for name in SETTINGS}
+flags.DEFINE_alias("width", "generator_width")

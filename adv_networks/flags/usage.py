@@ -1,0 +1,89 @@
+"""What --help and --helpfull say, and the page of the documentation that has the same."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from absl import flags
+
+from adv_networks.experiments import SETTINGS
+from adv_networks.flags.groups import GROUPS, RECIPE, Group
+
+_WIDTH = 110
+_COMMANDS = (
+    ("", "train an adversarial network on the embedded digits, attack it"),
+    ("--dataset=mnist --method=pgd", "train (or resume) one experiment, and evaluate it"),
+    ("--model=mine.keras --input_range=0,1 --dataset=mnist", "attack a Keras classifier of your own"),
+    ("--table=1 --scale=cpu", "make a table of the paper: results/cpu/table1.csv"),
+    ("--list", "what there is, and how far the runs are"),
+)
+_CODES = (
+    "Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 129, 130 or 143 stopped",
+    "by a signal. --verbosity=0 shows what TensorFlow and its data sets say meanwhile.",
+)
+
+
+def brief(invocation: Sequence[str]) -> str:
+    """The commands and the flags, a line each; `invocation` is how the program is called, in words."""
+    lines = [*_commands(invocation), ""]
+    for group in GROUPS:
+        if group is not RECIPE:
+            lines.append(group.title + " (an example; what it does [default])" * (group is GROUPS[0]))
+            width = max(len(example) for own in GROUPS if own is not RECIPE for example, _ in own.entries.values())
+            lines += [f"  {example:<{width}}  {text}" for example, text in group.entries.values()]
+    lines.append(f"{RECIPE.title}: --epsilon=0.2 --steps=500 --norm=l2 and {len(SETTINGS) - 3} more: --helpfull has them all")
+    return "\n".join([*lines, "", *_CODES])
+
+
+def full(invocation: Sequence[str]) -> str:
+    """All flags with all that there is to say of them."""
+    lines = list(_commands(invocation))
+    for group in GROUPS:
+        lines += ["", group.title]
+        for name in group.entries:
+            lines += _paragraph(group, name)
+    return "\n".join([*lines, "", *_CODES])
+
+
+def as_markdown() -> str:
+    """All flags as a page: a table for each group."""
+    parts = ["# Flags", "`--help` prints them in short, `--helpfull` as here. Every flag has one place."]
+    for group in GROUPS:
+        rows = [f"| `{example}` | {_escaped(_meaning(group, name))} |" for name, (example, _) in group.entries.items()]
+        parts += [f"## {group.title}", "\n".join(["| example | what it does |", "| --- | --- |", *rows])]
+    return "\n\n".join(parts) + "\n"
+
+
+def _commands(invocation: Sequence[str]) -> Iterator[str]:
+    called = " ".join(invocation)
+    width = max(len(arguments) for arguments, _ in _COMMANDS)
+    yield "Adversarial attacks and defences, and the reproduction of an ICLR 2019 paper that they surround."
+    for arguments, text in _COMMANDS:
+        yield f"  {called} {arguments:<{width}}  {text}"
+
+
+def _paragraph(group: Group, name: str) -> list[str]:
+    example, _ = group.entries[name]
+    return [f"  {example}", *textwrap.wrap(_meaning(group, name), _WIDTH, initial_indent="      ", subsequent_indent="      ")]
+
+
+def _meaning(group: Group, name: str) -> str:
+    """All that is known of a flag: what it does, its values and its default."""
+    flag = flags.FLAGS[name]
+    text = re.sub("^<[^>]*>: ", "", flag.help).removeprefix("override: ")  # absl puts the values first
+    values = getattr(flag.parser, "enum_values", None)
+    bounds = getattr(flag.parser, "syntactic_help", "")
+    if values:
+        text += f" (one of {', '.join(values)})"
+    elif "number" in bounds or "integer" in bounds:
+        text += f" ({bounds})"
+    default = flag.default if group is not RECIPE else SETTINGS[name].default
+    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    return f"{text} [{'default of the recipes: ' if group is RECIPE else ''}{'none' if shown is None else shown}]"
+
+
+def _escaped(text: str) -> str:
+    """A text as it can stand in a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
