@@ -8,6 +8,7 @@ from typing import Any
 from absl import flags
 
 from adv_networks.commands.base import Command, Request
+from adv_networks.commands.demo import Demo
 from adv_networks.commands.evaluate_model import EvaluateModel
 from adv_networks.commands.listing import List
 from adv_networks.commands.make_claims import MakeClaims
@@ -28,6 +29,8 @@ def command(invocation: tuple[str, ...]) -> Command:
     """What the command line says, as one command with plain arguments; `invocation` is how the program is called, in words."""
     values = flags.FLAGS
     workspace = _workspace()
+    if values.demo:
+        return Demo(workspace=workspace)
     if values.list:
         return List(request=_request(), workspace=workspace)
     if values.report:

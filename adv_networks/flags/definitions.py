@@ -25,6 +25,13 @@ flags.register_validator(
     f"must be {_DATASETS}",
 )
 RUN.has(
+    flags.DEFINE_bool(
+        "demo", False, "attack the three trained MNIST networks that the package ships, print their accuracies and draw images"
+    ),
+    "--demo",
+    "no training: three shipped networks attacked on 200 test images, with a picture [off]",
+)
+RUN.has(
     flags.DEFINE_enum(
         "method",
         None,

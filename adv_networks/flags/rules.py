@@ -132,6 +132,7 @@ _OF_EVALUATION = frozenset(
 # The flags that each command reads. What is of none of them (where things are, --progress) goes with every command, so that
 # scripts can give it to all.
 READ_BY: dict[str, frozenset[str]] = {
+    "--demo": frozenset({"demo", "runtime"}),
     "--list": _OF_RESULTS | {"list"},
     "--report": _OF_RESULTS | {"report"},
     "--verify": frozenset({"verify", "scale", "runtime"}),
@@ -145,7 +146,7 @@ READ_BY: dict[str, frozenset[str]] = {
 
 def command_name() -> str:
     """Which command, a key of `READ_BY`, the command line is."""
-    for name in ("list", "report", "verify"):
+    for name in ("demo", "list", "report", "verify"):
         if flags.FLAGS[name].value:
             return f"--{name}"
     if flags.FLAGS.model is not None:

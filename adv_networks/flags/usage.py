@@ -13,15 +13,16 @@ from adv_networks.flags.groups import GROUPS, RECIPE, Group
 
 _WIDTH = 110
 _COMMANDS = (
-    ("", "train an adversarial network on the embedded digits, attack it"),
-    ("--dataset=mnist --method=pgd", "train (or resume) one experiment, and evaluate it"),
-    ("--model=mine.keras --input_range=0,1 --dataset=mnist", "attack a Keras classifier of your own"),
-    ("--table=1 --scale=cpu", "make a table of the paper: results/cpu/table1.csv"),
+    ("--demo", "attack three trained networks: nothing to fetch"),
+    ("", "train and attack one on embedded digits"),
+    ("--dataset=mnist --method=pgd", "train (or resume) and attack one run"),
+    ("--model=mine.keras --input_range=0,1 --dataset=mnist", "attack your own Keras classifier"),
+    ("--table=1", "a table of the paper: results/cpu/table1.csv"),
     ("--list", "what there is, and how far the runs are"),
 )
 _CODES = (
-    "Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 129, 130 or 143 stopped",
-    "by a signal. --verbosity=0 shows what TensorFlow and its data sets say meanwhile.",
+    "Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 128 + n stopped by signal n.",
+    "--verbosity=0 shows what TensorFlow and its data sets say meanwhile.",
 )
 
 
