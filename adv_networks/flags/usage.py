@@ -21,7 +21,7 @@ _COMMANDS = (
     ("--list", "what there is, and how far the runs are"),
 )
 _CODES = (
-    "Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 128 + n stopped by signal n.",
+    "Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 128 + n by signal n.",
     "--verbosity=0 shows what TensorFlow and its data sets say meanwhile.",
 )
 
