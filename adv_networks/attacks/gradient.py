@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from adv_networks import networks
 from adv_networks.attacks.geometry import direction, project
 from adv_networks.attacks.inputs import as_images, as_scalar
+from adv_networks.attacks.losses import LOSSES
 from adv_networks.experiments import NORMS, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import for_loops, mean_over_draws, replicas, run_compiled
@@ -25,27 +26,29 @@ def losses_and_logits(model: keras.Model, x: tf.Tensor, y: tf.Tensor, training: 
     return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits), logits
 
 
-def loss_gradient(model, training, x, y):
+def loss_gradient(model, training, x, y, loss="cross_entropy"):
     """The direction that the attacks follow: the gradient of the summed loss by the images, times `networks.loss_scale`.
 
+    The loss is one of `losses.LOSSES`.
     Of a random model it is the mean over draws, that of the expected loss.
     """
 
     def gradient(model):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            loss = networks.loss_scale(model) * tf.reduce_sum(losses_and_logits(model, x, y, training)[0])
+            losses = LOSSES[loss](raw_outputs(model, training, x), y)
+            total = networks.loss_scale(model) * tf.reduce_sum(losses)
         # Through a layer without a gradient, rounding for instance, it is zero: the attack fails, and the checks say why.
-        return tape.gradient(loss, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     return mean_over_draws(model, gradient)
 
 
-def _follow_gradient(model, training, p, x, start, y, epsilon, step_size, steps):
+def _follow_gradient(model, training, p, loss, x, start, y, epsilon, step_size, steps):
     """`steps` steps of length `step_size` up the loss's gradient, each projected on the ε-ball of p-norm and on [0,1]."""
 
     def gradient(adversarial):
-        return loss_gradient(model, training, adversarial, y)
+        return loss_gradient(model, training, adversarial, y, loss)
 
     def moved(adversarial, along):
         return project(x, adversarial + step_size * direction(along, p), epsilon, p)
@@ -72,13 +75,15 @@ def expected_outputs(model, training, x):
     return mean_over_draws(model, lambda one: raw_outputs(one, training, x))
 
 
-def gradient_attack(model, x, y, epsilon, step_size, steps, norm, *, start=None, training=False) -> tf.Tensor:
+def gradient_attack(
+    model, x, y, epsilon, step_size, steps, norm, *, start=None, training=False, loss="cross_entropy"
+) -> tf.Tensor:
     """Steps up the loss of y, of length `step_size`, from `start` (None: x), each projected on the ε-ball and on [0,1]."""
     start, p = x if start is None else start, choose(NORMS, norm, "norm")
     sizes = (as_scalar(size, x.dtype) for size in (epsilon, step_size))
     # Replicas that share BN moments cannot do so inside a loop of the graph.
     steps = steps if training and replicas.count() > 1 else tf.convert_to_tensor(steps, tf.int32)
-    return run_compiled(_follow_gradient, model, training, p, x, start, y, *sizes, steps)
+    return run_compiled(_follow_gradient, model, training, p, loss, x, start, y, *sizes, steps)
 
 
 def predict(model: keras.Model, x: Array, *, training: bool = False) -> tf.Tensor:

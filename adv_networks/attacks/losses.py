@@ -38,4 +38,12 @@ def cross_entropy(logits: tf.Tensor, y: tf.Tensor, target: tf.Tensor | None = No
     return loss(y, logits) if target is None else -loss(target, logits)
 
 
-LOSSES: dict[str, Callable[..., tf.Tensor]] = {"cross_entropy": cross_entropy, "dlr": difference_of_logits_ratio}
+def negative_margin(logits: tf.Tensor, y: tf.Tensor, target: tf.Tensor | None = None) -> tf.Tensor:
+    """Minus the margin [batch] of the labels; with targets how far their logits are above all others."""
+    return -margins(logits, y) if target is None else margins(logits, target)
+
+
+# Of these only cross-entropy depends on the logits' scale, up to a factor.
+LOSSES: dict[str, Callable[..., tf.Tensor]] = {
+    "cross_entropy": cross_entropy, "dlr": difference_of_logits_ratio, "margin": negative_margin,
+}  # fmt: skip

@@ -11,6 +11,7 @@ from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.geometry import uniform_in_ball
 from adv_networks.attacks.gradient import gradient_attack, losses_and_logits
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
+from adv_networks.attacks.losses import LOSSES
 from adv_networks.experiments import NORMS, AttackDefaults, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import mean_over_draws, replicas, run_compiled
@@ -32,6 +33,7 @@ class PGD(Attack):
     restarts: int = setting(1, "random starts, of which the strongest result of each image is kept", least=1)
     clip_start: bool = setting(True, "clip the random start to [0,1]")
     random_start: bool = setting(True, "start at random in the ball, not at the image", omitted=True)
+    loss: str = setting("cross_entropy", "what is ascended", choices=("cross_entropy", "dlr", "margin"), omitted=True)
 
     @classmethod
     def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,6 +56,7 @@ class PGD(Attack):
             seed=seed,
             random_start=self.random_start,
             clip_start=self.clip_start,
+            loss=self.loss,
             training=training,
         )
 
@@ -72,6 +75,7 @@ def pgd(
     random_start: bool = True,
     clip_start: bool = True,
     targeted: bool = False,
+    loss: str = "cross_entropy",
     training: bool = False,
 ) -> tf.Tensor:
     """Projected gradient descent (Eq. 7), projected on the ε-ball and on [0,1] after every step.
@@ -89,12 +93,15 @@ def pgd(
         random_start: start uniformly in the ε-ball of the norm, as Foolbox does, instead of at x.
         clip_start: clip the random start to [0,1] (the released code does not).
         targeted: descend on the loss of y instead of ascending.
+        loss: cross_entropy, or one that the logits' scale does not change: dlr (`difference_of_logits_ratio`, which needs three
+            classes) or margin.
         training: BN with the batch's statistics.
 
     Raises:
-        UsageError: images, labels or ε that are none, another norm, or fewer than one step or restart.
+        UsageError: images, labels or ε that are none, another norm or loss, or fewer than one step or restart.
     """
     check_epsilon(epsilon, steps=steps, restarts=restarts)
+    choose(LOSSES, loss, "loss")
     x, seed = as_images(model, x), as_seed(seed)
     y = as_labels(y, x, model)
     step_size = epsilon / 4 if step_size is None else step_size
@@ -107,7 +114,7 @@ def pgd(
             start = x + as_scalar(epsilon, x.dtype) * replicas.share_of(draw, [tf.shape(x)[0], *x.shape[1:]])
             start = tf.clip_by_value(start, 0, 1) if clip_start else start
         candidate = gradient_attack(
-            model, x, y, epsilon, -step_size if targeted else step_size, steps, norm, start=start, training=training
+            model, x, y, epsilon, -step_size if targeted else step_size, steps, norm, start=start, training=training, loss=loss
         )
         best = candidate if best is None else run_compiled(_replace_weaker, model, training, targeted, best, candidate, y)
     return best

@@ -19,7 +19,7 @@ import numpy as np
 from adv_networks import attacks
 from adv_networks.attacks import FGS, Attack
 from adv_networks.attacks.gradient import loss_gradient
-from adv_networks.attacks.inputs import as_images, as_labels
+from adv_networks.attacks.inputs import as_images, as_labels, classes_of
 from adv_networks.evaluation.accuracy import correct_masks
 from adv_networks.evaluation.random_classifiers import difference, drawn, is_random, worst_case
 from adv_networks.experiments import NORMS
@@ -86,6 +86,7 @@ def of_classifier(
         _pgd_is_not_weaker_than_fgs(right, pgd, tolerance),
         _accuracy_falls_with_epsilon(right, pgd, math.prod(x.shape[1:]), tolerance),
         _more_steps_and_restarts_change_little(right, pgd),
+        _scale_of_logits_changes_little(right, pgd, model),
         black_box_is_not_stronger(list(measured)),
         _gradients_do_not_vanish(model, x, y, bn_evaluation),
         *_outputs_are_sound(model, x, bn_evaluation),
@@ -126,6 +127,17 @@ def _more_steps_and_restarts_change_little(right, pgd: Attack) -> Check:
     restarted = _percent(worst_case([right(dataclasses.replace(pgd, seed=seed)) for seed in seeds]))
     detail = f"PGD {own:.1f}%, {_MORE_STEPS} times the steps {longer:.1f}%, {_MORE_RESTARTS} restarts {restarted:.1f}%"
     return _check("more steps or restarts change little", own - min(longer, restarted) <= _SMALL_CHANGE, detail)
+
+
+def _scale_of_logits_changes_little(right, pgd: Attack, model: keras.Model) -> Check:
+    """Whether PGD on a loss that the logits' scale does not change leaves no less.
+
+    Where logits are all but equal, cross-entropy weighs all other classes alike; where they are far apart, it is flat.
+    """
+    loss = "dlr" if (classes_of(model) or math.inf) > 2 else "margin"
+    own, scale_free = (_percent(right(attack)) for attack in (pgd, dataclasses.replace(pgd, loss=loss)))
+    detail = f"PGD {own:.1f}%, on a loss free of it ({loss}) {scale_free:.1f}%"
+    return _check("the logits' scale hides nothing", own - scale_free <= _SMALL_CHANGE, detail)
 
 
 def black_box_is_not_stronger(measured: Sequence[Measured]) -> Check:

@@ -19,6 +19,7 @@ MEASURED = (Measured("PGD", 40.0, True), Measured("Square", 60.0, False))
 FALLS, STRONGER, CHANGE = (
     "accuracy falls with ε, to about 0", "PGD is not weaker than FGS", "more steps or restarts change little",
 )  # fmt: skip
+SCALE = "the logits' scale hides nothing"
 BLACK_BOX, VANISH = "no transfer and no query attack beats white-box", "gradients do not vanish"
 LOGITS, DETERMINISTIC, ALONE = (
     "outputs are logits, not probabilities", "inference is deterministic", "an image's prediction does not depend on its batch",
@@ -77,7 +78,7 @@ def outcomes(model, digits, *, pgd=PGD, measured=MEASURED, **options):
 
 def test_plain_classifier_passes_everything(digits):
     found = outcomes(to_class_means(), digits)
-    assert set(found) == {STRONGER, FALLS, CHANGE, BLACK_BOX, VANISH, LOGITS, DETERMINISTIC, ALONE}
+    assert set(found) == {STRONGER, FALLS, CHANGE, SCALE, BLACK_BOX, VANISH, LOGITS, DETERMINISTIC, ALONE}
     assert {name for name, check in found.items() if check.outcome != PASS} == set()
     assert found[BLACK_BOX].detail == "Square 60.0%, PGD 40.0%"
 
@@ -85,7 +86,7 @@ def test_plain_classifier_passes_everything(digits):
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda: to_class_means(scale=1e4), {VANISH: "gradient of zero"}),
+        (lambda: to_class_means(scale=1e4), {VANISH: "gradient of zero", SCALE: "on a loss free of it (dlr)"}),
         (
             lambda: before(keras.layers.Lambda(lambda x: keras.ops.round(4 * x) / 4)),
             {VANISH: "100.0% of the images", FALLS: "1: "},
@@ -111,6 +112,19 @@ def test_model_built_to_fail_a_check_fails_it(make, expected, digits):
     for name, detail in expected.items():
         assert found[name].outcome == FAIL, found[name]
         assert detail in found[name].detail
+
+
+def test_logits_next_to_equal_fail(digits):
+    """Cross-entropy then weighs all other classes alike."""
+    found = outcomes(to_class_means(scale=1e-4), digits, pgd=dataclasses.replace(PGD, epsilon=0.2))
+    assert found[SCALE].outcome == FAIL
+    assert outcomes(to_class_means(), digits, pgd=dataclasses.replace(PGD, epsilon=0.2))[SCALE].outcome == PASS
+
+
+def test_scale_of_two_classes_is_checked_by_the_margin(digits):
+    model = keras.Sequential([to_class_means(), keras.layers.Dense(2, use_bias=False, kernel_initializer="ones")])
+    images, labels = digits
+    assert "(margin)" in outcomes(model, (images[:9], labels[:9] % 2))[SCALE].detail
 
 
 def test_random_model_passes_given_the_seed_and_is_not_asked_about_its_batch(digits):
