@@ -130,10 +130,7 @@ def _more_steps_and_restarts_change_little(right, pgd: Attack) -> Check:
 
 
 def _scale_of_logits_changes_little(right, pgd: Attack, model: keras.Model) -> Check:
-    """Whether PGD on a loss that the logits' scale does not change leaves no less.
-
-    Where logits are all but equal, cross-entropy weighs all other classes alike; where they are far apart, it is flat.
-    """
+    """Whether PGD on a loss free of the logits' scale leaves no less; cross-entropy is flat by large logits."""
     loss = "dlr" if (classes_of(model) or math.inf) > 2 else "margin"
     own, scale_free = (_percent(right(attack)) for attack in (pgd, dataclasses.replace(pgd, loss=loss)))
     detail = f"PGD {own:.1f}%, on a loss free of it ({loss}) {scale_free:.1f}%"
