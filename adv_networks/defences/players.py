@@ -91,8 +91,8 @@ class Players(TrainingState):
             self.d = other.d
 
     def shares(self, x: tf.Tensor) -> int:
-        """One for each generator, and one for static examples, where they come beside the images."""
-        return max(1, len(self.generators)) + (x.shape.rank == 5)
+        """One for each generator, and beside generators one for static examples."""
+        return max(1, len(self.generators) + bool(self.generators) * (x.shape.rank == 5))
 
 
 def make_players(spec: Experiment) -> Players:

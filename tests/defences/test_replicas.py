@@ -49,7 +49,7 @@ def three_steps(method, overrides):
     spec, states, scalars = experiment("digits", method, dropout=0.25, **overrides), [], []
     rng, players = np.random.default_rng(0), defences.make_players(spec)
     for number in range(3):
-        x = rng.random((2, 24, *SHAPE) if method == "advnet+ensemble" else (24, *SHAPE))
+        x = rng.random((2, 24, *SHAPE) if METHODS[method].static_examples else (24, *SHAPE))
         logged = METHODS[method].step(players, x, rng.integers(0, 10, 24), spec, (spec.seed, number))
         scalars.append({name: float(value) for name, value in logged.items()})
         states.append([value.numpy().ravel().tolist() for value in players.variables()])
@@ -103,6 +103,7 @@ GAMES = {
     "PGD": ("pgd", dict(pgd_steps=2)),
     "adversarial network": ("advnet", dict(gradient_penalty=0.1, generator_optimizer="sgd", generator_weight_decay=1e-3)),
     "exact regulariser": ("advnet", dict(regulariser="exact", gradient_penalty=0.1)),
+    "own examples": ("ensemble", dict(own_examples=True)),
     "several adversaries": ("advnet+ensemble", dict(generators=("g1", "g2"))),
 }
 GAMES_AND_REPLICAS = [*((game, 2) for game in GAMES), ("adversarial network", 4)]

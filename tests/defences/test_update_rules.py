@@ -478,6 +478,23 @@ def test_single_player_steps_are_sgd_with_momentum_and_l2(method, settings):
     assert all(distance([actual[name]], [expected[name]]) < 1e-8 for name in expected)
 
 
+def test_ensemble_training_mixes_clean_static_and_its_own_examples_in_equal_parts():
+    """A fifth of the places each is clean and of D's own FGS, three fifths are static; the update is SGD on that mixture."""
+    spec = experiment("digits", "ensemble", own_examples=True, epsilon=0.2, classifier_width=4)
+    players = random_players(spec)
+    reference = Reference(players, spec)
+    (images, y), (static, _) = minibatch(0, size=200), minibatch(1, size=200)
+    own = attacks.fgs(reference.d.model, np.float64(images), None, 0.2, training=True).numpy()
+    kinds = tf.random.stateless_uniform([200], (0, 0), 0, 5, tf.int32).numpy()
+    assert [np.sum(kinds == 0), np.sum(kinds == 4)] == pytest.approx([40, 40], abs=17)  # three standard deviations
+    mixed = np.where((kinds == 0)[:, None, None, None], images, static)
+    mixed[kinds == 4] = own[kinds == 4]
+    actual = METHODS["ensemble"].step(players, np.stack([np.float64(images), static]), y, spec, (0, 0))
+    assert float(actual["d_loss"]) == pytest.approx(float(reference.train_on(mixed, y)["d_loss"]), rel=1e-10)
+    actual, expected = state_of(players), reference.state()
+    assert all(distance([actual[name]], [expected[name]]) < 1e-8 for name in expected)
+
+
 def test_adam_is_the_one_computed_by_hand():
     """η = 0.002, β = 0.5, 0.999, ε̂ = 1e-8 on gradients so small that the place of ε̂ shows: m = 5e-7 after either one."""
     players = defences.make_players(experiment("digits", "advnet", generator_width=1))
@@ -842,7 +859,7 @@ def test_comparison_of_the_regularisers_agrees_where_the_networks_are_smooth(mon
         defences.regularised_gradient(twin.d, [twin.g], [np.float64(x)], np.float64(x), y, chosen)[0]
         for chosen in (exact, dataclasses.replace(spec, regulariser="none"))
     ]
-    assert product == pytest.approx(norm(difference(*gradients)), rel=1e-6)
+    assert product == pytest.approx(norm(difference(*gradients)), rel=1e-10)
     assert all(np.array_equal(a, b) for a, b in zip(before, arrays(players.variables()), strict=True))
 
 

@@ -12,6 +12,8 @@ from adv_networks.papers.direct_approach.tables import ABC, BLACK_BOX, EAT
 
 _GRIDS = {"mnist": "1", "svhn": "2", "cifar10": "3", "cifar100": "7"}
 _RATES = ("learning_rate", "weight_decay")
+# Section 4.4 cites Tramèr et al. (2018), whose mixture has the model's own examples, and speaks of static ones only.
+_CITED = {"ensemble": {"own_examples": True}}
 
 
 def _rows() -> Iterator[Row]:
@@ -27,6 +29,7 @@ def _readings(place: dict[str, Any], row: Row, dataset: str) -> Iterator[Row]:
 
     The surrogates are the text's, those of the released code's row the released code's. The text's B, C and EAT are also
     attacked from the released code's A'. Where A's rates differ, both together are a row, attacked from an A' with them.
+    EAT is also trained as in the source that the text cites.
     """
 
     def read(label: str, settings: dict[str, Any] | None = None, **changes: Any) -> Row:
@@ -39,6 +42,9 @@ def _readings(place: dict[str, Any], row: Row, dataset: str) -> Iterator[Row]:
     if row.method != standard:
         yield read("text, from the released A'", sources=released[:1])
     yield read("released", protocol="released", sources=released)
+    if cited := _CITED.get(row.method):
+        yield read("with own examples", cited)
+        yield read("released with own examples", cited, protocol="released", sources=released)
     single = deviations(dataset, row.method)
     rates = {key: value for group in single.values() for key, value in group.items() if key in _RATES}
     if len(rates) == len(_RATES):
