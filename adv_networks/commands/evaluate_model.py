@@ -112,6 +112,7 @@ class EvaluateModel:
             for text, attack in zip(self.attacks, further, strict=True):
                 source, label = self._source(text, dataset.name, model, attack)
                 (masks[label],) = correct_masks([model], *tested, attack, source, spec.bn_evaluation)
+        yield from table.left_out
         yield _as_text(f"{title} on {len(tested.images)} test images of {dataset.name}, {ball_of(spec)}", masks, found)
 
     def _adversary(self) -> Experiment | None:

@@ -90,7 +90,7 @@ def make_table(plan: Plan, workspace: Workspace) -> str:
     if table.along_training:
         appendix = along_training.write(tables.stem(table), plan.cells[0], plan.directory, workspace.of)
     appendix = "\n\n".join(filter(None, [appendix, checks.as_markdown(checked) if checked else ""]))
-    notes = notes_of(tables.match(plan.all_cells, records, hashes))
+    notes = [*notes_of(tables.match(plan.all_cells, records, hashes)), *table.left_out]
     tables.write(table, rows, plan.directory, scale=request.scale, notes=notes, appendix=appendix)
     _copy_pictures(plan, workspace)
     _draw_galleries(plan, networks)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from adv_networks.errors import UsageError
-from adv_networks.experiments.attacks import Attack, parse_attack
+from adv_networks.experiments.attacks import Attack, Defaults, parse_attack, resolve_attack
+from adv_networks.experiments.datasets import find_dataset
 from adv_networks.experiments.experiment import Experiment, checked_setting, experiment
 from adv_networks.experiments.methods import METHODS
 from adv_networks.experiments.scales import scaled
@@ -78,7 +79,8 @@ class Table:
 
     Without `datasets` it is of any one that is asked for (`on`). With `along_training` it also reports what the runs logged
     on their way, and the time that a step takes. `suite` names the attack suite whose columns it has beside its own, and
-    `has_further_attacks` says whether it has other libraries' too.
+    `has_further_attacks` says whether it has other libraries' too. `left_out` says of the suite's columns that its data sets have
+    too few classes for, why.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Table:
     along_training: bool = False
     suite: str = "paper"
     has_further_attacks: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def rows_are_classifiers(self) -> bool:
@@ -103,6 +106,8 @@ class Table:
     def under(self, suite: str) -> Table:
         """This table with the columns of an attack suite; a worst case that names no other columns is that of all.
 
+        Attacks that take more classes than there are leave their columns out, and with them the worst cases that name these.
+
         Raises:
             UsageError: the suite has columns, and the table's rows are generators.
         """
@@ -110,13 +115,28 @@ class Table:
         if not added:
             return self
         self._check_under_attack("attack_suite", suite)
+        left_out = self._for_more_classes(added)
+        added = tuple(column for column in added if not left_out.keys() & {column.label, *column.worst_of})
         every = tuple(column.label for column in (*self.columns, *added) if column.attack != "worst")
         added = tuple(
             dataclasses.replace(column, worst_of=column.worst_of or every) if column.attack == "worst" else column
             for column in added
         )
         title = f"{self.title}, {suite} attack suite"
-        return dataclasses.replace(self, title=title, columns=self.columns + added, along_training=False, suite=suite)
+        reasons = tuple(f"{label} is left out: {reason}." for label, reason in left_out.items())
+        columns = self.columns + added
+        return dataclasses.replace(self, title=title, columns=columns, along_training=False, suite=suite, left_out=reasons)
+
+    def _for_more_classes(self, columns: Iterable[Column]) -> dict[str, str]:
+        """Why the table's data sets have too few classes for an attack, by the label of its column."""
+        classes = min(find_dataset(name).classes for name in self.datasets)
+        found = {}
+        for column in columns:
+            try:
+                resolve_attack(column.attack, Defaults(epsilon=1.0)).check(classes=classes)
+            except UsageError as error:
+                found[column.label] = str(error)
+        return found
 
     def with_attacks(self, texts: Sequence[str]) -> Table:
         """This table with a column for each of the attacks, which are texts of the grammar (`parse_attack`), in no worst case.

@@ -1,5 +1,6 @@
 """The declared recipes against the paper's numbers, and how experiments are resolved and named."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -289,6 +290,19 @@ def test_strong_suite_adds_its_columns_and_the_worst_of_all_but_the_worst():
     assert fresh.source.name == "mnist-generator-cpu-s0-against=pgd"
     assert fresh.source.needs() == {"classifier": fresh.target.trained()}
     assert TABLES["1"].under("paper") is TABLES["1"]
+
+
+def test_strong_suite_of_few_classes_leaves_out_what_needs_more_and_says_so(monkeypatch):
+    """The difference of logits ratio takes three classes, towards targets four; AutoAttack without APGD-T is none."""
+    for classes, missing in ((2, {"APGD-T", "APGD-DLR", "AutoAttack"}), (3, {"APGD-T", "AutoAttack"}), (4, set())):
+        monkeypatch.setitem(DATASETS, "few", dataclasses.replace(DATASETS["digits"], name="few", classes=classes))
+        few = dataclasses.replace(TABLES["1"], datasets=("few",)).under("strong")
+        full = TABLES["1"].under("strong")
+        labels = {column.label for column in few.columns}
+        assert {column.label for column in full.columns} - labels == missing
+        assert len(few.left_out) == len(missing - {"AutoAttack"})
+        assert all(f"received {classes}." in line for line in few.left_out)
+        assert set(few.columns[-1].worst_of) == labels - {"AutoAttack", "Worst case"}
 
 
 def test_fresh_generator_is_trained_against_its_row_with_all_its_settings():
