@@ -68,9 +68,9 @@ def ensemble_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment
 
     Args:
         players: D and its optimiser.
-        x: the minibatch of the enlarged training set, [batch, …]; with `own_examples` [2, batch, …], images and a static example
-            of each. Each place of the minibatch then takes the image, its static example or D's own by chance, so that all the
-            kinds have the same share.
+        x: the minibatch of the enlarged training set, [batch, …]; with `own_examples` [2, batch, …], images and a static
+            example of each. Each place of the minibatch then takes the image, its static example or D's own by chance, so that
+            all the kinds have the same share.
         y: labels int32 [batch].
         spec: the experiment.
         seed: (run seed, step).

@@ -79,8 +79,8 @@ class Table:
 
     Without `datasets` it is of any one that is asked for (`on`). With `along_training` it also reports what the runs logged
     on their way, and the time that a step takes. `suite` names the attack suite whose columns it has beside its own, and
-    `has_further_attacks` says whether it has other libraries' too. `left_out` says of the suite's columns that its data sets have
-    too few classes for, why.
+    `has_further_attacks` says whether it has other libraries' too. `left_out` has a line for each column of the suite that its
+    data sets have too few classes for.
     """
 
     name: str
