@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from adv_networks import attacks
 from adv_networks.defences.base import Defence, NeededRun, register, setting
 from adv_networks.defences.players import Players
 from adv_networks.defences.static_examples import StaticExamples
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 # What is added to the clean images, in equal parts.
 STATIC_ATTACKS: tuple[str, ...] = ("fgs_predicted", "pgd", "least_likely")
-# Of the predicted label, like its static twin: the true one would leak into the example.
-OWN_ATTACK = "fgs_predicted"
 
 
 class OnStaticExamples(Defence):
@@ -80,7 +79,8 @@ def ensemble_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment
     images, static = tf.unstack(x)
     kinds = 1 + len(STATIC_ATTACKS) + 1
     drawn = replicas.share_of(lambda shape: tf.random.stateless_uniform(shape, seed, 0, kinds, tf.int32), [tf.shape(images)[0]])
-    own = spec.attack(OWN_ATTACK).craft(players.d, images, y, training=True)
+    # Of the predicted label, like its static twin: the true one would leak into the example.
+    own = attacks.fgs(players.d, images, None, spec.epsilon, training=True)
     kind = drawn[:, None, None, None]
     return descend(players, tf.where(kind == 0, images, tf.where(kind == kinds - 1, own, static)), y, spec)
 
