@@ -492,7 +492,7 @@ def test_ensemble_training_mixes_clean_static_and_its_own_examples_in_equal_part
     actual = METHODS["ensemble"].step(players, np.stack([np.float64(images), static]), y, spec, (0, 0))
     assert float(actual["d_loss"]) == pytest.approx(float(reference.train_on(mixed, y)["d_loss"]), rel=1e-10)
     actual, expected = state_of(players), reference.state()
-    assert all(distance([actual[name]], [expected[name]]) < 1e-8 for name in expected)
+    assert all(distance([actual[name]], [expected[name]]) < 1e-7 for name in expected)
 
 
 def test_adam_is_the_one_computed_by_hand():
