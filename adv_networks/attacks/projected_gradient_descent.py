@@ -38,7 +38,8 @@ class PGD(Attack):
     @classmethod
     def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Its PGD settings, with which it may be trained too."""
-        return dict(steps=spec.pgd_steps, step_fraction=spec.pgd_step_fraction, clip_start=spec.pgd_clip_start)
+        start = dict(random_start=spec.pgd_random_start, clip_start=spec.pgd_clip_start)
+        return dict(steps=spec.pgd_steps, step_fraction=spec.pgd_step_fraction, **start)
 
     def craft(
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None

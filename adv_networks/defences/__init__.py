@@ -18,6 +18,7 @@ Importing this loads no TensorFlow.
 # isort: off
 from adv_networks.defences.standard import Standard, standard_step
 from adv_networks.defences.pgd import PGDTraining, pgd_step
+from adv_networks.defences.fgs import FGSTraining, fgs_step
 from adv_networks.defences.adversarial_network import AdversarialNetwork
 from adv_networks.defences.ensemble import STATIC_ATTACKS, Ensemble, OnStaticExamples, ensemble_step
 from adv_networks.defences.adversarial_network_ensemble import AdversarialNetworkAndEnsemble
@@ -37,9 +38,9 @@ from adv_networks.defences.regulariser_comparison import RegulariserComparison
 from adv_networks.defences.static_examples import StaticExamples, static_examples
 
 __all__ = [
-    "STATIC_ATTACKS", "AdversarialNetwork", "AdversarialNetworkAndEnsemble", "Defence", "Defended", "Ensemble",
+    "STATIC_ATTACKS", "AdversarialNetwork", "AdversarialNetworkAndEnsemble", "Defence", "Defended", "Ensemble", "FGSTraining",
     "GeneratorAlone", "InputDefence", "NeededRun", "OnStaticExamples", "PGDTraining", "Players", "RegulariserComparison",
-    "Standard", "StaticExamples", "TrainingState", "adversarial_network_step", "adversaries", "ascend",
-    "discriminator_step", "ensemble_step", "generator_step", "make_players", "pgd_step", "register", "regularised_gradient",
+    "Standard", "StaticExamples", "TrainingState", "adversarial_network_step", "adversaries", "ascend", "discriminator_step",
+    "ensemble_step", "fgs_step", "generator_step", "make_players", "pgd_step", "register", "regularised_gradient",
     "standard_step", "static_examples",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ from adv_networks.defences.updates import (
     distributed,
     gradient_of,
     half_squared_norm,
+    penalty,
     values,
     weight_decay,
 )
@@ -186,7 +187,7 @@ def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Exper
     d = players.d
     gradient, scalars, _ = regularised_gradient_of(players, x, y, spec, seed)
     with tf.GradientTape() as tape:
-        decay = weight_decay(values(d), spec.weight_decay)
+        decay = penalty(values(d), spec)
     decay_gradient = tape.gradient(decay, values(d), unconnected_gradients="zero")
     total = [a + b for a, b in zip(gradient, decay_gradient, strict=True)]
     apply_gradient(players.d_optimizer, total, d.trainable_variables)

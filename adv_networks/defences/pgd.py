@@ -28,6 +28,7 @@ def pgd_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
         step_size=spec.epsilon * spec.pgd_step_fraction,
         steps=spec.pgd_steps,
         seed=seed,
+        random_start=spec.pgd_random_start,
         clip_start=spec.pgd_clip_start,
         training=True,
         norm=spec.norm,

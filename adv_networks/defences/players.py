@@ -105,7 +105,7 @@ def make_players(spec: Experiment) -> Players:
             players.g, *further = networks.generators(spec)
             players.further = tuple(further)
     if method.trains_classifier:
-        players.d_optimizer = runtime.sgd(_classifier_schedule(spec), momentum=spec.momentum)
+        players.d_optimizer = _classifier_optimizer(spec)
         players.d_optimizer.build(players.d.trainable_variables)
     if method.trains_generator:
         players.g_optimizer = _generator_optimizer(spec)
@@ -140,6 +140,16 @@ def _classifier_schedule(spec: Experiment) -> Any:
     # Keras keeps the earlier rate at the boundary itself, and counts updates from 0.
     rates = [spec.learning_rate / 10**number for number in range(len(drops) + 1)]
     return keras.optimizers.schedules.PiecewiseConstantDecay(drops, rates)
+
+
+def _classifier_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
+    rate = _classifier_schedule(spec)
+    if spec.optimizer == "rmsprop":
+        # The ε of Theano's tutorial, which the red and blue report follows; like there, Keras adds it inside the root.
+        return keras.optimizers.RMSprop(rate, rho=spec.momentum, epsilon=1e-6)
+    if spec.optimizer == "adam":
+        return runtime.adam(rate, beta_1=spec.momentum, beta_2=0.999, epsilon=1e-8)
+    return runtime.sgd(rate, momentum=spec.momentum)
 
 
 def _generator_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:

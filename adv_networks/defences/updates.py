@@ -103,6 +103,15 @@ def weight_decay(parameters: Sequence[tf.Tensor], amount: float) -> tf.Tensor:
     return amount * half_squared_norm([parameter for parameter in parameters if len(parameter.shape) > 1])
 
 
+def penalty(parameters: Sequence[tf.Tensor], spec: Experiment) -> tf.Tensor:
+    """What the kernels of D cost: wd/2 Σ w² + λ Σ |w|."""
+    total = weight_decay(parameters, spec.weight_decay)
+    if not spec.weight_l1:
+        return total
+    sums = [tf.reduce_sum(tf.abs(parameter)) for parameter in parameters if len(parameter.shape) > 1]
+    return total + spec.weight_l1 * tf.reduce_sum(sums)
+
+
 def half_squared_norm(parts: Sequence[tf.Tensor]) -> tf.Tensor:
     """½‖·‖² of tensors taken as one vector."""
     # add_n would not fix the order of its terms (determinism.py).
@@ -125,7 +134,7 @@ def descend(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment) -> S
     with tf.GradientTape() as tape:
         logits = d(x, training=True)
         loss = cross_entropy(y, logits)
-        decay = weight_decay(values(d), spec.weight_decay)
+        decay = penalty(values(d), spec)
         objective = loss + decay
     gradient = gradient_of(tape, objective, values(d), d)
     apply_gradient(players.d_optimizer, gradient, d.trainable_variables)

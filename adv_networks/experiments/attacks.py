@@ -130,6 +130,7 @@ class AttackDefaults(Protocol):
     scale: str
     pgd_steps: int
     pgd_step_fraction: float
+    pgd_random_start: bool
     pgd_clip_start: bool
 
 
@@ -142,6 +143,7 @@ class Defaults:
     scale: str = "paper"
     pgd_steps: int = 10
     pgd_step_fraction: float = 0.25
+    pgd_random_start: bool = True
     pgd_clip_start: bool = True
 
 

@@ -55,8 +55,10 @@ class SharedSettings:
     learning_rate_drops: tuple[float, ...] = setting(
         (), "fractions of the iterations after which η_D is divided by 10", above=0, most=1
     )
-    momentum: float = setting(0.9, "momentum of D's SGD", least=0, most=1)
+    optimizer: str = setting("sgd", "optimiser of D", choices=("sgd", "rmsprop", "adam"))
+    momentum: float = setting(0.9, "momentum of D's SGD, ρ of RMSProp, β1 of Adam", least=0, most=1)
     weight_decay: float = setting(1e-5, "wd of the term wd/2 Σ w² over D's kernels", least=0)
+    weight_l1: float = setting(0.0, "λ of the term λ Σ |w| over D's kernels", least=0)
 
     generators: tuple[str, ...] = setting(
         ("g1",),
@@ -109,12 +111,14 @@ class SharedSettings:
 
     pgd_steps: int = setting(10, "steps of PGD in training and evaluation (Eq. 7)", "pgd", least=1)
     pgd_step_fraction: float = setting(0.25, "step size of PGD over ε", "pgd", above=0)
+    pgd_random_start: bool = setting(True, "start PGD at random in the ball, not at the image", "pgd")
     pgd_clip_start: bool = setting(True, "clip PGD's random start to [0,1]", "pgd")
 
     augment_pad: int = setting(0, "random pad-and-crop by at most this many pixels, with flips; 0: no augmentation", least=0)
     extra_images: int = setting(0, "images drawn at random from the extra split", least=0)
     extra_replacement: bool = setting(False, "draw them with replacement")
     validation: int = setting(0, "training images held out for validation", least=0)
+    validations: int = setting(10, "how often a run measures them, every ten iterations at most", least=1)
     train_images: int = setting(0, "use only the first this many training images; 0: all", least=0)
     test_images: int = setting(0, "use only the first this many test images; 0: all", "test", least=0)
     bn_evaluation: str = setting(

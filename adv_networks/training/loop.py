@@ -41,7 +41,7 @@ class Loop:
         self.validation = validation
         self.checkpoint_seconds = checkpoint_seconds
         self.log_every = min(20, max(1, experiment.steps // 100))
-        self.validate_every = max(10, experiment.steps // 10)
+        self.validate_every = max(10, experiment.steps // experiment.validations)
         self.checkpoints = Checkpoints(workdir / "checkpoints", state=state.variables())
         self.step = self._restore()
         self.journal = Journal(experiment, workdir, self.step, self.log_every) if workers.is_chief else None

@@ -1,0 +1,88 @@
+"""What the two reports train with: RMSProp, λ1 and λ2 against NumPy, and training on FGS against PGD of one step."""
+
+import numpy as np
+import pytest
+
+from adv_networks import attacks, defences
+from adv_networks.errors import UsageError
+from adv_networks.experiments import METHODS, experiment
+from tests.conftest import precision, randomised
+
+SMALL = dict(classifier="mlp", classifier_width=6, input_dropout=0.0, dropout=0.0, epsilon=0.1)
+
+
+def minibatch(number):
+    random = np.random.default_rng(number)
+    return random.random((12, 8, 8, 1)), random.integers(0, 10, 12)
+
+
+def gradients(hidden, last, x, y, l1, l2):
+    """Of the mean cross-entropy, λ1 Σ|w| and λ2 Σ w², by the chain rule."""
+    x = x.reshape(len(x), -1)
+    units = np.maximum(x @ hidden, 0)
+    likely = np.exp(units @ last)
+    by_logits = (likely / likely.sum(1, keepdims=True) - np.eye(10)[y]) / len(x)
+    by_units = by_logits @ last.T * (units > 0)
+    return [by + l1 * np.sign(w) + 2 * l2 * w for by, w in ((x.T @ by_units, hidden), (units.T @ by_logits, last))]
+
+
+def test_penalised_rmsprop_is_the_one_computed_in_numpy():
+    """v ← 0.9 v + 0.1 g², w ← w − η g / √(v + 1e-6)."""
+    l1, l2 = 1e-2, 3e-2
+    settings = dict(optimizer="rmsprop", learning_rate=1e-3, weight_l1=l1, weight_decay=2 * l2, **SMALL)
+    with precision("float64"):
+        spec = experiment("digits", "standard", **settings)
+        players = defences.make_players(spec)
+        randomised(players.d)
+        weights = [weight.astype(np.float64) for weight in players.d.get_weights()]
+        squares = [np.zeros_like(weight) for weight in weights]
+        for number in range(3):
+            x, y = minibatch(number)
+            scalars = defences.standard_step(players, x, y, spec, (0, number))
+            penalty = sum(l1 * np.abs(weight).sum() + l2 * (weight**2).sum() for weight in weights)
+            assert float(scalars["d_weight_decay"]) == pytest.approx(penalty, rel=1e-9)
+            for weight, square, gradient in zip(weights, squares, gradients(*weights, x, y, l1, l2), strict=True):
+                square[:] = 0.9 * square + 0.1 * gradient**2
+                weight -= 1e-3 * gradient / np.sqrt(square + 1e-6)
+        for found, expected in zip(players.d.get_weights(), weights, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_training_on_fgs_is_that_on_one_step_of_pgd_from_the_image():
+    ends = []
+    for method, own in (
+        ("fgs", {}),
+        ("pgd", dict(pgd_steps=1, pgd_step_fraction=1.0, pgd_random_start=False)),
+        ("standard", {}),
+    ):
+        spec = experiment("digits", method, **SMALL, **own)
+        players = defences.make_players(spec)
+        randomised(players.d)
+        x, y = minibatch(0)
+        if method == "standard":
+            x = attacks.fgs(players.d, x, y, 0.1)
+        METHODS[method].step(players, np.float32(x), y, spec, (0, 0))
+        ends.append(players.d.get_weights())
+    for own in ends[1:]:
+        for found, expected in zip(own, ends[0], strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_start_of_pgd_in_training_is_that_of_its_column():
+    spec = experiment("digits", "pgd", pgd_random_start=False)
+    assert not spec.attack("pgd").random_start
+    assert "pgd_random_start=False" in spec.name
+    assert spec.attack("pgd:random_start=True").settings() == experiment("digits", "pgd").attack("pgd").settings()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(weight_l1=-1e-5), "weight_l1: expected a value of at least 0 and"),
+        (dict(weight_decay=-1), "weight_decay: expected a value of at least 0 and"),
+        (dict(optimizer="lion"), "optimizer: expected one of sgd, rmsprop, adam, received lion"),
+    ],
+)
+def test_bad_settings_say_what_was_expected(settings, message):
+    with pytest.raises(UsageError, match=message):
+        experiment("mnist", "standard", **settings)
