@@ -1,4 +1,4 @@
-"""Attacks: FGS, PGD, least likely and the generator's (Eq. 4, 6-8), those of AutoAttack, and those of other libraries.
+"""Attacks: the paper's (Eq. 4, 6-8), FGS's relatives, AutoAttack's, minimum-norm ones, and those of other libraries.
 
 A function an attack, on a Keras classifier that returns logits:
 
@@ -17,22 +17,34 @@ attack makes it a column of tables and a name of the grammar (`experiments.parse
 """
 
 from adv_networks.attacks.auto_pgd import APGD, apgd
-from adv_networks.attacks.base import Attack, named, register
+from adv_networks.attacks.base import Attack, Crafted, named, register
+from adv_networks.attacks.carlini_wagner_l0 import CarliniWagnerL0, cw_l0
+from adv_networks.attacks.carlini_wagner_l2 import CarliniWagnerL2, cw_l2
+from adv_networks.attacks.carlini_wagner_linf import CarliniWagnerLinf, cw_linf
 from adv_networks.attacks.composed import Clean, Worst
 from adv_networks.attacks.crafting import BATCH_SIZE, craft_all
+from adv_networks.attacks.deepfool import DeepFool, deepfool
+from adv_networks.attacks.distances import distances
 from adv_networks.attacks.fast_adaptive_boundary import FAB, fab
 from adv_networks.attacks.fast_gradient_sign import FGS, fgs
 from adv_networks.attacks.foreign import ForeignAttack
 from adv_networks.attacks.generator_attack import Generator, generator
 from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.iterative_fast_gradient_sign import Iterative, iterative
 from adv_networks.attacks.least_likely_class import LeastLikely, least_likely
+from adv_networks.attacks.limited_memory_bfgs import LBFGS, lbfgs
 from adv_networks.attacks.losses import difference_of_logits_ratio
+from adv_networks.attacks.minimum_norm import MinimumNormAttack
 from adv_networks.attacks.projected_gradient_descent import PGD, pgd
+from adv_networks.attacks.randomised_fast_gradient_sign import RandomisedFGS, r_fgs
 from adv_networks.attacks.restarted_pgd import RestartedPGD, restarted_pgd
 from adv_networks.attacks.square_search import Square, square
+from adv_networks.attacks.targeted_fast_gradient_sign import TargetedFGS, fgs_targeted
 
 __all__ = [
-    "APGD", "BATCH_SIZE", "FAB", "FGS", "PGD", "Attack", "Clean", "ForeignAttack", "Generator", "LeastLikely", "RestartedPGD",
-    "Square", "Worst", "apgd", "craft_all", "difference_of_logits_ratio", "fab", "fgs", "generator", "least_likely", "named",
-    "pgd", "predict", "register", "restarted_pgd", "square",
+    "APGD", "BATCH_SIZE", "FAB", "FGS", "LBFGS", "PGD", "Attack", "CarliniWagnerL0", "CarliniWagnerL2", "CarliniWagnerLinf",
+    "Clean", "Crafted", "DeepFool", "ForeignAttack", "Generator", "Iterative", "LeastLikely", "MinimumNormAttack",
+    "RandomisedFGS", "RestartedPGD", "Square", "TargetedFGS", "Worst", "apgd", "craft_all", "cw_l0", "cw_l2", "cw_linf",
+    "deepfool", "difference_of_logits_ratio", "distances", "fab", "fgs", "fgs_targeted", "generator", "iterative", "lbfgs",
+    "least_likely", "named", "pgd", "predict", "r_fgs", "register", "restarted_pgd", "square",
 ]  # fmt: skip

@@ -6,15 +6,17 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import numpy as np
+
+from adv_networks.attacks.inputs import ROUNDING
 from adv_networks.errors import UsageError
 from adv_networks.experiments import ATTACKS, AttackDefaults, DeclaredAttack, Defaults, resolve_attack, setting
 from adv_networks.runtime import DRAWS
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
     import tensorflow as tf
 
     from adv_networks.attacks.inputs import Array, Seed
@@ -24,6 +26,25 @@ if TYPE_CHECKING:
 OF_FIRST_RECORDS: Mapping[str, Any] = MappingProxyType(
     {"label": "true", "steps": 1, "step_fraction": 1.0, "restarts": 1, "clip_start": True, "seed": 0}
 )
+
+
+class Crafted(NamedTuple):
+    """Adversarial images, and of each, [batch], whether the attack changed it and how often it asked the classifier.
+
+    `changed` is of the attack's own result, before that is held to a ball. `queries` counts the classifier's answers and its
+    gradients alike; it is None where the attack does not count them.
+    """
+
+    images: tf.Tensor
+    changed: np.ndarray
+    queries: np.ndarray | None = None
+
+
+def are_changed(x: Array, moved: Array) -> np.ndarray:
+    """Which images differ from x by more than rounding, booleans [batch]; x is uint8 or floats in [0,1]."""
+    x = np.asarray(x)
+    x = x / np.float32(255) if x.dtype == np.uint8 else x
+    return (np.abs(np.asarray(moved) - x) > ROUNDING).reshape(len(x), -1).any(1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +64,9 @@ class Attack:
             "unknown" for another library's.
         norms: the balls that it knows.
         has_ball: whether ε and norm mean anything to it.
+        needs_ball: whether it takes ε and norm from the experiment where its text has none; others then have no ball.
+        has_source: whether it is crafted on a model.
+        leaves_failures: whether it leaves images as they are where it finds none within its ball, although it works.
         learns: whether `fit` must be called before `craft`.
         composed: whether it crafts nothing and is made of the results of others.
         of_first_records: whether it is as old as the first records, whose keys it keeps.
@@ -52,6 +76,9 @@ class Attack:
     access: ClassVar[str] = "gradients"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
     has_ball: ClassVar[bool] = True
+    needs_ball: ClassVar[bool] = True
+    has_source: ClassVar[bool] = True
+    leaves_failures: ClassVar[bool] = False
     learns: ClassVar[bool] = False
     composed: ClassVar[bool] = False
     of_first_records: ClassVar[bool] = False
@@ -133,6 +160,13 @@ class Attack:
             state: what `fit` returned.
         """
         raise NotImplementedError
+
+    def crafted(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> Crafted:
+        """What `craft` returns, and what else there is to say of it."""
+        images = self.craft(source, x, y, seed=seed, training=training, state=state)
+        return Crafted(images, are_changed(x, images))
 
 
 def named(text: str, epsilon: float, *, norm: str = "linf") -> Attack:

@@ -21,6 +21,7 @@ class Clean(Attack):
     kind: ClassVar[str] = "clean"
     access: ClassVar[str] = "labels"
     has_ball: ClassVar[bool] = False
+    has_source: ClassVar[bool] = False
     of_first_records: ClassVar[bool] = True
 
     epsilon: float = 0.0

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from adv_networks import runtime
-from adv_networks.attacks.base import Attack
+from adv_networks.attacks.base import Attack, Crafted
 from adv_networks.attacks.inputs import check_images, check_labels
 from adv_networks.errors import UsageError
 from adv_networks.experiments import BATCH_STATISTICS_SIZE
@@ -68,10 +68,15 @@ def on_devices(work: Callable[..., Any], batches: Iterable[tuple[int, np.ndarray
             yield from pool.map(work_on, devices, turn)
 
 
-def craft(attack: Attack, source: keras.Model | None, x: Any, y: Any, *, seed: tuple[int, int], **options: Any) -> tf.Tensor:
-    """`attack.craft`, where what a random source draws is a function of the seed too."""
+def crafted(attack: Attack, source: keras.Model | None, x: Any, y: Any, *, seed: tuple[int, int], **options: Any) -> Crafted:
+    """`attack.crafted`, where what a random source draws is a function of the seed too."""
     with runtime.drawing(*seed, draws=attack.draws):
-        return attack.craft(source, x, y, seed=seed, **options)
+        return attack.crafted(source, x, y, seed=seed, **options)
+
+
+def craft(attack: Attack, source: keras.Model | None, x: Any, y: Any, *, seed: tuple[int, int], **options: Any) -> tf.Tensor:
+    """The images of `crafted` alone."""
+    return crafted(attack, source, x, y, seed=seed, **options).images
 
 
 def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -88,7 +93,7 @@ def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: n
     """
     state = attack.fit(source, images, labels) if attack.learns else None
 
-    def crafted(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def images_of(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return craft(attack, source, x, y, seed=(attack.seed, number), state=state).numpy()
 
-    return np.concatenate(list(on_devices(crafted, batches_of(images, labels, BATCH_SIZE))))
+    return np.concatenate(list(on_devices(images_of, batches_of(images, labels, BATCH_SIZE))))

@@ -31,6 +31,7 @@ class FAB(StrongAttack):
     """The attack `fab` as a column of tables, with the numbers of AutoAttack's standard version (Croce and Hein, 2020)."""
 
     kind: ClassVar[str] = "fab"
+    leaves_failures: ClassVar[bool] = True
 
     steps: int = setting(100, "steps for each target", least=1)
     targets: int = setting(9, "classes to try, the likeliest first", least=1)

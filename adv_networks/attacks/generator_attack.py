@@ -10,7 +10,7 @@ from adv_networks.attacks.base import Attack, register
 from adv_networks.attacks.geometry import project
 from adv_networks.attacks.gradient import raw_outputs
 from adv_networks.attacks.inputs import as_floats, as_labels, as_scalar, as_seed, check_epsilon, check_shape
-from adv_networks.experiments import NORMS, choose
+from adv_networks.experiments import CONVEX_NORMS, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import run_compiled
 
@@ -49,7 +49,7 @@ def generator(
     Of a generator that was built for `norm` only the clipping to [0,1] changes anything; another is held to the ball.
     """
     check_epsilon(epsilon)
-    x, epsilon, p = as_floats(x, g.variable_dtype), as_scalar(epsilon, g.variable_dtype), choose(NORMS, norm, "norm")
+    x, epsilon, p = as_floats(x, g.variable_dtype), as_scalar(epsilon, g.variable_dtype), choose(CONVEX_NORMS, norm, "norm")
     check_shape(g.output_shape, x)  # what it takes may be noise or labels
     inputs = networks.generator_input(g, x, None if y is None else as_labels(y, x), as_seed(seed))
     perturbation = run_compiled(raw_outputs, g, training, inputs)

@@ -1,4 +1,4 @@
-"""Directions, projections and random points in the balls of the norms of `NORMS`.
+"""Directions, projections and random points in the balls of the norms of `CONVEX_NORMS`.
 
 The paper's norm is linf, that of the largest pixel. In l2 and l1, sums over an image's pixels and channels, sign ∇ becomes
 ∇ over its own norm, as in Foolbox; in l1 that spreads the step over the pixels, where the steepest ascent would spend it on

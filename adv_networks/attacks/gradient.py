@@ -12,7 +12,7 @@ from adv_networks import networks
 from adv_networks.attacks.geometry import direction, project
 from adv_networks.attacks.inputs import as_images, as_scalar
 from adv_networks.attacks.losses import LOSSES
-from adv_networks.experiments import NORMS, choose
+from adv_networks.experiments import CONVEX_NORMS, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import for_loops, mean_over_draws, replicas, run_compiled
 
@@ -79,7 +79,7 @@ def gradient_attack(
     model, x, y, epsilon, step_size, steps, norm, *, start=None, training=False, loss="cross_entropy"
 ) -> tf.Tensor:
     """Steps up the loss of y, of length `step_size`, from `start` (None: x), each projected on the ε-ball and on [0,1]."""
-    start, p = x if start is None else start, choose(NORMS, norm, "norm")
+    start, p = x if start is None else start, choose(CONVEX_NORMS, norm, "norm")
     sizes = (as_scalar(size, x.dtype) for size in (epsilon, step_size))
     # Replicas that share BN moments cannot do so inside a loop of the graph.
     steps = steps if training and replicas.count() > 1 else tf.convert_to_tensor(steps, tf.int32)

@@ -150,6 +150,11 @@ def check_epsilon(epsilon: float | tf.Tensor, **counts: int) -> None:
         if not is_number or not 0 <= number < math.inf:
             received = f"an array {list(np.shape(number))}" if np.ndim(number) else number
             raise UsageError(f"epsilon: expected one number of at least 0, received {received}")
+    check_counts(**counts)
+
+
+def check_counts(**counts: int) -> None:
+    """Raises a UsageError unless numbers of steps, restarts and so on, by name, are at least 1."""
     for name, count in counts.items():
         if count < 1:
             raise UsageError(f"{name}: expected at least 1, received {count}")

@@ -12,7 +12,7 @@ from adv_networks.attacks.geometry import uniform_in_ball
 from adv_networks.attacks.gradient import gradient_attack, losses_and_logits
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
 from adv_networks.attacks.losses import LOSSES
-from adv_networks.experiments import NORMS, AttackDefaults, choose
+from adv_networks.experiments import CONVEX_NORMS, AttackDefaults, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import mean_over_draws, replicas, run_compiled
 
@@ -106,7 +106,7 @@ def pgd(
     x, seed = as_images(model, x), as_seed(seed)
     y = as_labels(y, x, model)
     step_size = epsilon / 4 if step_size is None else step_size
-    p, best = choose(NORMS, norm, "norm"), None
+    p, best = choose(CONVEX_NORMS, norm, "norm"), None
     for restart in range(restarts):
         start = x
         if random_start:

@@ -101,12 +101,12 @@ def _judge(claim: Claim, numbers: Numbers, z: float, order: Mapping[Key, int]) -
 def measured(rows: Iterable[Mapping[str, Any]]) -> dict[Key, Number]:
     """The numbers by cell of the rows of tables (`tables.make_table`), those on complete data sets alone.
 
-    A row has table, dataset, row, column, `measured_percent` and images. It may have a metric, which is accuracy without, and
-    `data`, without which it is "complete".
+    A row has table, dataset, row, column, `measured_percent` and images. It may have a metric, which is accuracy without,
+    `data`, without which it is "complete", and `interval_low`, which is None where the number is no share of images.
     """
     return {
         cell_key(row["table"], row["dataset"], row["row"], row["column"], row.get("metric", "accuracy")): Number(
-            row["measured_percent"], row["images"]
+            row["measured_percent"], None if row.get("interval_low", 0) is None else row["images"]
         )
         for row in rows
         if row["measured_percent"] is not None and row.get("data", "complete") == "complete"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from adv_networks import training
 from adv_networks.attacks import Attack
 from adv_networks.commands.base import limited
 from adv_networks.data import Images
-from adv_networks.evaluation import checks, correct_masks, load_model, own_model
+from adv_networks.evaluation import PerImage, check_records, checks, load_model, measure, measures, own_model
 from adv_networks.evaluation.random_classifiers import interval_over_draws, worst_case
 from adv_networks.experiments import (
     WHITE_BOX,
@@ -101,19 +102,17 @@ class EvaluateModel:
         tested = self.workspace.images(dataset.name, "test", spec.test_images)
         generators = self._train_generators(adversary, own, model) if adversary else {}
         with self.workspace.evaluating():
-            masks = _masks_by_column(model, table, spec, generators, tested)
-            measured = [
-                checks.Measured(column.label, 100 * masks[column.label].mean(), spec.attack(column.attack).reads_gradients)
-                for column in table.columns[1:]
-                if column.label in masks and not column.worst_of
-            ]
-            shown = tested.first(CHECKED_IMAGES)
-            found = checks.of_classifier(model, *shown, spec.attack("pgd"), measured, bn_evaluation=spec.bn_evaluation)
+            found = _found_by_column(model, table, spec, generators, tested)
+            asked = {}
             for text, attack in zip(self.attacks, further, strict=True):
                 source, label = self._source(text, dataset.name, model, attack)
-                (masks[label],) = correct_masks([model], *tested, attack, source, spec.bn_evaluation)
+                asked[label] = _Found(attack, *measure([model], *tested, attack, source, spec.bn_evaluation))
+            shown = tested.first(CHECKED_IMAGES)
+            checked = _checks(model, shown, spec, table, found, asked)
+        worst = _worst_cases(table, found, generators)
+        heading = f"{title} on {len(tested.images)} test images of {dataset.name}, {ball_of(spec)}"
         yield from table.left_out
-        yield _as_text(f"{title} on {len(tested.images)} test images of {dataset.name}, {ball_of(spec)}", masks, found)
+        yield _as_text(heading, found, worst, asked, checked)
 
     def _adversary(self) -> Experiment | None:
         """The experiment of the generators to train against the classifier, if any."""
@@ -141,18 +140,98 @@ class EvaluateModel:
         return own_model.with_unit_range(own_model.load(source, dataset), self.input_range), f"{attack.title} from {source}"
 
 
-def _as_text(heading: str, masks: Mapping[str, np.ndarray], found: list[checks.Check]) -> str:
-    accuracies = {label: 100 * own.mean() for label, own in masks.items()}
-    worst = min(accuracies, key=accuracies.__getitem__)
+class _Found(NamedTuple):
+    """An attack, and what it did to each test image and what the classifier made of that."""
+
+    attack: Attack
+    own: PerImage
+
+    @property
+    def accuracy(self) -> float:
+        """In percent."""
+        return 100 * float(self.own.right.mean())
+
+
+def _found_by_column(
+    model: keras.Model,
+    table: Table,
+    spec: Experiment,
+    further: Mapping[str, tuple[Attack, Path]],
+    tested: Images,
+) -> dict[str, _Found]:
+    """What comes of each white-box column of a table, worst cases left out, and of each further attack of a saved network."""
+
+    def under(attack: Attack, source: keras.Model) -> _Found:
+        return _Found(attack, *measure([model], *tested, attack, source, spec.bn_evaluation))
+
+    found = {
+        column.label: under(spec.attack(column.attack), model)
+        for column in table.columns
+        if not column.worst_of and not column.source
+    }
+    return found | {label: under(attack, load_model(file)) for label, (attack, file) in further.items()}
+
+
+def _worst_cases(table: Table, found: Mapping[str, _Found], further: Iterable[str]) -> dict[str, np.ndarray]:
+    """Which images are right in each of a table's worst cases, which are also those of the further attacks."""
+    masks = {}
+    for column in table.columns:
+        if column.worst_of:
+            parts = [found[label].own.right for label in (*column.worst_of, *further) if label in found]
+            masks[column.label] = worst_case(parts)
+    return masks
+
+
+def _checks(
+    model: keras.Model,
+    shown: Images,
+    spec: Experiment,
+    table: Table,
+    found: Mapping[str, _Found],
+    asked: Mapping[str, _Found],
+) -> list[checks.Check]:
+    """The checks of the classifier, beside the table's attacks; of those that were asked for, whether they did anything."""
+    measured = [
+        checks.Measured(column.label, one.accuracy, one.attack.reads_gradients)
+        for column in table.columns
+        if (one := found.get(column.label)) and one.attack.has_source and math.isfinite(one.attack.epsilon)
+    ]
+    before = found["No Noise"].accuracy
+    changed = [
+        checks.Changed(label, 100 * float(one.own.changed.mean()), before, one.attack.leaves_failures)
+        for label, one in (found | asked).items()
+        if one.attack.has_source
+    ]
+    how = dict(bn_evaluation=spec.bn_evaluation, changed=changed)
+    return checks.of_classifier(model, *shown, spec.attack("pgd"), measured, **how)
+
+
+def _as_text(
+    heading: str,
+    found: Mapping[str, _Found],
+    worst: Mapping[str, np.ndarray],
+    asked: Mapping[str, _Found],
+    checked: list[checks.Check],
+) -> str:
+    every = found | asked
+    masks = {label: one.own.right for label, one in found.items()} | dict(worst)
+    masks |= {label: one.own.right for label, one in asked.items()}
+    accuracies = {label: 100 * float(own.mean()) for label, own in masks.items()}
+    # Without a ball an attack may change an image as far as it likes.
+    bounded = {label: own for label, own in accuracies.items() if label in worst or math.isfinite(every[label].attack.epsilon)}
+    lowest = min(bounded, key=bounded.__getitem__)
     lines = [f"{heading}; accuracy in %"]
     width = max(12, *(len(label) + 1 for label in accuracies))
     lines += [f"{label:<{width}}{_written(own)}" for label, own in masks.items()]
     lines.append(
         f"It labels {accuracies['No Noise']:.2f}% of the images correctly as they are, and in the worst case of these "
-        f"{accuracies[worst]:.2f}% ({worst})."
+        f"{accuracies[lowest]:.2f}% ({lowest})."
     )
-    checked = checks.Checked("model", checks.records_of("this classifier", found, "", ()))
-    return "\n".join([*lines, checks.as_text([checked])])
+    before = found["No Noise"].own.right
+    attacked = {label: one.own.measures(before) for label, one in every.items() if one.attack.has_source}
+    lines += ["What the attacks did:", measures.as_text(attacked)]
+    checked_row = check_records.Checked("model", check_records.records_of("this classifier", checked, "", ()))
+    return "\n".join([*lines, check_records.as_text([checked_row])])
 
 
 def _written(mask: np.ndarray) -> str:
@@ -161,31 +240,3 @@ def _written(mask: np.ndarray) -> str:
         return f"{100 * mask.mean():6.2f}"
     mean, low, high = interval_over_draws(mask)
     return f"{mean:6.2f}  [{low:.2f}, {high:.2f}], mean of {len(mask)} draws"
-
-
-def _masks_by_column(
-    model: keras.Model,
-    table: Table,
-    spec: Experiment,
-    further: Mapping[str, tuple[Attack, Path]],
-    tested: Images,
-) -> dict[str, np.ndarray]:
-    """Whether the model labels each image correctly, by white-box column of a table and by further attack of a saved network.
-
-    A worst case is also that of the further ones.
-    """
-
-    def under(attack: Attack, source: keras.Model) -> np.ndarray:
-        return correct_masks([model], *tested, attack, source, spec.bn_evaluation)[0]
-
-    masks = {
-        column.label: under(spec.attack(column.attack), model)
-        for column in table.columns
-        if not column.worst_of and not column.source
-    }
-    masks |= {label: under(attack, load_model(file)) for label, (attack, file) in further.items()}
-    for column in table.columns:
-        if column.worst_of:
-            parts = [masks[label] for label in (*column.worst_of, *further) if label in masks]
-            masks[column.label] = worst_case(parts)
-    return masks

@@ -12,7 +12,7 @@ from adv_networks import tables
 from adv_networks.commands.base import Request
 from adv_networks.commands.make_claims import MakeClaims
 from adv_networks.commands.planning import Plan, check_all
-from adv_networks.evaluation import checks, gallery
+from adv_networks.evaluation import check_records, gallery
 from adv_networks.experiments import METHODS, TABLES, generator_file
 from adv_networks.storage import pictures
 from adv_networks.storage.files import write_whole
@@ -89,13 +89,13 @@ def make_table(plan: Plan, workspace: Workspace) -> str:
     appendix = ""
     if table.along_training:
         appendix = along_training.write(tables.stem(table), plan.cells[0], plan.directory, workspace.of)
-    appendix = "\n\n".join(filter(None, [appendix, checks.as_markdown(checked) if checked else ""]))
+    appendix = "\n\n".join(filter(None, [appendix, check_records.as_markdown(checked) if checked else ""]))
     notes = [*notes_of(tables.match(plan.all_cells, records, hashes)), *table.left_out]
     tables.write(table, rows, plan.directory, scale=request.scale, notes=notes, appendix=appendix)
     _copy_pictures(plan, workspace)
     _draw_galleries(plan, networks)
     completed = [row for row in rows if request.datasets is None or row["dataset"] in request.datasets]
-    return "\n".join(filter(None, [tables.as_text(table, completed, scale=request.scale), checks.as_text(checked)]))
+    return "\n".join(filter(None, [tables.as_text(table, completed, scale=request.scale), check_records.as_text(checked)]))
 
 
 def _copy_pictures(plan: Plan, workspace: Workspace) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from adv_networks import tables
 from adv_networks.commands.base import Request
 from adv_networks.commands.planning import Plan
-from adv_networks.evaluation import checks
+from adv_networks.evaluation import check_records
 from adv_networks.experiments import METHODS, WHITE_BOX, Column, Experiment, Row, Table, experiment
 from adv_networks.tables.classifier_checks import check_classifiers
 from adv_networks.tables.evaluate import evaluate
@@ -84,7 +84,7 @@ class RunExperiment:
         records = evaluate(plan.every_cell, networks, plan.records)
         rows = tables.make_table(plan.table, records, scale=spec.scale, seed=spec.seed, **request.options)
         checked = check_classifiers(plan.table, plan.every_cell, records, networks, plan.records)
-        yield "\n".join(filter(None, [tables.as_text(plan.table, rows, scale=spec.scale), checks.as_text(checked)]))
+        yield "\n".join(filter(None, [tables.as_text(plan.table, rows, scale=spec.scale), check_records.as_text(checked)]))
 
 
 def _table_of(spec: Experiment) -> Table:

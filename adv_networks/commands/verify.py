@@ -80,14 +80,14 @@ def _committed(group: Path, scale: str) -> list[tuple[Cell, float]]:
             lines = {(line["dataset"], line["row"], line["column"]): line for line in tables.read(file)}
             for cell in table.cells(scale):
                 line = lines.get((cell.dataset, cell.row, cell.column))
-                if line and line["measured_percent"]:
+                if line and line["measured_percent"] and cell.metric == "accuracy":
                     cells.append((cell, float(line["measured_percent"])))
     return cells
 
 
 def _networks(cell: Cell) -> set[str]:
     """The names of what the cell rests on: its runs, or for a generator's attack the generator's."""
-    return {cell.target.name} | ({tables.source_name(cell)} if cell.attack.has_ball else set())
+    return {cell.target.name} | ({tables.source_name(cell)} if cell.attack.has_source else set())
 
 
 def _identity(cell: Cell) -> tuple[str, str, str]:

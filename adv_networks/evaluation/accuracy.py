@@ -7,16 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from adv_networks.attacks import Attack, Clean, named, predict
-from adv_networks.attacks.crafting import batch_size, batches_of, craft, on_devices
-from adv_networks.attacks.inputs import classes_of
-from adv_networks.errors import UserError
-from adv_networks.evaluation.random_classifiers import DRAWS, drawn, is_random, worst_case
-from adv_networks.experiments import BATCH_STATISTICS_SIZE
-from adv_networks.lazy import keras, tf
-
-# The first number of the seeds that random targets answer by.
-_SCORING = 1
+from adv_networks.attacks import Attack, Clean, named
+from adv_networks.evaluation.measures import measure
+from adv_networks.evaluation.random_classifiers import worst_case
+from adv_networks.lazy import keras
 
 
 def accuracy(
@@ -97,40 +91,6 @@ def correct_masks(
 ) -> list[np.ndarray]:
     """Of every target, which adversarial images, each crafted once, it labels correctly: booleans [images].
 
-    A random target labels them several times: booleans [draws, images] (`random_classifiers`). With BN on batch statistics a
-    last partial batch is left out. `state` is what an attack that learns first has learned.
-
-    Raises:
-        UsageError: images or labels of another kind.
-        UserError: a target's logits are not finite, so that it labels nothing.
+    A random target labels them several times: booleans [draws, images] (`random_classifiers`). See `measure`.
     """
-    training = bn_evaluation == "batch"
-
-    def labelled(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        adversarial = craft(attack, source, x, y, seed=(attack.seed, number), training=training, state=state)
-        draws = [DRAWS if random else 0 for random in are_random]
-        return [_labels_of(*pair, adversarial, number, training) == y for pair in zip(targets, draws, strict=True)]
-
-    if attack.learns and state is None:
-        raise ValueError(f"attack {attack.name}: expected what it has learned, received nothing")
-    are_random = [is_random(target, images, training=training) for target in targets]
-    batches = batches_of(images, labels, batch_size(bn_evaluation), classes=classes_of(targets[0]))
-    if training:
-        batches = (batch for batch in batches if batch[0] == 0 or len(batch[1]) == BATCH_STATISTICS_SIZE)
-    return [np.concatenate(parts, -1) for parts in zip(*on_devices(labelled, batches), strict=True)]
-
-
-def _labels_of(target: keras.Model, draws: int, images: tf.Tensor, number: int, training: bool) -> np.ndarray:
-    """The labels [batch] that a target gives the images of the batch of that number; [draws, batch] where there are draws."""
-    if not draws:
-        return _label(target, predict(target, images, training=training).numpy())
-    # Apart from the seeds that attacks draw by, which have two numbers.
-    answers = [drawn(target, images, _SCORING, number, draw, training=training) for draw in range(draws)]
-    return np.stack([_label(target, logits) for logits in answers])
-
-
-def _label(target: keras.Model, logits: np.ndarray) -> np.ndarray:
-    if not np.isfinite(logits).all():
-        unsound = int((~np.isfinite(logits)).any(1).sum())
-        raise UserError(f"{target.name}: expected finite logits, found others for {unsound} of {len(logits)} images")
-    return logits.argmax(1)
+    return [found.right for found in measure(targets, images, labels, attack, source, bn_evaluation, state)]

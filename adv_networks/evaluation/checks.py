@@ -25,13 +25,14 @@ from adv_networks.evaluation.random_classifiers import difference, drawn, is_ran
 from adv_networks.experiments import NORMS
 from adv_networks.lazy import keras
 from adv_networks.runtime import run_compiled
-from adv_networks.storage.records import record_key
 
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "not applicable"
 
 # In points: what one accuracy may exceed another by that should not be below it, how much further steps and restarts may take
 # away, and what may be left where the perturbation has no bound.
 _TOLERANCE, _SMALL_CHANGE, _ABOUT_ZERO = 1.0, 5.0, 5.0
+# Of the images that are right at first, as how few an attack may change before it counts as doing nothing.
+_NEXT_TO_NONE = 0.01
 # Of the images, how many may have no gradient.
 _VANISHED_SHARE = 0.05
 # Activations whose outputs are bounded, and what outputs that nobody names count as bounded by (see `_outputs_are_logits`).
@@ -51,6 +52,15 @@ class Measured(NamedTuple):
     knows: bool
 
 
+class Changed(NamedTuple):
+    """How many images an attack changed, in percent, and how many the classifier labelled correctly before; None: not known."""
+
+    label: str
+    percent: float | None
+    right_before: float | None
+    leaves_failures: bool = False
+
+
 @dataclasses.dataclass(frozen=True)
 class Check:
     """What was checked, whether it passed, and the numbers."""
@@ -68,6 +78,7 @@ def of_classifier(
     measured: Iterable[Measured],
     *,
     bn_evaluation: str = "moving",
+    changed: Iterable[Changed] = (),
 ) -> list[Check]:
     """All checks of a classifier.
 
@@ -78,6 +89,7 @@ def of_classifier(
         pgd: the attack of the grid, of kind "pgd"; the checks vary its ε, steps and restarts.
         measured: the grid's accuracies, on as many images as it has.
         bn_evaluation: as in `evaluation.accuracy`.
+        changed: of every attack of the grid, other libraries' too, how many images it changed.
     """
     x = x / np.float32(255) if x.dtype == np.uint8 else x
     right = functools.cache(functools.partial(_right, model, x, y, bn_evaluation))
@@ -88,6 +100,7 @@ def of_classifier(
         _more_steps_and_restarts_change_little(right, pgd),
         _scale_of_logits_changes_little(right, pgd, model),
         black_box_is_not_stronger(list(measured)),
+        every_attack_changes_images(changed),
         _gradients_do_not_vanish(model, x, y, bn_evaluation),
         *_outputs_are_sound(model, x, bn_evaluation),
     ]
@@ -146,6 +159,20 @@ def black_box_is_not_stronger(measured: Sequence[Measured]) -> Check:
     strongest, challenger = (min(some, key=lambda one: one.percent) for some in (knowing, blind))
     detail = f"{challenger.label} {challenger.percent:.1f}%, {strongest.label} {strongest.percent:.1f}%"
     return _check(name, challenger.percent >= strongest.percent - _TOLERANCE, detail)
+
+
+def every_attack_changes_images(changed: Iterable[Changed]) -> Check:
+    """Whether no attack left nearly all images as they were that it could have fooled the classifier on.
+
+    Strong attacks leave alone what is mislabelled at first. One that `leaves_failures` may rightly find nothing.
+    """
+    name = "every attack changes images"
+    known = [one for one in changed if one.percent is not None and one.right_before is not None and not one.leaves_failures]
+    if not known:
+        return Check(name, NOT_APPLICABLE, "it is not known what the attacks changed")
+    idle = [one for one in known if one.percent < _NEXT_TO_NONE * one.right_before]
+    detail = ", ".join(f"{one.label} {one.percent:.1f}%" for one in idle or known)
+    return _check(name, not idle, detail)
 
 
 def _gradients_do_not_vanish(model, x, y, bn_evaluation) -> Check:
@@ -227,72 +254,3 @@ def _last_activation(model: keras.Model) -> str | None:
         return "softmax"
     function = getattr(model, "activation", None)
     return getattr(function, "__name__", None)
-
-
-@dataclasses.dataclass(frozen=True)
-class CheckRecord:
-    """A line of `checks.csv`: a check of a classifier whose accuracies a grid reports; `identity` hashes what it rests on.
-
-    `evaluation` has the settings that its evaluation was asked for and the run's name does not have.
-    """
-
-    key: str
-    identity: str
-    target: str
-    check: str
-    outcome: str
-    detail: str
-    evaluation: str = ""
-
-
-class Checked(NamedTuple):
-    """A row of a table, by its label, and the checks of its classifier as the row evaluates it."""
-
-    row: str
-    checks: Sequence[CheckRecord]
-
-
-def records_of(
-    target: str, checks: Sequence[Check], identity: str, labels: Sequence[str], evaluation: str = ""
-) -> list[CheckRecord]:
-    """The lines of a target's checks; a later one of the same target, check, columns (`labels`) and evaluation replaces it."""
-    # A file's lines from before there was an evaluation keep their keys.
-    own = {"evaluation": evaluation} if evaluation else {}
-    keys = (record_key(target=target, check=check.name, labels=tuple(labels), **own) for check in checks)
-    return [
-        CheckRecord(key, identity, target, *dataclasses.astuple(check), evaluation)
-        for key, check in zip(keys, checks, strict=True)
-    ]
-
-
-def _by_title(checked: Sequence[Checked]) -> list[tuple[str, Sequence[CheckRecord]]]:
-    """Checks by the name of their run, with the row's label where several rows evaluate that run."""
-    targets = [row.checks[0].target for row in checked]
-    return [
-        (f"{target} ({row.row})" if targets.count(target) > 1 else target, row.checks)
-        for target, row in zip(targets, checked, strict=True)
-    ]
-
-
-def as_text(checked: Sequence[Checked]) -> str:
-    """How many checks each row's classifier passed, and what failed or was not applicable."""
-    lines = []
-    for title, own in _by_title(checked):
-        passed = sum(check.outcome == PASS for check in own)
-        lines.append(f"checks against false security of {title}: {passed} of {len(own)} passed")
-        lines += [f"  {check.outcome}: {check.check} ({check.detail})" for check in own if check.outcome != PASS]
-    return "\n".join(lines)
-
-
-def as_markdown(checked: Sequence[Checked]) -> str:
-    """All checks as a Markdown table."""
-    lines = [["run", "check", "outcome", "numbers"], ["---"] * 4]
-    lines += [[title, check.check, check.outcome, check.detail] for title, own in _by_title(checked) for check in own]
-    return "\n\n".join(
-        [
-            "## Checks against false security",
-            "Signs that attacks fail for other reasons than that a classifier is robust. Where one fails, the accuracies under "
-            "attack are not to be trusted.",
-            "\n".join("| " + " | ".join(line) + " |" for line in lines),
-        ]
-    )

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from adv_networks.attacks import Attack
-from adv_networks.evaluation.accuracy import correct_masks
+from adv_networks.attacks import Attack, Clean
+from adv_networks.evaluation.measures import measure
 from adv_networks.evaluation.models import is_generator
 from adv_networks.evaluation.random_classifiers import worst_case
 from adv_networks.lazy import keras
 from adv_networks.storage.hashes import images_hash, weights_hash
 from adv_networks.storage.provenance import commit, versions
-from adv_networks.storage.records import Record, hash_of_parts, record_key
+from adv_networks.storage.records import MEASURES, Record, hash_of_parts, record_key
 
 
 def grid(
@@ -33,6 +34,7 @@ def grid(
     on_records: Callable[[list[Record]], None] = lambda records: None,
     hashes: Mapping[str, str] | None = None,
     outcomes: MutableMapping[str, np.ndarray] | None = None,
+    measures: bool = False,
 ) -> list[Record]:
     """Scores every target under every attack crafted on every source; each (source, attack) is crafted once for all targets.
 
@@ -52,11 +54,23 @@ def grid(
             `sources` when a record is missing, so that a mapping may load it then.
         outcomes: which images were labelled correctly (`correct_masks`), by the records' keys; where it is given, a record
             without one is computed again, and those of new records are added before `on_records` is called.
+        measures: whether records must have their measures beside accuracy; one of before there were any is computed again.
 
     Returns:
         A record per wanted (target, source, attack).
     """
-    by_key = {record.key: record for record in known if outcomes is None or record.key in outcomes}
+    by_key = {
+        record.key: record
+        for record in known
+        if (outcomes is None or record.key in outcomes) and not (measures and record.changed_percent is None)
+    }
+    before: dict[str, np.ndarray] = {}
+
+    def right_before(target: str) -> np.ndarray:
+        if target not in before:
+            before[target] = measure([targets[target]], images, labels, Clean(), None, bn_evaluation)[0].right
+        return before[target]
+
     data_hash = images_hash(images, labels)
     target_hashes, source_hashes = (
         {name: hashes[name] if hashes and name in hashes else weights_hash(models[name]) for name in models}
@@ -64,7 +78,7 @@ def grid(
     )
     results = []
     for attack in attacks:
-        for source in [""] if not attack.has_ball else sources:
+        for source in sources if attack.has_source else [""]:
             identities = {
                 target: dict(
                     target=target,
@@ -81,17 +95,18 @@ def grid(
             keys = {target: record_key(**identity) for target, identity in identities.items()}
             results += [by_key[key] for key in keys.values() if key in by_key]
             missing = [target for target, key in keys.items() if key not in by_key]
-            if not missing or not (not attack.has_ball or _suits(attack, sources[source])):
+            if not missing or not (not attack.has_source or _suits(attack, sources[source])):
                 continue
             started = time.perf_counter()
-            found = correct_masks(
-                [targets[name] for name in missing], images, labels, attack, sources[source] if source else None, bn_evaluation
-            )
+            attacked = [targets[name] for name in missing]
+            found = measure(attacked, images, labels, attack, sources[source] if source else None, bn_evaluation)
+            if not attack.has_source:
+                before.update((target, own.right) for target, own in zip(missing, found, strict=True))
             if outcomes is not None:
-                outcomes.update((keys[target], own) for target, own in zip(missing, found, strict=True))
+                outcomes.update((keys[target], own.right) for target, own in zip(missing, found, strict=True))
             measured = dict(
                 attack=attack.name,
-                epsilon=attack.epsilon,
+                epsilon=attack.epsilon if math.isfinite(attack.epsilon) else 0.0,
                 seconds=round((time.perf_counter() - started) / len(missing), 2),
                 commit=commit(),
                 versions=versions(*attack.packages),
@@ -99,7 +114,8 @@ def grid(
             new = [
                 Record(
                     key=keys[target],
-                    **_counted(own),
+                    **_counted(own.right),
+                    **own.measures(right_before(target)),
                     **identities[target],
                     **measured,
                     **(provenance or {}).get(target, {}),
@@ -137,7 +153,9 @@ def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str,
     outcomes[key] = worst_case([outcomes[record.key] for record in parts])
     seconds = round(sum(record.seconds for record in parts), 2)
     changed = dict(key=key, attack=attack.name, epsilon=attack.epsilon, seconds=seconds, commit=commit(), versions=versions())
-    return dataclasses.replace(parts[0], **identity, **changed, **_counted(outcomes[key]))
+    # What it did to an image beside fooling the target is that of several attacks.
+    unmeasured = dict.fromkeys((*MEASURES, "correct_before"))
+    return dataclasses.replace(parts[0], **identity, **changed, **unmeasured, **_counted(outcomes[key]))
 
 
 def _suits(attack: Attack, source: keras.Model) -> bool:

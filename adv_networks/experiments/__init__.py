@@ -34,7 +34,7 @@ from adv_networks.experiments.networks import (
 )
 from adv_networks.experiments.recipes import DEFAULT_RECIPE, PROTOCOLS, RECIPES, Protocol
 from adv_networks.experiments.scales import SCALES, Scale
-from adv_networks.experiments.settings import NORMS, checked, choose, setting, written
+from adv_networks.experiments.settings import CONVEX_NORMS, NORMS, checked, choose, setting, written
 from adv_networks.experiments.strategies import STRATEGIES
 from adv_networks.experiments.tables import (
     SUITES,
@@ -55,6 +55,7 @@ __all__ = [
     "ATTACKS",
     "BATCH_STATISTICS_SIZE",
     "CLASSIFIERS",
+    "CONVEX_NORMS",
     "DATASETS",
     "DEFAULT_RECIPE",
     "GENERATORS",

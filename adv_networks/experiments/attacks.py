@@ -28,6 +28,8 @@ class Attack(Protocol):
     kind: str
     access: str
     has_ball: bool
+    has_source: bool
+    leaves_failures: bool
     composed: bool
     epsilon: float
     norm: str
@@ -164,11 +166,10 @@ def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
         'pgd:steps=100 (linf ≤ 0.3)'
     """
     name, given, _ = parsed = parse_attack(text)
-    ball = _ball(text, given, spec)
     own = {argument: value for argument, value in given.items() if argument not in _BALL}
     written_name = ":".join((name, *(f"{argument}={value}" for argument, value in own.items())))
     if parsed.library:
-        return LIBRARIES[parsed.library].attack(name.partition(":")[2], own, text=written_name, **ball)
+        return LIBRARIES[parsed.library].attack(name.partition(":")[2], own, text=written_name, **_ball(text, given, spec))
     declared = ATTACKS[name]
     for argument, value in own.items():
         if argument not in declared.fields:
@@ -179,6 +180,7 @@ def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
         except UsageError as error:
             raise UsageError(f"attack {name}: {error}") from None
     values = {**declared.arguments, **declared.kind.of_experiment(spec, declared.arguments), **own}
+    ball = _ball(text, given, spec) if declared.kind.needs_ball else _own_ball(text, given)
     return declared.kind(**values, text=written_name, **(ball if declared.kind.has_ball else {}))
 
 
@@ -188,10 +190,22 @@ def _ball(text: str, given: Mapping[str, Any], spec: AttackDefaults) -> dict[str
     choose(NORMS, norm, f"norm of {text}")
     if epsilon is None and norm != spec.norm:
         raise UsageError(f"epsilon of {text}: expected a value with norm {norm} (the other is of {spec.norm}), received none")
-    epsilon = spec.epsilon if epsilon is None else epsilon
+    return {"epsilon": _epsilon(text, spec.epsilon if epsilon is None else epsilon), "norm": norm}
+
+
+def _own_ball(text: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The ε and the norm that the text gives an attack which needs none."""
+    ball = {argument: value for argument, value in given.items() if argument in _BALL}
+    if "norm" in ball:
+        choose(NORMS, ball["norm"], f"norm of {text}")
+    return ball | ({"epsilon": _epsilon(text, ball["epsilon"])} if "epsilon" in ball else {})
+
+
+def _epsilon(text: str, epsilon: Any) -> float:
+    """The ε of a text, which is a positive number."""
     if not isinstance(epsilon, numbers.Real) or isinstance(epsilon, bool) or not 0 < epsilon < math.inf:
         raise UsageError(f"epsilon of {text}: expected a value above 0, received {epsilon}")
-    return {"epsilon": float(epsilon), "norm": norm}
+    return float(epsilon)
 
 
 def _literal(text: str) -> float | str | None:

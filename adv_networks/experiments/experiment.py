@@ -16,7 +16,7 @@ from adv_networks.experiments.names import shortened
 from adv_networks.experiments.networks import GENERATORS, find_classifier
 from adv_networks.experiments.recipes import PROTOCOLS, recipe_of
 from adv_networks.experiments.scales import SCALES, scaled
-from adv_networks.experiments.settings import LARGEST, NORMS, checked, choose, plain, written
+from adv_networks.experiments.settings import CONVEX_NORMS, LARGEST, checked, choose, plain, written
 from adv_networks.experiments.shared_settings import SharedSettings
 
 
@@ -156,7 +156,7 @@ def experiment(
             raise UsageError(f"epsilon: expected a value with norm {norm} (the recipe's is of linf), received none")
         settings["epsilon"] = None  # The recipe's number is of L∞; without it, an override that equals it is kept.
     kept = _kept_for_what_it_needs(METHODS[method], dataset, protocol, scale, overrides)
-    limits = {"epsilon": {"most": math.prod(declared.image_shape) ** (1 / NORMS[norm])}}
+    limits = {"epsilon": {"most": math.prod(declared.image_shape) ** (1 / CONVEX_NORMS[norm])}}
     chosen = {}
     for key in sorted(overrides):
         value = _checked_override(key, overrides[key], limits.get(key, {}))

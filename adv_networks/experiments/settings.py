@@ -9,8 +9,10 @@ from typing import Any
 
 from adv_networks.errors import UsageError
 
-# The p of each norm, taken over all pixels and channels of an image.
-NORMS: dict[str, float] = {"linf": math.inf, "l2": 2, "l1": 1}
+# The p of each norm, taken over all pixels and channels of an image; l0 counts pixels (`attacks.distances`).
+NORMS: dict[str, float] = {"linf": math.inf, "l2": 2, "l1": 1, "l0": 0}
+# Those in which there are a nearest point of a ball and a steepest direction, as training and gradient attacks take them.
+CONVEX_NORMS: dict[str, float] = {name: p for name, p in NORMS.items() if p}
 
 LARGEST = 2**31 - 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from adv_networks.experiments.networks import CLASSIFIERS, GENERATORS
-from adv_networks.experiments.settings import NORMS, setting
+from adv_networks.experiments.settings import CONVEX_NORMS, setting
 
 _INITIALIZERS = ("he_normal", "lecun_normal", "truncated_normal")
 
@@ -19,7 +19,7 @@ class SharedSettings:
         "linf",
         "norm of the perturbations, in training and under attack; others than linf need an epsilon",
         "perturbation",
-        choices=tuple(NORMS),
+        choices=tuple(CONVEX_NORMS),
     )
     steps: int = setting(200_000, "iterations: minibatches seen by D", least=1)
     batch_size: int = setting(64, "images per minibatch", least=1)

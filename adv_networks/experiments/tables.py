@@ -46,7 +46,8 @@ class Column:
     Where the row is a generator, `target` names the method of the classifier that it attacks. These other runs have the
     next seed unless `same_seed`. `generator` is the position of the attacking generator among its run's. `fresh` makes the
     source a generator trained against the row's own run. A column that is the worst of others names them in `worst_of`. One
-    that is `titled` is labelled by the attack's title, as its ε may be its own.
+    that is `titled` is labelled by the attack's title, as its ε may be its own. `metric` is what it shows, a key of
+    `storage.records.METRICS`; the columns of one label differ in that.
     """
 
     label: str
@@ -58,6 +59,7 @@ class Column:
     fresh: bool = False
     titled: bool = False
     worst_of: tuple[str, ...] = ()
+    metric: str = "accuracy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,8 @@ class Table:
     on their way, and the time that a step takes. `suite` names the attack suite whose columns it has beside its own, and
     `has_further_attacks` says whether it has other libraries' too. `left_out` has a line for each column of the suite that its
     data sets have too few classes for.
+    `has_further_attacks` says whether it has other libraries' too. One that is `transposed` shows its attacks as rows and its
+    runs as columns, and so do the keys of its cells.
     """
 
     name: str
@@ -92,6 +96,7 @@ class Table:
     suite: str = "paper"
     has_further_attacks: bool = False
     left_out: tuple[str, ...] = ()
+    transposed: bool = False
 
     @property
     def rows_are_classifiers(self) -> bool:
@@ -235,9 +240,10 @@ class Table:
             own_networks = {source.name}
             if attack.access == "generator":
                 own_networks |= {needed.name for needed in source.needs().values()}
-        is_white_box = (attack.reads_gradients or not attack.has_ball) and target.name in own_networks
-        names = (self.name, dataset, row.label, label)
-        return Cell(*names, target, source, attack, column.generator, is_white_box, row.published)
+        is_white_box = (attack.reads_gradients or not attack.has_source) and target.name in own_networks
+        places = (label, row.label) if self.transposed else (row.label, label)
+        names = (self.name, dataset, *places)
+        return Cell(*names, target, source, attack, column.generator, is_white_box, row.published, column.metric)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,12 +264,13 @@ class Cell:
     generator: int = 0
     is_white_box: bool = True
     published: tuple[str, str] | None = None
+    metric: str = "accuracy"
 
     @property
-    def published_cell(self) -> tuple[str, str, str, str]:
-        """The (table, dataset, row, column) whose published number this cell is compared with."""
+    def published_cell(self) -> tuple[str, ...]:
+        """The key, as `claims.cell_key` makes it, whose published number this cell is compared with."""
         table, row = self.published or (self.table, self.row)
-        return table, self.dataset, row, self.column
+        return table, self.dataset, row, self.column, *((self.metric,) if self.metric != "accuracy" else ())
 
 
 TABLES: dict[str, Table] = {}

@@ -6,7 +6,7 @@ import functools
 import math
 from typing import Any
 
-from adv_networks.experiments import DATASETS, GENERATORS, NORMS, Experiment, choose, register_generator
+from adv_networks.experiments import CONVEX_NORMS, DATASETS, GENERATORS, Experiment, choose, register_generator
 from adv_networks.lazy import keras, tf
 from adv_networks.networks.blocks import (
     DEFAULT_CONVOLUTIONS,
@@ -31,7 +31,7 @@ SHORTEST = 1e-5
 
 def perturbation_of(x, norm: str):
     """The last layer of a generator: tanh (L∞), or each image over its own l2 or l1 norm."""
-    p = choose(NORMS, norm, "norm")
+    p = choose(CONVEX_NORMS, norm, "norm")
     if p == math.inf:
         return keras.layers.Activation("tanh", dtype=keras.config.floatx(), name="perturbation")(x)
     # Not keras.ops.normalize or UnitNormalization: at zero their second derivative is NaN, with XLA the first one too.

@@ -20,7 +20,14 @@ from adv_networks.storage.hashes import DIGITS
 from adv_networks.storage.names import printable
 
 MEND = "(mend it or move it away)"
-_TYPES = {"str": str, "int": int, "float": float}
+
+
+def _or_none(type_: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The type of a field that may be empty, for None."""
+    return lambda text: type_(text) if text else None
+
+
+_TYPES = {"str": str, "int": int, "float": float, "int | None": _or_none(int), "float | None": _or_none(float)}
 _HASH = re.compile(f"[0-9a-f]{{{DIGITS}}}")
 _ROWS_AT_ONCE = 2048
 # Longer texts, such as versions, are kept once in memory however many lines have them.
@@ -28,7 +35,7 @@ _LONG_TEXT = 30
 
 
 class Keyed(Protocol):
-    """A line: a frozen dataclass of texts, whole numbers from 0 on and finite numbers, with a key.
+    """A line: a frozen dataclass of texts, whole numbers from 0 on and finite numbers, either perhaps None, with a key.
 
     It may have a method `fault`, which says of the first field that cannot be what it is beside the others its name and what
     was expected, or None.
@@ -40,7 +47,7 @@ class Keyed(Protocol):
 Line = TypeVar("Line", bound=Keyed)
 
 
-def field_types(kind: type) -> dict[str, type]:
+def field_types(kind: type) -> dict[str, Callable[[str], Any]]:
     """The types of a kind's fields, by name."""
     return {field.name: _TYPES[str(field.type)] for field in dataclasses.fields(kind)}
 
@@ -112,13 +119,14 @@ def _maker(kind: type[Line], header: Sequence[str]) -> Callable[[list[list[str]]
     return make
 
 
-def _column(texts: Sequence[str], type_: type, is_hash: bool, shared: dict[str, str]) -> Sequence[Any]:
+def _column(texts: Sequence[str], type_: Callable[[str], Any], is_hash: bool, shared: dict[str, str]) -> Sequence[Any]:
     if type_ is str:
         if is_hash and any(map(_is_number, set(texts))):
             raise ValueError
         return list(map(shared.setdefault, texts, texts)) if len(texts[0]) > _LONG_TEXT else texts
     values = {text: type_(text) for text in set(texts)}
-    if min(values.values()) < 0 if type_ is int else not all(map(math.isfinite, values.values())):
+    known = [value for value in values.values() if value is not None]
+    if not all(map(math.isfinite, known)) or (known and isinstance(known[0], int) and min(known) < 0):
         raise ValueError
     return list(map(values.__getitem__, texts))
 
@@ -158,6 +166,8 @@ def _fault(kind: type[Line], header: Sequence[str], row: Sequence[str]) -> str |
         str: f"{DIGITS} hexadecimal digits, not the number that a spreadsheet makes of them",
         int: "a whole number from 0 on",
         float: "a finite number",
+        _TYPES["int | None"]: "a whole number from 0 on, or nothing",
+        _TYPES["float | None"]: "a finite number, or nothing",
     }
     values = []
     for name, text in zip(header, row, strict=True):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,6 +55,30 @@ class Record:
     commit: str = ""
     versions: str = ""
     draws: int = 1
+    # Younger than the first records, which have none of them; so has what is composed of others.
+    confidence_percent: float | None = None
+    changed_percent: float | None = None
+    correct_before: int | None = None
+    conditioned_percent: float | None = None
+    success_percent: float | None = None
+    l0_median: float | None = None
+    l0_mean: float | None = None
+    l2_median: float | None = None
+    l2_mean: float | None = None
+    linf_median: float | None = None
+    linf_mean: float | None = None
+    queries_mean: float | None = None
+
+    def measure(self, metric: str) -> float | None:
+        """The number that a key of `METRICS` names; None where it was not measured, or there is none."""
+        value = getattr(self, METRICS[metric].field)
+        return 100 - value if metric == "error" else value
+
+    def images_of(self, metric: str) -> int | None:
+        """Of how many images a metric is a share, None for one that is no share or has none."""
+        field = METRICS[metric].images
+        images = getattr(self, field) if field else None
+        return images // self.draws if images and field == "correct_before" else images
 
     @property
     def networks(self) -> dict[str, str]:
@@ -74,7 +100,36 @@ class Record:
             return "accuracy_percent", f"that of {self.correct} out of {answers} images"
         if self.epsilon < 0 or self.seconds < 0:
             return "epsilon" if self.epsilon < 0 else "seconds", "a value from 0 on"
+        if self.correct_before is not None and self.correct_before > answers:
+            return "correct_before", f"no more than the {answers} images"
+        for field in MEASURES:
+            value, is_share = getattr(self, field), field.endswith("_percent")
+            if value is not None and not 0 <= value <= (100 if is_share else math.inf):
+                return field, "a value from 0 to 100" if is_share else "a value from 0 on"
         return None
+
+
+class Metric(NamedTuple):
+    """What a cell of a table may show: a field of records, and the field with the images that it is a share of, if of any."""
+
+    field: str
+    images: str = ""
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        "accuracy": Metric("accuracy_percent", "images"),
+        "error": Metric("accuracy_percent", "images"),
+        "confidence": Metric("confidence_percent", "images"),
+        "accuracy of those correct at first": Metric("conditioned_percent", "correct_before"),
+        "attack success rate": Metric("success_percent", "correct_before"),
+        "images changed": Metric("changed_percent", "images"),
+        **{f"{average} {norm}": Metric(f"{norm}_{average}") for norm in ("l0", "l2", "linf") for average in ("median", "mean")},
+        "queries": Metric("queries_mean"),
+    }
+)
+# The fields that records had none of at first, but for the number of images that were right before.
+MEASURES = tuple(dict.fromkeys(metric.field for metric in METRICS.values() if metric.field != "accuracy_percent"))
 
 
 @dataclasses.dataclass(frozen=True)

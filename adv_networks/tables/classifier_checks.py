@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from adv_networks.evaluation import checks
+from adv_networks.evaluation import check_records, checks
 from adv_networks.experiments import SCALES, Cell, Experiment, Table, written
 from adv_networks.storage.records import Record, merge, read, record_key
 from adv_networks.tables.match import match
@@ -18,7 +19,7 @@ _READ_BY_CHECKS = ("epsilon", "norm", "pgd_steps", "pgd_step_fraction", "pgd_cli
 
 def check_classifiers(
     table: Table, cells: Sequence[Cell], records: Sequence[Record], networks: Networks, directory: Path
-) -> list[checks.Checked]:
+) -> list[check_records.Checked]:
     """The checks of every classifier that is a row of the table, from the directory's `checks.csv` where that has them.
 
     Rows of one run that evaluate it otherwise are classifiers of their own.
@@ -31,7 +32,7 @@ def check_classifiers(
             spec = cell.target
             rows.setdefault((spec.name, spec.bn_evaluation, spec.attack("pgd").settings()), []).append((cell, record))
     file = directory / "checks.csv"
-    return [checks.Checked(pairs[0][0].row, _checked(pairs, networks, file)) for pairs in rows.values()]
+    return [check_records.Checked(pairs[0][0].row, _checked(pairs, networks, file)) for pairs in rows.values()]
 
 
 def _evaluation(spec: Experiment) -> str:
@@ -41,26 +42,33 @@ def _evaluation(spec: Experiment) -> str:
     return ", ".join(f"{name} = {written(value)}" for name, value in changed.items())
 
 
-def _checked(pairs: Sequence[tuple[Cell, Record]], networks: Networks, file: Path) -> list[checks.CheckRecord]:
+def _checked(pairs: Sequence[tuple[Cell, Record]], networks: Networks, file: Path) -> list[check_records.CheckRecord]:
     """The checks of one classifier, from its cells and their records."""
     spec, record = pairs[0][0].target, pairs[0][1]
+    attacked = [(cell, own) for cell, own in pairs if cell.attack.has_source and not cell.attack.composed]
     measured = [
-        checks.Measured(cell.column, record.accuracy_percent, cell.is_white_box)
-        for cell, record in pairs
-        if cell.attack.has_ball and not cell.attack.composed and cell.attack.access != "unknown"
+        checks.Measured(cell.column, own.accuracy_percent, cell.is_white_box)
+        for cell, own in attacked
+        if cell.attack.access != "unknown" and math.isfinite(cell.attack.epsilon)
+    ]
+    changed = [
+        checks.Changed(cell.column, own.changed_percent, 100 * own.correct_before / own.images, cell.attack.leaves_failures)
+        for cell, own in attacked
+        if own.correct_before is not None
     ]
     pgd = spec.attack("pgd")
     images = max(_FEWEST_CHECKED, CHECKED_IMAGES // SCALES[spec.scale].attack_divisor)
     identity = record_key(
         target_hash=record.target_hash, images_hash=record.images_hash, images=images, attack_settings=pgd.settings(),
-        bn_evaluation=spec.bn_evaluation, measured=tuple(measured),
+        bn_evaluation=spec.bn_evaluation, measured=tuple(measured), **({"changed": tuple(changed)} if changed else {}),
     )  # fmt: skip
     labels = [one.label for one in measured]
-    known = [line for line in read(file, checks.CheckRecord) if line.identity == identity]
+    known = [line for line in read(file, check_records.CheckRecord) if line.identity == identity]
     if not known:
         x, y = networks.workspace.images(spec.dataset, "test", images)
         with networks.workspace.evaluating():
-            found = checks.of_classifier(networks.of(spec), x, y, pgd, measured, bn_evaluation=spec.bn_evaluation)
-        known = checks.records_of(spec.name, found, identity, labels, _evaluation(spec))
-        merge(file, known, checks.CheckRecord)
+            how = dict(bn_evaluation=spec.bn_evaluation, changed=changed)
+            found = checks.of_classifier(networks.of(spec), x, y, pgd, measured, **how)
+        known = check_records.records_of(spec.name, found, identity, labels, _evaluation(spec))
+        merge(file, known, check_records.CheckRecord)
     return known

@@ -67,6 +67,7 @@ def _evaluate_alike(cells: Sequence[Cell], networks: Networks, directory: Path, 
         on_records=save,
         hashes=targets.hashes() | sources.hashes(),
         outcomes=outcomes,
+        measures=any(cell.metric != "accuracy" for cell in cells),
     )
 
 

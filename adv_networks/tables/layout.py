@@ -30,7 +30,7 @@ def as_markdown(
     ]
     parts += [f"- {note}" for note in notes]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        cells = {(row["row"], row["column"]): row for row in rows if row["dataset"] == dataset}
+        cells = {(row["row"], _column(row)): row for row in rows if row["dataset"] == dataset}
         columns = list(dict.fromkeys(column for _, column in cells))
         lines = [["method \\ attack", *columns], ["---"] + ["---:"] * len(columns)]
         lines += [
@@ -48,7 +48,7 @@ def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
     """The same for a terminal: aligned columns."""
     lines = [f"{heading(table)}, scale {scale}; accuracy in %, {_shown(rows)}"]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        cells = {(row["row"], row["column"]): _text(row) for row in rows if row["dataset"] == dataset}
+        cells = {(row["row"], _column(row)): _text(row) for row in rows if row["dataset"] == dataset}
         columns = list(dict.fromkeys(column for _, column in cells))
         body = [[dataset, *columns]] + [
             [label, *(cells[label, column] for column in columns)] for label in dict.fromkeys(label for label, _ in cells)
@@ -80,6 +80,11 @@ def _shown(rows: Sequence[dict[str, Any]]) -> str:
     """What a cell of the rows shows, in words."""
     measured = "mean [least, most] of the seeds" if any(" " in row["seeds"] for row in rows) else "measured"
     return f"{measured} (published, difference)"
+
+
+def _column(row: dict[str, Any]) -> str:
+    """The column of a cell, and what it shows where that is not accuracy."""
+    return row["column"] if row["metric"] == "accuracy" else f"{row['column']}, {row['metric']}"
 
 
 def _text(row: dict[str, Any]) -> str:

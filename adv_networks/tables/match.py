@@ -11,7 +11,7 @@ from adv_networks.storage.records import Record, hash_of_parts
 
 def source_name(cell: Cell) -> str:
     """What a record of this cell has for its source: a run, a run's generator, or nothing for clean images and worst cases."""
-    if cell.attack.composed or not cell.attack.has_ball:
+    if cell.attack.composed or not cell.attack.has_source:
         return ""
     name = (cell.source or cell.target).name
     return f"{name}/{generator_file(cell.generator)}".removesuffix(".keras") if cell.attack.access == "generator" else name

@@ -13,7 +13,7 @@ from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import Cell, Table
 from adv_networks.papers.published import published
 from adv_networks.storage.csv_rows import read_rows
-from adv_networks.storage.records import Record
+from adv_networks.storage.records import METRICS, Record
 from adv_networks.tables.match import completeness, match
 
 FIELDS = (
@@ -33,6 +33,8 @@ FIELDS = (
     "steps",
     "images",
     "data",
+    "metric",
+    "changed_percent",
 )
 
 # Of a 95% interval, in standard deviations.
@@ -76,10 +78,10 @@ def wilson_interval(percent: float, images: int) -> tuple[float, float]:
     return 100 * (middle - half) / (1 + spread), 100 * (middle + half) / (1 + spread)
 
 
-def _numbers(measured: Sequence[float], paper: float | None, images: int) -> dict[str, Any]:
-    """The columns of a cell that was measured so many times, on the same images."""
+def _numbers(measured: Sequence[float], paper: float | None, images: int | None) -> dict[str, Any]:
+    """The columns of a cell that was measured so many times, on the same images; None where it is no share of them."""
     mean = statistics.fmean(measured)
-    low, high = wilson_interval(mean, images)
+    low, high = wilson_interval(mean, images) if images else (None, None)
     numbers = {
         "measured_percent": mean,
         "published_percent": paper,
@@ -112,7 +114,8 @@ def _over_seeds(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not known:
         return joined
     images = min(cell["images"] for cell in known)
-    numbers = _numbers([cell["measured_percent"] for cell in known], cells[0]["published_percent"], images)
+    behind = images if METRICS[cells[0]["metric"]].images else None
+    numbers = _numbers([cell["measured_percent"] for cell in known], cells[0]["published_percent"], behind)
     found = {cell["data"] for cell in known}
     data = next(kind for kind in ("subset", "limited", "complete") if kind in found)
     return joined | numbers | {"seeds": " ".join(cell["seeds"] for cell in known), "images": images, "data": data}
@@ -121,8 +124,11 @@ def _over_seeds(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
     paper = published().get(cell.published_cell)
     numbers = _NO_NUMBERS | {"published_percent": paper}
-    if record is not None:
-        numbers = _numbers([record.accuracy_percent], paper, record.images)
+    value = None if record is None else record.measure(cell.metric)
+    images = None if record is None else record.images
+    if value is not None:
+        behind = record.images_of(cell.metric)
+        numbers, images = _numbers([value], paper, behind), behind or images
     return {
         "table": cell.table,
         "dataset": cell.dataset,
@@ -132,8 +138,10 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
         "seeds": "" if record is None else str(cell.target.seed),
         "run": cell.target.name,
         "steps": cell.target.steps,
-        "images": None if record is None else record.images,
+        "images": images,
         "data": None if record is None else completeness(cell, record),
+        "metric": cell.metric,
+        "changed_percent": None if record is None or not cell.attack.has_source else record.changed_percent,
     }
 
 

@@ -112,6 +112,16 @@ def test_deepfool_in_our_grid_is_foolbox_by_hand(arguments, epsilon, classifier,
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+def test_targeted_attack_of_a_library_gets_targets_and_what_it_changed_is_told_from_what_the_ball_keeps(classifier, with_art):
+    model, images, y = classifier
+    for epsilon in (64, 1e-3):
+        attack = attack_at_epsilon(f"art:SaliencyMapMethod:norm=l0:epsilon={epsilon}")
+        found = evaluation.measure([model], images[:12], y[:12], attack, model)[0]
+        assert found.changed.all()
+        assert (found.distances["l0"] > 0).all() == (epsilon == 64)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_carlini_and_wagner_in_our_grid_is_art_by_hand(classifier, with_art):
     from art.attacks.evasion import CarliniL2Method
     from art.estimators.classification import TensorFlowV2Classifier

@@ -18,7 +18,7 @@ from adv_networks.commands.split_by_class import SplitByClass
 from adv_networks.commands.sweep_epsilon import SweepEpsilon
 from adv_networks.data import Images
 from adv_networks.errors import UsageError, UserError
-from adv_networks.evaluation import checks
+from adv_networks.evaluation import check_records, checks
 from adv_networks.experiments import DATASETS, SUITES, TABLES, Column, Row, Table, experiment, experiments_of
 from adv_networks.storage.records import Outcome, merge, read
 from adv_networks.tables.classifier_checks import check_classifiers
@@ -338,7 +338,7 @@ def test_strong_suite_is_reported_beside_the_tables_own_columns(small_strong_tab
     assert found["generator"].source.startswith("digits-generator-tiny-s0")
 
     assert "checks against false security of digits-standard-tiny-s0" in text
-    checked = read(group / "strong" / "checks.csv", checks.CheckRecord)
+    checked = read(group / "strong" / "checks.csv", check_records.CheckRecord)
     assert len(checked) == 8 and not (group / "records.csv").exists()
     assert f"| {checked[0].target} | {checked[0].check} | {checked[0].outcome} |" in (group / "digits-strong.md").read_text()
 
@@ -381,7 +381,7 @@ def test_rows_of_one_run_are_checked_as_each_evaluates_it(tmp_path, monkeypatch)
     rows = tuple(Row(label, "advnet", own) for label, own in settings.items())
     table, asked = Table("three", "Three evaluations of one run", ("digits",), rows, columns), []
 
-    def of_classifier(model, x, y, pgd, measured, *, bn_evaluation):
+    def of_classifier(model, x, y, pgd, measured, *, bn_evaluation, changed):
         asked.append((pgd.clip_start, bn_evaluation, [one.percent for one in measured]))
         return [checks.Check("one", checks.PASS, "")]
 
@@ -402,7 +402,7 @@ def test_rows_of_one_run_are_checked_as_each_evaluates_it(tmp_path, monkeypatch)
         "batch": "bn_evaluation = batch",
         "unclipped": "pgd_clip_start = False",
     }
-    assert read(tmp_path / "checks.csv", checks.CheckRecord) == [lines[0] for _, lines in found]
+    assert read(tmp_path / "checks.csv", check_records.CheckRecord) == [lines[0] for _, lines in found]
     assert check_classifiers(table, cells, records, networks, tmp_path) == found and len(asked) == 3
 
 

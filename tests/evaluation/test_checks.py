@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from adv_networks import data
 from adv_networks.attacks import PGD as ProjectedGradientDescent
-from adv_networks.evaluation import checks
-from adv_networks.evaluation.checks import FAIL, NOT_APPLICABLE, PASS, Measured
+from adv_networks.evaluation import check_records, checks
+from adv_networks.evaluation.checks import FAIL, NOT_APPLICABLE, PASS, Changed, Measured
 from adv_networks.storage.records import merge, read, record_key
 
 PGD = ProjectedGradientDescent(epsilon=0.1, steps=10, step_fraction=0.25)
@@ -21,6 +21,7 @@ FALLS, STRONGER, CHANGE = (
 )  # fmt: skip
 SCALE = "the logits' scale hides nothing"
 BLACK_BOX, VANISH = "no transfer and no query attack beats white-box", "gradients do not vanish"
+CHANGES = "every attack changes images"
 LOGITS, DETERMINISTIC, ALONE = (
     "outputs are logits, not probabilities", "inference is deterministic", "an image's prediction does not depend on its batch",
 )  # fmt: skip
@@ -72,13 +73,17 @@ class OfTensorFlow(keras.layers.Layer):
         return x + tf.random.normal(tf.shape(x))
 
 
-def outcomes(model, digits, *, pgd=PGD, measured=MEASURED, **options):
-    return {check.name: check for check in checks.of_classifier(model, *digits, pgd, measured, **options)}
+CHANGED = (Changed("PGD", 100.0, 90.0), Changed("APGD", 88.0, 90.0))
+
+
+def outcomes(model, digits, *, pgd=PGD, measured=MEASURED, changed=CHANGED, **options):
+    found = checks.of_classifier(model, *digits, pgd, measured, changed=changed, **options)
+    return {check.name: check for check in found}
 
 
 def test_plain_classifier_passes_everything(digits):
     found = outcomes(to_class_means(), digits)
-    assert set(found) == {STRONGER, FALLS, CHANGE, SCALE, BLACK_BOX, VANISH, LOGITS, DETERMINISTIC, ALONE}
+    assert set(found) == {STRONGER, FALLS, CHANGE, SCALE, BLACK_BOX, CHANGES, VANISH, LOGITS, DETERMINISTIC, ALONE}
     assert {name for name, check in found.items() if check.outcome != PASS} == set()
     assert found[BLACK_BOX].detail == "Square 60.0%, PGD 40.0%"
 
@@ -155,6 +160,23 @@ def test_pgd_that_hardly_moves_fails(digits):
 
 
 @pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ([], NOT_APPLICABLE),
+        ([Changed("FGS", None, None)], NOT_APPLICABLE),
+        ([Changed("FGS", 100.0, 90.0), Changed("strong", 0.9, 90.0)], PASS),
+        ([Changed("FGS", 100.0, 90.0), Changed("art:SaliencyMapMethod", 0.0, 90.0)], FAIL),
+        ([Changed("nearest", 0.0, 90.0, leaves_failures=True), Changed("FGS", 100.0, 90.0)], PASS),
+        ([Changed("FGS", 0.0, 0.0)], PASS),
+    ],
+)
+def test_attack_that_changes_nothing_fails(changed, expected):
+    found = checks.every_attack_changes_images(changed)
+    assert found.outcome == expected
+    assert found.outcome != FAIL or found.detail == "art:SaliencyMapMethod 0.0%"
+
+
+@pytest.mark.parametrize(
     ("measured", "expected"),
     [
         ((Measured("PGD", 40.0, True), Measured("PGD(A')", 38.0, False)), FAIL),
@@ -170,28 +192,28 @@ def test_black_box_is_held_against_the_strongest_white_box(measured, expected):
 def test_lines_replace_those_of_the_same_target_check_and_columns(tmp_path):
     found = [checks.Check("one", FAIL, "50.0%, 40.0%"), checks.Check("two", PASS, "")]
     for identity, labels in (("first", "ab"), ("second", "ab"), ("third", "abc")):
-        merge(tmp_path / "checks.csv", checks.records_of("d", found, identity, labels), checks.CheckRecord)
-    lines = read(tmp_path / "checks.csv", checks.CheckRecord)
+        merge(tmp_path / "checks.csv", check_records.records_of("d", found, identity, labels), check_records.CheckRecord)
+    lines = read(tmp_path / "checks.csv", check_records.CheckRecord)
     assert [line.identity for line in lines] == ["second", "second", "third", "third"]
-    own = checks.Checked("standard (A)", lines[:2])
-    text = checks.as_text([own])
+    own = check_records.Checked("standard (A)", lines[:2])
+    text = check_records.as_text([own])
     assert text.splitlines() == ["checks against false security of d: 1 of 2 passed", "  fail: one (50.0%, 40.0%)"]
-    assert "| d | one | fail | 50.0%, 40.0% |" in checks.as_markdown([own])
+    assert "| d | one | fail | 50.0%, 40.0% |" in check_records.as_markdown([own])
 
 
 def test_lines_of_other_evaluations_are_kept_and_named_by_their_rows(tmp_path):
     file, found = tmp_path / "checks.csv", [checks.Check("one", PASS, "")]
-    usual, other = (checks.records_of("d", found, "", "ab", evaluation) for evaluation in ("", "bn_evaluation = batch"))
+    usual, other = (check_records.records_of("d", found, "", "ab", evaluation) for evaluation in ("", "bn_evaluation = batch"))
     # As from before there was an evaluation: with the same key, and without the column.
     line = usual[0]
     assert line.key == record_key(target="d", check="one", labels=("a", "b"))
     file.write_text(f"key,identity,target,check,outcome,detail\n{line.key},first,d,one,fail,\n")
-    assert read(file, checks.CheckRecord) == [dataclasses.replace(line, identity="first", outcome=FAIL)]
-    merge(file, [*usual, *other], checks.CheckRecord)
-    assert read(file, checks.CheckRecord) == [*usual, *other] and len({usual[0].key, other[0].key}) == 2
-    checked = [checks.Checked("paper", usual), checks.Checked("paper, but bn_evaluation = batch", other)]
-    assert "| d (paper, but bn_evaluation = batch) | one | pass |" in checks.as_markdown(checked)
-    assert "checks against false security of d (paper): 1 of 1 passed" in checks.as_text(checked)
+    assert read(file, check_records.CheckRecord) == [dataclasses.replace(line, identity="first", outcome=FAIL)]
+    merge(file, [*usual, *other], check_records.CheckRecord)
+    assert read(file, check_records.CheckRecord) == [*usual, *other] and len({usual[0].key, other[0].key}) == 2
+    checked = [check_records.Checked("paper", usual), check_records.Checked("paper, but bn_evaluation = batch", other)]
+    assert "| d (paper, but bn_evaluation = batch) | one | pass |" in check_records.as_markdown(checked)
+    assert "checks against false security of d (paper): 1 of 1 passed" in check_records.as_text(checked)
 
 
 BOUNDED = {

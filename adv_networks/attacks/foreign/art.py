@@ -8,6 +8,7 @@ import inspect
 import art.attacks.evasion
 import keras
 import numpy as np
+import tensorflow as tf
 from art.attacks import EvasionAttack
 from art.estimators import BaseEstimator
 from art.estimators.classification import TensorFlowV2Classifier
@@ -18,6 +19,8 @@ from adv_networks.attacks.base import Attack
 from adv_networks.attacks.crafting import craft_all
 from adv_networks.attacks.foreign.base import ForeignAttack, Runner, check_arguments, find
 from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.inputs import as_labels
+from adv_networks.attacks.standing import likeliest_targets
 from adv_networks.errors import UsageError
 from adv_networks.experiments import NORMS
 
@@ -52,6 +55,8 @@ def runner(attack: ForeignAttack) -> Runner:
     check_arguments(attack, accepted.keys() - {*list(accepted)[:1], "eps", "targeted"})
 
     def run(model: keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        if attack.algorithm in _TARGETED:
+            y = likeliest_targets(model, tf.convert_to_tensor(x), as_labels(y), 1)[0].numpy()
         ours = dict(eps=attack.epsilon, norm=NORMS[attack.norm], batch_size=len(x), targeted=False, verbose=False)
         options = {name: value for name, value in ours.items() if name in accepted} | dict(attack.arguments)
         return kind(classifier(model), **options).generate(x, y)
@@ -62,6 +67,10 @@ def runner(attack: ForeignAttack) -> Runner:
 _KINDS = {
     name: kind for name, kind in vars(art.attacks.evasion).items() if inspect.isclass(kind) and issubclass(kind, EvasionAttack)
 }
+
+
+# What takes the labels it is given for those to be reached, whatever it is told: it gets each image's likeliest other class.
+_TARGETED = frozenset({"SaliencyMapMethod"})
 
 
 class DeclaredAttack(EvasionAttack):

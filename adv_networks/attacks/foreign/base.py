@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from adv_networks.attacks.base import Attack
+from adv_networks.attacks.base import Attack, Crafted, are_changed
+from adv_networks.attacks.distances import are_within
 from adv_networks.attacks.inputs import ROUNDING, as_seed
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import LIBRARIES, NORMS, Library
@@ -76,10 +77,9 @@ def _alone(seed: np.ndarray) -> Iterator[None]:
 
 def _within(x: np.ndarray, found: np.ndarray, attack: ForeignAttack) -> np.ndarray:
     """The images found, and x where they are not within ε of it and in [0,1]."""
-    images, p = found.reshape(len(x), -1).astype(np.float64), NORMS[attack.norm]
-    size = np.linalg.norm(images - x.reshape(images.shape), p, axis=1)
+    images = found.reshape(len(x), -1)
     inside = (images >= -ROUNDING).all(1) & (images <= 1 + ROUNDING).all(1)
-    inside &= size <= attack.epsilon + ROUNDING * images.shape[1] ** (1 / p)
+    inside &= are_within(x, found, attack.epsilon, attack.norm)
     return np.where(inside[:, None, None, None], np.clip(found, 0, 1), x)
 
 
@@ -89,6 +89,7 @@ class ForeignAttack(Attack):
 
     kind: ClassVar[str] = "foreign"
     access: ClassVar[str] = "unknown"
+    norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
     of_first_records: ClassVar[bool] = True
 
     library: str
@@ -113,7 +114,13 @@ class ForeignAttack(Attack):
     def craft(
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> tf.Tensor:
-        """See `Attack.craft`; the global generators of Python and NumPy are restored afterwards, TensorFlow's is not.
+        """See `crafted`."""
+        return self.crafted(source, x, y, seed=seed, training=training, state=state).images
+
+    def crafted(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> Crafted:
+        """See `Attack.crafted`; the global generators of Python and NumPy are restored afterwards, TensorFlow's is not.
 
         Raises:
             UserError: the library is not installed, or the attack fails.
@@ -128,7 +135,7 @@ class ForeignAttack(Attack):
                 raise UserError(f"attack {self.name}: expected adversarial images, found {_reason(error)}") from error
         if found.shape != x.shape:
             raise UserError(f"attack {self.name}: expected images {x.shape}, found {found.shape}")
-        return tf.convert_to_tensor(_within(x, found, self).astype(x.dtype))
+        return Crafted(tf.convert_to_tensor(_within(x, found, self).astype(x.dtype)), are_changed(x, found))
 
     def _runner(self, bn_evaluation: str) -> Runner:
         if bn_evaluation != "moving":

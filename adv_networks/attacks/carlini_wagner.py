@@ -1,0 +1,243 @@
+"""What the three attacks of Carlini and Wagner have in common: Adam in a space without bounds, on all images at once.
+
+Carlini and Wagner, 2017, "Towards evaluating the robustness of neural networks". Images are ½(tanh w + 1), so that any w is an
+image. The loss of each is the size of its perturbation plus c times the margin f, by which the logits miss what is wanted:
+f = max(max_{i≠t} Z_i − Z_t, −κ) towards a target t, or max(Z_y − max_{i≠y} Z_i, −κ) away from a label y.
+
+A round of steps is cut into parts, between which images that are done leave the batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from adv_networks import networks
+from adv_networks.attacks.base import setting
+from adv_networks.attacks.geometry import finite, flat
+from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.inputs import as_images, as_labels, as_scalar
+from adv_networks.attacks.losses import margins
+from adv_networks.attacks.minimum_norm import MinimumNormAttack
+from adv_networks.attacks.standing import where_images
+from adv_networks.attacks.targets import TARGETS, targets_of
+from adv_networks.errors import UsageError
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array
+
+# How near to the bounds a pixel may be that tanh is to give back, and Adam's numbers, as in the authors' code.
+_INSIDE = 0.999999
+_FIRST_MOMENT, _SECOND_MOMENT, _ADAM_EPSILON = 0.9, 0.999, 1e-8
+# Parts of a round, and by what share the loss must fall in each for an image to stay in it.
+PARTS, _LEAST_FALL = 10, 1e-4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CarliniWagner(MinimumNormAttack):
+    """The settings that the attacks of Carlini and Wagner share."""
+
+    kappa: float = setting(0.0, "confidence κ: by how much the wanted logit must exceed the others", least=0)
+    target: str = setting("none", "class to reach; none: any other than the true one", choices=("none", *TARGETS))
+
+    def aim(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor) -> Aim:
+        """What the attack is to reach."""
+        if self.target == "none":
+            return Aim(y.numpy(), targeted=False, kappa=self.kappa)
+        return Aim(targets_of(source, x, y, self.target).numpy(), targeted=True, kappa=self.kappa)
+
+
+class Aim(NamedTuple):
+    """What an attack is to reach: labels to move away from, or towards if `targeted`, by a margin κ."""
+
+    labels: np.ndarray
+    targeted: bool
+    kappa: float
+
+    def is_reached(self, logits: np.ndarray) -> np.ndarray:
+        """Of which images the logits [batch, classes] show that, whatever κ, booleans [batch]."""
+        return (logits.argmax(1) == self.labels) == self.targeted
+
+
+class Problem(NamedTuple):
+    """The perturbations to find for a batch, all arrays of NumPy with the image's row first.
+
+    Attributes:
+        originals: images in [0,1].
+        aim: what is to be reached.
+        allowed: which pixels may change, [batch, height, width, 1].
+        threshold: τ, beyond which a pixel's change counts in L∞, [batch].
+    """
+
+    originals: np.ndarray
+    aim: Aim
+    allowed: np.ndarray
+    threshold: np.ndarray
+
+    @classmethod
+    def of(cls, x: tf.Tensor, aim: Aim) -> Problem:
+        """The problem whose pixels may all change."""
+        originals = x.numpy()
+        return cls(originals, aim, np.ones((*originals.shape[:-1], 1), bool), np.ones(len(originals), originals.dtype))
+
+
+class Descent(NamedTuple):
+    """How a round descends; all of it is part of the graph but `rate`, and the two numbers that arrays hold.
+
+    Attributes:
+        size: l2, ‖δ‖² of the perturbation δ, or linf, Σ max(0, |δ| − τ).
+        rate: Adam's.
+        margin: added to the logits' gap before it is cut at −κ.
+        ends: best to keep the smallest success of the round; loss or margin to end an image's round at its first success,
+            where the loss is below 1e-4 c, or the margin's part below 1e-4.
+    """
+
+    size: str
+    rate: float
+    margin: float
+    ends: str
+
+
+class Round(NamedTuple):
+    """What a round found: the images, where there was one, the size of each perturbation, infinite where not, and queries."""
+
+    images: np.ndarray
+    sizes: np.ndarray
+    queries: np.ndarray
+
+    @property
+    def succeeded(self) -> np.ndarray:
+        """Booleans [batch]."""
+        return np.isfinite(self.sizes)
+
+
+def descend(
+    model: keras.Model, problem: Problem, rows: np.ndarray, starts: np.ndarray, c: np.ndarray, how: Descent, steps: int
+) -> Round:
+    """A round of Adam on some images of a problem.
+
+    Args:
+        model: classifier that returns logits.
+        problem: of the whole batch.
+        rows: which of its images the round is of.
+        starts: images in [0,1] that they start from, [rows, …].
+        c: of each, [rows].
+        how: what is minimised, and what ends it.
+        steps: most steps.
+    """
+    dtype, count = starts.dtype, len(rows)
+    w = np.arctanh(_INSIDE * (2 * starts - 1)).astype(dtype)
+    state = [w, np.zeros_like(w), np.zeros_like(w)]
+    images, sizes = starts.copy(), np.full(count, np.inf, dtype)
+    queries, before, done = np.zeros(count, np.int64), np.full(count, np.inf), 0
+    here = np.arange(count)
+    for part in range(PARTS):
+        length = (part + 1) * steps // PARTS - done
+        if not len(here) or not length:
+            continue
+        own = rows[here]
+        arrays = [problem.originals[own], problem.allowed[own], problem.aim.labels[own], problem.threshold[own], c[here]]
+        arrays += [values[here] for values in (*state, images, sizes)]
+        numbers = as_scalar(problem.aim.kappa, dtype), as_scalar(how.rate, dtype), tf.constant(done), tf.constant(length)
+        fixed = how.size, how.margin, how.ends, problem.aim.targeted
+        *found, loss, taken = run_compiled(_advance, model, *map(tf.constant, arrays), *numbers, *fixed)
+        for values, new in zip((*state, images, sizes), found, strict=True):
+            values[here] = new
+        queries[here] += taken.numpy()
+        done += length
+        falls = loss.numpy() <= (1 - _LEAST_FALL) * before[here]
+        before[here] = np.minimum(loss.numpy(), before[here])
+        here = here[falls if how.ends == "best" else falls & ~np.isfinite(sizes[here])]
+    return Round(images, sizes, queries)
+
+
+def _advance(
+    model, x, allowed, labels, threshold, c, w, first, second, images, sizes, kappa, rate, done, length,
+    size, margin, ends, targeted,
+):  # fmt: skip
+    """`length` steps after the first `done`; the state, the least loss, and how many steps each image took part in."""
+    infinity = tf.constant(np.inf, x.dtype)
+
+    def image_of(w):
+        return tf.where(allowed, (tf.tanh(w) + 1) / 2, x)
+
+    def slopes(one, w):
+        with tf.GradientTape() as tape:
+            tape.watch(w)
+            image = image_of(w)
+            logits = networks.discarding_statistics(one, image, training=False)
+            gap = -margins(logits, labels) if targeted else margins(logits, labels)
+            change = flat(image - x)
+            by_size = tf.reduce_sum(change**2 if size == "l2" else tf.nn.relu(tf.abs(change) - threshold[:, None]), 1)
+            by_margin = c * (tf.maximum(gap + margin, -kappa) + kappa)
+            total = networks.loss_scale(model) * tf.reduce_sum(by_size + by_margin)
+        gradient = tape.gradient(total, w, unconnected_gradients=tf.UnconnectedGradients.ZERO) / networks.loss_scale(model)
+        return gap, by_size, by_margin, finite(gradient)
+
+    @for_loops
+    def evaluate(w):
+        return image_of(w), *mean_over_draws(model, lambda one: slopes(one, w))
+
+    def advance(step, w, first, second, images, sizes, loss, taken):
+        image, gap, by_size, by_margin, gradient = evaluate(w)
+        works = tf.ones_like(sizes, tf.bool) if ends == "best" else tf.math.is_inf(sizes)
+        reached = gap + margin <= -kappa if ends == "best" else _is_small(by_size, by_margin, c, ends)
+        reached &= gap < 0
+        better = works & reached & (by_size < sizes)
+        number = tf.cast(done + step + 1, x.dtype)
+        first = _FIRST_MOMENT * first + (1 - _FIRST_MOMENT) * gradient
+        second = _SECOND_MOMENT * second + (1 - _SECOND_MOMENT) * gradient**2
+        corrected = rate * tf.sqrt(1 - _SECOND_MOMENT**number) / (1 - _FIRST_MOMENT**number)
+        moved = w - corrected * first / (tf.sqrt(second) + _ADAM_EPSILON)
+        return (
+            step + 1,
+            where_images(works, moved, w),
+            first,
+            second,
+            where_images(better, image, images),
+            tf.where(better, by_size, sizes),
+            tf.where(works, tf.minimum(loss, by_size + by_margin), loss),
+            taken + tf.cast(works, tf.int64),
+        )
+
+    def goes_on(step, *state):
+        more = step < length
+        return more if ends == "best" else more & tf.reduce_any(tf.math.is_inf(state[4]))
+
+    start = 0, w, first, second, images, sizes, tf.fill(tf.shape(sizes), infinity), tf.zeros_like(sizes, tf.int64)
+    return tf.while_loop(goes_on, advance, start, parallel_iterations=1)[1:]
+
+
+def _is_small(by_size, by_margin, c, ends):
+    """Whether what is left counts as nothing: the whole loss against c, or the margin's part of it."""
+    return by_size + by_margin < 1e-4 * c if ends == "loss" else by_margin < 1e-4 * c
+
+
+def prepared(model: keras.Model, x: Array, y: Array, *, targeted: bool, kappa: float) -> tuple[tf.Tensor, Aim]:
+    """The images and the aim of a public function's arguments.
+
+    Raises:
+        UsageError: κ below 0, or images or labels of another kind.
+    """
+    if not 0 <= kappa < np.inf:
+        raise UsageError(f"kappa: expected a value of at least 0, received {kappa}")
+    x = as_images(model, x)
+    return x, Aim(as_labels(y, x, model).numpy(), targeted, kappa)
+
+
+def standing(model: keras.Model, x: tf.Tensor, aim: Aim) -> np.ndarray:
+    """The rows of the images to attack: with κ 0 those that are not yet what is wanted, else all."""
+    if aim.kappa > 0:
+        return np.arange(len(aim.labels))
+    return np.flatnonzero(~aim.is_reached(predict(model, x).numpy()))
+
+
+def in_batch(count: int, rows: np.ndarray, values: Any, rest: Any) -> np.ndarray:
+    """`values` at those rows of a batch, `rest` at the others."""
+    whole = np.array(np.broadcast_to(rest, (count, *np.shape(values)[1:])))
+    whole[rows] = values
+    return whole

@@ -1,0 +1,128 @@
+"""Carlini and Wagner's attack in L0: their attack in L2 on ever fewer pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from adv_networks import networks
+from adv_networks.attacks.base import register, setting
+from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, descend, in_batch, prepared, standing
+from adv_networks.attacks.distances import CHANGED
+from adv_networks.attacks.inputs import check_counts
+from adv_networks.attacks.losses import margins
+from adv_networks.attacks.minimum_norm import Found
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import run_compiled
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+_LARGEST_C = 2e6
+_MARGIN = 0.01
+# Pixels are frozen up to one that matters by more than this, or so many of √(pixels changed) at a time.
+_MATTERS, _AT_A_TIME = 0.01, 0.3
+
+
+@register("cw_l0", "Carlini and Wagner in L0: their attack in L2 on ever fewer pixels")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CarliniWagnerL0(CarliniWagner):
+    """The attack `cw_l0` as a column of tables, with the numbers of the authors' code."""
+
+    kind: ClassVar[str] = "cw_l0"
+    norms: ClassVar[tuple[str, ...]] = ("l0",)
+
+    norm: str = "l0"
+    steps: int = setting(1_000, "most steps of Adam for each set of pixels and c", least=1)
+    rate: float = setting(0.01, "Adam's rate", above=0)
+    c: float = setting(1e-3, "first weight of the margin, doubled where it fails up to 2e6", above=0)
+
+    def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
+        """See `MinimumNormAttack.search`."""
+        return search(source, x, self.aim(source, x, y), steps=self.steps, rate=self.rate, c=self.c)
+
+
+def cw_l0(
+    model: keras.Model,
+    x: Array,
+    y: Array,
+    *,
+    targeted: bool = False,
+    kappa: float = 0.0,
+    steps: int = 1_000,
+    rate: float = 0.01,
+    c: float = 1e-3,
+) -> tf.Tensor:
+    """Carlini and Wagner in L0: of each image the last adversarial one found, or itself where none was.
+
+    After each success the pixels i of least |δ_i| |∂loss/∂x_i|, summed over channels, may change no more.
+
+    Args:
+        model: classifier that returns logits.
+        x: images in [0,1].
+        y: labels to move away from, or with `targeted` to reach.
+        targeted: reach y.
+        kappa: confidence κ, by how much the wanted logit must exceed the others.
+        steps: most steps of Adam for each set of pixels and c.
+        rate: Adam's.
+        c: the first.
+
+    Raises:
+        UsageError: a number out of range, or images or labels of another kind.
+    """
+    check_counts(steps=steps)
+    x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)
+    return tf.constant(search(model, x, aim, steps=steps, rate=rate, c=c).images)
+
+
+def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: float, c: float) -> Found:
+    """Rounds of all images that still go on, each with its own pixels and c."""
+    problem, rows = Problem.of(x, aim), standing(model, x, aim)
+    images, count = problem.originals.copy(), len(x)
+    weight, queries = np.full(count, c, images.dtype), np.ones(count, np.int64)
+    goes_on = in_batch(count, rows, np.ones(len(rows), bool), False)
+    while len(rows := np.flatnonzero(goes_on)):
+        found = descend(model, problem, rows, images[rows], weight[rows], Descent("l2", rate, _MARGIN, "margin"), steps)
+        queries[rows] += found.queries
+        won, lost = rows[found.succeeded], rows[~found.succeeded]
+        images[won] = found.images[found.succeeded]
+        weight[lost] *= 2
+        goes_on[lost] = weight[lost] <= _LARGEST_C
+        if len(won):
+            queries[won] += 1
+            matters = _what_pixels_matter(model, problem, won, images[won], weight[won])
+            for row, own in zip(won, matters, strict=True):
+                change = np.abs(images[row] - problem.originals[row]).max(-1)
+                _freeze(problem.allowed[row, ..., 0], own, int((change > CHANGED).sum()))
+            goes_on[won] = problem.allowed[won].any((1, 2, 3))
+    return Found(images, queries)
+
+
+def _freeze(allowed: np.ndarray, matters: np.ndarray, changed: int) -> None:
+    """Takes the pixels that matter least out of those that may change, [height, width], in place."""
+    places = np.flatnonzero(allowed)
+    order = places[np.argsort(matters.ravel()[places], kind="stable")]
+    small = int((matters.ravel()[order] <= _MATTERS).sum())
+    allowed.flat[order[: max(1, min(small + 1, int(np.ceil(_AT_A_TIME * np.sqrt(changed)))))]] = False
+
+
+def _what_pixels_matter(
+    model: keras.Model, problem: Problem, rows: np.ndarray, images: np.ndarray, c: np.ndarray
+) -> np.ndarray:
+    """Σ |δ| |∂loss/∂x| over the channels of each pixel, [rows, height, width]."""
+    arrays = map(tf.constant, (problem.originals[rows], images, problem.aim.labels[rows], c))
+    slopes = run_compiled(_slopes, model, *arrays, problem.aim.targeted).numpy()
+    return (np.abs(images - problem.originals[rows]) * np.abs(slopes)).sum(-1)
+
+
+def _slopes(model, x, images, labels, c, targeted):
+    """∂(‖δ‖² + c gap)/∂x at some images; the gap is not cut off, as it is at a success."""
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        found = margins(networks.discarding_statistics(model, images, training=False), labels)
+        gap = -found if targeted else found
+        total = networks.loss_scale(model) * tf.reduce_sum(c * gap + tf.reduce_sum((images - x) ** 2, (1, 2, 3)))
+    gradient = tape.gradient(total, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return gradient / networks.loss_scale(model)

@@ -1,0 +1,99 @@
+"""Carlini and Wagner's attack in L2."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from adv_networks.attacks.base import register, setting
+from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, descend, in_batch, prepared, standing
+from adv_networks.attacks.inputs import check_counts
+from adv_networks.attacks.minimum_norm import Found
+from adv_networks.lazy import keras, tf
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+
+@register("cw_l2", "Carlini and Wagner in L2: Adam on ‖δ‖² + c f, c by bisection")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CarliniWagnerL2(CarliniWagner):
+    """The attack `cw_l2` as a column of tables, with the numbers of the authors' code."""
+
+    kind: ClassVar[str] = "cw_l2"
+    norms: ClassVar[tuple[str, ...]] = ("l2",)
+
+    searches: int = setting(9, "values of c that are tried", least=1)
+    steps: int = setting(10_000, "most steps of Adam for each", least=1)
+    rate: float = setting(0.01, "Adam's rate", above=0)
+    c: float = setting(1e-3, "first weight of the margin, 10 times as large until it succeeds, then halfway", above=0)
+
+    def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
+        """See `MinimumNormAttack.search`."""
+        how = dict(searches=self.searches, steps=self.steps, rate=self.rate, c=self.c)
+        return search(source, x, self.aim(source, x, y), **how)
+
+
+def cw_l2(
+    model: keras.Model,
+    x: Array,
+    y: Array,
+    *,
+    targeted: bool = False,
+    kappa: float = 0.0,
+    searches: int = 9,
+    steps: int = 10_000,
+    rate: float = 0.01,
+    c: float = 1e-3,
+) -> tf.Tensor:
+    """Carlini and Wagner in L2: of each image the nearest adversarial one found, or itself where none was.
+
+    Any images may be where it starts; all black or white ones, towards each of the classes, become pictures of what the
+    classifier takes for these.
+
+    Args:
+        model: classifier that returns logits.
+        x: images in [0,1].
+        y: labels to move away from, or with `targeted` to reach.
+        targeted: reach y.
+        kappa: confidence κ, by how much the wanted logit must exceed the others.
+        searches: how many values of c are tried.
+        steps: most steps of Adam for each; an image whose loss falls by less than 0.01% in a tenth of them stops.
+        rate: Adam's.
+        c: the first.
+
+    Raises:
+        UsageError: a number out of range, or images or labels of another kind.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> black, digits = np.zeros((10, 8, 8, 1), np.float32), np.arange(10)
+        >>> attacks.cw_l2(model, black, digits, targeted=True, searches=2, steps=20).shape
+        TensorShape([10, 8, 8, 1])
+    """
+    check_counts(searches=searches, steps=steps)
+    x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)
+    return tf.constant(search(model, x, aim, searches=searches, steps=steps, rate=rate, c=c).images)
+
+
+def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, searches: int, steps: int, rate: float, c: float) -> Found:
+    """The bisection on c, of each image on its own."""
+    problem, rows = Problem.of(x, aim), standing(model, x, aim)
+    starts = problem.originals[rows]
+    images, sizes, queries = starts.copy(), np.full(len(rows), np.inf), np.ones(len(rows), np.int64)
+    weight, failed, worked = np.full(len(rows), c, starts.dtype), np.zeros(len(rows)), np.full(len(rows), np.inf)
+    for _ in range(searches if len(rows) else 0):
+        found = descend(model, problem, rows, starts, weight, Descent("l2", rate, 0.0, "best"), steps)
+        better = found.sizes < sizes
+        images[better], sizes[better] = found.images[better], found.sizes[better]
+        queries += found.queries
+        worked = np.where(found.succeeded, np.minimum(worked, weight), worked)
+        failed = np.where(found.succeeded, failed, np.maximum(failed, weight))
+        weight = np.where(np.isfinite(worked), (failed + worked) / 2, 10 * weight).astype(starts.dtype)
+    whole = problem.originals.copy()
+    whole[rows] = images
+    return Found(whole, in_batch(len(whole), rows, queries, 1))

@@ -1,0 +1,92 @@
+"""Carlini and Wagner's attack in L∞."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from adv_networks.attacks.base import register, setting
+from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, descend, in_batch, prepared, standing
+from adv_networks.attacks.inputs import check_counts
+from adv_networks.attacks.minimum_norm import Found
+from adv_networks.lazy import keras, tf
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+# Below which threshold the perturbation is less than a level of eight bits, and how much of one is left after a success.
+_SMALLEST, _SHRINKS = 1 / 256, 0.9
+_LARGEST_C = 20.0
+
+
+@register("cw_linf", "Carlini and Wagner in L∞: what exceeds a threshold that shrinks from success to success")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CarliniWagnerLinf(CarliniWagner):
+    """The attack `cw_linf` as a column of tables, with the numbers of the authors' code."""
+
+    kind: ClassVar[str] = "cw_linf"
+    norms: ClassVar[tuple[str, ...]] = ("linf",)
+
+    norm: str = "linf"
+    steps: int = setting(1_000, "most steps of Adam for each threshold and c", least=1)
+    rate: float = setting(5e-3, "Adam's rate", above=0)
+    c: float = setting(1e-5, "first weight of the margin, doubled where it fails while below 20", above=0)
+
+    def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
+        """See `MinimumNormAttack.search`."""
+        return search(source, x, self.aim(source, x, y), steps=self.steps, rate=self.rate, c=self.c)
+
+
+def cw_linf(
+    model: keras.Model,
+    x: Array,
+    y: Array,
+    *,
+    targeted: bool = False,
+    kappa: float = 0.0,
+    steps: int = 1_000,
+    rate: float = 5e-3,
+    c: float = 1e-5,
+) -> tf.Tensor:
+    """Carlini and Wagner in L∞: of each image the last adversarial one found, or itself where none was.
+
+    The loss is c f + Σ max(0, |δ| − τ). τ falls from 1 to 0.9 min(τ, ‖δ‖∞) after each success, from which the next round
+    starts; after a failure c doubles.
+
+    Args:
+        model: classifier that returns logits.
+        x: images in [0,1].
+        y: labels to move away from, or with `targeted` to reach.
+        targeted: reach y.
+        kappa: confidence κ, by how much the wanted logit must exceed the others.
+        steps: most steps of Adam for each τ and c.
+        rate: Adam's.
+        c: the first.
+
+    Raises:
+        UsageError: a number out of range, or images or labels of another kind.
+    """
+    check_counts(steps=steps)
+    x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)
+    return tf.constant(search(model, x, aim, steps=steps, rate=rate, c=c).images)
+
+
+def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: float, c: float) -> Found:
+    """Rounds of all images that still go on, each with its own threshold and c."""
+    problem, rows = Problem.of(x, aim), standing(model, x, aim)
+    images, count = problem.originals.copy(), len(x)
+    weight, threshold = np.full(count, c, images.dtype), problem.threshold
+    queries, goes_on = np.ones(count, np.int64), in_batch(count, rows, np.ones(len(rows), bool), False)
+    while len(rows := np.flatnonzero(goes_on)):
+        how = Descent("linf", rate, 0.0, "loss")
+        found = descend(model, problem, rows, images[rows], weight[rows], how, steps)
+        queries[rows] += found.queries
+        won, lost = rows[found.succeeded], rows[~found.succeeded]
+        images[won] = found.images[found.succeeded]
+        largest = np.abs(images[won] - problem.originals[won]).max((1, 2, 3), initial=0)
+        threshold[won] = _SHRINKS * np.minimum(threshold[won], largest)
+        weight[lost] *= 2
+        goes_on[won], goes_on[lost] = threshold[won] >= _SMALLEST, weight[lost] < _LARGEST_C
+    return Found(images, queries)

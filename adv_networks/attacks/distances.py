@@ -1,0 +1,39 @@
+"""How far an attack moved images, in each norm of `NORMS`, and which of them are within a ball."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adv_networks.attacks.inputs import ROUNDING
+from adv_networks.experiments import NORMS, choose
+
+# By how much a pixel must change, in any channel, to count in l0: less is the rounding of what was meant to stay.
+CHANGED = 1e-4
+
+
+def distances(x: np.ndarray, moved: np.ndarray, norm: str) -> np.ndarray:
+    """The distance of each image from where it was, in double precision, [images].
+
+    Args:
+        x: images, [images, height, width, channels].
+        moved: images of that shape.
+        norm: linf, l2 or l1, over pixels and channels; l0 counts the pixels that a channel of changed by more than 1e-4.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks.attacks.distances import distances
+        >>> distances(np.zeros((1, 2, 2, 3)), np.eye(4).reshape(1, 2, 2, 4)[..., :3], "l0").tolist()
+        [3.0]
+    """
+    p = choose(NORMS, norm, "norm")
+    change = np.abs(np.subtract(moved, x, dtype=np.float64))
+    if p == 0:
+        return (change > CHANGED).any(-1).reshape(len(change), -1).sum(1).astype(np.float64)
+    return np.linalg.norm(change.reshape(len(change), -1), p, axis=1)
+
+
+def are_within(x: np.ndarray, moved: np.ndarray, epsilon: float, norm: str) -> np.ndarray:
+    """Which images are within ε of where they were, up to rounding, booleans [images]."""
+    p = choose(NORMS, norm, "norm")
+    rounding = ROUNDING * np.prod(x.shape[1:]) ** (1 / p) if p else 0.0
+    return distances(x, moved, norm) <= epsilon + rounding

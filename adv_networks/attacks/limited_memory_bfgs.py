@@ -1,0 +1,125 @@
+"""The box-constrained L-BFGS attack of Szegedy et al., 2014 (Eq. 2 of the paper), with SciPy's L-BFGS-B."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import scipy.optimize
+
+from adv_networks import networks
+from adv_networks.attacks.base import register, setting
+from adv_networks.attacks.carlini_wagner import in_batch
+from adv_networks.attacks.geometry import finite
+from adv_networks.attacks.gradient import losses_and_logits, predict
+from adv_networks.attacks.inputs import as_images, as_labels, check_counts
+from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
+from adv_networks.attacks.targets import TARGETS, targets_of
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import mean_over_draws, run_compiled
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+# The largest weight of ‖r‖², at which nothing moves, and how much smaller each is until one succeeds.
+_FIRST_C, _SMALLER = 10.0, 0.1
+
+
+@register("lbfgs", "box-constrained L-BFGS, Eq. 2, image by image: for small samples")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LBFGS(MinimumNormAttack):
+    """The attack `lbfgs` as a column of tables."""
+
+    kind: ClassVar[str] = "lbfgs"
+    norms: ClassVar[tuple[str, ...]] = ("l2",)
+
+    searches: int = setting(10, "values of c that are tried", least=1)
+    steps: int = setting(100, "most iterations for each", least=1)
+    target: str = setting("runner_up", "class to reach, never the true one", choices=TARGETS)
+
+    def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
+        """See `MinimumNormAttack.search`."""
+        targets = targets_of(source, x, y, self.target).numpy()
+        rows = np.flatnonzero(predict(source, x).numpy().argmax(1) == y.numpy())
+        return search(source, x, targets, rows, searches=self.searches, steps=self.steps)
+
+
+def lbfgs(model: keras.Model, x: Array, target: Array, *, searches: int = 10, steps: int = 100) -> tf.Tensor:
+    """Box-constrained L-BFGS: argmin of c‖r‖² + ℓ(D(x + r), t) with x + r in [0,1], at the largest c at which it reaches t.
+
+    Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow and Fergus, 2014, "Intriguing properties of neural networks". Images
+    are minimised over one after the other.
+
+    Args:
+        model: classifier that returns logits.
+        x: images in [0,1].
+        target: classes to be reached.
+        searches: how many values of c are tried: ten times smaller until one succeeds, then halfway.
+        steps: most iterations for each.
+
+    Returns:
+        Of each image the nearest one found that has the target's label; the image itself where it has that, or none is found.
+
+    Raises:
+        UsageError: images or targets of another kind, or no search or step.
+    """
+    check_counts(searches=searches, steps=steps)
+    x = as_images(model, x)
+    targets = as_labels(target, x, model).numpy()
+    rows = np.flatnonzero(predict(model, x).numpy().argmax(1) != targets)
+    return tf.constant(search(model, x, targets, rows, searches=searches, steps=steps).images)
+
+
+def search(model: keras.Model, x: tf.Tensor, targets: np.ndarray, rows: np.ndarray, *, searches: int, steps: int) -> Found:
+    """The searches for some rows of a batch, one after the other."""
+    images, queries = x.numpy().copy(), np.ones(len(rows), np.int64)
+    for number, row in enumerate(rows):
+        images[row], asked = _search_one(model, images[row], targets[row], searches, steps)
+        queries[number] += asked
+    return Found(images, in_batch(len(images), rows, queries, 1))
+
+
+def _search_one(model: keras.Model, x: np.ndarray, target: int, searches: int, steps: int) -> tuple[np.ndarray, int]:
+    """The nearest image found that is of the target's class, and how often the model was asked."""
+    best, nearest, asked = x, np.inf, 0
+    c, failed, worked = _FIRST_C, np.inf, 0.0
+    y = tf.constant([target], tf.int32)
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal asked, best, nearest
+        asked += 1
+        point = flat.reshape(x.shape).astype(x.dtype)
+        value, slope, label = run_compiled(_loss, model, tf.constant(point[None]), y)
+        away = np.float64(point) - x
+        size = float((away**2).sum())
+        if int(label[0]) == target and size < nearest:
+            best, nearest = point, size
+        return c * size + float(value[0]), (2 * c * away + slope[0].numpy()).ravel()
+
+    for _ in range(searches):
+        found = scipy.optimize.minimize(
+            loss, np.float64(x).ravel(), jac=True, method="L-BFGS-B", bounds=[(0, 1)] * x.size, options={"maxiter": steps}
+        )
+        # That of the minimum, as a line search may meet the target's class far away.
+        minimum = found.x.reshape(1, *x.shape).astype(x.dtype)
+        succeeded = int(predict(model, minimum).numpy().argmax()) == target
+        asked += 1
+        worked, failed = (max(worked, c), failed) if succeeded else (worked, min(failed, c))
+        c = _SMALLER * c if not worked else 2 * c if np.isinf(failed) else (worked + failed) / 2
+    return best, asked
+
+
+def _loss(model, x, y):
+    """Cross-entropy of the target, its gradient by the image, and the image's label."""
+
+    def slopes(one):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            losses, logits = losses_and_logits(one, x, y, False)
+            total = networks.loss_scale(model) * tf.reduce_sum(losses)
+        gradient = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO) / networks.loss_scale(model)
+        return losses, finite(gradient), logits
+
+    losses, gradient, logits = mean_over_draws(model, slopes)
+    return losses, gradient, tf.argmax(logits, 1, tf.int32)

@@ -1,0 +1,77 @@
+"""Attacks without a ball, each of which looks for the nearest image that fools the classifier.
+
+They report the smallest adversarial image that they found, and the image as it was where they found none. A ball, where one is
+given, is a threshold on the norm: an image that had to be moved farther comes back as it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from adv_networks.attacks.base import Crafted, are_changed
+from adv_networks.attacks.distances import are_within
+from adv_networks.attacks.inputs import as_images, as_labels, classes_of
+from adv_networks.attacks.standing import StrongAttack
+from adv_networks.lazy import keras, tf
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+
+class Found(NamedTuple):
+    """The nearest adversarial images found, the images as they were where none was, and the queries for each, [batch]."""
+
+    images: np.ndarray
+    queries: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MinimumNormAttack(StrongAttack):
+    """An attack that minimises a norm; ε is no part of it, and by default nothing is asked of the norm of what it finds.
+
+    A subclass says which `norms` it can minimise, the first by default, and implements `search`.
+    """
+
+    needs_ball: ClassVar[bool] = False
+    of_first_records: ClassVar[bool] = False
+
+    epsilon: float = dataclasses.field(default=math.inf, metadata={"omitted": True})
+    norm: str = "l2"
+
+    @property
+    def title(self) -> str:
+        """Its name, and the ball if it is held to one."""
+        return super().title if math.isfinite(self.epsilon) else self.name
+
+    def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
+        """What the attack finds, in whatever ball.
+
+        Args:
+            source: classifier that returns logits.
+            x: images, floats in [0,1] of the type of the classifier's variables.
+            y: labels, int32 [batch].
+            seed: of what it draws.
+        """
+        raise NotImplementedError
+
+    def craft(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> tf.Tensor:
+        """See `Attack.craft`."""
+        return self.crafted(source, x, y, seed=seed, training=training, state=state).images
+
+    def crafted(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> Crafted:
+        """See `Attack.crafted`."""
+        self.check(classes=classes_of(source) or math.inf, bn_evaluation="batch" if training else "moving")
+        x = as_images(source, x)
+        found = self.search(source, x, as_labels(y, x, source), seed=seed)
+        original = x.numpy()
+        within = are_within(original, found.images, self.epsilon, self.norm)
+        images = np.where(within.reshape(-1, *[1] * (original.ndim - 1)), found.images, original)
+        return Crafted(tf.constant(images), are_changed(original, found.images), found.queries)

@@ -1,0 +1,54 @@
+"""Fast gradient sign towards a chosen class: one step down the loss of another label."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adv_networks.attacks.base import Attack, register, setting
+from adv_networks.attacks.gradient import gradient_attack
+from adv_networks.attacks.inputs import as_images, as_labels, check_epsilon
+from adv_networks.attacks.targets import TARGETS, targets_of
+from adv_networks.lazy import keras, tf
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+
+@register("fgs_targeted", "one step down the loss of another class than the true one")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TargetedFGS(Attack):
+    """The attack `fgs_targeted` as a column of tables."""
+
+    kind: ClassVar[str] = "fgs_targeted"
+
+    target: str = setting("least_likely", "class to reach, never the true one", choices=TARGETS)
+
+    def craft(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> tf.Tensor:
+        """See `Attack.craft`."""
+        x = as_images(source, x)
+        target = targets_of(source, x, as_labels(y, x, source), self.target, training=training)
+        return fgs_targeted(source, x, target, self.epsilon, norm=self.norm, training=training)
+
+
+def fgs_targeted(
+    model: keras.Model, x: Array, target: Array, epsilon: float, *, norm: str = "linf", training: bool = False
+) -> tf.Tensor:
+    """Targeted fast gradient sign: x − ε sign ∇_x ℓ(D(x), t), projected; in l2 and l1 x − ε ∇_x ℓ / ‖∇_x ℓ‖.
+
+    Args:
+        model: classifier that returns logits.
+        x: images in [0,1].
+        target: classes to be reached, integers [batch].
+        epsilon: size of the perturbation.
+        norm: linf, l2 or l1.
+        training: BN with the batch's statistics.
+
+    Raises:
+        UsageError: targets that name no class, another norm, or images of another kind.
+    """
+    check_epsilon(epsilon)
+    x = as_images(model, x)
+    return gradient_attack(model, x, as_labels(target, x, model), epsilon, -epsilon, 1, norm, training=training)

@@ -1,0 +1,182 @@
+"""What an attack did to each image and what a classifier made of it, and the measures that this comes to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+from adv_networks.attacks import Attack, predict
+from adv_networks.attacks.crafting import batch_size, batches_of, crafted, on_devices
+from adv_networks.attacks.distances import distances
+from adv_networks.attacks.inputs import classes_of
+from adv_networks.errors import UserError
+from adv_networks.evaluation.random_classifiers import DRAWS, drawn, is_random
+from adv_networks.experiments import BATCH_STATISTICS_SIZE
+from adv_networks.lazy import keras, tf
+
+_NORMS = ("l0", "l2", "linf")
+# The first number of the seeds that random targets answer by.
+_SCORING = 1
+# Of `as_text`: what the columns are called, and the measures in them.
+_SHOWN = {
+    "changed %": "changed_percent",
+    "success %": "success_percent",
+    "confidence %": "confidence_percent",
+    "median L0": "l0_median",
+    "median L2": "l2_median",
+    "median L∞": "linf_median",
+    "queries": "queries_mean",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PerImage:
+    """An attack on images and a target's answers, image by image; every field is an array [images].
+
+    A random target answers several times (`random_classifiers`): what it says is [draws, images].
+
+    Attributes:
+        right: whether the target labels the adversarial image correctly.
+        confidence: the largest of its probabilities, from 0 to 1, whichever class that is.
+        changed: whether the attack changed the image, before the result was held to a ball.
+        distances: from the original, by norm: l0, l2 and linf.
+        queries: how often the source was asked about it; None where the attack does not count.
+    """
+
+    right: np.ndarray
+    confidence: np.ndarray
+    changed: np.ndarray
+    distances: Mapping[str, np.ndarray]
+    queries: np.ndarray | None = None
+
+    def measures(self, right_before: np.ndarray | None = None) -> dict[str, Any]:
+        """The younger fields of a record, rounded; a measure over no image is None.
+
+        Distances are over the successes: images that were labelled correctly at first and are not under the attack.
+
+        Args:
+            right_before: which images the target labels correctly as they are; None leaves out what rests on that.
+        """
+        fields: dict[str, Any] = {
+            "confidence_percent": _mean(100 * self.confidence),
+            "changed_percent": _mean(100.0 * self.changed),
+            "queries_mean": None if self.queries is None else _mean(self.queries),
+        }
+        if right_before is None:
+            return fields
+        fooled = right_before & ~self.right
+        fields |= {
+            "correct_before": int(right_before.sum()),
+            "conditioned_percent": _mean(100.0 * self.right[right_before]),
+            "success_percent": _mean(100.0 * fooled[right_before]),
+        }
+        for norm in _NORMS:
+            own = np.broadcast_to(self.distances[norm], fooled.shape)[fooled]
+            fields |= {f"{norm}_median": _rounded(np.median(own)) if len(own) else None, f"{norm}_mean": _mean(own)}
+        return fields
+
+
+def as_text(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The measures of attacks (`PerImage.measures`) as aligned columns, a row an attack; what there is not is a dash.
+
+    Args:
+        found: measures by the attack's label.
+    """
+    rows = [["", *_SHOWN]]
+    for label, measures in found.items():
+        values = (measures.get(field) for field in _SHOWN.values())
+        rows.append([label, *("-" if value is None else f"{value:.4g}" for value in values)])
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return _rounded(np.mean(values)) if np.size(values) else None
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)
+
+
+def measure(
+    targets: Sequence[keras.Model],
+    images: np.ndarray,
+    labels: np.ndarray,
+    attack: Attack,
+    source: keras.Model | None,
+    bn_evaluation: str = "moving",
+    state: Any = None,
+) -> list[PerImage]:
+    """What every target makes of adversarial images, each crafted once.
+
+    Args:
+        targets: classifiers that return logits.
+        images: uint8 or floats in [0,1], [N, H, W, C].
+        labels: integers [N].
+        attack: what to craft.
+        source: the model that it is crafted on; None for images as they are.
+        bn_evaluation: "moving", or "batch", where a last partial batch is left out.
+        state: what an attack that learns first has learned.
+
+    Raises:
+        UsageError: images or labels of another kind.
+        UserError: a target's logits are not finite, so that it labels nothing.
+    """
+    training = bn_evaluation == "batch"
+
+    def measured(number: int, x: np.ndarray, y: np.ndarray) -> list[PerImage]:
+        made = crafted(attack, source, x, y, seed=(attack.seed, number), training=training, state=state)
+        moved = made.images.numpy()
+        original = x / np.float32(255) if x.dtype == np.uint8 else x
+        shared = dict(
+            changed=made.changed, distances={norm: distances(original, moved, norm) for norm in _NORMS}, queries=made.queries
+        )
+        draws = [DRAWS if random else 0 for random in are_random]
+        return [
+            PerImage(*_answers(target, count, made.images, y, number, training), **shared)
+            for target, count in zip(targets, draws, strict=True)
+        ]
+
+    if attack.learns and state is None:
+        raise ValueError(f"attack {attack.name}: expected what it has learned, received nothing")
+    are_random = [is_random(target, images, training=training) for target in targets]
+    batches = batches_of(images, labels, batch_size(bn_evaluation), classes=classes_of(targets[0]))
+    if training:
+        batches = (batch for batch in batches if batch[0] == 0 or len(batch[1]) == BATCH_STATISTICS_SIZE)
+    return [_joined(parts) for parts in zip(*on_devices(measured, batches), strict=True)]
+
+
+def _joined(parts: Sequence[PerImage]) -> PerImage:
+    """The batches of one target as one."""
+
+    def joined(values: Iterator[np.ndarray]) -> np.ndarray:
+        return np.concatenate(list(values), -1)
+
+    return PerImage(
+        joined(part.right for part in parts),
+        joined(part.confidence for part in parts),
+        joined(part.changed for part in parts),
+        {norm: joined(part.distances[norm] for part in parts) for norm in parts[0].distances},
+        None if parts[0].queries is None else joined(part.queries for part in parts),
+    )
+
+
+def _answers(
+    target: keras.Model, draws: int, images: tf.Tensor, labels: np.ndarray, number: int, training: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which images of the batch of that number the target labels correctly, and how sure it is, [batch] or [draws, batch]."""
+    if not draws:
+        logits = predict(target, images, training=training).numpy()
+    else:  # Apart from the seeds that attacks draw by, which have two numbers.
+        logits = np.stack([drawn(target, images, _SCORING, number, draw, training=training) for draw in range(draws)])
+    if not np.isfinite(logits).all():
+        unsound = int((~np.isfinite(logits)).any(-1).reshape(-1, len(labels)).any(0).sum())
+        raise UserError(f"{target.name}: expected finite logits, found others for {unsound} of {len(labels)} images")
+    return logits.argmax(-1) == labels, scipy.special.softmax(logits.astype(np.float64), -1).max(-1)
