@@ -10,7 +10,8 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from adv_networks import flags, runtime
+import flags
+from adv_networks import runtime
 from adv_networks.errors import Interrupted, UsageError, UserError
 from adv_networks.runtime.start import start_tensorflow
 

@@ -96,8 +96,8 @@ def _call(output, environment, function, *arguments):
 
 
 def _main(*arguments):
+    import flags
     from adv_networks import __main__ as program
-    from adv_networks import flags
 
     flags.parse(["main.py", *arguments])
     return program.main()
@@ -192,8 +192,8 @@ def run(capsys, tmp_path):
 
     from absl.testing import flagsaver
 
+    import flags
     from adv_networks import __main__ as program
-    from adv_networks import flags
 
     def run(*arguments):
         places = () if any(argument.startswith("--runs") for argument in arguments) else (f"--runs={tmp_path}/runs",)

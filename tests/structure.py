@@ -44,7 +44,7 @@ LONGEST_MODULE = 300
 MOST_REPLACEMENTS = 10
 
 # What a command needs before it knows whether it will compute anything.
-DECLARATIONS = (LIBRARY, f"{LIBRARY}.experiments", f"{LIBRARY}.papers", f"{LIBRARY}.flags", f"{LIBRARY}.commands.list*")
+DECLARATIONS = (LIBRARY, f"{LIBRARY}.experiments", f"{LIBRARY}.papers", "flags", f"{LIBRARY}.commands.list*")
 
 # Underscores that are public: os._exit and the methods of named tuples.
 _PUBLIC = {"_exit", "_asdict", "_field_defaults", "_fields", "_make", "_replace"}
@@ -131,7 +131,7 @@ class Code:
     @classmethod
     def read(cls, root: Path) -> Code:
         """Parses the library, the command line, the tests, the benchmarks, the examples and the scripts of docs/."""
-        files = [root / "main.py", *(file for top in (LIBRARY, *USERS) for file in sorted((root / top).rglob("*.py")))]
+        files = [root / "main.py", *(file for top in (LIBRARY, "flags", *USERS) for file in sorted((root / top).rglob("*.py")))]
         modules = []
         for file in files:
             path, text = file.relative_to(root), file.read_text(encoding="utf-8")
@@ -196,7 +196,7 @@ def upward_imports(code: Code) -> list[str]:
             found.append(module.at(1, f"expected a package of {LIBRARY} that the levels name, found {module.part}"))
             continue
         for line, target, _ in code.imports(module):
-            ours = target.split(".")[0] in (LIBRARY, "main", *USERS)
+            ours = target.split(".")[0] in (LIBRARY, "flags", "main", *USERS)
             part = part_of(target)
             if ours and part != module.part and level.get(part, len(LEVELS)) >= level[module.part]:
                 found.append(module.at(line, f"{module.part} imports {target}, which is not below it"))
@@ -233,7 +233,7 @@ def _is_private(name: str) -> bool:
 
 def is_ours(dotted: str) -> bool:
     """Whether a dotted name is below one of our top-level names."""
-    return dotted.split(".")[0] in (LIBRARY, "main", *USERS)
+    return dotted.split(".")[0] in (LIBRARY, "flags", "main", *USERS)
 
 
 def _dotted(node: ast.AST, bound: dict[str, str]) -> str | None:
@@ -335,7 +335,7 @@ def _is_internal(dotted: str) -> bool:
 
 
 def absl_flags(code: Code) -> list[str]:
-    """Uses of absl's flags outside adv_networks/flags; the tests of the command line excepted."""
+    """Uses of absl's flags outside flags/; the tests of the command line excepted."""
     found = []
     for module in code.modules:
         if module.part not in ("flags", "tests"):

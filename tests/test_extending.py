@@ -18,7 +18,8 @@ PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 def extended(tmp_path_factory):
     """A copy of the library with both, and a test of the attack; runs a command there."""
     place = tmp_path_factory.mktemp("extended")
-    shutil.copytree(ROOT / "adv_networks", place / "adv_networks", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("adv_networks", "flags"):
+        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "main.py", place)
     attack, attack_line, test, defence, defence_line = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     for package, name, text, line in (

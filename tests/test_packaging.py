@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PYTHONS = [version for version in map("3.{}".format, range(8, 21)) if version in SpecifierSet(PROJECT["requires-python"])]
 
+# What the wheel has: the library, and the command line that `adv-networks` needs.
+PACKAGES = ("adv_networks", "flags")
 # Run by the environment that has the wheel.
 AWAY = """
 import json, sys
@@ -53,7 +55,8 @@ def wheel(tmp_path_factory):
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "adv_networks", source / "adv_networks", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     pip("wheel", source, "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", built)
     (file,) = built.glob("*.whl")
     return file
@@ -65,8 +68,8 @@ def pip(*arguments):
 
 
 def test_wheel_has_every_file_of_the_library_and_nothing_else(wheel):
-    files = (file for file in (ROOT / "adv_networks").rglob("*") if file.is_file() and "__pycache__" not in file.parts)
-    expected = {file.relative_to(ROOT).as_posix() for file in files}
+    files = [file for name in PACKAGES for file in (ROOT / name).rglob("*") if file.is_file()]
+    expected = {file.relative_to(ROOT).as_posix() for file in files if "__pycache__" not in file.parts}
     assert {"adv_networks/py.typed", "adv_networks/published/tables.csv"} < expected
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
@@ -116,7 +119,8 @@ def test_code_compiles_without_a_warning_under_every_python_that_is_stated(versi
     python = interpreter(version)
     if python is None:
         pytest.skip(f"Python {version} is not installed")
-    places = [place for name in ("adv_networks", "main.py", "tests", "benchmarks", "docs") if (place := ROOT / name).exists()]
+    names = (*PACKAGES, "main.py", "tests", "benchmarks", "docs")
+    places = [ROOT / name for name in names if (ROOT / name).exists()]
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     command = [python, "-W", "error", "-m", "compileall", "-q", *places]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

@@ -34,8 +34,8 @@ PLANTED = [
     (
         structure.upward_imports,
         "adv_networks/data/__init__.py",
-        "from adv_networks.flags import parse",
-        "data imports adv_networks.flags",
+        "from flags import parse",
+        "data imports flags",
     ),
     (
         structure.upward_imports,
@@ -73,15 +73,15 @@ PLANTED = [
     (structure.private_names_of_ours, "tests/conftest.py", "from adv_networks.experiments import _hidden", "imports adv"),
     (
         structure.private_names_of_ours,
-        "adv_networks/flags/__init__.py",
+        "flags/__init__.py",
         "import adv_networks.data\nadv_networks.data._hidden",
         "_hidden",
     ),
     (
         structure.private_names_of_ours,
         "main.py",
-        "from adv_networks import flags\nflags._hidden()",
-        "uses adv_networks.flags._hidden",
+        "import flags\nflags._hidden()",
+        "uses flags._hidden",
     ),
     (
         structure.private_names_of_ours,
@@ -167,8 +167,8 @@ PLANTED = [
 # One small library, all of whose uses are allowed.
 ALLOWED = {
     "main.py": "from adv_networks.__main__ import main",
-    "adv_networks/__main__.py": "from adv_networks import flags\nmain = flags",
-    "adv_networks/flags/__init__.py": "from absl import flags\nfrom adv_networks import attacks\n",
+    "adv_networks/__main__.py": "import flags\nmain = flags",
+    "flags/__init__.py": "from absl import flags\nfrom adv_networks import attacks\n",
     "adv_networks/__init__.py": "from adv_networks import attacks, commands\n",
     "adv_networks/errors.py": "Error = ValueError",
     "adv_networks/lazy.py": "keras = tf = None",

@@ -67,7 +67,7 @@ def test_columns_are_aligned():
 
 def test_list_starts_no_tensorflow(tmp_path):
     code = (
-        f"import sys; from adv_networks import __main__, flags; flags.parse(['main.py', '--list', '--runs={tmp_path}']); "
+        f"import sys, flags; from adv_networks import __main__; flags.parse(['main.py', '--list', '--runs={tmp_path}']); "
         "__main__.main(); "
         "sys.exit('tensorflow' in sys.modules)"
     )

@@ -18,8 +18,8 @@ from absl import flags as absl_flags
 
 from adv_networks import networks
 from adv_networks.experiments import METHODS
-from adv_networks.flags import rules
-from adv_networks.flags.groups import GROUPS
+from flags import rules
+from flags.groups import GROUPS
 from tests.conftest import SMALL, randomised, written_at
 
 ROOT = Path(__file__).parents[2]
@@ -271,7 +271,7 @@ def test_every_flag_is_in_one_group_with_an_example_of_it():
     defined = {
         flag.name
         for module, own in absl_flags.FLAGS.flags_by_module_dict().items()
-        if module.startswith("adv_networks.flags")
+        if module.startswith("flags")
         for flag in own
     }
     grouped = [name for group in GROUPS for name in group.entries]
@@ -357,7 +357,7 @@ def test_libraries_speak_when_asked(tmp_path):
 )
 def test_wrong_values_are_refused_before_tensorflow_is_loaded(options, said):
     code = (
-        "import sys; from adv_networks import __main__, flags; flags.parse(['main.py', *sys.argv[1:]]); "
+        "import sys, flags; from adv_networks import __main__; flags.parse(['main.py', *sys.argv[1:]]); "
         "code = __main__.main(); "
         "sys.exit(100 if 'tensorflow' in sys.modules else code)"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from absl import flags, logging
 
 from adv_networks.commands.base import Command
-from adv_networks.flags import commands, definitions, rules, usage
+from flags import commands, definitions, rules, usage
 
 __all__ = ["Process", "command", "definitions", "parse", "process"]
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from absl import flags
 
-import adv_networks.flags.definitions
-import adv_networks.flags.recipe  # noqa: F401 - both define what the rules are about
 from adv_networks.experiments import SETTINGS, SUITES, TABLES
+from flags import definitions, recipe  # noqa: F401 - both define what the rules are about
 
 
 @flags.multi_flags_validator(

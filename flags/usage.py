@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from absl import flags
 
 from adv_networks.experiments import SETTINGS
-from adv_networks.flags.groups import GROUPS, RECIPE, Group
+from flags.groups import GROUPS, RECIPE, Group
 
 _WIDTH = 110
 _COMMANDS = (

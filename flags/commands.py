@@ -20,9 +20,9 @@ from adv_networks.commands.sweep_epsilon import SweepEpsilon
 from adv_networks.commands.verify import Verify
 from adv_networks.commands.write_report import WriteReport
 from adv_networks.experiments import find_dataset
-from adv_networks.flags.recipe import OF_SETTINGS
-from adv_networks.flags.rules import OF_RUNS
 from adv_networks.training import Workspace
+from flags.recipe import OF_SETTINGS
+from flags.rules import OF_RUNS
 
 
 def command(invocation: tuple[str, ...]) -> Command:

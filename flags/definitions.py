@@ -8,7 +8,7 @@ from absl import flags
 
 from adv_networks import runtime
 from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, STRATEGIES, SUITES, TABLES
-from adv_networks.flags.groups import ATTACKS, DATA, DEVICES, EVALUATION, OUTPUT, RUN, TABLES_AND_REPORTS
+from flags.groups import ATTACKS, DATA, DEVICES, EVALUATION, OUTPUT, RUN, TABLES_AND_REPORTS
 
 _DATASETS = f"one of {'|'.join(DATASETS)}, or a folder of class folders of images, or an .npz file"
 DATA.has(

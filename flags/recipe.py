@@ -5,7 +5,7 @@ from __future__ import annotations
 from absl import flags
 
 from adv_networks.experiments import SETTINGS
-from adv_networks.flags.groups import RECIPE
+from flags.groups import RECIPE
 
 
 class _FractionParser(flags.FloatParser):
