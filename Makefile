@@ -17,8 +17,9 @@ check: $(VENV)/installed-test  ## style, format and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-test: check  ## check, and the tests in two processes
+test: check  ## check, and the tests in two processes; those of numerics without oneDNN's kernels too
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	TF_ENABLE_ONEDNN_OPTS=0 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m 'numerics and not long' --durations=5
 
 examples: $(VENV)/installed-test  ## the documentation's commands of many trainings, to their end
 	$(VENV)/bin/python -m pytest -m long -n 2 --dist loadgroup tests/test_documentation.py

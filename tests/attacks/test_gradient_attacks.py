@@ -24,7 +24,7 @@ from adv_networks.experiments import NORMS
 from adv_networks.runtime import trace_counts
 from tests.conftest import classifier_of_roots, precision, randomised
 
-pytestmark = pytest.mark.usefixtures("shallow")
+pytestmark = [pytest.mark.usefixtures("shallow"), pytest.mark.numerics]
 
 # Neither these nor a quarter of them are numbers of float32 or float64.
 EPSILON = 0.15

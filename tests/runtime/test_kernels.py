@@ -15,6 +15,8 @@ from adv_networks.experiments import experiment
 from adv_networks.runtime import kernels
 from tests.conftest import precision, randomised
 
+pytestmark = pytest.mark.numerics
+
 
 def one_channel():
     return keras.Sequential([keras.Input((8, 12, 1)), keras.layers.Conv2D(6, 5, padding="same")])

@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from adv_networks.runtime import winograd
 
+pytestmark = pytest.mark.numerics
+
 
 def random(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
