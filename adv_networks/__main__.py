@@ -20,14 +20,17 @@ _LOGGER = logging.getLogger("adv_networks")
 
 def run() -> None:
     """Reads the process's arguments, does what they say, and ends the process with the exit code."""
-    flags.parse(sys.argv)
+    _write_anything()
+    try:
+        flags.parse(sys.argv)
+    except BrokenPipeError:
+        sys.exit(_pipe_is_closed())
     sys.exit(main())
 
 
 def main() -> int:
     """Runs the command that the parsed flags say, and prints what it yields; returns the exit code."""
     process = flags.process()
-    _write_anything()
     with _told(shown=process.progress, program=process.program):
         return _run(process)
 
@@ -52,9 +55,7 @@ def _run(process: flags.Process) -> int:
     except UserError as error:
         return failed(error, 2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:
-        # Whoever read the output has closed it, as `| head -1` does; what Python writes at its end must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return _pipe_is_closed()
     except OSError as error:
         return failed(f"{error.filename or 'a file'}: expected to use it, found: {error.strerror or error}", 1)
     except Interrupted as interruption:
@@ -67,6 +68,12 @@ def _run(process: flags.Process) -> int:
             raise
         return failed("expected enough memory, ran out of it (a smaller --batch_size or width takes less)", 1)
     return 0
+
+
+def _pipe_is_closed() -> int:
+    """Whoever read the output has closed it, as `| head -1` does: what Python writes at its end must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 128 + signal.SIGPIPE
 
 
 @contextlib.contextmanager

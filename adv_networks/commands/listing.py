@@ -53,7 +53,7 @@ def _listing(runs_directory: Path, group: Path, data_dir: Path | None) -> str:
     begun = [[workdir.name, run_directories.state(workdir)] for workdir in run_directories.directories(runs_directory)]
     sections = {
         "data sets (--dataset)": [_dataset(dataset, place) for dataset in DATASETS.values()]
-        + [["FOLDER or FILE.npz", "a data set of one's own: class folders of PNG or JPEG images, or arrays"]],
+        + [["FOLDER or FILE.npz", "a data set of your own: class folders of PNG or JPEG images, or arrays"]],
         "methods (--method)": [[name, method.letter, method.title] for name, method in METHODS.items()],
         "classifiers (--classifier)": _families(CLASSIFIERS),
         "generators (--generators)": _families(GENERATORS),

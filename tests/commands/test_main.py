@@ -370,15 +370,17 @@ def test_epsilon_is_a_fraction_too_and_data_sets_go_by_any_case(run):
     assert "--epsilon=0.03137" in run("--dataset=MNIST", "--table=grid", "--plan", "--epsilon=8/255")[1]
 
 
-def test_output_that_is_not_utf_8_is_escaped():
-    command = [sys.executable, "main.py", "--list"]
+@pytest.mark.parametrize("asked", ["--list", "--helpfull"])
+def test_output_that_is_not_utf_8_is_escaped(asked):
+    command = [sys.executable, "main.py", asked]
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, env=environment)
     assert (done.returncode, done.stderr) == (0, b"") and rb"\u03b5" in done.stdout
 
 
-def test_output_that_nobody_reads_ends_without_a_word():
-    command = f"{shlex.quote(sys.executable)} main.py --list | head -1; exit ${{PIPESTATUS[0]}}"
+@pytest.mark.parametrize("asked", ["--list", "--helpfull"])
+def test_output_that_nobody_reads_ends_without_a_word(asked):
+    command = f"{shlex.quote(sys.executable)} main.py {asked} | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode in (0, 128 + signal.SIGPIPE) and done.stderr == ""
 
