@@ -23,6 +23,9 @@ from adv_networks.defences.adversarial_network import AdversarialNetwork
 from adv_networks.defences.ensemble import STATIC_ATTACKS, Ensemble, OnStaticExamples, ensemble_step
 from adv_networks.defences.adversarial_network_ensemble import AdversarialNetworkAndEnsemble
 from adv_networks.defences.generator import GeneratorAlone
+from adv_networks.defences.noise_layer import NoiseLayer
+from adv_networks.defences.contrastive import Contrastive
+from adv_networks.defences.distillation import Distillation, Teacher
 
 # isort: on
 from adv_networks.defences.base import Defence, Defended, InputDefence, NeededRun, register
@@ -38,9 +41,9 @@ from adv_networks.defences.regulariser_comparison import RegulariserComparison
 from adv_networks.defences.static_examples import StaticExamples, static_examples
 
 __all__ = [
-    "STATIC_ATTACKS", "AdversarialNetwork", "AdversarialNetworkAndEnsemble", "Defence", "Defended", "Ensemble", "FGSTraining",
-    "GeneratorAlone", "InputDefence", "NeededRun", "OnStaticExamples", "PGDTraining", "Players", "RegulariserComparison",
-    "Standard", "StaticExamples", "TrainingState", "adversarial_network_step", "adversaries", "ascend", "discriminator_step",
-    "ensemble_step", "fgs_step", "generator_step", "make_players", "pgd_step", "register", "regularised_gradient",
-    "standard_step", "static_examples",
+    "STATIC_ATTACKS", "AdversarialNetwork", "AdversarialNetworkAndEnsemble", "Contrastive", "Defence", "Defended",
+    "Distillation", "Ensemble", "FGSTraining", "GeneratorAlone", "InputDefence", "NeededRun", "NoiseLayer", "OnStaticExamples",
+    "PGDTraining", "Players", "RegulariserComparison", "Standard", "StaticExamples", "Teacher", "TrainingState",
+    "adversarial_network_step", "adversaries", "ascend", "discriminator_step", "ensemble_step", "fgs_step", "generator_step",
+    "make_players", "pgd_step", "register", "regularised_gradient", "standard_step", "static_examples",
 ]  # fmt: skip

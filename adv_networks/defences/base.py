@@ -65,6 +65,7 @@ class Defence:
         Settings: a dataclass of the settings that it alone has, whose flags are made of it; None for none. `spec.own` is
             one of these.
         metrics: the columns that its runs' `metrics.csv` has beside those of `training.logs.METRICS`.
+        pictured: of how many images `pictures` are made.
     """
 
     name: ClassVar[str]
@@ -76,6 +77,7 @@ class Defence:
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     Settings: ClassVar[type | None] = None
     metrics: ClassVar[tuple[str, ...]] = ()
+    pictured: ClassVar[int] = 8
 
     @property
     def trains_generator(self) -> bool:
@@ -161,6 +163,16 @@ class Defence:
             )
             for name, source in sources.items()
         }
+
+    def as_evaluated(self, classifier: keras.Model, spec: Experiment, training: Callable[[], Images]) -> keras.Model:
+        """A finished run's classifier as settings of the part "test" would have it evaluated; most have none.
+
+        Args:
+            classifier: `d.keras`.
+            spec: the experiment.
+            training: returns the training images.
+        """
+        return classifier
 
     def measure(self, players: TrainingState, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
         """What to log of a minibatch at each validation, beside what `step` returned of it."""

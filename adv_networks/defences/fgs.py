@@ -1,13 +1,18 @@
-"""Adversarial training with the fast gradient sign, as the CIFAR10 report has it."""
+"""Adversarial training with the fast gradient sign: on it alone, as in the CIFAR10 report, or on the images too.
+
+The lecture's loss is α ℓ(D(x), y) + (1 − α) ℓ(D(x + ε sign ∇ℓ), y) (Goodfellow, Shlens and Szegedy, 2015, "Explaining and
+harnessing adversarial examples", Section 6, where α is 0.5).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from adv_networks import attacks
-from adv_networks.defences.base import Defence, register
+from adv_networks.defences.base import Defence, register, setting
 from adv_networks.defences.players import Players
-from adv_networks.defences.updates import Scalars, compiled, descend
+from adv_networks.defences.updates import Scalars, accuracy, compiled, cross_entropy, descend, descend_on
 from adv_networks.experiments import Experiment
 from adv_networks.networks import costs
 
@@ -17,11 +22,27 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The setting of the mixture."""
+
+    fgs_clean_weight: float = setting(0.0, "α, the weight of the images as they are beside the perturbed ones", least=0, most=1)
+
+
 @compiled
 def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of D on the FGS example (Eq. 6) of every image, in place of the image."""
+    """One step of D on the FGS example (Eq. 6) of every image, and with weight α on the image."""
     adversarial = attacks.fgs(players.d, x, y, spec.epsilon, norm=spec.norm, training=True)
-    return descend(players, adversarial, y, spec)
+    weight = spec.own.fgs_clean_weight
+    if not weight:
+        return descend(players, adversarial, y, spec)
+
+    def losses() -> tuple[tf.Tensor, Scalars]:
+        logits = [players.d(images, training=True) for images in (x, adversarial)]
+        clean, attacked = (cross_entropy(y, own) for own in logits)
+        return weight * clean + (1 - weight) * attacked, {"d_loss": attacked, "d_accuracy": accuracy(y, logits[1])}
+
+    return descend_on(players, spec, losses)
 
 
 @register
@@ -30,10 +51,12 @@ class FGSTraining(Defence):
 
     name, letter, title = "fgs", "F", "adversarial training with FGS (one step from the image)"
     reads = ("perturbation",)
+    Settings = Settings
 
     def multiply_adds(self, spec: Experiment) -> float:
-        """See `Defence.multiply_adds`; the example takes a forward pass and one to the inputs."""
-        return super().multiply_adds(spec) + 2 * costs.classifier_multiply_adds(spec)
+        """See `Defence.multiply_adds`; the example takes a forward pass and one to the inputs, the images three passes."""
+        further = 2 + 3 * (spec.own.fgs_clean_weight > 0)
+        return super().multiply_adds(spec) + further * costs.classifier_multiply_adds(spec)
 
     def step(self, players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
         """See `fgs_step`."""

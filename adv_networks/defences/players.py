@@ -95,12 +95,15 @@ class Players(TrainingState):
         return max(1, len(self.generators) + bool(self.generators) * (x.shape.rank == 5))
 
 
-def make_players(spec: Experiment) -> Players:
-    """Fresh networks and optimisers of an experiment, their weights drawn from its seed, in the current strategy's scope."""
+def make_players(spec: Experiment, change: Callable[[keras.Model], keras.Model] = lambda d: d) -> Players:
+    """Fresh networks and optimisers of an experiment, their weights drawn from its seed, in the current strategy's scope.
+
+    `change` makes D of the experiment's discriminative network.
+    """
     keras.utils.set_random_seed(spec.seed)
     method = METHODS[spec.method]
     with networks.computing_in(spec.precision):
-        players = Players(networks.classifier(spec), None)
+        players = Players(change(networks.classifier(spec)), None)
         if method.trains_generator:
             players.g, *further = networks.generators(spec)
             players.further = tuple(further)

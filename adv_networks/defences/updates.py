@@ -129,18 +129,29 @@ def accuracy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def descend(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment) -> Scalars:
-    """One SGD step of D on the cross-entropy of images as they are, and its weight decay."""
+    """One step of D's optimiser on the cross-entropy of images as they are, and its weight decay."""
+
+    def losses() -> tuple[tf.Tensor, Scalars]:
+        logits = players.d(x, training=True)
+        loss = cross_entropy(y, logits)
+        return loss, {"d_loss": loss, "d_accuracy": accuracy(y, logits)}
+
+    return descend_on(players, spec, losses)
+
+
+def descend_on(players: Players, spec: Experiment, losses: Callable[[], tuple[tf.Tensor, Scalars]]) -> Scalars:
+    """One step of D's optimiser on a loss and D's weight decay.
+
+    Args:
+        players: D and its optimiser.
+        spec: the experiment.
+        losses: returns what is to be minimised, and what to log beside.
+    """
     d = players.d
     with tf.GradientTape() as tape:
-        logits = d(x, training=True)
-        loss = cross_entropy(y, logits)
+        loss, scalars = losses()
         decay = penalty(values(d), spec)
         objective = loss + decay
     gradient = gradient_of(tape, objective, values(d), d)
     apply_gradient(players.d_optimizer, gradient, d.trainable_variables)
-    return {
-        "d_loss": loss,
-        "d_weight_decay": decay,
-        "d_accuracy": accuracy(y, logits),
-        "d_gradient_norm": tf.linalg.global_norm(gradient),
-    }
+    return scalars | {"d_weight_decay": decay, "d_gradient_norm": tf.linalg.global_norm(gradient)}

@@ -1,4 +1,4 @@
-"""Dropout as a function of the training step's seed.
+"""Dropout, and noise between layers, as functions of the training step's seed.
 
 Keras' own layer keeps the seed of its next mask in a variable, which a call that leaves the model as it is does not move on,
 and which a run that goes on would have to get back. Here a step says its seed (`dropping`), from which every pass of the step
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from adv_networks.lazy import keras, tf
@@ -49,26 +49,42 @@ def dropping(seed: Any, *, share: int | None = None) -> Iterator[None]:
 
 
 def follow_seeds(model: keras.Model) -> None:
-    """Makes the dropout layers of a model take their masks from the chosen seed, in place; each has masks of its own."""
-    layers = [layer for layer in model._flatten_layers() if type(layer) is keras.layers.Dropout]
+    """Makes the dropout and noise layers of a model draw by the chosen seed, in place; each has masks or noise of its own."""
+    layers = [layer for layer in model._flatten_layers() if type(layer) in (keras.layers.Dropout, keras.layers.GaussianNoise)]
     for number, layer in enumerate(layers):
         if not replacements.is_foreign(layer):
-            layer.call = functools.partial(_call, layer, number)
+            call = _drop if isinstance(layer, keras.layers.Dropout) else _add_noise
+            layer.call = functools.partial(call, layer, number)
 
 
-def _call(layer: keras.layers.Dropout, number: int, inputs: Any, training: bool = False) -> Any:
+def _drop(layer: keras.layers.Dropout, number: int, inputs: Any, training: bool = False) -> Any:
     chosen = _chosen.get()
     if chosen is None:
         return type(layer).call(layer, inputs, training=training)
     if not training or not layer.rate:
         return inputs
-    seed = tf.random.experimental.stateless_fold_in(tf.random.experimental.stateless_fold_in(chosen.seed, _STREAM), number)
     sizes = _sizes(inputs)
     if layer.noise_shape is not None:  # A mask that is the same along an axis has the size 1 there.
         sizes = [size if own is None else own for own, size in zip(layer.noise_shape, sizes, strict=True)]
-    adversaries = sizes[0] // chosen.share if chosen.share and replicas.count() > 1 else 1
-    drawn = replicas.share_of(functools.partial(tf.random.stateless_uniform, seed=seed), sizes, adversaries=adversaries)
+    drawn = _drawn(chosen, number, tf.random.stateless_uniform, sizes)
     return tf.where(drawn < layer.rate, tf.zeros([], inputs.dtype), inputs / (1 - layer.rate))
+
+
+def _add_noise(layer: keras.layers.GaussianNoise, number: int, inputs: Any, training: bool = False) -> Any:
+    chosen = _chosen.get()
+    if chosen is None:
+        return type(layer).call(layer, inputs, training=training)
+    if not training or not layer.stddev:
+        return inputs
+    drawn = _drawn(chosen, number, tf.random.stateless_normal, _sizes(inputs))
+    return inputs + layer.stddev * tf.cast(drawn, inputs.dtype)
+
+
+def _drawn(chosen: _Chosen, number: int, draw: Callable[..., tf.Tensor], sizes: list[Any]) -> tf.Tensor:
+    """What the layer of that number draws: this replica's rows of it."""
+    seed = tf.random.experimental.stateless_fold_in(tf.random.experimental.stateless_fold_in(chosen.seed, _STREAM), number)
+    adversaries = sizes[0] // chosen.share if chosen.share and replicas.count() > 1 else 1
+    return replicas.share_of(functools.partial(draw, seed=seed), sizes, adversaries=adversaries)
 
 
 def _sizes(inputs: tf.Tensor) -> list[Any]:

@@ -140,6 +140,31 @@ def curve_panels(
     save_for_print(figure, stem)
 
 
+@_plain_text()
+def scatter(panels: Mapping[str, np.ndarray], labels: np.ndarray, names: Sequence[str]) -> Any:
+    """A figure of panels side by side with the same points in each, on the same axes, coloured by class.
+
+    Args:
+        panels: by title, points [N, 2].
+        labels: integers [N].
+        names: of the classes, for the legend.
+    """
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4 * len(panels) + 1, 4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    for axis, (title, points) in zip(axes, panels.items(), strict=True):
+        for label in np.unique(labels).tolist():
+            colour = colormaps["tab10" if len(names) <= 10 else "turbo"](label / max(1, len(names) - 1))
+            axis.scatter(*points[labels == label].T, s=8, color=colour, label=_shown(names[label]))
+        axis.set_title(_shown(title), fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", fontsize=7)
+    FigureCanvasAgg(figure)
+    return figure
+
+
 def _line(number: int, count: int) -> dict[str, Any]:
     """The style of one of so many curves."""
     from matplotlib import colormaps

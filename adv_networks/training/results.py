@@ -42,6 +42,6 @@ def save(
     for name, model in state.networks().items():
         write_whole(workdir / name, model.save)
         hashes[name] = {"file": file_hash(workdir / name), "weights": weights_hash(model)}
-    for name, figure in method.pictures(state, shown.first(8), experiment).items():
+    for name, figure in method.pictures(state, shown.first(method.pictured), experiment).items():
         pictures.save(figure, workdir / f"{name}.png")
     write_text(workdir / "experiment.json", json.dumps({**description, "finished": True, "hashes": hashes}, indent=2))

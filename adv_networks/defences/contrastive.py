@@ -1,0 +1,139 @@
+"""A contrastive latent space: images of one class lie together, those of others at least a margin apart (the CIFAR10 report).
+
+The network is trained on pairs, on the cross-entropy of both and on a loss of the distance d between their latent vectors: d²
+for a pair of one class, max(0, α − d)² for another (Hadsell, Chopra and LeCun, 2006, "Dimensionality reduction by learning an
+invariant mapping"). A second head labels an image by the nearest of a few references.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adv_networks.defences.base import Defence, NeededRun, register, setting
+from adv_networks.defences.players import Players, make_players
+from adv_networks.defences.updates import Scalars, accuracy, compiled, cross_entropy, descend_on
+from adv_networks.errors import UsageError
+from adv_networks.evaluation import latent_space
+from adv_networks.experiments import Experiment, find_dataset
+from adv_networks.lazy import keras, tf
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+    from adv_networks.data import Images
+
+_REFERENCES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The settings of the loss and of the head."""
+
+    contrastive_margin: float = setting(2.0, "α, how far apart latent vectors of two classes are to be", above=0)
+    contrastive_weight: float = setting(1.0, "weight of the contrastive loss; 0: none", least=0)
+    contrastive_pairs: str = setting(
+        "shifted", "pairs: the minibatch against itself shifted by half, or all", choices=("shifted", "all")
+    )
+    contrastive_head: str = setting(
+        "softmax", "what labels images at test: the last layer, or the nearest of 5 references a class", "test",
+        choices=("softmax", "nearest"),
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(eq=False)
+class LatentPlayers(Players):
+    """D, and the network of D's own layers that returns its latent vectors and its logits."""
+
+    both: keras.Model | None = None
+
+    def shares(self, x: tf.Tensor) -> int:
+        """Two, so that a replica has both images of a pair."""
+        return 2
+
+
+def contrastive_loss(first: tf.Tensor, second: tf.Tensor, same: tf.Tensor, margin: float) -> tf.Tensor:
+    """The loss [pairs] of two latent vectors [pairs, n] each, `same` [pairs] saying which are of one class."""
+    distance = latent_space.distances(first, second)
+    return tf.where(same, distance**2, tf.maximum(margin - distance, 0) ** 2)
+
+
+def loss_of_pairs(latents: tf.Tensor, y: tf.Tensor, settings: Settings) -> tf.Tensor:
+    """The mean loss over the pairs of a minibatch, latents [batch, n] and labels [batch]."""
+    if settings.contrastive_pairs == "all":
+        count = latents.shape[0]
+        rows = tf.constant([(one, other) for one in range(count) for other in range(one)])
+        first, second = rows[:, 0], rows[:, 1]
+        pairs, same = (
+            (tf.gather(latents, first), tf.gather(latents, second)),
+            tf.equal(tf.gather(y, first), tf.gather(y, second)),
+        )
+    else:
+        pairs, same = tf.split(latents, 2), tf.equal(*tf.split(y, 2))
+    return tf.reduce_mean(contrastive_loss(*pairs, same, settings.contrastive_margin))
+
+
+@compiled
+def contrastive_step(players: LatentPlayers, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
+    """One step of D on the mean over pairs of both cross-entropies and the weighted contrastive loss."""
+
+    def losses() -> tuple[tf.Tensor, Scalars]:
+        latents, logits = players.both(x, training=True)
+        loss, contrast = cross_entropy(y, logits), loss_of_pairs(latents, y, spec.own)
+        total = 2 * loss + spec.own.contrastive_weight * contrast
+        return total, {"d_loss": loss, "contrastive_loss": contrast, "d_accuracy": accuracy(y, logits)}
+
+    return descend_on(players, spec, losses)
+
+
+@register
+class Contrastive(Defence):
+    """Section "Contrastive loss" of the report."""
+
+    name, letter, title = "contrastive", "L", "a latent space in which a contrastive loss keeps classes apart"
+    Settings = Settings
+    metrics = ("contrastive_loss", "validation_between_within")
+    pictured: ClassVar[int] = 500
+
+    def check(self, spec: Experiment) -> None:
+        """Refuses a minibatch that has no two halves."""
+        super().check(spec)
+        if spec.batch_size % 2:
+            raise UsageError(f"batch_size: expected an even number with method {self.name}, received {spec.batch_size}")
+
+    def files(self, spec: Experiment) -> tuple[str, ...]:
+        """See `Defence.files`."""
+        return (*super().files(spec), "latent_space.png")
+
+    def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> LatentPlayers:
+        """See `Defence.build`.
+
+        Raises:
+            UsageError: all pairs with several replicas, which have a part of them each.
+        """
+        fresh = make_players(spec)
+        if spec.own.contrastive_pairs == "all" and fresh.strategy.num_replicas_in_sync > 1:
+            raise UsageError("contrastive_pairs: expected shifted on several devices, received all")
+        return LatentPlayers(fresh.d, fresh.d_optimizer, both=latent_space.with_latents(fresh.d))
+
+    def as_evaluated(self, classifier: keras.Model, spec: Experiment, training: Callable[[], Images]) -> keras.Model:
+        """See `Defence.as_evaluated`: the head that `contrastive_head` names."""
+        if spec.own.contrastive_head == "softmax":
+            return classifier
+        references = latent_space.references(training(), find_dataset(spec.dataset).classes, _REFERENCES)
+        return latent_space.nearest_reference(classifier, references)
+
+    def step(self, players: LatentPlayers, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
+        """See `contrastive_step`."""
+        return contrastive_step(players, x, y, spec, seed)
+
+    def validate(self, players: LatentPlayers, validation: Images, spec: Experiment) -> dict[str, float]:
+        """Its accuracies, and how far apart classes lie."""
+        latents = latent_space.latents_of(players.d, validation.images)
+        ratio = latent_space.between_within(latents, validation.labels)
+        return super().validate(players, validation, spec) | {"validation_between_within": ratio}
+
+    def pictures(self, players: LatentPlayers, shown: Images, spec: Experiment) -> dict[str, Any]:
+        """Those of every defence, and the latent space in two dimensions, of images as they are and under PGD."""
+        figure = latent_space.draw(players.d, shown, spec.attack("pgd"), spec.dataset)
+        return super().pictures(players, shown.first(8), spec) | {"latent_space": figure}

@@ -1,0 +1,107 @@
+"""A layer that adds Gaussian noise between two layers of a classifier, in training and at test (the report on CIFAR10)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from adv_networks.defences.base import Defence, NeededRun, register, setting
+from adv_networks.defences.players import Players, make_players
+from adv_networks.defences.standard import standard_step
+from adv_networks.defences.updates import Scalars
+from adv_networks.errors import UsageError
+from adv_networks.experiments import Experiment
+from adv_networks.lazy import keras
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+    from adv_networks.data import Images
+
+# What the noise comes after, by its position: the first layer of the first kind, the last layer being left out.
+_AFTER = {"convolution": "Conv2D", "dense": "Dense"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The settings of the layer."""
+
+    noise_deviation: float = setting(0.05, "standard deviation of the noise between layers", above=0, most=1)
+    noise_position: str = setting(
+        "convolution", "the noise follows the first convolution, or the first dense layer", choices=tuple(_AFTER)
+    )
+    noise_draws: int = setting(10, "noisy passes averaged at test (their probabilities); 0: no noise at test", "test", least=0)
+
+
+def with_noise(model: keras.Model, deviation: float, position: str) -> keras.Model:
+    """A classifier with the same weights and a layer of noise, which Keras has in training only.
+
+    Args:
+        model: functional classifier.
+        deviation: standard deviation of the noise, from 0 to 1.
+        position: "convolution" or "dense": after the first such layer and its activation.
+
+    Raises:
+        UsageError: there is no such layer before the last one.
+    """
+    kind = getattr(keras.layers, _AFTER[position])
+    after = next((layer for layer in model.layers[:-1] if type(layer) is kind), None)
+    if after is None:
+        raise UsageError(f"noise_position: expected a layer of the classifier {model.name}, received {position}")
+
+    def call(layer: keras.Layer, *inputs: Any, **options: Any) -> Any:
+        outputs = layer(*inputs, **options)
+        return keras.layers.GaussianNoise(deviation)(outputs) if layer.name == after.name else outputs
+
+    noisy = keras.models.clone_model(model, call_function=call)
+    noisy.set_weights(model.get_weights())
+    return noisy
+
+
+def noisy_at_test(model: keras.Model, draws: int) -> keras.Model:
+    """The classifier whose noise is on at test too: the logarithms of its mean probabilities over so many draws.
+
+    Args:
+        model: a classifier that `with_noise` made.
+        draws: at least 1.
+
+    Returns:
+        A random classifier, images in [0,1] to logits [batch, classes]; its weights are copies.
+    """
+
+    class AlwaysNoise(keras.layers.GaussianNoise):
+        def call(self, inputs, training=None):
+            return super().call(inputs, training=True)
+
+    def copy(layer: keras.Layer) -> keras.Layer:
+        kind = AlwaysNoise if type(layer) is keras.layers.GaussianNoise else type(layer)
+        return kind.from_config(layer.get_config())
+
+    noisy = keras.models.clone_model(model, clone_function=copy)
+    noisy.set_weights(model.get_weights())
+    if draws == 1:
+        return noisy
+    image = keras.Input(model.input_shape[1:], name="image")
+    said = [keras.ops.log_softmax(noisy(image)) for _ in range(draws)]
+    return keras.Model(image, keras.ops.logsumexp(keras.ops.stack(said), 0))
+
+
+@register
+class NoiseLayer(Defence):
+    """Section "Gaussian noise" of the report."""
+
+    name, letter, title = "noise", "N", "Gaussian noise between layers, in training and at test"
+    Settings = Settings
+
+    def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> Players:
+        """See `Defence.build`; the network starts from the weights that it has without the layer."""
+        own = spec.own
+        return make_players(spec, lambda d: with_noise(d, own.noise_deviation, own.noise_position))
+
+    def as_evaluated(self, classifier: keras.Model, spec: Experiment, training: Callable[[], Images]) -> keras.Model:
+        """See `Defence.as_evaluated`: with noise at test, unless `noise_draws` is 0."""
+        return noisy_at_test(classifier, spec.own.noise_draws) if spec.own.noise_draws else classifier
+
+    def step(self, players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
+        """See `standard_step`; the layer draws by the step's seed."""
+        return standard_step(players, x, y, spec, seed)

@@ -1,0 +1,100 @@
+"""The latent space of a classifier: the vectors before its last layer, how its classes lie there, and 1-NN as a classifier.
+
+Guarded against the root of zero, the distance of two vectors is √(Σ(a − b)² + 1e-12).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adv_networks.attacks import Attack, predict
+from adv_networks.attacks.crafting import BATCH_SIZE, craft_all
+from adv_networks.errors import UserError
+from adv_networks.experiments import find_dataset
+from adv_networks.lazy import keras, tf
+from adv_networks.storage import pictures
+
+if TYPE_CHECKING:
+    from adv_networks.data import Images
+
+_SMALLEST = 1e-12
+
+
+def distances(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """The guarded distance of vectors [..., n]."""
+    return tf.sqrt(tf.reduce_sum((first - second) ** 2, -1) + _SMALLEST)
+
+
+def with_latents(model: keras.Model) -> keras.Model:
+    """A classifier's own layers, with two outputs: what its last layer takes, [batch, n], and its logits."""
+    return keras.Model(model.inputs, [model.layers[-1].input, model.outputs[0]])
+
+
+def latents_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The latent vectors [N, n] of images, uint8 or floats in [0,1], in inference mode."""
+    trunk = keras.Model(model.inputs, model.layers[-1].input)
+    parts = [predict(trunk, images[start : start + BATCH_SIZE]).numpy() for start in range(0, len(images), BATCH_SIZE)]
+    return np.concatenate(parts)
+
+
+def references(training: Images, classes: int, count: int) -> np.ndarray:
+    """The first `count` images of each class, [classes · count, H, W, C].
+
+    Raises:
+        UserError: a class has fewer.
+    """
+    rows = [np.flatnonzero(training.labels == label)[:count] for label in range(classes)]
+    for label, own in enumerate(rows):
+        if len(own) < count:
+            raise UserError(f"class {label}: expected {count} training images for references, found {len(own)}")
+    return training.images[np.concatenate(rows)]
+
+
+def nearest_reference(model: keras.Model, images: np.ndarray) -> keras.Model:
+    """A classifier by the nearest reference in another one's latent space.
+
+    Args:
+        model: the other classifier, functional, whose layers it shares.
+        images: the references, as many of each class, one class after the other.
+
+    Returns:
+        Images in [0,1] to logits [batch, classes]: of each class minus the distance to its nearest reference, whose argmax is
+        1-NN. It is differentiable almost everywhere, and of layers of Keras alone.
+    """
+    vectors, classes = latents_of(model, images), model.output_shape[-1]
+    count, size = vectors.shape
+    # Each vector minus each reference: a layer of Keras that holds the references, so that a file of the model has them.
+    differences = keras.layers.EinsumDense("abc,bc->abc", (count, size), bias_axes="bc", trainable=False)
+    latent = keras.layers.RepeatVector(count)(model.layers[-1].input)
+    squares = keras.ops.sum(keras.ops.square(differences(latent)), -1)
+    differences.set_weights([np.ones((count, size)), -vectors])
+    each = keras.layers.Reshape((classes, count // classes))(keras.ops.sqrt(squares + _SMALLEST))
+    return keras.Model(model.inputs, keras.ops.negative(keras.ops.min(each, -1)))
+
+
+def between_within(latents: np.ndarray, labels: np.ndarray) -> float:
+    """The mean distance between the classes' centres over the mean distance of vectors from their own centre."""
+    classes = np.unique(labels)
+    centres = np.stack([latents[labels == label].mean(0) for label in classes])
+    apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)[np.triu_indices(len(classes), 1)]
+    within = np.linalg.norm(latents - centres[np.searchsorted(classes, labels)], axis=1)
+    return float(apart.mean() / max(within.mean(), _SMALLEST))
+
+
+def plane_of(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean [n] of vectors and their two main directions [n, 2] (PCA), each with its largest entry positive."""
+    mean = latents.mean(0)
+    directions = np.linalg.svd(latents - mean, full_matrices=False)[2][:2].T
+    return mean, directions * np.sign(directions[np.abs(directions).argmax(0), [0, 1]])
+
+
+def draw(model: keras.Model, shown: Images, attack: Attack, dataset: str) -> Any:
+    """A figure of images' latent vectors in the plane of the clean ones, as they are and under an attack, coloured by class."""
+    adversarial = craft_all(attack, model, *shown)
+    clean, moved = (latents_of(model, images) for images in (shown.images, adversarial))
+    mean, directions = plane_of(clean)
+    points = {"as they are": (clean - mean) @ directions, attack.title: (moved - mean) @ directions}
+    declared = find_dataset(dataset)
+    return pictures.scatter(points, shown.labels, [declared.class_name(label) for label in range(declared.classes)])
