@@ -26,17 +26,17 @@ def losses_and_logits(model: keras.Model, x: tf.Tensor, y: tf.Tensor, training: 
     return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits), logits
 
 
-def loss_gradient(model, training, x, y, loss="cross_entropy"):
+def loss_gradient(model, training, x, y, loss="cross_entropy", temperature=1.0):
     """The direction that the attacks follow: the gradient of the summed loss by the images, times `networks.loss_scale`.
 
-    The loss is one of `losses.LOSSES`.
+    The loss is one of `losses.LOSSES`, of the logits over the temperature.
     Of a random model it is the mean over draws, that of the expected loss.
     """
 
     def gradient(model):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            losses = LOSSES[loss](raw_outputs(model, training, x), y)
+            losses = LOSSES[loss](raw_outputs(model, training, x) / temperature, y)
             total = networks.loss_scale(model) * tf.reduce_sum(losses)
         # Through a layer without a gradient, rounding for instance, it is zero: the attack fails, and the checks say why.
         return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
@@ -44,11 +44,11 @@ def loss_gradient(model, training, x, y, loss="cross_entropy"):
     return mean_over_draws(model, gradient)
 
 
-def _follow_gradient(model, training, p, loss, x, start, y, epsilon, step_size, steps):
+def _follow_gradient(model, training, p, loss, temperature, x, start, y, epsilon, step_size, steps):
     """`steps` steps of length `step_size` up the loss's gradient, each projected on the ε-ball of p-norm and on [0,1]."""
 
     def gradient(adversarial):
-        return loss_gradient(model, training, adversarial, y, loss)
+        return loss_gradient(model, training, adversarial, y, loss, temperature)
 
     def moved(adversarial, along):
         return project(x, adversarial + step_size * direction(along, p), epsilon, p)
@@ -76,14 +76,14 @@ def expected_outputs(model, training, x):
 
 
 def gradient_attack(
-    model, x, y, epsilon, step_size, steps, norm, *, start=None, training=False, loss="cross_entropy"
+    model, x, y, epsilon, step_size, steps, norm, *, start=None, training=False, loss="cross_entropy", temperature=1.0
 ) -> tf.Tensor:
     """Steps up the loss of y, of length `step_size`, from `start` (None: x), each projected on the ε-ball and on [0,1]."""
     start, p = x if start is None else start, choose(CONVEX_NORMS, norm, "norm")
     sizes = (as_scalar(size, x.dtype) for size in (epsilon, step_size))
     # Replicas that share BN moments cannot do so inside a loop of the graph.
     steps = steps if training and replicas.count() > 1 else tf.convert_to_tensor(steps, tf.int32)
-    return run_compiled(_follow_gradient, model, training, p, loss, x, start, y, *sizes, steps)
+    return run_compiled(_follow_gradient, model, training, p, loss, temperature, x, start, y, *sizes, steps)
 
 
 def predict(model: keras.Model, x: Array, *, training: bool = False) -> tf.Tensor:

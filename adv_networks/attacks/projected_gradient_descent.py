@@ -34,6 +34,7 @@ class PGD(Attack):
     clip_start: bool = setting(True, "clip the random start to [0,1]")
     random_start: bool = setting(True, "start at random in the ball, not at the image", omitted=True)
     loss: str = setting("cross_entropy", "what is ascended", choices=("cross_entropy", "dlr", "margin"), omitted=True)
+    temperature: float = setting(1.0, "the logits are divided by this before the loss", above=0, omitted=True)
 
     @classmethod
     def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,6 +59,7 @@ class PGD(Attack):
             random_start=self.random_start,
             clip_start=self.clip_start,
             loss=self.loss,
+            temperature=self.temperature,
             training=training,
         )
 
@@ -77,6 +79,7 @@ def pgd(
     clip_start: bool = True,
     targeted: bool = False,
     loss: str = "cross_entropy",
+    temperature: float = 1.0,
     training: bool = False,
 ) -> tf.Tensor:
     """Projected gradient descent (Eq. 7), projected on the ε-ball and on [0,1] after every step.
@@ -96,6 +99,7 @@ def pgd(
         targeted: descend on the loss of y instead of ascending.
         loss: cross_entropy, or one that the logits' scale does not change: dlr (`difference_of_logits_ratio`, which needs three
             classes) or margin.
+        temperature: the logits are divided by this before the loss.
         training: BN with the batch's statistics.
 
     Raises:
@@ -115,7 +119,17 @@ def pgd(
             start = x + as_scalar(epsilon, x.dtype) * replicas.share_of(draw, [tf.shape(x)[0], *x.shape[1:]])
             start = tf.clip_by_value(start, 0, 1) if clip_start else start
         candidate = gradient_attack(
-            model, x, y, epsilon, -step_size if targeted else step_size, steps, norm, start=start, training=training, loss=loss
+            model,
+            x,
+            y,
+            epsilon,
+            -step_size if targeted else step_size,
+            steps,
+            norm,
+            start=start,
+            training=training,
+            loss=loss,
+            temperature=temperature,
         )
         best = candidate if best is None else run_compiled(_replace_weaker, model, training, targeted, best, candidate, y)
     return best

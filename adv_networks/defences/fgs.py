@@ -40,7 +40,9 @@ def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
     def losses() -> tuple[tf.Tensor, Scalars]:
         logits = [players.d(images, training=True) for images in (x, adversarial)]
         clean, attacked = (cross_entropy(y, own) for own in logits)
-        return weight * clean + (1 - weight) * attacked, {"d_loss": attacked, "d_accuracy": accuracy(y, logits[1])}
+        logged = {"d_loss": clean, "d_loss_adversarial": attacked}
+        logged |= {name: accuracy(y, own) for name, own in zip(("d_accuracy", "d_accuracy_adversarial"), logits, strict=True)}
+        return weight * clean + (1 - weight) * attacked, logged
 
     return descend_on(players, spec, losses)
 

@@ -29,12 +29,12 @@ def distances(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
 
 def with_latents(model: keras.Model) -> keras.Model:
     """A classifier's own layers, with two outputs: what its last layer takes, [batch, n], and its logits."""
-    return keras.Model(model.inputs, [model.layers[-1].input, model.outputs[0]])
+    return keras.Model(model.inputs[0], [model.layers[-1].input, model.outputs[0]])
 
 
 def latents_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """The latent vectors [N, n] of images, uint8 or floats in [0,1], in inference mode."""
-    trunk = keras.Model(model.inputs, model.layers[-1].input)
+    trunk = keras.Model(model.inputs[0], model.layers[-1].input)
     parts = [predict(trunk, images[start : start + BATCH_SIZE]).numpy() for start in range(0, len(images), BATCH_SIZE)]
     return np.concatenate(parts)
 
@@ -71,7 +71,7 @@ def nearest_reference(model: keras.Model, images: np.ndarray) -> keras.Model:
     squares = keras.ops.sum(keras.ops.square(differences(latent)), -1)
     differences.set_weights([np.ones((count, size)), -vectors])
     each = keras.layers.Reshape((classes, count // classes))(keras.ops.sqrt(squares + _SMALLEST))
-    return keras.Model(model.inputs, keras.ops.negative(keras.ops.min(each, -1)))
+    return keras.Model(model.inputs[0], keras.ops.negative(keras.ops.min(each, -1)))
 
 
 def between_within(latents: np.ndarray, labels: np.ndarray) -> float:

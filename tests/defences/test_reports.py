@@ -68,6 +68,23 @@ def test_training_on_fgs_is_that_on_one_step_of_pgd_from_the_image():
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
+def test_training_on_images_and_fgs_weighs_their_losses_by_alpha():
+    """The step is α times that on the images, plus 1 − α times that on FGS alone."""
+    steps = {}
+    for alpha in (None, 0.0, 0.25):
+        own = {} if alpha is None else dict(fgs_clean_weight=alpha)
+        spec = experiment("digits", "standard" if alpha is None else "fgs", weight_decay=0.0, **SMALL, **own)
+        players = defences.make_players(spec)
+        randomised(players.d)
+        before = players.d.get_weights()
+        x, y = minibatch(0)
+        scalars = METHODS[spec.method].step(players, np.float32(x), y, spec, (0, 0))
+        steps[alpha] = [after - start for after, start in zip(players.d.get_weights(), before, strict=True)]
+    assert float(scalars["d_loss_adversarial"]) > float(scalars["d_loss"])
+    for clean, attacked, both in zip(steps[None], steps[0.0], steps[0.25], strict=True):
+        np.testing.assert_allclose(both, 0.25 * clean + 0.75 * attacked, rtol=1e-4, atol=1e-7)
+
+
 def test_start_of_pgd_in_training_is_that_of_its_column():
     spec = experiment("digits", "pgd", pgd_random_start=False)
     assert not spec.attack("pgd").random_start
