@@ -22,6 +22,7 @@ from adv_networks.defences.fgs import FGSTraining, fgs_step
 from adv_networks.defences.adversarial_network import AdversarialNetwork
 from adv_networks.defences.ensemble import STATIC_ATTACKS, Ensemble, OnStaticExamples, ensemble_step
 from adv_networks.defences.adversarial_network_ensemble import AdversarialNetworkAndEnsemble
+from adv_networks.defences.alternating import Alternating
 from adv_networks.defences.generator import GeneratorAlone
 from adv_networks.defences.noise_layer import NoiseLayer
 from adv_networks.defences.contrastive import Contrastive
@@ -41,9 +42,9 @@ from adv_networks.defences.regulariser_comparison import RegulariserComparison
 from adv_networks.defences.static_examples import StaticExamples, static_examples
 
 __all__ = [
-    "STATIC_ATTACKS", "AdversarialNetwork", "AdversarialNetworkAndEnsemble", "Contrastive", "Defence", "Defended",
-    "Distillation", "Ensemble", "FGSTraining", "GeneratorAlone", "InputDefence", "NeededRun", "NoiseLayer", "OnStaticExamples",
-    "PGDTraining", "Players", "RegulariserComparison", "Standard", "StaticExamples", "Teacher", "TrainingState",
-    "adversarial_network_step", "adversaries", "ascend", "discriminator_step", "ensemble_step", "fgs_step", "generator_step",
-    "make_players", "pgd_step", "register", "regularised_gradient", "standard_step", "static_examples",
+    "STATIC_ATTACKS", "AdversarialNetwork", "AdversarialNetworkAndEnsemble", "Alternating", "Contrastive", "Defence",
+    "Defended", "Distillation", "Ensemble", "FGSTraining", "GeneratorAlone", "InputDefence", "NeededRun", "NoiseLayer",
+    "OnStaticExamples", "PGDTraining", "Players", "RegulariserComparison", "Standard", "StaticExamples", "Teacher",
+    "TrainingState", "adversarial_network_step", "adversaries", "ascend", "discriminator_step", "ensemble_step", "fgs_step",
+    "generator_step", "make_players", "pgd_step", "register", "regularised_gradient", "standard_step", "static_examples",
 ]  # fmt: skip

@@ -64,6 +64,7 @@ class Defence:
         settings: what the source gives this method on every data set.
         Settings: a dataclass of the settings that it alone has, whose flags are made of it; None for none. `spec.own` is
             one of these.
+        validated: the attacks that its classifier is validated under, beside that of its generator.
         metrics: the columns that its runs' `metrics.csv` has beside those of `training.logs.METRICS`.
         pictured: of how many images `pictures` are made.
     """
@@ -76,6 +77,7 @@ class Defence:
     static_examples: ClassVar[bool] = False
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     Settings: ClassVar[type | None] = None
+    validated: ClassVar[tuple[str, ...]] = ("clean", "fgs", "pgd")
     metrics: ClassVar[tuple[str, ...]] = ()
     pictured: ClassVar[int] = 8
 
@@ -153,7 +155,7 @@ class Defence:
 
     def validate(self, players: Players, validation: Images, spec: Experiment) -> dict[str, float]:
         """What to log of validation images, by column: D's accuracies under the attacks that train it or are trained."""
-        sources = dict.fromkeys(("clean", "fgs", "pgd"), players.d) if self.trains_classifier else {}
+        sources = dict.fromkeys(self.validated, players.d) if self.trains_classifier else {}
         if players.g is not None:
             sources["generator"] = players.g
         options = dict(bn_evaluation=spec.bn_evaluation)

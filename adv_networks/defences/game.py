@@ -106,7 +106,7 @@ def regularised_gradient(
         inputs: what each takes for its share.
         x: images in [0,1].
         y: labels int32.
-        spec: λ, γ, ε, the regulariser, its sign and h.
+        spec: λ, γ, ε, the weight of the clean term, the regulariser, its sign and h.
         static: adversarial examples, in place of generated ones, of the last so many images.
     """
     theta, phi = values(d), [tf.convert_to_tensor(value) for value in values(*generators)]
@@ -120,7 +120,8 @@ def regularised_gradient(
     with tf.GradientTape() as tape:
         clean_logits = d(x, training=True)
         clean_loss = cross_entropy(y, clean_logits)
-    clean = gradient_of(tape, clean_loss, theta, d)
+        weighted = clean_loss if spec.clean_weight == 1 else spec.clean_weight * clean_loss
+    clean = gradient_of(tape, weighted, theta, d)
     exact = spec.regulariser == "exact"
     with tf.GradientTape() if exact else contextlib.nullcontext() as outer_tape:
         with tf.GradientTape() as tape:

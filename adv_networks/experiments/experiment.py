@@ -147,7 +147,7 @@ def experiment(
     }
     widths = {key: settings.get(key, SETTINGS[key].default) for key in ("generator_width", "classifier_width")}
     settings |= scaled(dataset, scale, widths.items()) | _of_networks(settings, overrides)
-    settings["steps"] = amount.steps.get(dataset, amount.steps["*"])
+    settings["steps"] = settings.get("steps", {}).get(scale, amount.steps.get(dataset, amount.steps["*"]))
     settings["validation"] = amount.validation.get(dataset, amount.validation.get("*", declared.validation))
     settings.update(train_images=amount.train_images, test_images=amount.test_images)
     norm = checked_setting("norm", overrides.get("norm", SETTINGS["norm"].default))

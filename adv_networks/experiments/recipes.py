@@ -22,7 +22,10 @@ def recipe_of(dataset: Dataset) -> Mapping[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Named settings laid over the data set's recipe: a sequence of (data sets, methods, settings), None meaning all."""
+    """Named settings laid over the data set's recipe: a sequence of (data sets, methods, settings), None meaning all.
+
+    Its `steps`, if any, are a number of iterations by scale, for scales whose own is not meant.
+    """
 
     name: str
     title: str

@@ -94,6 +94,7 @@ class SharedSettings:
         choices=("standard", "pgd", "advnet", "ensemble", "advnet+ensemble"),
     )
     adversarial_weight: float = setting(1.0, "λ, the weight of the adversarial loss (Eq. 4)", "generator", least=0)
+    clean_weight: float = setting(1.0, "the weight of the loss on images as they are in D's step (Eq. 4)", "game", least=0)
     gradient_penalty: float = setting(0.01, "γ, the weight of the gradient regulariser (Eq. 5)", "game", least=0)
     regulariser: str = setting(
         "fd",

@@ -6,7 +6,19 @@ import functools
 from collections.abc import Iterator
 
 from adv_networks.claims import CLOSE, MUCH, Between, Claim, Grid, Key, Source, all_of, below, close, greater, lowest
+from adv_networks.experiments import PROTOCOLS, Protocol
 from adv_networks.papers.published import published_numbers
+
+# The report says PGD from the image itself, without a rate or a number of steps, and no recipe: 100 epochs are ours.
+PROTOCOLS["report"] = Protocol(
+    "report",
+    "as the CIFAR10 report does, so far as it says: its network, PGD without a random start",
+    (
+        (None, None, dict(classifier="report_cnn", learning_rate=0.01, learning_rate_drops=(0.5, 0.75), momentum=0.9,
+                          batch_size=128, weight_decay=0.0, pgd_random_start=False, steps={"paper": 39_100})),
+        (("cifar10", "cifar100"), None, dict(augment_pad=4)),
+    ),
+)  # fmt: skip
 
 _EPSILONS = ("0.001", "0.01", "0.05", "0.1", "0.3", "0.5")
 _KEPT = "accuracy of those correct at first"

@@ -1,7 +1,9 @@
 """What the two reports train with: RMSProp, λ1 and λ2 against NumPy, and training on FGS against PGD of one step."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from adv_networks import attacks, defences
 from adv_networks.errors import UsageError
@@ -83,6 +85,35 @@ def test_training_on_images_and_fgs_weighs_their_losses_by_alpha():
     assert float(scalars["d_loss_adversarial"]) > float(scalars["d_loss"])
     for clean, attacked, both in zip(steps[None], steps[0.0], steps[0.25], strict=True):
         np.testing.assert_allclose(both, 0.25 * clean + 0.75 * attacked, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_classifier_in_the_posters_game_weighs_the_raw_images(weight):
+    game = dict(generators=("poster_g",), generator_width=1, clean_weight=weight)
+    spec = experiment("digits", "alternating", **SMALL, **game)
+    assert (spec.regulariser, spec.generator_steps) == ("none", 1)
+    players = defences.make_players(spec)
+    randomised(players.d)
+    x, y = minibatch(0)
+    x, parameters = tf.constant(x, tf.float32), players.d.trainable_variables
+    perturbed = x + 0.1 * players.g(x, training=True)
+    with tf.GradientTape() as tape:
+        losses = [keras.losses.sparse_categorical_crossentropy(y, players.d(z), from_logits=True) for z in (x, perturbed)]
+        total = tf.reduce_mean(weight * losses[0] + losses[1])
+    expected = tape.gradient(total, [parameter.value for parameter in parameters])
+    found = defences.regularised_gradient(players.d, players.generators, [x], x, tf.constant(y, tf.int32), spec)[0]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_game_starts_from_the_trained_classifier_of_its_own_recipe():
+    spec = experiment("mnist", "alternating", protocol="poster", epsilon=0.1)
+    assert (spec.classifier, spec.generators, spec.classifier_width, spec.generator_width) == ("poster_d", ("poster_g",), 32, 8)
+    (needed,) = spec.needs().values()
+    assert needed == experiment("mnist", "standard", protocol="poster") and needed.name == "mnist-standard-cpu-s0-poster"
+    assert (needed.batch_size, needed.learning_rate, needed.steps) == (10, 0.05, 6_000)
+    assert (spec.batch_size, spec.learning_rate, spec.steps) == (100, 0.01, 900)
+    assert experiment("mnist", "alternating", protocol="poster", scale="paper").steps == 60_000
 
 
 def test_start_of_pgd_in_training_is_that_of_its_column():

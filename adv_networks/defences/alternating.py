@@ -1,0 +1,43 @@
+"""The poster's game: a trained classifier and a generator that attacks it learn in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from adv_networks.defences.adversarial_network import AdversarialNetwork
+from adv_networks.defences.base import NeededRun, register
+from adv_networks.defences.players import Players, make_players
+from adv_networks.experiments import Experiment
+
+
+@register
+class Alternating(AdversarialNetwork):
+    """One ascent step of G, then one descent step of D without a regulariser; D starts as a finished run's.
+
+    The poster lets D see the raw images beside the perturbed ones; its authors' script, the perturbed ones alone
+    (`clean_weight` 0).
+    """
+
+    name, letter, title = "alternating", "P", "a finished D and a generator that attacks it, in turn (the poster's game)"
+    validated: ClassVar[tuple[str, ...]] = ("clean",)
+    settings: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        dict(
+            regulariser="none",
+            generator_steps=1,
+            generator_optimizer="sgd",
+            generator_learning_rate=0.01,
+            generator_momentum=0.0,
+        )
+    )
+
+    def needs(self, spec: Experiment) -> dict[str, Experiment]:
+        """The classifier that D starts as."""
+        return {"classifier": spec.sibling("standard")}
+
+    def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> Players:
+        """See `Defence.build`."""
+        players = make_players(spec)
+        players.d.set_weights(needed["classifier"].classifier().get_weights())
+        return players
