@@ -19,7 +19,7 @@ from adv_networks.commands.split_by_class import SplitByClass
 from adv_networks.commands.sweep_epsilon import SweepEpsilon
 from adv_networks.commands.verify import Verify
 from adv_networks.commands.write_report import WriteReport
-from adv_networks.experiments import find_dataset
+from adv_networks.experiments import bundles, find_dataset
 from adv_networks.training import Workspace
 from flags.recipe import OF_SETTINGS
 from flags.rules import OF_RUNS
@@ -59,7 +59,7 @@ def _of_table(workspace: Workspace, invocation: tuple[str, ...]) -> Command:
     values, request = flags.FLAGS, _request()
     if values.table == "claims":
         return MakeClaims(request=request, workspace=workspace)
-    names = names_of_all(request) if values.table == "all" else (values.table,)
+    names = names_of_all(request) if values.table == "all" else bundles().get(values.table, (values.table,))
     if values.plan:
         given = {name: values[name].value for name in OF_RUNS if values[name].present}
         return PrintPlan(names=names, request=request, workspace=workspace, run_flags=given, invocation=invocation)

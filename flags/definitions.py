@@ -7,7 +7,7 @@ import os
 from absl import flags
 
 from adv_networks import runtime
-from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, STRATEGIES, SUITES, TABLES
+from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, STRATEGIES, SUITES, TABLES, bundles
 from flags.groups import ATTACKS, DATA, DEVICES, EVALUATION, OUTPUT, RUN, TABLES_AND_REPORTS
 
 _DATASETS = f"one of {'|'.join(DATASETS)}, or a folder of class folders of images, or an .npz file"
@@ -94,7 +94,7 @@ TABLES_AND_REPORTS.has(
     flags.DEFINE_enum(
         "table",
         None,
-        [*TABLES, "claims", "all"],
+        [*TABLES, *bundles(), "claims", "all"],
         "make this table, training and evaluating what is missing; 'claims': what the paper says of its tables, on the records "
         "there are; 'all': the paper's seven, protocol, regulariser and claims, or the tables that --attack_suite can attack",
     ),

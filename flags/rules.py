@@ -7,8 +7,11 @@ from typing import Any
 
 from absl import flags
 
-from adv_networks.experiments import SETTINGS, SUITES, TABLES
+from adv_networks.experiments import SETTINGS, SUITES, TABLES, bundles
 from flags import definitions, recipe  # noqa: F401 - both define what the rules are about
+
+# What is made of records: tables, alone and several at once.
+_GRIDS = {*TABLES, *bundles()}
 
 
 @flags.multi_flags_validator(
@@ -34,13 +37,13 @@ def _seeds_are_of_a_table(values: dict[str, Any]) -> bool:
     if values["seeds"] is None:
         return True
     numbers = [int(seed) for seed in values["seeds"] if seed.isdecimal() and int(seed) < 2**31 - 1]
-    return values["table"] in TABLES and values["seed"] == 0 and len(set(numbers)) == len(values["seeds"]) > 0
+    return values["table"] in _GRIDS and values["seed"] == 0 and len(set(numbers)) == len(values["seeds"]) > 0
 
 
 @flags.multi_flags_validator(
     ["epsilons", "table", "seeds", "plan", "attack_suite"],
-    "--epsilons are ascending numbers above 0, and go with a --table other than claims and all, without --seeds, --plan and an "
-    "--attack_suite",
+    "--epsilons are ascending numbers above 0, and go with a --table other than claims, all and several at once, "
+    "without --seeds, --plan and an --attack_suite",
 )
 def _epsilons_are_of_a_table(values: dict[str, Any]) -> bool:
     if values["epsilons"] is None:
@@ -56,7 +59,8 @@ def _epsilons_are_of_a_table(values: dict[str, Any]) -> bool:
 
 @flags.multi_flags_validator(
     ["by_class", "table", "seeds", "epsilons", "plan", "attack_suite"],
-    "--by_class goes with a --table other than claims and all, without --seeds, --epsilons, --plan and an --attack_suite",
+    "--by_class goes with a --table other than claims, all and several at once, without --seeds, --epsilons, --plan and an "
+    "--attack_suite",
 )
 def _classes_are_of_a_table(values: dict[str, Any]) -> bool:
     others = values["seeds"] is None and values["epsilons"] is None and not values["plan"]
@@ -70,7 +74,7 @@ def _classes_are_of_a_table(values: dict[str, Any]) -> bool:
 )
 def _attack_is_of_a_grid(values: dict[str, Any]) -> bool:
     others = any(values[name] for name in ("plan", "epsilons", "by_class"))
-    return values["attack"] is None or (not others and (values["table"] is None or values["table"] in TABLES))
+    return values["attack"] is None or (not others and (values["table"] is None or values["table"] in _GRIDS))
 
 
 @flags.multi_flags_validator(
@@ -101,7 +105,8 @@ def _table_has_the_dataset(values: dict[str, Any]) -> bool:
         return True
     if values["table"] == "claims":  # each rests on the data sets that it names
         return False
-    names = [name for name in TABLES if name.isdigit()] if values["table"] == "all" else [values["table"]]
+    numbered = tuple(name for name in TABLES if name.isdigit())
+    names = numbered if values["table"] == "all" else bundles().get(values["table"], (values["table"],))
     return any(values["dataset"] in TABLES[name].datasets or not TABLES[name].datasets for name in names)
 
 

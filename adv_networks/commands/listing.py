@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from adv_networks import tables
+from adv_networks.claims import SOURCES
 from adv_networks.commands.base import Request, Unchecked
 from adv_networks.data.sources import tfds
 from adv_networks.errors import UserError
@@ -23,6 +24,7 @@ from adv_networks.experiments import (
     DeclaredAttack,
     Family,
     Table,
+    bundles,
 )
 from adv_networks.storage import run_directories
 from adv_networks.training import Workspace
@@ -61,13 +63,24 @@ def _listing(runs_directory: Path, group: Path, data_dir: Path | None) -> str:
             *map(_attack, ATTACKS.items()),
             *([f"{name}:CLASS", f"an attack of {library.package}"] for name, library in LIBRARIES.items()),
         ],
-        f"tables (--table), measured in {group}{_others(group)}": [
-            [name, _measured(table, group), table.title] for name, table in TABLES.items()
-        ]
-        + [["claims", "", "what the paper says of its tables"], ["all", "", "all but digits, grid and readings"]],
+        **_tables(group),
         f"runs in {runs_directory}": begun or [["none"]],
     }
     return "\n\n".join(f"{title}\n{aligned(rows)}" for title, rows in sections.items())
+
+
+def _tables(group: Path) -> dict[str, list[list[str]]]:
+    """The tables of each source, those that one command makes before its own."""
+    sections = {}
+    for number, (name, source) in enumerate(SOURCES.items()):
+        own = {table.name: table for table in TABLES.values() if table.paper == name}
+        rows = [[table, _measured(declared, group), declared.title] for table, declared in own.items()]
+        rows += [[bundle, "", " and ".join(parts)] for bundle, parts in bundles().items() if parts[0] in own]
+        where = "" if number else f", measured in {group}{_others(group)}"
+        if rows:
+            sections[f"tables of the {source.kind} (--table){where}"] = rows
+    every = "the paper's seven, protocol, regulariser, and the claims"
+    return sections | {"of all sources (--table)": [["claims", "what they say of their tables"], ["all", every]]}
 
 
 def _others(group: Path) -> str:

@@ -40,6 +40,7 @@ class MakeClaims(Unchecked):
         networks = Networks(self.workspace).hashes(cells)
         own = dict(scale=request.scale, networks=networks, seed=seed, **options)
         rows = [row for table in needed for row in tables.make_table(table, records, **own)]
-        directory = dataclasses.replace(request, seeds=(seed,)).directory
-        statements.write(rows, group / directory, scale=request.scale)
+        directory = group / dataclasses.replace(request, seeds=(seed,)).directory
+        rows += statements.derived(directory)
+        statements.write(rows, directory, scale=request.scale)
         yield statements.as_text(rows, scale=request.scale)

@@ -18,6 +18,7 @@ from adv_networks.storage import pictures
 from adv_networks.storage.files import write_whole
 from adv_networks.storage.records import read
 from adv_networks.tables import along_training
+from adv_networks.tables.appendices import APPENDICES, Made
 from adv_networks.tables.classifier_checks import check_classifiers
 from adv_networks.tables.evaluate import evaluate, is_attackable
 from adv_networks.tables.networks import Networks
@@ -89,6 +90,9 @@ def make_table(plan: Plan, workspace: Workspace) -> str:
     appendix = ""
     if table.along_training:
         appendix = along_training.write(tables.stem(table), plan.cells[0], plan.directory, workspace.of)
+    if table.appendix:
+        made_of = Made(table, plan.cells[0], rows, networks, plan.directory)
+        appendix = "\n\n".join(filter(None, [appendix, APPENDICES[table.appendix](made_of)]))
     appendix = "\n\n".join(filter(None, [appendix, check_records.as_markdown(checked) if checked else ""]))
     notes = [*notes_of(tables.match(plan.all_cells, records, hashes)), *table.left_out]
     tables.write(table, rows, plan.directory, scale=request.scale, notes=notes, appendix=appendix)

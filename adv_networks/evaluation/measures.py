@@ -63,6 +63,7 @@ class PerImage:
         """
         fields: dict[str, Any] = {
             "confidence_percent": _mean(100 * self.confidence),
+            "wrong_confidence_percent": _mean(100 * self.confidence[~self.right]),
             "changed_percent": _mean(100.0 * self.changed),
             "queries_mean": None if self.queries is None else _mean(self.queries),
         }

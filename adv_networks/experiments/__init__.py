@@ -14,6 +14,7 @@ from adv_networks.experiments.attacks import (
     parse_attack,
     resolve_attack,
 )
+from adv_networks.experiments.cells import Cell, experiments_of
 from adv_networks.experiments.datasets import DATASETS, OPENERS, Dataset, declare, find_dataset
 from adv_networks.experiments.experiment import (
     SETTINGS,
@@ -41,11 +42,11 @@ from adv_networks.experiments.tables import (
     TABLES,
     WHITE_BOX,
     AttackSuite,
-    Cell,
     Column,
     Row,
     Table,
-    experiments_of,
+    bundles,
+    declare_tables,
 )
 
 # With BN on batch statistics the batch size is part of the protocol; like the released code's, its last batch is full.
@@ -86,10 +87,12 @@ __all__ = [
     "Row",
     "Scale",
     "Table",
+    "bundles",
     "checked",
     "checked_setting",
     "choose",
     "declare",
+    "declare_tables",
     "experiment",
     "experiments_of",
     "find_classifier",

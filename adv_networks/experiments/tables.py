@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from adv_networks.errors import UsageError
-from adv_networks.experiments.attacks import Attack, Defaults, parse_attack, resolve_attack
+from adv_networks.experiments.attacks import Defaults, parse_attack, resolve_attack
+from adv_networks.experiments.cells import Cell
 from adv_networks.experiments.datasets import find_dataset
-from adv_networks.experiments.experiment import Experiment, checked_setting, experiment
+from adv_networks.experiments.experiment import checked_setting, experiment
 from adv_networks.experiments.methods import METHODS
 from adv_networks.experiments.scales import scaled
 from adv_networks.experiments.settings import choose, written
@@ -48,6 +49,9 @@ class Column:
     source a generator trained against the row's own run. A column that is the worst of others names them in `worst_of`. One
     that is `titled` is labelled by the attack's title, as its ε may be its own. `metric` is what it shows, a key of
     `storage.records.METRICS`; the columns of one label differ in that.
+
+    A column that only one row has names it in `row`. `settings` are laid over those of the row, for its run and for the source
+    alike, at the paper's scale: its own ε, for instance.
     """
 
     label: str
@@ -60,6 +64,8 @@ class Column:
     titled: bool = False
     worst_of: tuple[str, ...] = ()
     metric: str = "accuracy"
+    row: str | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +91,9 @@ class Table:
     data sets have too few classes for.
     `has_further_attacks` says whether it has other libraries' too. One that is `transposed` shows its attacks as rows and its
     runs as columns, and so do the keys of its cells.
+
+    `paper` names the source that it is of, a module of `papers`. Tables that one command makes share a `bundle`, its name.
+    `appendix` says what comes with the table beside its cells, a key of `tables.appendices.APPENDICES`.
     """
 
     name: str
@@ -97,6 +106,9 @@ class Table:
     has_further_attacks: bool = False
     left_out: tuple[str, ...] = ()
     transposed: bool = False
+    paper: str = ""
+    bundle: str = ""
+    appendix: str = ""
 
     @property
     def rows_are_classifiers(self) -> bool:
@@ -105,8 +117,10 @@ class Table:
 
     @property
     def row_settings(self) -> frozenset[str]:
-        """The settings that rows have of their own, so that an override would give several rows the same runs."""
-        return frozenset(key for row in self.rows for reading in (row, *row.sources) for key, _ in reading.settings)
+        """The settings that rows or columns have of their own, so that an override would give several of them the same runs."""
+        own = [reading.settings for row in self.rows for reading in (row, *row.sources)]
+        own += [column.settings for column in self.columns]
+        return frozenset(key for settings in own for key, _ in settings)
 
     def under(self, suite: str) -> Table:
         """This table with the columns of an attack suite; a worst case that names no other columns is that of all.
@@ -200,6 +214,7 @@ class Table:
             for row in self.rows
             if row.datasets is None or dataset in row.datasets
             for column in self.columns
+            if column.row in (None, row.label)
         ]
 
     def _check_overrides(self, protocol: str, overrides: Mapping[str, Any]) -> None:
@@ -212,7 +227,8 @@ class Table:
     def _cell(
         self, dataset: str, row: Row, column: Column, scale: str, protocol: str, seed: int, overrides: Mapping[str, Any]
     ) -> Cell:
-        settings = scaled(dataset, scale, row.settings) | overrides
+        own_column = scaled(dataset, scale, column.settings) | overrides
+        settings = scaled(dataset, scale, row.settings) | own_column
         own = experiment(dataset, row.method, protocol=row.protocol or protocol, scale=scale, seed=seed, **settings)
         other = None
         if column.source or column.target:
@@ -224,7 +240,7 @@ class Table:
                 other = experiment(dataset, method, protocol=own.protocol, scale=scale, seed=other_seed, **settings)
             else:
                 reading = row.surrogate(method)
-                settings = scaled(dataset, scale, reading.settings) | overrides
+                settings = scaled(dataset, scale, reading.settings) | own_column
                 other = experiment(
                     dataset, method, protocol=reading.protocol or protocol, scale=scale, seed=other_seed, **settings
                 )
@@ -246,51 +262,19 @@ class Table:
         return Cell(*names, target, source, attack, column.generator, is_white_box, row.published, column.metric)
 
 
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One cell: `attack` crafted on `source` (None: on the target itself) and scored on `target`.
-
-    For the generator's attack `generator` is its position among the source's. `is_white_box` says whether the attack was made
-    with the target's gradients. `published` is the row's (`Row`).
-    """
-
-    table: str
-    dataset: str
-    row: str
-    column: str
-    target: Experiment
-    source: Experiment | None
-    attack: Attack
-    generator: int = 0
-    is_white_box: bool = True
-    published: tuple[str, str] | None = None
-    metric: str = "accuracy"
-
-    @property
-    def published_cell(self) -> tuple[str, ...]:
-        """The key, as `claims.cell_key` makes it, whose published number this cell is compared with."""
-        table, row = self.published or (self.table, self.row)
-        return table, self.dataset, row, self.column, *((self.metric,) if self.metric != "accuracy" else ())
-
-
 TABLES: dict[str, Table] = {}
+
+
+def declare_tables(paper: str, *tables: Table) -> None:
+    """Makes tables known, as those of a source, which is a module of `papers`."""
+    TABLES.update({table.name: dataclasses.replace(table, paper=paper) for table in tables})
+
+
+def bundles() -> dict[str, tuple[str, ...]]:
+    """The names of the tables that are made together, by the name of their bundle."""
+    names = dict.fromkeys(table.bundle for table in TABLES.values() if table.bundle)
+    return {name: tuple(table.name for table in TABLES.values() if table.bundle == name) for name in names}
+
 
 # The attacks that every classifier is under.
 WHITE_BOX = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
-
-
-def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
-    """The experiments that the cells rest on, each once and as it is trained, after those that it needs."""
-    ordered: dict[Experiment, None] = {}
-
-    def add(spec: Experiment) -> None:
-        if spec not in ordered:
-            for needed in spec.needs().values():
-                add(needed)
-            ordered[spec] = None
-
-    for cell in cells:
-        for spec in (cell.target, cell.source):
-            if spec is not None:
-                add(spec.trained())
-    return list(ordered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,34 @@ def perturbations(images: np.ndarray, perturbed: Mapping[str, np.ndarray], limit
         axis.spines[:].set_visible(False)
     FigureCanvasAgg(figure)
     return figure
+
+
+@_plain_text()
+def image_rows(stem: Path, rows: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> None:
+    """Draws rows of images, as many in each, with a text above each image.
+
+    Args:
+        stem: the file without its suffix: `.png` and `.pdf` are written.
+        rows: images [N, H, W, C] in [0,1] and N texts, by what is written beside the row.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    count = max(len(images) for images, _ in rows.values())
+    figure = Figure(figsize=(1.1 * count + 1, 1.4 * len(rows)), layout="constrained")
+    for axis, (label, (images, texts)) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items(), strict=True):
+        height, width = images.shape[1:3]
+        left = 1.1 * width * np.arange(count)
+        for start, picture in zip(left, images, strict=False):
+            extent = (start, start + width, 0, height)
+            axis.imshow(np.clip(picture, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1, extent=extent)
+        axis.set(xlim=(0, left[-1] + width), ylim=(0, height), yticks=[])
+        axis.set_ylabel(_shown(textwrap.fill(label, 18)), fontsize=7)
+        axis.set_xticks(left[: len(texts)] + width / 2, map(_shown, texts), fontsize=7)
+        axis.tick_params(length=0, labeltop=True, labelbottom=False)
+        axis.spines[:].set_visible(False)
+    FigureCanvasAgg(figure)
+    save_for_print(figure, stem)
 
 
 @_plain_text()

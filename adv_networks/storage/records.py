@@ -57,6 +57,7 @@ class Record:
     draws: int = 1
     # Younger than the first records, which have none of them; so has what is composed of others.
     confidence_percent: float | None = None
+    wrong_confidence_percent: float | None = None
     changed_percent: float | None = None
     correct_before: int | None = None
     conditioned_percent: float | None = None
@@ -72,6 +73,8 @@ class Record:
     def measure(self, metric: str) -> float | None:
         """The number that a key of `METRICS` names; None where it was not measured, or there is none."""
         value = getattr(self, METRICS[metric].field)
+        if metric == "images still correct" and value is not None:
+            return round(value * (self.correct_before or 0) / 100)
         return 100 - value if metric == "error" else value
 
     def images_of(self, metric: str) -> int | None:
@@ -79,6 +82,11 @@ class Record:
         field = METRICS[metric].images
         images = getattr(self, field) if field else None
         return images // self.draws if images and field == "correct_before" else images
+
+    @property
+    def wrong(self) -> int:
+        """How many images the target labelled wrongly, in the mean of its draws."""
+        return self.images - self.correct // self.draws
 
     @property
     def networks(self) -> dict[str, str]:
@@ -121,6 +129,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "accuracy": Metric("accuracy_percent", "images"),
         "error": Metric("accuracy_percent", "images"),
         "confidence": Metric("confidence_percent", "images"),
+        "confidence of the mislabelled": Metric("wrong_confidence_percent", "wrong"),
+        "images": Metric("correct"),
+        "images still correct": Metric("conditioned_percent"),
         "accuracy of those correct at first": Metric("conditioned_percent", "correct_before"),
         "attack success rate": Metric("success_percent", "correct_before"),
         "images changed": Metric("changed_percent", "images"),
@@ -129,7 +140,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     }
 )
 # The fields that records had none of at first, but for the number of images that were right before.
-MEASURES = tuple(dict.fromkeys(metric.field for metric in METRICS.values() if metric.field != "accuracy_percent"))
+_OF_FIRST_RECORDS = ("accuracy_percent", "correct")
+MEASURES = tuple(dict.fromkeys(metric.field for metric in METRICS.values() if metric.field not in _OF_FIRST_RECORDS))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,7 +34,7 @@ def as_markdown(
         columns = list(dict.fromkeys(column for _, column in cells))
         lines = [["method \\ attack", *columns], ["---"] + ["---:"] * len(columns)]
         lines += [
-            [label, *(_text(cells[label, column]) for column in columns)]
+            [label, *(_text(cells.get((label, column))) for column in columns)]
             for label in dict.fromkeys(label for label, _ in cells)
         ]
         parts += [
@@ -51,7 +51,8 @@ def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
         cells = {(row["row"], _column(row)): _text(row) for row in rows if row["dataset"] == dataset}
         columns = list(dict.fromkeys(column for _, column in cells))
         body = [[dataset, *columns]] + [
-            [label, *(cells[label, column] for column in columns)] for label in dict.fromkeys(label for label, _ in cells)
+            [label, *(cells.get((label, column), "") for column in columns)]
+            for label in dict.fromkeys(label for label, _ in cells)
         ]
         widths = [max(len(line[index]) for line in body) for index in range(len(columns) + 1)]
         lines += [
@@ -87,7 +88,10 @@ def _column(row: dict[str, Any]) -> str:
     return row["column"] if row["metric"] == "accuracy" else f"{row['column']}, {row['metric']}"
 
 
-def _text(row: dict[str, Any]) -> str:
+def _text(row: dict[str, Any] | None) -> str:
+    """A cell's number; a row need not have every column."""
+    if row is None:
+        return ""
     measured = "" if row["measured_percent"] is None else f"{row['measured_percent']:.2f}"
     if " " in row["seeds"]:
         measured += f" [{row['measured_least']:.2f}, {row['measured_most']:.2f}]"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from adv_networks.experiments import DATASETS, METHODS, SETTINGS, Cell, Experiment, experiments_of
+from adv_networks.experiments import DATASETS, METHODS, SETTINGS, Cell, Experiment, experiment, experiments_of
 from adv_networks.storage.records import Record
 from adv_networks.tables.match import completeness
 
@@ -28,7 +29,9 @@ def notes_of(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
             any(spec.extra_images for spec in specs) and min(record.training_images for record in seen) <= declared.train_images
         ):
             notes.append(f"{dataset}: trained without the {_listed(spec.extra_images for spec in specs)} extra images.")
-        players = [f"{specs[0].classifier.upper()} of width {_listed(spec.classifier_width for spec in specs)}"]
+        players = [
+            f"{_listed(spec.classifier.upper() for spec in specs)} of width {_listed(spec.classifier_width for spec in specs)}"
+        ]
         generators = [spec for spec in specs if METHODS[spec.method].trains_generator]
         if generators:
             players.append(
@@ -37,9 +40,10 @@ def notes_of(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
                 f"{SETTINGS['generator_width'].default})"
             )
         notes.append(
-            f"{dataset}: {_listed(spec.steps for spec in specs)} iterations (the paper's: 200000) of "
+            f"{dataset}: {_listed(spec.steps for spec in specs)} iterations (the source's: "
+            f"{_listed(map(_steps_in_full, specs))}) of "
             f"{_listed(spec.batch_size for spec in specs)} images out of {_listed(record.training_images for record in seen)}; "
-            f"{', '.join(players)}; {ball_of(specs[0])}; {_listed(record.images for record in seen)} of "
+            f"{', '.join(players)}; {_balls(own)}; {_listed(record.images for record in seen)} of "
             f"{declared.test_images} test images."
         )
     if not measured:
@@ -51,6 +55,22 @@ def notes_of(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
         f"evaluated at {_listed(record.commit for record in records)}; {_listed(record.versions for record in records)}."
     )
     return notes
+
+
+def _steps_in_full(spec: Experiment) -> int:
+    """The iterations of a run at the scale of its source."""
+    return experiment(spec.dataset, spec.method, protocol=spec.protocol, scale="paper").steps
+
+
+def _balls(measured: Sequence[tuple[Cell, Record]]) -> str:
+    """The balls that the attacks of cells are held to, in words."""
+    attacks = [cell.attack for cell, _ in measured if cell.attack.has_ball and math.isfinite(cell.attack.epsilon)]
+    if not attacks:
+        return ball_of(measured[0][0].target)
+    norms = dict.fromkeys(attack.norm for attack in attacks)
+    sizes = {norm: sorted({attack.epsilon for attack in attacks if attack.norm == norm}) for norm in norms}
+    written = {norm: _listed(f"{size:g}" for size in own) for norm, own in sizes.items()}
+    return " and ".join(f"ε = {own}" + f" in {norm}" * (norm != "linf") for norm, own in written.items())
 
 
 def ball_of(spec: Experiment) -> str:

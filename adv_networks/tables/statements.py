@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adv_networks import claims
+from adv_networks import claims, tables
 from adv_networks.experiments import SCALES, TABLES
 from adv_networks.storage.csv_rows import csv_text
 from adv_networks.storage.files import write_text
@@ -16,6 +16,18 @@ def tables_needed() -> list[str]:
     """The names of the tables that there are and that some claim rests on."""
     named = {key[0] for source in claims.SOURCES.values() for claim in source.claims for key in claim.predicate.cells()}
     return [name for name in TABLES if name in named]
+
+
+def derived(directory: Path) -> list[dict[str, Any]]:
+    """The numbers that claims rest on beside the cells of tables, as tables' appendices wrote them into `directory`."""
+    named = {key[0] for source in claims.SOURCES.values() for claim in source.claims for key in claim.predicate.cells()}
+    files = [directory / f"{name}.csv" for name in sorted(named - TABLES.keys())]
+    return [_typed(line) for file in files if file.exists() for line in tables.read(file)]
+
+
+def _typed(line: Mapping[str, str]) -> dict[str, Any]:
+    numbers = {name: float(line[name]) if line[name] else None for name in ("measured_percent", "interval_low")}
+    return {**line, **numbers, "images": int(line["images"])}
 
 
 def write(rows: Sequence[Mapping[str, Any]], directory: Path, *, scale: str) -> None:

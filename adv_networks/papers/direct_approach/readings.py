@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from adv_networks.experiments import TABLES, WHITE_BOX, Row, Table, experiment
+from adv_networks.experiments import TABLES, WHITE_BOX, Row, Table, declare_tables, experiment
 from adv_networks.papers.direct_approach.recipes import deviations
 from adv_networks.papers.direct_approach.tables import ABC, BLACK_BOX, EAT
 
@@ -60,10 +60,13 @@ def _label_of(groups: dict[str, dict[str, Any]], key: str) -> str:
     return next(label for label, settings in groups.items() if key in settings)
 
 
-TABLES["readings"] = Table(
-    "readings",
-    "The readings of Tables 1-4 and 7: the text, its released code, and each difference alone",
-    tuple(_GRIDS),
-    tuple(_rows()),
-    (*WHITE_BOX, *BLACK_BOX),
+declare_tables(
+    "direct_approach",
+    Table(
+        "readings",
+        "The readings of Tables 1-4 and 7: the text, its released code, and each difference alone",
+        tuple(_GRIDS),
+        tuple(_rows()),
+        (*WHITE_BOX, *BLACK_BOX),
+    ),
 )

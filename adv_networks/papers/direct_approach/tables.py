@@ -7,12 +7,12 @@ import dataclasses
 from adv_networks.experiments import (
     METHODS,
     SUITES,
-    TABLES,
     WHITE_BOX,
     AttackSuite,
     Column,
     Row,
     Table,
+    declare_tables,
     experiment,
 )
 from adv_networks.papers.direct_approach.recipes import deviations
@@ -112,26 +112,24 @@ def _ablations() -> tuple[Table, ...]:
     )  # fmt: skip
 
 
-TABLES |= {
-    table.name: table
-    for table in (
-        _grid("1", "White-box and black-box attacks on MNIST (ε = 0.3)", "mnist"),
-        _grid("2", "White-box and black-box attacks on SVHN (ε = 0.05)", "svhn"),
-        _grid("3", "White-box and black-box attacks on CIFAR10 (ε = 8/256)", "cifar10"),
-        Table("4", "Ensemble adversarial training against the adversarial network", ("mnist", "svhn", "cifar10"),
-              (EAT, C), (*WHITE_BOX, *BLACK_BOX)),
-        Table("5", "Attack performance of various generator networks trained against A, on CIFAR10 (ε = 8/256)", ("cifar10",),
-              _generators("generator"),
-              (Column("Test Acc on Original (A)", "generator", target="standard", same_seed=True),
-               Column("standard (A')", "generator", target="standard"),
-               Column("adversarial PGD (B)", "generator", target="pgd", same_seed=True),
-               Column("adversarial network (C)", "generator", target="advnet", same_seed=True))),
-        Table("6", "Adversarial networks trained with various generators, on CIFAR10 (ε = 8/256)", ("cifar10",),
-              _generators("advnet"), (*WHITE_BOX, *(column for column in BLACK_BOX if column.source != "advnet"))),
-        _grid("7", "White-box and black-box attacks on CIFAR100 (ε = 8/256)", "cifar100"),
-        Table("digits", "White-box attacks on the embedded digits, not of the paper (ε = 0.15)", ("digits",), (A, C),
-              (*WHITE_BOX, Column("G(C)", "generator", "advnet", same_seed=True))),
-        _grid("grid", "White-box and black-box attacks"),
-    )
-}  # fmt: skip
-TABLES |= {table.name: table for table in _ablations()}
+declare_tables(
+    "direct_approach",
+    _grid("1", "White-box and black-box attacks on MNIST (ε = 0.3)", "mnist"),
+    _grid("2", "White-box and black-box attacks on SVHN (ε = 0.05)", "svhn"),
+    _grid("3", "White-box and black-box attacks on CIFAR10 (ε = 8/256)", "cifar10"),
+    Table("4", "Ensemble adversarial training against the adversarial network", ("mnist", "svhn", "cifar10"),
+          (EAT, C), (*WHITE_BOX, *BLACK_BOX)),
+    Table("5", "Attack performance of various generator networks trained against A, on CIFAR10 (ε = 8/256)", ("cifar10",),
+          _generators("generator"),
+          (Column("Test Acc on Original (A)", "generator", target="standard", same_seed=True),
+           Column("standard (A')", "generator", target="standard"),
+           Column("adversarial PGD (B)", "generator", target="pgd", same_seed=True),
+           Column("adversarial network (C)", "generator", target="advnet", same_seed=True))),
+    Table("6", "Adversarial networks trained with various generators, on CIFAR10 (ε = 8/256)", ("cifar10",),
+          _generators("advnet"), (*WHITE_BOX, *(column for column in BLACK_BOX if column.source != "advnet"))),
+    _grid("7", "White-box and black-box attacks on CIFAR100 (ε = 8/256)", "cifar100"),
+    Table("digits", "White-box attacks on the embedded digits, not of the paper (ε = 0.15)", ("digits",), (A, C),
+          (*WHITE_BOX, Column("G(C)", "generator", "advnet", same_seed=True))),
+    _grid("grid", "White-box and black-box attacks"),
+    *_ablations(),
+)  # fmt: skip

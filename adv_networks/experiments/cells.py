@@ -1,0 +1,61 @@
+"""The cells that tables come to, each with the experiments that it rests on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from adv_networks.experiments.attacks import Attack
+from adv_networks.experiments.experiment import Experiment
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell: `attack` crafted on `source` (None: on the target itself) and scored on `target`.
+
+    For the generator's attack `generator` is its position among the source's. `is_white_box` says whether the attack was made
+    with the target's gradients. `published` is the row's (`Row`).
+    """
+
+    table: str
+    dataset: str
+    row: str
+    column: str
+    target: Experiment
+    source: Experiment | None
+    attack: Attack
+    generator: int = 0
+    is_white_box: bool = True
+    published: tuple[str, str] | None = None
+    metric: str = "accuracy"
+
+    @property
+    def measured_cell(self) -> tuple[str, ...]:
+        """Its own key, as `claims.cell_key` makes it."""
+        return self.table, *self._place(self.row)
+
+    @property
+    def published_cell(self) -> tuple[str, ...]:
+        """The key whose published number this cell is compared with."""
+        table, row = self.published or (self.table, self.row)
+        return table, *self._place(row)
+
+    def _place(self, row: str) -> tuple[str, ...]:
+        return self.dataset, row, self.column, *((self.metric,) if self.metric != "accuracy" else ())
+
+
+def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
+    """The experiments that the cells rest on, each once and as it is trained, after those that it needs."""
+    ordered: dict[Experiment, None] = {}
+
+    def add(spec: Experiment) -> None:
+        if spec not in ordered:
+            for needed in spec.needs().values():
+                add(needed)
+            ordered[spec] = None
+
+    for cell in cells:
+        for spec in (cell.target, cell.source):
+            if spec is not None:
+                add(spec.trained())
+    return list(ordered)

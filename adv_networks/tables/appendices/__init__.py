@@ -1,0 +1,20 @@
+"""What comes with some tables beside their cells: pictures, and numbers that are of no single evaluation.
+
+An appendix is a function of `Made`, in a module of its own, that writes its files and returns Markdown for the end of the
+table; `Table.appendix` is its name here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from adv_networks.tables.appendices.base import Made
+from adv_networks.tables.appendices.digit_by_epsilon import digit_by_epsilon
+from adv_networks.tables.appendices.generator_curves import generator_curves
+from adv_networks.tables.appendices.panels_by_epsilon import panels_by_epsilon
+
+APPENDICES: dict[str, Callable[[Made], str]] = {
+    appendix.__name__: appendix for appendix in (digit_by_epsilon, generator_curves, panels_by_epsilon)
+}
+
+__all__ = ["APPENDICES", "Made"]
