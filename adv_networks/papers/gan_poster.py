@@ -24,10 +24,10 @@ PROTOCOLS["poster"] = Protocol(
     "poster",
     "as the poster's authors' code does: its networks, plain SGD",
     (
-        (None, None, dict(_NETWORKS, learning_rate=0.05, batch_size=10, steps={"paper": 420_000, "cpu": 6_000})),
+        (None, None, dict(_NETWORKS, learning_rate=0.05, batch_size=10, steps={"paper": 420_000, "cpu": 3_000})),
         (None, ("generator", "alternating"),
          dict(_G, learning_rate=0.01, batch_size=100, clip_perturbed=True, validations=50,
-              steps={"paper": 60_000, "cpu": 900})),
+              steps={"paper": 60_000, "cpu": 600})),
     ),
 )  # fmt: skip
 

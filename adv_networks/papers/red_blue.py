@@ -27,7 +27,7 @@ PROTOCOLS["redblue"] = Protocol(
     "as the red and blue report does: a perceptron with dropout by RMSProp",
     (
         (None, None, dict(classifier="mlp", optimizer="rmsprop", learning_rate=1e-3, learning_rate_drops=(), momentum=0.9,
-                          batch_size=128, weight_decay=0.0, augment_pad=0, steps={"paper": 46_900, "cpu": 4_690})),
+                          batch_size=128, weight_decay=0.0, augment_pad=0, steps={"paper": 46_900, "cpu": 1_500})),
     ),
 )  # fmt: skip
 

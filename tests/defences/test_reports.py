@@ -111,8 +111,8 @@ def test_game_starts_from_the_trained_classifier_of_its_own_recipe():
     assert (spec.classifier, spec.generators, spec.classifier_width, spec.generator_width) == ("poster_d", ("poster_g",), 32, 8)
     (needed,) = spec.needs().values()
     assert needed == experiment("mnist", "standard", protocol="poster") and needed.name == "mnist-standard-cpu-s0-poster"
-    assert (needed.batch_size, needed.learning_rate, needed.steps) == (10, 0.05, 6_000)
-    assert (spec.batch_size, spec.learning_rate, spec.steps) == (100, 0.01, 900)
+    assert (needed.batch_size, needed.learning_rate, needed.steps) == (10, 0.05, 3_000)
+    assert (spec.batch_size, spec.learning_rate, spec.steps) == (100, 0.01, 600)
     assert experiment("mnist", "alternating", protocol="poster", scale="paper").steps == 60_000
 
 
