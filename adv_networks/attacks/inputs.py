@@ -137,6 +137,30 @@ def as_labels(y: Array, x: Array | None = None, model: keras.Model | None = None
     return tf.cast(y, tf.int32)
 
 
+def as_targets(target: Array, x: Array, y: tf.Tensor, model: keras.Model) -> tf.Tensor:
+    """The classes that images are to be taken for, as the int32 [batch] that the attacks take.
+
+    Args:
+        target: one integer an image.
+        x: the images.
+        y: their labels, int32 [batch].
+        model: the classifier whose classes they are.
+
+    Raises:
+        UsageError: they are not one integer an image, name no class, or are an image's own label.
+    """
+    try:
+        target = as_labels(target, x, model)
+    except UsageError as error:
+        raise UsageError(f"target: {str(error).partition(': ')[2]}") from None
+    if (same := np.flatnonzero(target == y)).size:
+        raise UsageError(
+            f"target: expected other classes than the images' own, received {int(target[same[0]])} for image {same[0]}, "
+            "whose label it is"
+        )
+    return target
+
+
 def check_epsilon(epsilon: float | tf.Tensor, **counts: int) -> None:
     """Raises a UsageError unless ε is one finite number of at least 0, and steps, restarts and so on are above 0.
 

@@ -1,0 +1,235 @@
+"""JSMA, the Jacobian-based saliency map attack: few values of an image, each raised by much, two at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from adv_networks import networks
+from adv_networks.attacks.base import register, setting
+from adv_networks.attacks.geometry import finite, flat
+from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_targets
+from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
+from adv_networks.attacks.standing import likeliest_targets
+from adv_networks.attacks.targets import TARGETS, targets_of
+from adv_networks.errors import UsageError
+from adv_networks.experiments import AttackDefaults
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+# Of a step: the logits, and two gradients.
+_QUERIES_A_STEP = 3
+# Images that have reached their target leave the batch every so many steps.
+_STEPS_AT_ONCE = 8
+
+
+@register("jsma", "few values raised by much, two at a time by a saliency map, towards another class")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JSMA(MinimumNormAttack):
+    """The attack `jsma` as a column of tables."""
+
+    kind: ClassVar[str] = "jsma"
+    norms: ClassVar[tuple[str, ...]] = ("l0", "l1", "l2", "linf")
+
+    norm: str = "l0"
+    target: str = setting("runner_up", "class to reach; all: whichever takes the fewest values", choices=(*TARGETS, "all"))
+    share: float = setting(0.145, "largest share of an image's values that may change", above=0, most=1)
+    theta: float = setting(1.0, "by how much a value is raised", above=0, most=1)
+
+    @classmethod
+    def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Nothing: its steps are few at every scale."""
+        return {}
+
+    def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
+        """See `MinimumNormAttack.search`."""
+        return search(source, x, y, target=self.target, share=self.share, theta=self.theta)
+
+
+def _second_largest_before(values: tf.Tensor) -> tf.Tensor:
+    """At each place of a row the second largest of the values before it, [batch, n]; −∞ at the first two places."""
+
+    def later(rows: tf.Tensor, places: int) -> tf.Tensor:
+        return tf.pad(rows[:, :-places], [[0, 0], [places, 0]], constant_values=-math.inf)
+
+    first, width = later(values, 1), 1
+    second = tf.fill(tf.shape(values), tf.constant(-math.inf, values.dtype))
+    while width < values.shape[1]:
+        # The two largest of so many places before, and of as many before those.
+        second = tf.maximum(tf.minimum(first, later(first, width)), tf.maximum(second, later(second, width)))
+        first, width = tf.maximum(first, later(first, width)), 2 * width
+    return second
+
+
+def best_pairs(own: tf.Tensor, others: tf.Tensor, free: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of each image the two values whose rise moves it most towards its target, by the saliency map of pairs.
+
+    Of all pairs p ≠ q of free values with own_p + own_q > 0 > others_p + others_q, it is the one of the largest
+    −(own_p + own_q)·(others_p + others_q). A value can be left out that two others beat, with at least its `own` and at most
+    its `others`: one of these is not in the pair, and takes its place at no loss. What remains are a few dozen of the hundreds
+    or thousands of an image's values, so that all their pairs can be compared.
+
+    Args:
+        own: ∂z_t/∂x, [batch, n].
+        others: Σ_{k≠t} ∂z_k/∂x, [batch, n].
+        free: which values may be changed, booleans [batch, n].
+
+    Returns:
+        The places of the two, int32 [batch, 2], and whether there is such a pair, booleans [batch].
+    """
+    # Low enough that no pair with such a value counts, and that the sum of two is finite.
+    never = tf.constant(own.dtype.min / 4, own.dtype)
+    rise, order = tf.math.top_k(tf.where(free, own, never), own.shape[1])
+    fall = tf.gather(tf.where(free, -others, never), order, batch_dims=1)
+    unbeaten = fall > _second_largest_before(fall)
+    count = tf.reduce_max(tf.math.count_nonzero(unbeaten, 1, dtype=tf.int32))
+    places = tf.math.top_k(tf.cast(unbeaten, own.dtype), count).indices
+    rises, falls = (
+        values[:, :, None] + values[:, None, :] for values in (tf.gather(part, places, batch_dims=1) for part in (rise, fall))
+    )
+    distinct = tf.range(count)[:, None] < tf.range(count)
+    score = tf.where((rises > 0) & (falls > 0) & distinct, rises * falls, 0)
+    score = tf.reshape(score, [-1, count * count])
+    best = tf.argmax(score, 1, tf.int32)
+    pair = tf.gather(places, tf.stack([best // count, best % count], 1), batch_dims=1)
+    return tf.gather(order, pair, batch_dims=1), tf.reduce_max(score, 1) > 0
+
+
+def _logits_and_gradients(model, point, target):
+    """Of each image the logits, the gradient of the target's, and that of the sum of all, both [batch, n]."""
+    scale = networks.loss_scale(model)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(point)
+        logits = networks.discarding_statistics(model, point, training=False)
+        own = scale * tf.reduce_sum(tf.gather(logits, target, batch_dims=1))
+        total = scale * tf.reduce_sum(logits)
+    return logits, *(flat(tape.gradient(part, point, unconnected_gradients="zero")) / scale for part in (own, total))
+
+
+def _raise_pairs(model, x, target, free, pairs_left, theta, steps):
+    """`steps` steps of JSMA: of every image that is not yet at its target the best pair of values is raised by θ.
+
+    Returns:
+        The images, their free values, the pairs that may still be raised, and which images were raised in the last step.
+    """
+
+    @for_loops
+    def linearise(point):
+        return mean_over_draws(model, lambda one: _logits_and_gradients(one, point, target))
+
+    def advance(step, point, free, pairs_left, _):
+        logits, own, total = linearise(point)
+        pair, exists = best_pairs(finite(own), finite(total - own), free)
+        moves = exists & (pairs_left > 0) & (tf.argmax(logits, 1, tf.int32) != target)
+        chosen = tf.reduce_any(tf.one_hot(pair, free.shape[1], True, False), 1) & moves[:, None]
+        raised = tf.clip_by_value(point + theta * tf.reshape(tf.cast(chosen, point.dtype), tf.shape(point)), 0, 1)
+        return step + 1, raised, free & ~chosen, pairs_left - tf.cast(moves, tf.int32), moves
+
+    def continues(step, *state):
+        return (step < steps) & tf.reduce_any(state[-1])
+
+    start = (0, x, free, pairs_left, tf.ones_like(target, tf.bool))
+    return tf.while_loop(continues, advance, start, parallel_iterations=1)[1:]
+
+
+def _towards(
+    model: keras.Model, x: tf.Tensor, targets: np.ndarray, rows: np.ndarray, pairs: np.ndarray, theta: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """JSMA of some rows of x, each towards its target with at most so many pairs: the images, and the pairs raised."""
+    points, left = x.numpy()[rows], pairs[rows].astype(np.int32)
+    free = points.reshape(len(rows), -1) < 1
+    going, step = np.arange(len(rows)), as_scalar(theta, x.dtype)
+    while len(going):
+        arguments = (tf.constant(part) for part in (points[going], targets[rows[going]], free[going], left[going]))
+        found = run_compiled(_raise_pairs, model, *arguments, step, tf.constant(_STEPS_AT_ONCE))
+        points[going], free[going], left[going], moves = (part.numpy() for part in found)
+        going = going[moves]
+    return points, pairs[rows] - left
+
+
+def _most_pairs(share: float, values: int) -> int:
+    """How many pairs are that share of an image's values."""
+    pairs = int(share * values / 2) if 0 < share <= 1 else 0
+    if not pairs:
+        raise UsageError(f"share: expected two of {values} values at least, and at most all, received {share}")
+    return pairs
+
+
+def jsma(
+    model: keras.Model,
+    x: Array,
+    y: Array,
+    *,
+    target: str | Array = "runner_up",
+    share: float = 0.145,
+    theta: float = 1.0,
+) -> tf.Tensor:
+    """JSMA: raises the two values by θ that move the image most towards a class, until the model takes it for that class.
+
+    Papernot, McDaniel, Jha, Fredrikson, Celik and Swami, 2016, "The limitations of deep learning in adversarial settings"
+    (Algorithm 2 with the saliency map of pairs), on logits. No value is raised twice; each colour of a pixel is a value of
+    its own.
+
+    Args:
+        model: classifier that returns logits.
+        x: images in [0,1], [batch, height, width, channels].
+        y: true labels.
+        target: what the images are to be taken for: "runner_up", the likeliest class that is not y; "least_likely"; "next",
+            y + 1; "all", whichever other class takes the fewest pairs; or a class an image, integers [batch].
+        share: the largest share of an image's values that may change (Υ), above 0 and at most 1.
+        theta: by how much a value is raised, above 0 and at most 1.
+
+    Returns:
+        Images of the shape of x. Images that do not reach their target come back as they are, and so do images that the model
+        mislabels from the start, where their targets are not given.
+
+    Raises:
+        UsageError: a target that is the image's label or no class, a share or θ out of range.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> attacks.jsma(model, np.zeros((3, 2, 2, 1)), np.zeros(3, int), share=0.5).shape
+        TensorShape([3, 2, 2, 1])
+    """
+    if not 0 < theta <= 1:
+        raise UsageError(f"theta: expected a value above 0 and of at most 1, received {theta}")
+    x = as_images(model, x)
+    return tf.constant(search(model, x, as_labels(y, x, model), target=target, share=share, theta=theta).images)
+
+
+def search(model: keras.Model, x: tf.Tensor, y: tf.Tensor, *, target: str | Array, share: float, theta: float) -> Found:
+    """JSMA on images and labels that are known to be some."""
+    most = _most_pairs(share, math.prod(x.shape[1:]))
+    images, labels, predicted = x.numpy().copy(), y.numpy(), np.argmax(predict(model, x), 1)
+    # Of the class that takes the fewest so far; one more than there may be, as long as there is none.
+    fewest, queries = np.full(len(labels), most + 1), np.ones(len(labels), np.int64)
+    for own in _classes_to_try(model, x, y, target):
+        starts = predicted == labels if isinstance(target, str) else predicted != own
+        rows = np.flatnonzero(starts & (fewest > 1))
+        if not len(rows):
+            continue
+        points, pairs = _towards(model, x, own, rows, fewest - 1, theta)
+        queries[rows] += _QUERIES_A_STEP * pairs
+        reached = np.argmax(predict(model, points), 1) == own[rows]
+        images[rows[reached]], fewest[rows[reached]] = points[reached], pairs[reached]
+    return Found(images, queries)
+
+
+def _classes_to_try(model: keras.Model, x: tf.Tensor, y: tf.Tensor, target: str | Array) -> list[np.ndarray]:
+    """The classes that the images are moved towards, one after the other, int32 [batch] each."""
+    if not isinstance(target, str):
+        return [as_targets(target, x, y, model).numpy()]
+    if target == "all":
+        return [own.numpy() for own in likeliest_targets(model, x, y, sys.maxsize)]
+    return [targets_of(model, x, y, target).numpy()]

@@ -1,0 +1,260 @@
+"""Attacks on few pixels, JSMA and one pixel, against searches written otherwise: by brute force, by ART and by SciPy."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+
+from adv_networks import attacks
+from adv_networks.attacks.one_pixel import distinct_triples, with_pixels
+from adv_networks.attacks.saliency_map import best_pairs
+from adv_networks.errors import UsageError
+from tests.conftest import randomised
+
+COUNT, PIXELS = 50, 3
+
+
+@pytest.fixture(scope="module")
+def problem(partly_robust):
+    """A classifier of digits, and images that it labels correctly."""
+    right = np.argmax(attacks.predict(partly_robust.model, partly_robust.x[:100]), 1) == partly_robust.y[:100]
+    chosen = np.flatnonzero(right)[:COUNT]
+    return partly_robust.model, partly_robust.x[chosen], partly_robust.y[chosen].astype(np.int32)
+
+
+@pytest.fixture(scope="module")
+def colours():
+    """A small classifier of 5 classes of images with three channels that are not square, images and the labels it gives."""
+    layers = [keras.Input((5, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(8, "tanh"), keras.layers.Dense(5)]
+    model = randomised(keras.Sequential(layers))
+    x = np.random.default_rng(0).random((9, 5, 4, 3), np.float32)
+    return model, x, np.argmax(model(x), 1).astype(np.int32)
+
+
+def runners_up(model, x, y):
+    logits = attacks.predict(model, x).numpy()
+    logits[np.arange(len(y)), y] = -np.inf
+    return logits.argmax(1)
+
+
+def pixels_changed(x, found):
+    return (np.abs(found - x) > 1e-4).any(-1).sum((1, 2))
+
+
+def labels_of(model, x):
+    return np.argmax(attacks.predict(model, x), 1)
+
+
+# --- JSMA ------------------------------------------------------------------------------------------------------------
+
+
+def best_pair_by_hand(own, others, free):
+    """The pair of the largest score among all of them, None where there is no pair."""
+    first, second = np.array(list(itertools.combinations(np.flatnonzero(free), 2)) or [(0, 0)]).T
+    rise, rest = own[first] + own[second], others[first] + others[second]
+    scores = np.where((first != second) & (rise > 0) & (rest < 0), -rise * rest, 0)
+    best = scores.argmax()
+    return {first[best], second[best]} if scores[best] > 0 else None
+
+
+@pytest.mark.parametrize("correlation", [-0.9, 0.0, 0.9])
+def test_best_pair_is_that_of_all_pairs(correlation):
+    rng = np.random.default_rng(1)
+    own, other = rng.normal(size=(2, 20, 40))
+    others = correlation * own + other
+    own[0], others[1] = -1, 1  # no pair has both signs
+    others[2] = own[3] = 0
+    free = rng.random(own.shape) < 0.7
+    free[4] = np.arange(40) == 7  # one value is no pair
+    pairs, exist = best_pairs(*(tf.constant(values) for values in (own, others, free)))
+    for number in range(len(own)):
+        expected = best_pair_by_hand(own[number], others[number], free[number])
+        assert exist[number] == (expected is not None)
+        assert expected is None or set(pairs[number].numpy().tolist()) == expected
+
+
+def jsma_by_hand(model, image, target, share, theta):
+    """JSMA of one image of the two dense layers in `colours`; None where it does not reach the target."""
+    point, values = image.astype(np.float64).ravel(), image.size
+    free = point < 1
+    kernel, bias, second_kernel, second_bias = model.get_weights()
+    for step in itertools.count():
+        hidden = np.tanh(point @ kernel + bias)
+        if np.argmax(hidden @ second_kernel + second_bias) == target:
+            return point.reshape(image.shape)
+        jacobian = (kernel * (1 - hidden**2) @ second_kernel).T
+        pair = best_pair_by_hand(jacobian[target], np.delete(jacobian, target, 0).sum(0), free)
+        if pair is None or step == int(share * values / 2):
+            return None
+        for place in pair:
+            point[place], free[place] = min(1, point[place] + theta), False
+
+
+@pytest.mark.parametrize(("share", "theta"), [(0.3, 1.0), (0.6, 0.4)])
+def test_jsma_is_that_by_hand(share, theta, colours):
+    model, x, y = colours
+    found = attacks.jsma(model, x, y, share=share, theta=theta).numpy()
+    reached = 0
+    for image, own, target in zip(x, found, runners_up(model, x, y), strict=True):
+        expected = jsma_by_hand(model, image, target, share, theta)
+        np.testing.assert_allclose(own, image if expected is None else expected, atol=1e-6)
+        reached += expected is not None
+    assert 0 < reached < len(x)
+
+
+def test_all_targets_take_the_fewest_values(colours):
+    model, x, y = colours
+    of_each = [
+        [jsma_by_hand(model, image, target, 0.4, 1.0) for target in range(5) if target != label]
+        for image, label in zip(x, y, strict=True)
+    ]
+    fewest = [
+        min((int((np.abs(own - image) > 1e-6).sum()) for own in found if own is not None), default=0)
+        for image, found in zip(x, of_each, strict=True)
+    ]
+    found = attacks.jsma(model, x, y, target="all", share=0.4).numpy()
+    assert (found != x).sum((1, 2, 3)).tolist() == fewest
+    np.testing.assert_array_equal(labels_of(model, found) != y, np.array(fewest) > 0)
+
+
+def test_jsma_reaches_targets_of_ones_own(colours):
+    model, x, y = colours
+    targets = (y + 2) % 5
+    found = attacks.jsma(model, x, y, target=targets, share=1).numpy()
+    moved = pixels_changed(x, found) > 0
+    assert moved.any() and (labels_of(model, found)[moved] == targets[moved]).all()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_jsma_needs_no_more_pixels_than_that_of_art(problem):
+    pytest.importorskip("art")
+    from art.attacks.evasion import SaliencyMapMethod
+
+    from adv_networks.attacks.foreign import art
+
+    model, x, y = problem
+    theirs = SaliencyMapMethod(art.classifier(model), theta=1.0, gamma=0.145, batch_size=COUNT, verbose=False)
+    of_both = theirs.generate(x, runners_up(model, x, y)), attacks.jsma(model, x, y).numpy()
+    theirs, ours = (pixels_changed(x, found)[labels_of(model, found) != y] for found in of_both)
+    theirs = theirs[theirs <= 0.145 * 64]  # It goes one pair too far.
+    assert len(ours) >= len(theirs) > 0 and np.median(ours) <= 1.05 * np.median(theirs)
+    assert max(ours) <= 0.145 * 64
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"share": 0.0}, "share: expected two of 60 values at least, and at most all, received 0.0"),
+        ({"share": 0.03}, "share: expected two of 60 values at least, and at most all, received 0.03"),
+        ({"share": 1.5}, "share: expected two of 60 values at least, and at most all, received 1.5"),
+        ({"theta": 0}, "theta: expected a value above 0 and of at most 1, received 0"),
+        ({"target": "least"}, "target: expected one of runner_up, .*, received least"),
+        ({"target": np.full(9, 5)}, "target: expected integers from 0 to 4, received 5"),
+    ],
+)
+def test_wrong_arguments_of_jsma_are_refused(options, said, colours):
+    with pytest.raises(UsageError, match=f"^{said}$"):
+        attacks.jsma(*colours, **options)
+
+
+@pytest.mark.parametrize("attack", [attacks.jsma, attacks.one_pixel])
+def test_own_label_is_no_target(attack, colours):
+    model, x, y = colours
+    with pytest.raises(
+        UsageError, match=r"^target: expected other classes than .*, received \d for image 0, whose label it is$"
+    ):
+        attack(model, x, y, target=y)
+
+
+# --- One pixel -------------------------------------------------------------------------------------------------------
+
+
+def test_pixels_are_put_where_individuals_say():
+    x = np.random.default_rng(0).random((2, 3, 4, 2)).astype(np.float32)
+    genes = [[[0.0, 0.99, 0.1, 0.2], [1.0, 0.5, 0.3, 0.4]], [[0.4, 0.0, 0.5, 0.6], [0.5, 0.2, 0.7, 0.8]]]
+    found = with_pixels(tf.constant(x), tf.constant([genes, genes[::-1]])).numpy()
+    first, second = x.copy(), x.copy()
+    first[:, 0, 3], first[:, 2, 2], second[:, 1, 0] = (0.1, 0.2), (0.3, 0.4), (0.7, 0.8)
+    np.testing.assert_array_equal(found, [first[0], second[0], second[1], first[1]])
+
+
+def test_triples_are_distinct_and_equally_likely():
+    count, draws = 5, np.random.default_rng(0).random((60_000, 3)).astype(np.float32)
+    triples, times = np.unique(distinct_triples(tf.constant(draws), count), axis=0, return_counts=True)
+    assert {tuple(triple) for triple in triples.tolist()} == set(itertools.permutations(range(count), 3))
+    assert np.abs(times - 1000).max() < 5 * np.sqrt(1000)
+
+
+@pytest.mark.parametrize("pixels", [1, 3])
+def test_only_so_many_pixels_change_and_the_fooled_images_are_fooled(pixels, problem):
+    model, x, y = problem
+    found = attacks.one_pixel(model, x, y, pixels=pixels, population=20, generations=5).numpy()
+    changed = pixels_changed(x, found)
+    assert changed.max() <= pixels and changed.any()
+    np.testing.assert_array_equal(labels_of(model, found) != y, changed > 0)
+
+
+def test_one_pixel_reaches_targets(problem):
+    model, x, y = problem
+    targets = runners_up(model, x, y)
+    found = attacks.one_pixel(model, x, y, pixels=3, target=targets, population=20, generations=5).numpy()
+    changed = pixels_changed(x, found) > 0
+    np.testing.assert_array_equal(labels_of(model, found) == targets, changed)
+    assert changed.any()
+
+
+def test_differential_evolution_finds_what_that_of_scipy_does_and_more_than_random_search(problem):
+    model, x, y = problem[0], problem[1][:25], problem[2][:25]
+    population, generations = 20, 12
+    ours = attacks.one_pixel(model, x, y, pixels=PIXELS, population=population, generations=generations).numpy()
+    by_scipy = np.array([fooled_by_scipy(model, *own, population, generations) for own in zip(x, y, strict=True)])
+    rng = np.random.default_rng(0)
+    at_random = np.array([fooled_at_random(model, *own, population * (generations + 1), rng) for own in zip(x, y, strict=True)])
+    fooled = labels_of(model, ours) != y
+    assert fooled.mean() >= at_random.mean() and fooled.mean() >= by_scipy.mean() - 0.04 and fooled.any()
+
+
+def with_genes(image, genes):
+    """Copies of an image, one an individual, pixels of each replaced: rows, columns and values, [individuals, 3 · pixels]."""
+    found = np.repeat(image[None], len(genes), 0)
+    for row, column, value in np.split(np.float32(genes.T), PIXELS):
+        found[np.arange(len(found)), np.minimum(8 * row, 7).astype(int), np.minimum(8 * column, 7).astype(int), 0] = value
+    return found
+
+
+def drawn(rng, count):
+    pixels = [(*rng.random((2, count)), np.clip(rng.normal(0.5, 0.5, count), 0, 1)) for _ in range(PIXELS)]
+    return np.concatenate(pixels).T
+
+
+def fooled_by_scipy(model, image, label, population, generations):
+    def score(genes):
+        return tf.nn.softmax(attacks.predict(model, with_genes(image, genes.T))).numpy()[:, label]
+
+    options = dict(
+        strategy="rand1bin", mutation=0.5, recombination=1, tol=0, polish=False, vectorized=True, updating="deferred"
+    )
+    start = drawn(np.random.default_rng(0), population)
+    bounds = [(0, 1)] * (3 * PIXELS)
+    found = scipy.optimize.differential_evolution(score, bounds, init=start, maxiter=generations, rng=1, **options)
+    return labels_of(model, with_genes(image, found.x[None]))[0] != label
+
+
+def fooled_at_random(model, image, label, queries, rng):
+    return (labels_of(model, with_genes(image, drawn(rng, queries))) != label).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"pixels": 0}, "pixels: expected at least 1, received 0"),
+        ({"population": 3}, "population: expected at least 4, received 3"),
+        ({"generations": 0}, "generations: expected at least 1, received 0"),
+    ],
+)
+def test_wrong_arguments_of_one_pixel_are_refused(options, said, colours):
+    with pytest.raises(UsageError, match=f"^{said}$"):
+        attacks.one_pixel(*colours, **options)
