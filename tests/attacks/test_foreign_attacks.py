@@ -117,8 +117,33 @@ def test_targeted_attack_of_a_library_gets_targets_and_what_it_changed_is_told_f
     for epsilon in (64, 1e-3):
         attack = attack_at_epsilon(f"art:SaliencyMapMethod:norm=l0:epsilon={epsilon}")
         found = evaluation.measure([model], images[:12], y[:12], attack, model)[0]
-        assert found.changed.all()
-        assert (found.distances["l0"] > 0).all() == (epsilon == 64)
+        apart = (
+            model(images[:12] / np.float32(255), training=False).numpy().argmax(1) == y[:12]
+        )  # The others are there already.
+        assert found.changed[apart].all() and apart.any()
+        assert (found.distances["l0"][apart] > 0).all() == (epsilon == 64)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "name", ["art:FastGradientMethod", f"foolbox:LinfBasicIterativeAttack:steps=1:random_start=False:abs_stepsize={EPSILON}"]
+)
+def test_targeted_fast_gradient_sign_of_the_library_is_ours(name, classifier, with_art, with_foolbox):
+    model, images, y = classifier
+    ours = evaluation.craft_all(attack_at_epsilon("fgs_targeted:target=next"), model, images, y)
+    theirs = evaluation.craft_all(attack_at_epsilon(f"{name}:target=next"), model, images, y)
+    assert np.isclose(ours, theirs, rtol=0, atol=1e-6).mean() > 0.999
+
+
+def test_attack_that_is_always_targeted_moves_images_to_the_runner_up(classifier, with_foolbox):
+    model, images, y = classifier
+    x, y = images[:12] / np.float32(255), y[:12]
+    logits = model(x, training=False).numpy()
+    logits[np.arange(12), y] = -np.inf
+    attack = attack_at_epsilon("foolbox:GenAttack:steps=20:population=5:epsilon=0.3")
+    labels = (model(images, training=False).numpy().argmax(1) for images in (x, evaluation.craft_all(attack, model, x, y)))
+    before, after = (np.mean(own == logits.argmax(1)) for own in labels)
+    assert after > before
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -277,10 +302,16 @@ def test_own_classifier_meets_them_too(classifier, with_foolbox, run, tmp_path):
         (["--attack=torchattacks:PGD"], 2, "attack: expected one of .*, art:CLASS or foolbox:CLASS, received torchattacks"),
         (["--attack=foolbox:LinfPGD:steps"], 2, "expected NAME.* received foolbox:LinfPGD:steps$"),
         (["--attack=foolbox:LinfPDG"], 2, "expected one of the .* of foolbox, LinfPGD, .* for instance, received LinfPDG"),
-        (["--attack=foolbox:LinfPGD:size=3"], 2, "expected arguments among .*, norm, .*steps, received size"),
+        (["--attack=foolbox:LinfPGD:size=3"], 2, "expected arguments among .*, norm, .*steps, target, received size"),
+        (
+            ["--attack=foolbox:LinfPGD:target=true"],
+            2,
+            "target of .*: expected one of runner_up, least_likely, next, received true",
+        ),
+        (["--attack=art:DeepFool:target=next"], 2, "attack art:DeepFool.*: expected arguments among .*, received target"),
         (["--attack=foolbox:L2PGD"], 2, "norm of foolbox:L2PGD: expected l2, its own, .* received linf"),
         (["--attack=foolbox:L2PGD:norm=l2"], 2, "epsilon of foolbox:L2PGD:norm=l2: expected a value .* received none"),
-        (["--attack=foolbox:L2PGD:norm=l3"], 2, "norm of foolbox:L2PGD:norm=l3: expected one of linf, l2, l1, received l3"),
+        (["--attack=foolbox:L2PGD:norm=l3"], 2, "norm of foolbox:L2PGD:norm=l3: expected one of linf, l2, l1, l0, received l3"),
         (["--attack=foolbox:L2PGD:epsilon=-1"], 2, "epsilon of .*: expected a value above 0, received -1"),
         (["--attack=foolbox:LinfPGD", "--bn_evaluation=batch"], 2, "bn_evaluation: expected moving .* received batch"),
         (

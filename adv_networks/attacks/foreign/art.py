@@ -8,7 +8,6 @@ import inspect
 import art.attacks.evasion
 import keras
 import numpy as np
-import tensorflow as tf
 from art.attacks import EvasionAttack
 from art.estimators import BaseEstimator
 from art.estimators.classification import TensorFlowV2Classifier
@@ -17,10 +16,10 @@ from art.utils import check_and_transform_label_format
 
 from adv_networks.attacks.base import Attack
 from adv_networks.attacks.crafting import craft_all
-from adv_networks.attacks.foreign.base import ForeignAttack, Runner, check_arguments, find
+from adv_networks.attacks.foreign.base import ForeignAttack, Runner, check_arguments, find, target_of
 from adv_networks.attacks.gradient import predict
 from adv_networks.attacks.inputs import as_labels
-from adv_networks.attacks.standing import likeliest_targets
+from adv_networks.attacks.targets import targets_of
 from adv_networks.errors import UsageError
 from adv_networks.experiments import NORMS
 
@@ -44,21 +43,24 @@ def classifier(model: keras.Model) -> TensorFlowV2Classifier:
 def runner(attack: ForeignAttack) -> Runner:
     """Runs the class that the attack names, on (model, x, y).
 
-    Where its constructor takes `eps` and `norm`, they are the ball's; a batch is attacked as one.
+    Where its constructor takes `eps` and `norm`, they are the ball's; a batch is attacked as one. With an argument `target` it
+    moves towards that class, as `targets_of` names it; an attack that always has a target takes the runner-up.
 
     Raises:
         UsageError: there is no such attack, or it does not take the arguments.
     """
     kind = find(attack, _KINDS)
     accepted = inspect.signature(kind).parameters
-    # The first is the classifier. The labels are the true ones, and a targeted attack would move towards them.
-    check_arguments(attack, accepted.keys() - {*list(accepted)[:1], "eps", "targeted"})
+    target = target_of(attack, accepted, can="targeted" in accepted, must=attack.algorithm in _TARGETED)
+    # The first is the classifier.
+    check_arguments(attack, accepted.keys() - {*list(accepted)[:1], "eps", "targeted"} | ({"target"} if target else set()))
+    arguments = {name: value for name, value in attack.arguments if name in accepted}
 
     def run(model: keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        if attack.algorithm in _TARGETED:
-            y = likeliest_targets(model, tf.convert_to_tensor(x), as_labels(y), 1)[0].numpy()
-        ours = dict(eps=attack.epsilon, norm=NORMS[attack.norm], batch_size=len(x), targeted=False, verbose=False)
-        options = {name: value for name, value in ours.items() if name in accepted} | dict(attack.arguments)
+        if target is not None:
+            y = targets_of(model, x, as_labels(y), target).numpy()
+        ours = dict(eps=attack.epsilon, norm=NORMS[attack.norm], batch_size=len(x), targeted=target is not None, verbose=False)
+        options = {name: value for name, value in ours.items() if name in accepted} | arguments
         return kind(classifier(model), **options).generate(x, y)
 
     return run
@@ -69,7 +71,7 @@ _KINDS = {
 }
 
 
-# What takes the labels it is given for those to be reached, whatever it is told: it gets each image's likeliest other class.
+# What takes the labels it is given for those to be reached, whatever it is told.
 _TARGETED = frozenset({"SaliencyMapMethod"})
 
 

@@ -12,7 +12,7 @@ import difflib
 import importlib
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -20,8 +20,9 @@ import numpy as np
 from adv_networks.attacks.base import Attack, Crafted, are_changed
 from adv_networks.attacks.distances import are_within
 from adv_networks.attacks.inputs import ROUNDING, as_seed
+from adv_networks.attacks.targets import TARGETS
 from adv_networks.errors import UsageError, UserError
-from adv_networks.experiments import LIBRARIES, NORMS, Library
+from adv_networks.experiments import LIBRARIES, NORMS, Library, choose
 from adv_networks.lazy import keras, tf
 
 if TYPE_CHECKING:
@@ -52,6 +53,27 @@ def check_arguments(attack: ForeignAttack, accepted: Iterable[str]) -> None:
         if argument not in accepted:
             names = ", ".join(sorted({*accepted, "epsilon", "norm"}))
             raise UsageError(f"attack {attack.name}: expected arguments among {names}, received {argument}")
+
+
+def target_of(attack: ForeignAttack, accepted: Collection[str], *, can: bool, must: bool) -> str | None:
+    """The class that the attack is to reach, as `targets_of` names it: its argument `target`, or the runner-up.
+
+    Args:
+        attack: the attack.
+        accepted: the arguments of its class; one that is called `target` too is the library's.
+        can: whether it can be told a target.
+        must: whether it has one whatever it is told.
+
+    Returns:
+        None for an attack that moves away from the images' labels.
+
+    Raises:
+        UsageError: there is no such target.
+    """
+    target = dict(attack.arguments).get("target")
+    if "target" in accepted or not (must or (can and target is not None)):
+        return None
+    return choose({name: name for name in TARGETS}, "runner_up" if target is None else target, f"target of {attack.name}")
 
 
 def _reason(error: Exception) -> str:

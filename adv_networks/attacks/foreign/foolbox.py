@@ -17,8 +17,10 @@ from foolbox.distances import LpDistance
 
 from adv_networks.attacks.base import Attack
 from adv_networks.attacks.crafting import craft_all
-from adv_networks.attacks.foreign.base import ForeignAttack, Runner, check_arguments, find
+from adv_networks.attacks.foreign.base import ForeignAttack, Runner, check_arguments, find, target_of
 from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.inputs import as_labels
+from adv_networks.attacks.targets import targets_of
 from adv_networks.errors import UsageError
 from adv_networks.experiments import NORMS
 
@@ -32,15 +34,18 @@ def classifier(model: keras.Model) -> foolbox.TensorFlowModel:
 def runner(attack: ForeignAttack) -> Runner:
     """Runs the class that the attack names, on (model, x, y).
 
-    An attack that minimises another norm than the ball's does so unhindered.
+    An attack that minimises another norm than the ball's does so unhindered. With an argument `target` it moves towards that
+    class, as `targets_of` names it.
 
     Raises:
         UsageError: there is no such attack, it does not take the arguments, or its own ball is of another norm.
     """
     kind, p = find(attack, _KINDS), NORMS[attack.norm]
     accepted = inspect.signature(kind).parameters
-    check_arguments(attack, accepted.keys() - {"distance"})
-    made = kind(**(dict(distance=LpDistance(p)) if "distance" in accepted else {}), **dict(attack.arguments))
+    target = target_of(attack, accepted, can=True, must=attack.algorithm in _TARGETED)
+    check_arguments(attack, accepted.keys() - {"distance"} | {"target"})
+    arguments = {name: value for name, value in attack.arguments if name in accepted}
+    made = kind(**(dict(distance=LpDistance(p)) if "distance" in accepted else {}), **arguments)
     own = made.distance.p
     if own != p and isinstance(made, FixedEpsilonAttack):
         names = {number: name for name, number in NORMS.items()}
@@ -51,8 +56,10 @@ def runner(attack: ForeignAttack) -> Runner:
     limit = attack.epsilon if own == p else None
 
     def run(model: keras.Model, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        labels = tf.convert_to_tensor(y, tf.int64)
-        return made(classifier(model), tf.convert_to_tensor(x), labels, epsilons=limit)[1].numpy()
+        criterion = foolbox.Misclassification(tf.convert_to_tensor(y, tf.int64))
+        if target is not None:
+            criterion = foolbox.TargetedMisclassification(tf.cast(targets_of(model, x, as_labels(y), target), tf.int64))
+        return made(classifier(model), tf.convert_to_tensor(x), criterion, epsilons=limit)[1].numpy()
 
     return run
 
@@ -60,6 +67,10 @@ def runner(attack: ForeignAttack) -> Runner:
 _KINDS = {
     name: kind for name, kind in vars(foolbox.attacks).items() if inspect.isclass(kind) and issubclass(kind, AttackWithDistance)
 }
+
+
+# What knows no other attack than a targeted one.
+_TARGETED = frozenset({"GenAttack"})
 
 
 class DeclaredAttack(FixedEpsilonAttack):
