@@ -119,6 +119,11 @@ class Attack:
         """
         return {}
 
+    @property
+    def learning_images(self) -> int:
+        """How many training images `fit` asks for, of an attack that learns; 0 of the others."""
+        return 0
+
     def settings(self) -> str:
         """All that the result depends on, as one line of JSON: what records are told apart by.
 

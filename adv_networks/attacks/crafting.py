@@ -79,7 +79,7 @@ def craft(attack: Attack, source: keras.Model | None, x: Any, y: Any, *, seed: t
     return crafted(attack, source, x, y, seed=seed, **options).images
 
 
-def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: np.ndarray, *, state: Any = None) -> np.ndarray:
     """The adversarial images of a whole data set, for BN on moving averages: floats in [0,1], [N, H, W, C].
 
     Args:
@@ -87,11 +87,11 @@ def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: n
         source: what it is crafted on.
         images: uint8 or floats in [0,1], [N, H, W, C].
         labels: integers [N].
+        state: what an attack that learns first has learned (`Attack.fit`), from other images than these.
 
     Raises:
-        UsageError: images or labels of another kind.
+        UsageError: images or labels of another kind, or an attack that has not learned what it must.
     """
-    state = attack.fit(source, images, labels) if attack.learns else None
 
     def images_of(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return craft(attack, source, x, y, seed=(attack.seed, number), state=state).numpy()

@@ -16,6 +16,7 @@ from adv_networks.attacks import Attack
 from adv_networks.commands.base import limited
 from adv_networks.data import Images
 from adv_networks.evaluation import PerImage, check_records, checks, load_model, measure, measures, own_model
+from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.evaluation.random_classifiers import interval_over_draws, worst_case
 from adv_networks.experiments import (
     WHITE_BOX,
@@ -102,11 +103,12 @@ class EvaluateModel:
         tested = self.workspace.images(dataset.name, "test", spec.test_images)
         generators = self._train_generators(adversary, own, model) if adversary else {}
         with self.workspace.evaluating():
-            found = _found_by_column(model, table, spec, generators, tested)
+            training_images = functools.partial(self.workspace.images, dataset.name, "train")
+            found = _found_by_column(model, table, spec, generators, tested, training_images)
             asked = {}
             for text, attack in zip(self.attacks, further, strict=True):
                 source, label = self._source(text, dataset.name, model, attack)
-                asked[label] = _Found(attack, *measure([model], *tested, attack, source, spec.bn_evaluation))
+                asked[label] = _found(model, attack, source, spec, tested, training_images)
             shown = tested.first(CHECKED_IMAGES)
             checked = _checks(model, shown, spec, table, found, asked)
         worst = _worst_cases(table, found, generators)
@@ -152,17 +154,26 @@ class _Found(NamedTuple):
         return 100 * float(self.own.right.mean())
 
 
+def _found(
+    model: keras.Model, attack: Attack, source: keras.Model, spec: Experiment, tested: Images, training_images: Training
+) -> _Found:
+    """What comes of an attack, which may learn from training images first."""
+    state = learn(attack, source, lesson_of(attack, training_images))
+    return _Found(attack, *measure([model], *tested, attack, source, spec.bn_evaluation, state))
+
+
 def _found_by_column(
     model: keras.Model,
     table: Table,
     spec: Experiment,
     further: Mapping[str, tuple[Attack, Path]],
     tested: Images,
+    training_images: Training,
 ) -> dict[str, _Found]:
     """What comes of each white-box column of a table, worst cases left out, and of each further attack of a saved network."""
 
     def under(attack: Attack, source: keras.Model) -> _Found:
-        return _Found(attack, *measure([model], *tested, attack, source, spec.bn_evaluation))
+        return _found(model, attack, source, spec, tested, training_images)
 
     found = {
         column.label: under(spec.attack(column.attack), model)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from adv_networks.attacks import Attack, Clean, named
+from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.evaluation.measures import measure
 from adv_networks.evaluation.random_classifiers import worst_case
 from adv_networks.lazy import keras
@@ -21,6 +22,7 @@ def accuracy(
     attack: Attack | None = None,
     source: keras.Model | None = None,
     bn_evaluation: str = "moving",
+    training: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> float:
     """The fraction of images in [0,1] that the model labels correctly, clean or under an attack.
 
@@ -31,12 +33,15 @@ def accuracy(
         attack: None for the images as they are.
         source: the model that the attack is crafted on; None for `model` itself.
         bn_evaluation: "moving" averages, or "batch" statistics of 64 images (a partial batch after full ones is then left out).
+        training: images and labels that an attack which learns first learns from (`attacks.Universal`), not of those above.
 
     Raises:
         UsageError: images or labels of another kind.
         UserError: logits that are not finite.
     """
-    return float(correct_masks([model], x, y, attack or Clean(), source or model, bn_evaluation)[0].mean())
+    attack, source = attack or Clean(), source or model
+    state = learn(attack, source, lesson_of(attack, _all_of(training)))
+    return float(correct_masks([model], x, y, attack, source, bn_evaluation, state)[0].mean())
 
 
 def evaluate(
@@ -47,6 +52,7 @@ def evaluate(
     *,
     epsilon: float,
     norm: str = "linf",
+    training: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, float]:
     """The fraction of images that a classifier labels correctly under each of several white-box attacks, and under the worst.
 
@@ -57,6 +63,7 @@ def evaluate(
         attacks: texts of the grammar (`attacks.named`), or attacks.
         epsilon: radius of the ball, on the [0,1] pixel scale, of attacks that have none of their own.
         norm: of that ball: linf, l2 or l1.
+        training: images and labels that attacks which learn first learn from, not of those above.
 
     Returns:
         Accuracies by the attacks' names; "worst" is the fraction that is labelled correctly under all of them. Those of a
@@ -75,9 +82,15 @@ def evaluate(
         ['clean', 'pgd:steps=3', 'worst']
     """
     chosen = [named(attack, epsilon, norm=norm) if isinstance(attack, str) else attack for attack in attacks]
-    masks = {attack.name: correct_masks([model], x, y, attack, model)[0] for attack in chosen}
+    learned = {attack: learn(attack, model, lesson_of(attack, _all_of(training))) for attack in chosen}
+    masks = {attack.name: correct_masks([model], x, y, attack, model, state=state)[0] for attack, state in learned.items()}
     worst = worst_case(list(masks.values()))
     return {name: float(mask.mean()) for name, mask in masks.items()} | {"worst": float(worst.mean())}
+
+
+def _all_of(training: tuple[np.ndarray, np.ndarray] | None) -> Training | None:
+    """Training images as attacks ask for them: so many of these, or all that there are."""
+    return None if training is None else lambda count: tuple(part[:count] for part in training)
 
 
 def correct_masks(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from adv_networks.attacks import Attack, Clean
+from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.evaluation.measures import measure
 from adv_networks.evaluation.models import is_generator
 from adv_networks.evaluation.random_classifiers import worst_case
@@ -35,6 +36,7 @@ def grid(
     hashes: Mapping[str, str] | None = None,
     outcomes: MutableMapping[str, np.ndarray] | None = None,
     measures: bool = False,
+    training: Training | None = None,
 ) -> list[Record]:
     """Scores every target under every attack crafted on every source; each (source, attack) is crafted once for all targets.
 
@@ -55,9 +57,14 @@ def grid(
         outcomes: which images were labelled correctly (`correct_masks`), by the records' keys; where it is given, a record
             without one is computed again, and those of new records are added before `on_records` is called.
         measures: whether records must have their measures beside accuracy; one of before there were any is computed again.
+        training: gives the first so many training images and their labels, for attacks that learn first; their records say
+            what they learned from (`learned_from`).
 
     Returns:
         A record per wanted (target, source, attack).
+
+    Raises:
+        UsageError: an attack learns first, and there are no training images.
     """
     by_key = {
         record.key: record
@@ -78,6 +85,8 @@ def grid(
     )
     results = []
     for attack in attacks:
+        lesson = lesson_of(attack, training)
+        further = {} if lesson is None else {"learned_from": lesson.name}
         for source in sources if attack.has_source else [""]:
             identities = {
                 target: dict(
@@ -88,6 +97,7 @@ def grid(
                     images_hash=data_hash,
                     attack_settings=attack.settings(),
                     bn_evaluation=bn_evaluation,
+                    **further,
                 )
                 for target, target_hash in target_hashes.items()
                 if wanted(target, source, attack)
@@ -98,8 +108,9 @@ def grid(
             if not missing or not (not attack.has_source or _suits(attack, sources[source])):
                 continue
             started = time.perf_counter()
-            attacked = [targets[name] for name in missing]
-            found = measure(attacked, images, labels, attack, sources[source] if source else None, bn_evaluation)
+            attacked, crafted_on = [targets[name] for name in missing], sources[source] if source else None
+            state = learn(attack, crafted_on, lesson)
+            found = measure(attacked, images, labels, attack, crafted_on, bn_evaluation, state)
             if not attack.has_source:
                 before.update((target, own.right) for target, own in zip(missing, found, strict=True))
             if outcomes is not None:

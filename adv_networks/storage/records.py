@@ -69,6 +69,8 @@ class Record:
     linf_median: float | None = None
     linf_mean: float | None = None
     queries_mean: float | None = None
+    # What an attack that learns first has learned from.
+    learned_from: str = ""
 
     def measure(self, metric: str) -> float | None:
         """The number that a key of `METRICS` names; None where it was not measured, or there is none."""

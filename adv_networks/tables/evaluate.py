@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -67,6 +68,7 @@ def _evaluate_alike(cells: Sequence[Cell], networks: Networks, directory: Path, 
         on_records=save,
         hashes=targets.hashes() | sources.hashes(),
         outcomes=outcomes,
+        training=functools.partial(networks.workspace.images, cells[0].dataset, "train"),
         measures=any(cell.metric != "accuracy" for cell in cells),
     )
 

@@ -107,7 +107,9 @@ def test_any_number_of_images_is_attacked_batch_by_batch(name, count, models):
         with pytest.raises(UsageError, match="images: expected at least one"):
             craft_all(attack, source_of(attack, models), images, labels)
         return
-    assert craft_all(attack, source_of(attack, models), images, labels).shape == images.shape
+    model = source_of(attack, models)
+    state = attack.fit(model, images, labels) if attack.learns else None
+    assert craft_all(attack, model, images, labels, state=state).shape == images.shape
 
 
 @each_attack
@@ -148,9 +150,10 @@ def test_wrong_labels_and_images_are_refused_in_one_line(name, models):
     reads_labels = name not in ("least_likely", "fgs_predicted", "iterative_least_likely")
     wrong = [(images / 127.5 - 1, labels), (images.astype(int), labels)]
     wrong += [(images, labels + 5), (images, labels[1:]), (images, labels / 1.0), (images, np.eye(5)[labels])] * reads_labels
+    state = attack.fit(model, images, labels) if attack.learns else None
     for x, y in wrong:
         with pytest.raises(UsageError, match=r"^(images|labels): expected .*, received"):
-            attack.craft(model, x, y)
+            attack.craft(model, x, y, state=state)
 
 
 def test_every_name_has_a_line_and_arguments_with_help():

@@ -1,0 +1,150 @@
+"""The universal perturbation: one for all images, learned from training images."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from adv_networks.attacks.base import Attack, register, setting
+from adv_networks.attacks.deepfool import deepfool
+from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.inputs import as_images, as_labels, check_counts, check_epsilon
+from adv_networks.errors import UsageError
+from adv_networks.lazy import keras, tf
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+# DeepFool's steps towards the boundary.
+_STEPS = 10
+# Images whose way to the boundary is found at once, and how many are labelled at once.
+_TOGETHER, _LABELLED_AT_ONCE = 10, 250
+
+
+@register("universal", "one perturbation for all images, learned from training images")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Universal(Attack):
+    """The attack `universal` as a column of tables."""
+
+    kind: ClassVar[str] = "universal"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    learns: ClassVar[bool] = True
+
+    images: int = setting(500, "training images to learn from", least=1)
+    passes: int = setting(10, "most passes over these images", least=1)
+    rate: float = setting(0.8, "share of these images whose label must change for it to stop", above=0, most=1)
+
+    @property
+    def learning_images(self) -> int:
+        """See `Attack.learning_images`."""
+        return self.images
+
+    def fit(self, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The perturbation, [height, width, channels]; see `universal_perturbation`."""
+        how = dict(norm=self.norm, passes=self.passes, rate=self.rate, seed=self.seed)
+        return universal_perturbation(source, images, self.epsilon, **how).numpy()
+
+    def craft(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> tf.Tensor:
+        """The images with the perturbation that `fit` found.
+
+        Raises:
+            UsageError: it was not fitted, or on images of another shape.
+        """
+        x = as_images(source, x)
+        as_labels(y, x, source)
+        if state is None or state.shape != x.shape[1:]:
+            found = "nothing" if state is None else f"a perturbation {list(state.shape)}"
+            raise UsageError(f"attack {self.name}: expected what `fit` learned of images {list(x.shape[1:])}, received {found}")
+        return tf.clip_by_value(x + tf.cast(state, x.dtype), 0, 1)
+
+
+def universal_perturbation(
+    model: keras.Model,
+    x: Array,
+    epsilon: float,
+    *,
+    norm: str = "linf",
+    passes: int = 10,
+    rate: float = 0.8,
+    seed: int = 0,
+) -> tf.Tensor:
+    """One perturbation v that changes the labels of most images: a sum of their shortest ways out of their class, in the ball.
+
+    Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, 2017, "Universal adversarial perturbations" (Algorithm 1). Images whose label
+    v does not change yet are moved on by DeepFool from x + v, in a random order; v follows them one after the other, as long
+    as it does not change the next one's label, and is projected on the ball each time. DeepFool is run on ten images at once,
+    where the paper has one.
+
+    Args:
+        model: classifier that returns logits.
+        x: images to learn from, uint8 or floats in [0,1], [batch, height, width, channels]; their labels are the model's own.
+        epsilon: radius of the ball that v is held to.
+        norm: linf or l2.
+        passes: most passes over the images.
+        rate: the share of the images whose label v must change for it to stop.
+        seed: of the order.
+
+    Returns:
+        Of the v's after each pass the one that changes the most labels, [height, width, channels].
+
+    Raises:
+        UsageError: another norm, an ε below 0, no pass, a rate out of range, or images of another kind.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> attacks.universal_perturbation(model, np.zeros((3, 2, 2, 1)), 0.1).shape
+        TensorShape([2, 2, 1])
+    """
+    check_epsilon(epsilon)
+    check_counts(passes=passes)
+    if norm not in Universal.norms:
+        raise UsageError(f"norm: expected {' or '.join(Universal.norms)} for attack universal, received {norm}")
+    if not 0 < rate <= 1:
+        raise UsageError(f"rate: expected a value above 0 and of at most 1, received {rate}")
+    x = as_images(model, x).numpy()
+    labels, rng = _labels(model, x), np.random.default_rng(seed)
+    found = best = np.zeros(x.shape[1:], x.dtype)
+    most = 0.0
+    for _ in range(passes):
+        order = rng.permutation(len(x))
+        for start in range(0, len(x), _TOGETHER):
+            rows = order[start : start + _TOGETHER]
+            found = _moved_on(model, x[rows], labels[rows], found, epsilon, norm)
+        fooled = float(np.mean(_labels(model, np.clip(x + found, 0, 1)) != labels))
+        best, most = (found, fooled) if fooled > most else (best, most)
+        if most >= rate:
+            break
+    return tf.constant(best)
+
+
+def _moved_on(
+    model: keras.Model, x: np.ndarray, labels: np.ndarray, found: np.ndarray, epsilon: float, norm: str
+) -> np.ndarray:
+    """The perturbation after these images: each whose label it does not change yet adds its own way out of its class."""
+    points = np.clip(x + found, 0, 1)
+    ways = deepfool(model, points, labels, steps=_STEPS).numpy() - points
+    for image, label, way in zip(x, labels, ways, strict=True):
+        # A way that led nowhere is zero; those before it may have changed this image's label too.
+        if way.any() and _labels(model, np.clip(image + found, 0, 1)[None])[0] == label:
+            found = _projected(found + way, epsilon, norm)
+    return found
+
+
+def _projected(perturbation: np.ndarray, epsilon: float, norm: str) -> np.ndarray:
+    """The nearest point of the ε-ball around zero."""
+    if norm == "linf":
+        return np.clip(perturbation, -epsilon, epsilon)
+    size = np.linalg.norm(perturbation)
+    return perturbation * min(1, epsilon / size) if size else perturbation
+
+
+def _labels(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """The labels that the model gives, int32 [images]."""
+    parts = (x[start : start + _LABELLED_AT_ONCE] for start in range(0, len(x), _LABELLED_AT_ONCE))
+    return np.concatenate([np.argmax(predict(model, part), 1) for part in parts]).astype(np.int32)

@@ -1,0 +1,50 @@
+"""What attacks learn before they are crafted: from training images, never from those that they are scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from adv_networks import runtime
+from adv_networks.attacks import Attack
+from adv_networks.errors import UsageError
+from adv_networks.lazy import keras
+from adv_networks.storage.hashes import images_hash
+
+# Gives the first so many training images, uint8 or floats in [0,1], and their labels.
+Training: TypeAlias = Callable[[int], tuple[np.ndarray, np.ndarray]]
+
+
+class Lesson(NamedTuple):
+    """The training images that an attack learns from; `name` is what records have for them."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """How many there are, and their hash."""
+        return f"{len(self.images)} training images {images_hash(self.images, self.labels)}"
+
+
+def lesson_of(attack: Attack, training: Training | None) -> Lesson | None:
+    """The images that an attack learns from; None for one that does not learn.
+
+    Raises:
+        UsageError: it learns, and there are none.
+    """
+    if not attack.learns:
+        return None
+    if training is None:
+        raise UsageError(f"attack {attack.name}: expected training images to learn from, received none")
+    return Lesson(*training(attack.learning_images))
+
+
+def learn(attack: Attack, source: keras.Model | None, lesson: Lesson | None) -> Any:
+    """What the attack learns on the model that it is crafted on; None for one that does not learn."""
+    if lesson is None:
+        return None
+    with runtime.drawing(attack.seed, 0, draws=attack.draws):
+        return attack.fit(source, *lesson)
