@@ -36,6 +36,7 @@ from adv_networks.attacks.limited_memory_bfgs import LBFGS, lbfgs
 from adv_networks.attacks.losses import difference_of_logits_ratio
 from adv_networks.attacks.minimum_norm import MinimumNormAttack
 from adv_networks.attacks.one_pixel import OnePixel, one_pixel
+from adv_networks.attacks.photo import Photo
 from adv_networks.attacks.projected_gradient_descent import PGD, pgd
 from adv_networks.attacks.randomised_fast_gradient_sign import RandomisedFGS, r_fgs
 from adv_networks.attacks.restarted_pgd import RestartedPGD, restarted_pgd
@@ -47,8 +48,8 @@ from adv_networks.attacks.universal_perturbation import Universal, universal_per
 __all__ = [
     "APGD", "BATCH_SIZE", "FAB", "FGS", "JSMA", "LBFGS", "PGD", "Attack", "CarliniWagnerL0", "CarliniWagnerL2",
     "CarliniWagnerLinf", "Clean", "Crafted", "DeepFool", "ForeignAttack", "Generator", "Iterative", "LeastLikely",
-    "MinimumNormAttack", "OnePixel", "RandomisedFGS", "RestartedPGD", "Square", "TargetedFGS", "Universal", "Worst", "apgd",
-    "craft_all", "cw_l0", "cw_l2", "cw_linf", "deepfool", "difference_of_logits_ratio", "distances", "fab", "fgs",
+    "MinimumNormAttack", "OnePixel", "Photo", "RandomisedFGS", "RestartedPGD", "Square", "TargetedFGS", "Universal", "Worst",
+    "apgd", "craft_all", "cw_l0", "cw_l2", "cw_linf", "deepfool", "difference_of_logits_ratio", "distances", "fab", "fgs",
     "fgs_targeted", "generator", "iterative", "jsma", "lbfgs", "least_likely", "named", "one_pixel", "pgd", "predict", "r_fgs",
     "register", "restarted_pgd", "square", "universal_perturbation",
 ]  # fmt: skip

@@ -32,12 +32,14 @@ class Crafted(NamedTuple):
     """Adversarial images, and of each, [batch], whether the attack changed it and how often it asked the classifier.
 
     `changed` is of the attack's own result, before that is held to a ball. `queries` counts the classifier's answers and its
-    gradients alike; it is None where the attack does not count them.
+    gradients alike; it is None where the attack does not count them. `wrapped` are the images of another attack that this one
+    has worked on, None where there is none.
     """
 
     images: tf.Tensor
     changed: np.ndarray
     queries: np.ndarray | None = None
+    wrapped: tf.Tensor | None = None
 
 
 def are_changed(x: Array, moved: Array) -> np.ndarray:
@@ -68,6 +70,7 @@ class Attack:
         has_source: whether it is crafted on a model.
         leaves_failures: whether it leaves images as they are where it finds none within its ball, although it works.
         learns: whether `fit` must be called before `craft`.
+        wraps: whether it works on the images of another attack, its field `wrapped`, which its argument `attack` names.
         composed: whether it crafts nothing and is made of the results of others.
         of_first_records: whether it is as old as the first records, whose keys it keeps.
     """
@@ -80,6 +83,7 @@ class Attack:
     has_source: ClassVar[bool] = True
     leaves_failures: ClassVar[bool] = False
     learns: ClassVar[bool] = False
+    wraps: ClassVar[bool] = False
     composed: ClassVar[bool] = False
     of_first_records: ClassVar[bool] = False
 

@@ -165,7 +165,7 @@ def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str,
     seconds = round(sum(record.seconds for record in parts), 2)
     changed = dict(key=key, attack=attack.name, epsilon=attack.epsilon, seconds=seconds, commit=commit(), versions=versions())
     # What it did to an image beside fooling the target is that of several attacks.
-    unmeasured = dict.fromkeys((*MEASURES, "correct_before"))
+    unmeasured = dict.fromkeys((*MEASURES, "correct_before", "destructible"))
     return dataclasses.replace(parts[0], **identity, **changed, **unmeasured, **_counted(outcomes[key]))
 
 

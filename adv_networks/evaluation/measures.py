@@ -25,6 +25,7 @@ _SCORING = 1
 _SHOWN = {
     "changed %": "changed_percent",
     "success %": "success_percent",
+    "destroyed %": "destruction_percent",
     "confidence %": "confidence_percent",
     "median L0": "l0_median",
     "median L2": "l2_median",
@@ -45,6 +46,7 @@ class PerImage:
         changed: whether the attack changed the image, before the result was held to a ball.
         distances: from the original, by norm: l0, l2 and linf.
         queries: how often the source was asked about it; None where the attack does not count.
+        right_wrapped: of an attack on the images of another one, whether the target labels those correctly; else None.
     """
 
     right: np.ndarray
@@ -52,6 +54,7 @@ class PerImage:
     changed: np.ndarray
     distances: Mapping[str, np.ndarray]
     queries: np.ndarray | None = None
+    right_wrapped: np.ndarray | None = None
 
     def measures(self, right_before: np.ndarray | None = None) -> dict[str, Any]:
         """The younger fields of a record, rounded; a measure over no image is None.
@@ -75,6 +78,13 @@ class PerImage:
             "conditioned_percent": _mean(100.0 * self.right[right_before]),
             "success_percent": _mean(100.0 * fooled[right_before]),
         }
+        if self.right_wrapped is not None:
+            # Of the adversarial examples, how many are none any more after what was done to them.
+            adversarial = right_before & ~self.right_wrapped
+            fields |= {
+                "destructible": int(adversarial.sum()),
+                "destruction_percent": _mean(100.0 * self.right[adversarial]),
+            }
         for norm in _NORMS:
             own = np.broadcast_to(self.distances[norm], fooled.shape)[fooled]
             fields |= {f"{norm}_median": _rounded(np.median(own)) if len(own) else None, f"{norm}_mean": _mean(own)}
@@ -141,7 +151,11 @@ def measure(
         )
         draws = [DRAWS if random else 0 for random in are_random]
         return [
-            PerImage(*_answers(target, count, made.images, y, number, training), **shared)
+            PerImage(
+                *_answers(target, count, made.images, y, number, training),
+                **shared,
+                right_wrapped=None if made.wrapped is None else _answers(target, count, made.wrapped, y, number, training)[0],
+            )
             for target, count in zip(targets, draws, strict=True)
         ]
 
@@ -166,6 +180,7 @@ def _joined(parts: Sequence[PerImage]) -> PerImage:
         joined(part.changed for part in parts),
         {norm: joined(part.distances[norm] for part in parts) for norm in parts[0].distances},
         None if parts[0].queries is None else joined(part.queries for part in parts),
+        None if parts[0].right_wrapped is None else joined(part.right_wrapped for part in parts),
     )
 
 

@@ -1,7 +1,8 @@
 """Attacks by name: the grammar `NAME[:ARGUMENT=VALUE]…`, and the registry that `attacks` fills.
 
 One grammar names every attack, on the command line, in tables and from Python: `pgd`, `pgd:steps=100:restarts=10`,
-`fgs:epsilon=0.1`, `art:DeepFool:max_iter=5:norm=l2:epsilon=1.5`. The arguments are the fields of the attack's class. What is
+`fgs:epsilon=0.1`, `art:DeepFool:max_iter=5:norm=l2:epsilon=1.5`. An attack on the images of another one has that last, with
+its arguments: `photo:blur=2:attack=fgs:epsilon=0.1`. The arguments are the fields of the attack's class. What is
 not given comes from the experiment: its ε and norm, and for some attacks its scale or its settings of PGD.
 """
 
@@ -117,11 +118,20 @@ def parse_attack(text: str) -> AttackText:
         like = difflib.get_close_matches(first, ATTACKS, cutoff=0.6)
         expected = " or ".join(like) if like else f"one of {', '.join(sorted(ATTACKS))}, {libraries}"
         raise UsageError(f"attack: expected {expected}, received {text}")
+    wrapped = None
+    if first in ATTACKS and ATTACKS[first].kind.wraps and any(pair.startswith("attack=") for pair in rest):
+        # What follows is the other attack's.
+        outer, _, wrapped = text.partition(":attack=")
+        rest = outer.split(":")[1:]
     if not all(re.fullmatch(r"\w+=.+", pair) for pair in rest):
         raise UsageError(f"attack: expected NAME[:ARGUMENT=VALUE]…, received {text}")
-    arguments = dict(pair.split("=", 1) for pair in rest)
+    arguments: dict[str, Any] = dict(pair.split("=", 1) for pair in rest)
     source = arguments.pop("source", None)
-    return AttackText(first, {argument: _literal(value) for argument, value in arguments.items()}, source)
+    arguments = {argument: _literal(value) for argument, value in arguments.items()}
+    if wrapped is not None:
+        source = source or parse_attack(wrapped).source
+        arguments["attack"] = wrapped
+    return AttackText(first, arguments, source)
 
 
 class AttackDefaults(Protocol):
@@ -180,6 +190,10 @@ def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
         except UsageError as error:
             raise UsageError(f"attack {name}: {error}") from None
     values = {**declared.arguments, **declared.kind.of_experiment(spec, declared.arguments), **own}
+    if declared.kind.wraps:
+        if outside := [argument for argument in _BALL if argument in given]:
+            raise UsageError(f"attack {name}: expected {outside[0]} after attack=NAME, whose it is, received {text}")
+        values["wrapped"] = resolve_attack(values.get("attack", declared.fields["attack"].default), spec)
     ball = _ball(text, given, spec) if declared.kind.needs_ball else _own_ball(text, given)
     return declared.kind(**values, text=written_name, **(ball if declared.kind.has_ball else {}))
 

@@ -48,7 +48,8 @@ class Column:
     next seed unless `same_seed`. `generator` is the position of the attacking generator among its run's. `fresh` makes the
     source a generator trained against the row's own run. A column that is the worst of others names them in `worst_of`. One
     that is `titled` is labelled by the attack's title, as its ε may be its own. `metric` is what it shows, a key of
-    `storage.records.METRICS`; the columns of one label differ in that.
+    `storage.records.METRICS`; the columns of one label differ in that. `datasets` are the table's data sets that have this
+    column, None meaning all.
 
     A column that only one row has names it in `row`. `settings` are laid over those of the row, for its run and for the source
     alike, at the paper's scale: its own ε, for instance.
@@ -66,6 +67,7 @@ class Column:
     metric: str = "accuracy"
     row: str | None = None
     settings: tuple[tuple[str, Any], ...] = ()
+    datasets: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +216,7 @@ class Table:
             for row in self.rows
             if row.datasets is None or dataset in row.datasets
             for column in self.columns
-            if column.row in (None, row.label)
+            if column.row in (None, row.label) and (column.datasets is None or dataset in column.datasets)
         ]
 
     def _check_overrides(self, protocol: str, overrides: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from adv_networks.claims import (
     close,
     greater,
 )
+from adv_networks.papers import photographs
 from adv_networks.papers.published import all_test_images, published_numbers
 
 _FGSM = Grid("survey-fgsm", "mnist")
@@ -259,6 +260,7 @@ def _defense_gan() -> Iterator[_Statement]:
 _SECTIONS = {
     "FGSM": ("the fast gradient sign method", _fgsm),
     "physical world": ("photographs of printed examples", _physical_world),
+    "our photographs": ("the same on simulated photographs", photographs.statements),
     "adversarial training": ("training on FGSM", _training),
     "randomised FGSM": ("a random step before the gradient's", _randomised),
     "ensemble adversarial training": ("other networks' examples in training", _ensemble),

@@ -69,6 +69,9 @@ class Record:
     linf_median: float | None = None
     linf_mean: float | None = None
     queries_mean: float | None = None
+    # Of the images that another attack fooled the target on, how many what was done to them afterwards put right.
+    destructible: int | None = None
+    destruction_percent: float | None = None
     # What an attack that learns first has learned from.
     learned_from: str = ""
 
@@ -136,6 +139,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "images still correct": Metric("conditioned_percent"),
         "accuracy of those correct at first": Metric("conditioned_percent", "correct_before"),
         "attack success rate": Metric("success_percent", "correct_before"),
+        "destruction rate": Metric("destruction_percent", "destructible"),
         "images changed": Metric("changed_percent", "images"),
         **{f"{average} {norm}": Metric(f"{norm}_{average}") for norm in ("l0", "l2", "linf") for average in ("median", "mean")},
         "queries": Metric("queries_mean"),

@@ -76,7 +76,8 @@ def test_results_are_images_within_the_ball(name, norm, models):
     found = crafted(attack, source_of(attack, models), x, labels)
     assert found.dtype == np.float32 and found.shape == x.shape
     assert found.min() >= 0 and found.max() <= 1
-    assert (distances(x, found, norm) <= (attack.epsilon if attack.has_ball else 0) + 1e-5).all()
+    if attack.has_ball or not attack.has_source:
+        assert (distances(x, found, norm) <= (attack.epsilon if attack.has_ball else 0) + 1e-5).all()
 
 
 @each_attack
@@ -125,6 +126,8 @@ def test_two_classes_are_attacked_or_refused_in_one_line(name, models):
 
 @each_attack
 def test_a_ball_of_radius_zero_leaves_the_images_as_they_are(name, models):
+    if ATTACKS[name].kind.wraps:
+        pytest.skip("its images are in no ball")
     attack, (images, labels) = dataclasses.replace(few(name), epsilon=0.0), examples()
     x = images / np.float32(255)
     np.testing.assert_allclose(crafted(attack, source_of(attack, models), x, labels), x, atol=1e-7)
