@@ -93,7 +93,7 @@ def statements() -> Iterator[tuple[str, str, Predicate]]:
         pairs = list(zip(_cells(dataset, "fast"), _cells(dataset, "iter. basic"), strict=True))
         yield (
             f"3 {dataset}",
-            f"On our photographs of {dataset} FGSM leaves less accuracy than the iterative attack (the smaller and the larger ε)",
+            f"On our photographs of {dataset} FGSM leaves less accuracy than the iterative attack (both ε)",
             all_of(greater(iterative[1], fast[1]) for fast, iterative in pairs),
         )
         yield (
