@@ -42,14 +42,15 @@ from adv_networks.attacks.randomised_fast_gradient_sign import RandomisedFGS, r_
 from adv_networks.attacks.restarted_pgd import RestartedPGD, restarted_pgd
 from adv_networks.attacks.saliency_map import JSMA, jsma
 from adv_networks.attacks.square_search import Square, square
+from adv_networks.attacks.substitute import Substitute, train_substitute
 from adv_networks.attacks.targeted_fast_gradient_sign import TargetedFGS, fgs_targeted
 from adv_networks.attacks.universal_perturbation import Universal, universal_perturbation
 
 __all__ = [
     "APGD", "BATCH_SIZE", "FAB", "FGS", "JSMA", "LBFGS", "PGD", "Attack", "CarliniWagnerL0", "CarliniWagnerL2",
     "CarliniWagnerLinf", "Clean", "Crafted", "DeepFool", "ForeignAttack", "Generator", "Iterative", "LeastLikely",
-    "MinimumNormAttack", "OnePixel", "Photo", "RandomisedFGS", "RestartedPGD", "Square", "TargetedFGS", "Universal", "Worst",
-    "apgd", "craft_all", "cw_l0", "cw_l2", "cw_linf", "deepfool", "difference_of_logits_ratio", "distances", "fab", "fgs",
-    "fgs_targeted", "generator", "iterative", "jsma", "lbfgs", "least_likely", "named", "one_pixel", "pgd", "predict", "r_fgs",
-    "register", "restarted_pgd", "square", "universal_perturbation",
+    "MinimumNormAttack", "OnePixel", "Photo", "RandomisedFGS", "RestartedPGD", "Square", "Substitute", "TargetedFGS",
+    "Universal", "Worst", "apgd", "craft_all", "cw_l0", "cw_l2", "cw_linf", "deepfool", "difference_of_logits_ratio",
+    "distances", "fab", "fgs", "fgs_targeted", "generator", "iterative", "jsma", "lbfgs", "least_likely", "named", "one_pixel",
+    "pgd", "predict", "r_fgs", "register", "restarted_pgd", "square", "train_substitute", "universal_perturbation",
 ]  # fmt: skip

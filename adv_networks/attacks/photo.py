@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from adv_networks.attacks.base import Attack, Crafted, are_changed, register, setting
+from adv_networks.attacks.base import Crafted, are_changed, register, setting
 from adv_networks.attacks.camera import TRANSFORMATIONS, Camera
-from adv_networks.attacks.composed import Clean
 from adv_networks.attacks.inputs import as_seed, check_images
+from adv_networks.attacks.wrapper import Wrapper
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, tf
 
@@ -24,7 +22,7 @@ _ALL = "all"
 
 @register("photo", "photographs of prints of another attack's images, which comes last: photo:blur=2:attack=fgs:epsilon=0.1")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Photo(Attack):
+class Photo(Wrapper):
     """The attack `photo` as a column of tables: `wrapped` crafts the images, and has the ε and the norm.
 
     Every image is photographed by itself: the transformations are a function of the seed and of its place in the batch, so that
@@ -33,9 +31,7 @@ class Photo(Attack):
 
     kind: ClassVar[str] = "photo"
     has_ball: ClassVar[bool] = False
-    wraps: ClassVar[bool] = True
 
-    epsilon: float = 0.0
     attack: str = setting("clean", "attack whose images are photographed, with its own arguments; comes last")
     only: str = setting(_ALL, "the one transformation to make", choices=(_ALL, *TRANSFORMATIONS))
     corners: float = setting(0.05, "share of the side that a corner moves by at most", least=0, most=0.4)
@@ -46,59 +42,32 @@ class Photo(Attack):
     brightness: float = setting(0.05, "most that is added to the brightness, or taken away", least=0, most=1)
     noise: float = setting(0.03, "standard deviation of the noise, of quarters of a pixel", least=0)
     quality: int = setting(80, "quality of the JPEG file", least=1, most=100)
-    wrapped: Attack = dataclasses.field(default_factory=Clean)
-
-    def __post_init__(self) -> None:
-        for name in ("epsilon", "norm", "draws"):
-            object.__setattr__(self, name, getattr(self.wrapped, name))
 
     @property
-    def title(self) -> str:
-        """Its name, which has the other attack's, and the ball of that."""
-        return (
-            f"{self.name} ({self.norm} ≤ {self.epsilon:g})"
-            if self.wrapped.has_ball and math.isfinite(self.epsilon)
-            else self.name
-        )
-
-    @property
-    def access(self) -> str:  # type: ignore[override]
+    def access(self) -> str:
         """What the other attack reads."""
         return self.wrapped.access
 
     @property
-    def learns(self) -> bool:  # type: ignore[override]
+    def learns(self) -> bool:
         """Whether the other attack does."""
         return self.wrapped.learns
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Those of the other attack."""
-        return self.wrapped.packages
 
     @property
     def learning_images(self) -> int:
         """Those of the other attack."""
         return self.wrapped.learning_images
 
-    def settings(self) -> str:
-        """See `Attack.settings`; those of the other attack are one of them."""
-        shared = ("epsilon", "norm", "draws", "text", "attack", "wrapped")
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in shared}
-        return json.dumps({"kind": self.kind, **own, "attack": json.loads(self.wrapped.settings())}, sort_keys=True)
-
     def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
         """See `Attack.check`.
 
         Raises:
-            UsageError: also a least contrast above the most, or what crafts nothing that could be photographed.
+            UsageError: also a least contrast above the most.
         """
         if self.least_contrast > self.most_contrast:
             least, most = self.least_contrast, self.most_contrast
             raise UsageError(f"least_contrast: expected a value of at most most_contrast, {most:g}, received {least:g}")
-        if self.wrapped.composed:
-            raise UsageError(f"attack photo: expected an attack that crafts images, received {self.wrapped.name}")
-        self.wrapped.check(classes=classes, bn_evaluation=bn_evaluation)
+        super().check(classes=classes, bn_evaluation=bn_evaluation)
 
     def fit(self, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> Any:
         """What the other attack learns."""

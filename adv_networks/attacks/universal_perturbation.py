@@ -9,10 +9,11 @@ import numpy as np
 
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.deepfool import deepfool
-from adv_networks.attacks.gradient import predict
-from adv_networks.attacks.inputs import as_images, as_labels, check_counts, check_epsilon
+from adv_networks.attacks.gradient import expected_outputs, predict
+from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, check_counts, check_epsilon
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, tf
+from adv_networks.runtime import run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
@@ -129,19 +130,27 @@ def _moved_on(
     """The perturbation after these images: each whose label it does not change yet adds its own way out of its class."""
     points = np.clip(x + found, 0, 1)
     ways = deepfool(model, points, labels, steps=_STEPS).numpy() - points
-    for image, label, way in zip(x, labels, ways, strict=True):
-        # A way that led nowhere is zero; those before it may have changed this image's label too.
-        if way.any() and _labels(model, np.clip(image + found, 0, 1)[None])[0] == label:
-            found = _projected(found + way, epsilon, norm)
-    return found
+    rows = np.flatnonzero(ways.any((1, 2, 3)))  # A way that led nowhere is zero.
+    if not len(rows):
+        return found
+    of_images = (tf.constant(part[rows]) for part in (x, labels, ways))
+    return run_compiled(_follow, model, *of_images, tf.constant(found[None]), as_scalar(epsilon, x.dtype), norm)[0].numpy()
 
 
-def _projected(perturbation: np.ndarray, epsilon: float, norm: str) -> np.ndarray:
-    """The nearest point of the ε-ball around zero."""
-    if norm == "linf":
-        return np.clip(perturbation, -epsilon, epsilon)
-    size = np.linalg.norm(perturbation)
-    return perturbation * min(1, epsilon / size) if size else perturbation
+def _follow(model, x, labels, ways, found, epsilon, norm):
+    """`found` [1, height, width, channels] after the ways, one after the other, of images whose label it leaves as it is."""
+
+    def advance(row, found):
+        image = tf.clip_by_value(x[row][None] + found, 0, 1)
+        label = tf.argmax(expected_outputs(model, False, image), 1, tf.int32)[0]
+        moved = found + ways[row]
+        if norm == "linf":
+            moved = tf.clip_by_value(moved, -epsilon, epsilon)
+        else:
+            moved *= tf.minimum(tf.math.divide_no_nan(epsilon, tf.norm(moved)), 1)
+        return row + 1, tf.where(label == labels[row], moved, found)
+
+    return tf.while_loop(lambda row, _: row < tf.shape(x)[0], advance, (0, found), parallel_iterations=1)[1]
 
 
 def _labels(model: keras.Model, x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,210 @@
+"""Black-box attacks without knowledge: crafted on a substitute that is trained on labels of the target alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from adv_networks import networks, runtime
+from adv_networks.attacks.base import Crafted, register, setting
+from adv_networks.attacks.geometry import finite
+from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.inputs import as_images, as_scalar, check_counts, classes_of
+from adv_networks.attacks.wrapper import Wrapper
+from adv_networks.errors import UsageError
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import run_compiled
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+# Of the substitute: two layers of so many units, the network E of Samangouei et al., 2018; and how it is trained there.
+_UNITS, _LEARNING_RATE, _BATCH_SIZE = 200, 0.001, 128
+_LABELLED_AT_ONCE = 250
+
+
+class _Learned(NamedTuple):
+    """A substitute, and what the attack that is crafted on it has learned on it."""
+
+    model: keras.Model
+    state: Any
+
+
+@register("substitute", "another attack, which comes last, on a network trained on labels of the target: substitute:attack=fgs")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Substitute(Wrapper):
+    """The attack `substitute` as a column of tables: it reads nothing of the target but labels of images of its own."""
+
+    kind: ClassVar[str] = "substitute"
+    access: ClassVar[str] = "labels"
+    learns: ClassVar[bool] = True
+
+    attack: str = setting("fgs", "attack on the substitute, with its own arguments; comes last")
+    images: int = setting(150, "training images to begin with", least=1)
+    rounds: int = setting(6, "rounds of training, the images doubled between them", least=1, most=12)
+    step: float = setting(0.1, "length of the step that makes a new image of each (λ), on the [0,1] scale", above=0, most=1)
+    epochs: int = setting(10, "epochs of training in each round", least=1)
+
+    @property
+    def learning_images(self) -> int:
+        """See `Attack.learning_images`."""
+        return self.images
+
+    @property
+    def has_ball(self) -> bool:
+        """Whether the other attack has."""
+        return self.wrapped.has_ball
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """Those of the other attack."""
+        return self.wrapped.norms
+
+    def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
+        """See `Attack.check`.
+
+        Raises:
+            UsageError: also an attack that is no use on a classifier, or crafts on none.
+        """
+        if self.wrapped.access == "generator" or not self.wrapped.has_source:
+            raise UsageError(f"attack substitute: expected an attack on a classifier, received {self.wrapped.name}")
+        super().check(classes=classes, bn_evaluation=bn_evaluation)
+
+    def fit(self, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> _Learned:
+        """The substitute; see `train_substitute`."""
+        how = dict(rounds=self.rounds, step=self.step, epochs=self.epochs, seed=self.seed)
+        model = train_substitute(source, images, **how)
+        state = self.wrapped.fit(model, images, labels) if self.wrapped.learns else None
+        return _Learned(model, state)
+
+    def craft(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> tf.Tensor:
+        """See `Attack.craft`."""
+        return self.crafted(source, x, y, seed=seed, training=training, state=state).images
+
+    def crafted(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> Crafted:
+        """See `Attack.crafted`; the target is not asked about these images.
+
+        Raises:
+            UsageError: it was not fitted.
+        """
+        if not isinstance(state, _Learned):
+            raise UsageError(f"attack {self.name}: expected the substitute that `fit` trains, received nothing")
+        made = self.wrapped.crafted(state.model, x, y, seed=seed, training=training, state=state.state)
+        return made._replace(queries=None)
+
+
+def train_substitute(
+    target: keras.Model,
+    x: Array,
+    *,
+    rounds: int = 6,
+    step: float = 0.1,
+    epochs: int = 10,
+    network: keras.Model | None = None,
+    seed: int = 0,
+) -> keras.Model:
+    """A network trained on what the target labels a few images, and images made of them, by Jacobian-based augmentation.
+
+    Papernot, McDaniel, Goodfellow, Jha, Celik and Swami, 2017, "Practical black-box attacks against machine learning". After
+    each round but the last every image x has a new one beside it, x + λ sign ∂z_k/∂x of the substitute's logits z, clipped to
+    [0,1], k being the target's label of x. The target is asked for its label of each image once, 2^(rounds − 1) for every
+    image of x; nothing else of it is read, and no label of the data set.
+
+    Args:
+        target: classifier under attack; only the largest logit's place is read.
+        x: images, uint8 or floats in [0,1], [batch, height, width, channels].
+        rounds: of training.
+        step: λ, on the [0,1] scale.
+        epochs: over all images there are, in each round; Adam, batches of 128.
+        network: what is trained, with fresh weights: images in [0,1] to logits of the target's classes. None for two layers of
+            200 ReLUs.
+        seed: of the weights of that network, and of the order of the images.
+
+    Returns:
+        The network.
+
+    Raises:
+        UsageError: no round or epoch, a step below 0, a network of other images or classes, or images of another kind.
+    """
+    check_counts(rounds=rounds, epochs=epochs)
+    if not 0 < step < math.inf:
+        raise UsageError(f"step: expected a value above 0, received {step}")
+    x = as_images(target, x).numpy()
+    y = _labels(target, x)
+    model = dense(x.shape[1:], classes_of(target) or int(y.max()) + 1, seed=seed) if network is None else network
+    if classes_of(model) != (classes_of(target) or classes_of(model)):
+        raise UsageError(f"network: expected logits of {classes_of(target)} classes, received {classes_of(model)}")
+    optimizer = runtime.adam(_LEARNING_RATE)
+    train, rng = _compiled_step(model, optimizer), np.random.default_rng(seed)
+    for number in range(rounds):
+        for _ in range(epochs):
+            order = rng.permutation(len(x))
+            for start in range(0, len(x), _BATCH_SIZE):
+                rows = order[start : start + _BATCH_SIZE]
+                train(tf.constant(x[rows]), tf.constant(y[rows]))
+        if number < rounds - 1:
+            further = _augmented(model, x, y, step)
+            x, y = np.concatenate([x, further]), np.concatenate([y, _labels(target, further)])
+    return model
+
+
+def dense(shape: tuple[int, ...], classes: int, *, seed: int = 0) -> keras.Model:
+    """Two layers of 200 ReLUs and the logits: the substitute where no other network is given."""
+    image = keras.Input(shape)
+    hidden = keras.layers.Flatten()(image)
+    for number, units in enumerate((_UNITS, _UNITS)):
+        initial = keras.initializers.GlorotUniform(seed=[seed, number])
+        hidden = keras.layers.Dense(units, "relu", kernel_initializer=initial)(hidden)
+    initial = keras.initializers.GlorotUniform(seed=[seed, 2])
+    return keras.Model(image, keras.layers.Dense(classes, kernel_initializer=initial)(hidden), name="substitute")
+
+
+def _compiled_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Any:
+    """One step of training on a batch, of any length."""
+    optimizer.build(model.trainable_variables)
+
+    def train(x, y):
+        with tf.GradientTape() as tape:
+            logits = model(x, training=True)
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+        gradient = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+        optimizer.apply(gradient, model.trainable_variables)
+
+    dtype = model.variable_dtype
+    return tf.function(
+        train,
+        autograph=False,
+        input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], dtype), tf.TensorSpec([None], tf.int32)],
+    )
+
+
+def _step_up(model, x, y, length):
+    """The images moved by `length` along the sign of the gradient of the logit of y, clipped to [0,1]."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        logits = networks.discarding_statistics(model, x, training=False)
+        total = tf.reduce_sum(tf.gather(logits, y, batch_dims=1))
+    gradient = finite(tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+    return tf.clip_by_value(x + length * tf.sign(gradient), 0, 1)
+
+
+def _augmented(model: keras.Model, x: np.ndarray, y: np.ndarray, step: float) -> np.ndarray:
+    """A new image of each."""
+    parts = []
+    for start in range(0, len(x), _LABELLED_AT_ONCE):
+        own = (tf.constant(part[start : start + _LABELLED_AT_ONCE]) for part in (x, y))
+        parts.append(run_compiled(_step_up, model, *own, as_scalar(step, tf.as_dtype(x.dtype))).numpy())
+    return np.concatenate(parts)
+
+
+def _labels(target: keras.Model, x: np.ndarray) -> np.ndarray:
+    """The target's labels, int32 [images]."""
+    parts = (x[start : start + _LABELLED_AT_ONCE] for start in range(0, len(x), _LABELLED_AT_ONCE))
+    return np.concatenate([np.argmax(predict(target, part), 1) for part in parts]).astype(np.int32)
