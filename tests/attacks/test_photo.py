@@ -134,7 +134,7 @@ def test_settings_are_those_of_both():
         ("photo:quality=0", "attack photo: quality: expected a value of at least 1 and of at most 100, received 0"),
         ("photo:quality=101", "attack photo: quality: expected a value of at least 1 and of at most 100, received 101"),
         ("photo:only=rain", "attack photo: only: expected one of all, homography, blur, .*, received rain"),
-        ("photo:blur=-1", "attack photo: blur: expected a value of at least 0 .*, received -1"),
+        ("photo:blur=-1", "attack photo: blur: expected a value of at least 0 .*, received -1.0"),
         ("photo:attack=sepia", "attack: expected .*, received sepia"),
         ("photo:attack=fgs:blur=2", "attack fgs: expected arguments among .*, received blur"),
         ("photo:epsilon=0.1:attack=fgs", "attack photo: expected epsilon after attack=NAME, whose it is, received photo:.*"),
