@@ -157,13 +157,11 @@ def train_substitute(
 
 def dense(shape: tuple[int, ...], classes: int, *, seed: int = 0) -> keras.Model:
     """Two layers of 200 ReLUs and the logits: the substitute where no other network is given."""
-    image = keras.Input(shape)
-    hidden = keras.layers.Flatten()(image)
-    for number, units in enumerate((_UNITS, _UNITS)):
-        initial = keras.initializers.GlorotUniform(seed=[seed, number])
-        hidden = keras.layers.Dense(units, "relu", kernel_initializer=initial)(hidden)
-    initial = keras.initializers.GlorotUniform(seed=[seed, 2])
-    return keras.Model(image, keras.layers.Dense(classes, kernel_initializer=initial)(hidden), name="substitute")
+    kernels = [keras.initializers.GlorotUniform(seed=3 * seed + number) for number in range(3)]
+    hidden = keras.layers.Flatten()(image := keras.Input(shape))
+    for kernel in kernels[:2]:
+        hidden = keras.layers.Dense(_UNITS, "relu", kernel_initializer=kernel)(hidden)
+    return keras.Model(image, keras.layers.Dense(classes, kernel_initializer=kernels[2])(hidden), name="substitute")
 
 
 def _compiled_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Any:
