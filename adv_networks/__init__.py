@@ -24,6 +24,7 @@ Train what the papers describe, and load it again:
 - `defences`: the ways to train, one file each.
 - `experiments`, `papers`: what is to be computed, as data: recipes, tables, statements.
 - `evaluation`: accuracies, grids as records, checks against false security.
+- `keras`: `fit` with the same update rules, of your own Keras classifier on your own data.
 - `data`, `networks`, `training`, `tables`, `claims`, `storage`, `runtime`: what these rest on.
 
 Images are uint8 or floats in [0,1], [batch, height, width, channels]; ε is on that scale; labels are integers [batch]. An
@@ -33,6 +34,7 @@ Importing this package loads no TensorFlow.
 
 import os
 import tempfile
+from typing import Any
 
 # Where a user has no home, Keras would make a directory that is called ~ in the working directory.
 if not os.path.isabs(os.path.expanduser("~")):  # noqa: PTH111, PTH117
@@ -45,6 +47,16 @@ from adv_networks.experiments import experiment
 from adv_networks.training import train
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`an.keras`, the classes whose `fit` trains adversarially, which load TensorFlow, once they are asked for."""
+    if name != "keras":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from adv_networks.training import keras_api
+
+    return keras_api
+
 
 __all__ = [
     "accuracy", "attacks", "data", "defences", "evaluate", "experiment", "load_classifier", "papers", "train",

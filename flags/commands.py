@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags
 
+from adv_networks import data
 from adv_networks.commands.base import Command, Request
 from adv_networks.commands.demo import Demo
 from adv_networks.commands.evaluate_model import EvaluateModel
@@ -19,6 +20,7 @@ from adv_networks.commands.split_by_class import SplitByClass
 from adv_networks.commands.sweep_epsilon import SweepEpsilon
 from adv_networks.commands.verify import Verify
 from adv_networks.commands.write_report import WriteReport
+from adv_networks.evaluation.exports import Exports
 from adv_networks.experiments import bundles, find_dataset
 from adv_networks.training import Workspace
 from flags.recipe import OF_SETTINGS
@@ -111,14 +113,23 @@ def _run() -> dict[str, Any]:
         overrides=_overrides(),
         attack_suite=values.attack_suite,
         attacks=tuple(values.attack or ()),
+        exports=Exports(*(None if file is None else Path(file) for file in (values.save_adversarial, values.save_predictions))),
     )
 
 
 def _dataset() -> str | None:
     """The name of the data set: a declared one in any case of letters, or that of a user's own, which is read now."""
-    name = flags.FLAGS.dataset
+    values = flags.FLAGS
+    name, order, resize = values.dataset, values.class_order, values.resize
+    size = None if resize is None else (int(resize[0]), int(resize[1]))
+    if name is not None and name.startswith(data.prepared.PREFIX):
+        return data.prepared.declare(name, values.data_dir, size).name
+    if order is not None or size is not None:
+        return data.own_data.opened(name, class_order=order or data.own_data.BY_NUMBERS, resize=size).name
     return None if name is None else find_dataset(name).name
 
 
 def _overrides() -> dict[str, Any]:
-    return {name: holder.value for name, holder in OF_SETTINGS.items() if holder.value is not None}
+    # Of --model the range of inputs is no setting of an experiment.
+    left_out = {"input_range"} if flags.FLAGS.model is not None else set()
+    return {name: holder.value for name, holder in OF_SETTINGS.items() if holder.value is not None and name not in left_out}

@@ -10,18 +10,33 @@ from adv_networks import runtime
 from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, STRATEGIES, SUITES, TABLES, bundles
 from flags.groups import ATTACKS, DATA, DEVICES, EVALUATION, OUTPUT, RUN, TABLES_AND_REPORTS
 
-_DATASETS = f"one of {'|'.join(DATASETS)}, or a folder of class folders of images, or an .npz file"
+_DATASETS = f"one of {'|'.join(DATASETS)}, or a folder of class folders of images, an .npz file, or tfds:NAME"
 DATA.has(
     flags.DEFINE_string(
         "dataset", None, f"data set (default: digits, embedded), {_DATASETS}; with --table, restricts the table to it"
     ),
     "--dataset=mnist",
-    "a data set (--list), a folder of class folders of images, or an .npz file [digits]",
+    "a data set (--list), a folder of class folders of images, an .npz file, or tfds:NAME [digits]",
+)
+DATA.has(
+    flags.DEFINE_list(
+        "class_order",
+        None,
+        "with a folder as --dataset: how its class folders are numbered, which a classifier from elsewhere must agree with: "
+        "numbers (default: numbers by value, then names), names (as texts, as Keras and torchvision do), or all names in order",
+    ),
+    "--class_order=names",
+    "how class folders are numbered: numbers by value, names as texts, or a list [numbers]",
+)
+DATA.has(
+    flags.DEFINE_list("resize", None, "HEIGHT,WIDTH that the images of a folder, an .npz or tfds:NAME are brought to"),
+    "--resize=64,64",
+    "bring the images of a folder, an .npz or tfds:NAME to a height and width [as they are]",
 )
 # os.path.exists says no where Path.exists raises, of names too long for instance.
 flags.register_validator(
     "dataset",
-    lambda value: value is None or value.lower() in DATASETS or os.path.exists(value),  # noqa: PTH110
+    lambda value: value is None or value.lower() in DATASETS or value.startswith("tfds:") or os.path.exists(value),  # noqa: PTH110
     f"must be {_DATASETS}",
 )
 RUN.has(
@@ -175,11 +190,21 @@ EVALUATION.has(
     "attack this Keras classifier: a file, a run's directory or module:function [none]",
 )
 EVALUATION.has(
-    flags.DEFINE_list(
-        "input_range", None, "with --model: what its inputs for black and white are, for instance 0,1 or -1,1 or 0,255"
+    flags.DEFINE_string(
+        "save_adversarial",
+        None,
+        "of one run or --model: an .npz for the test images, their labels and predictions, and of every attack the adversarial "
+        "images, their predictions, distances and settings",
     ),
-    "--input_range=-1,1",
-    "what the classifier takes for black and white [asked for with --model]",
+    "--save_adversarial=FILE.npz",
+    "keep the adversarial images, with predictions, distances and settings [off]",
+)
+EVALUATION.has(
+    flags.DEFINE_string(
+        "save_predictions", None, "of one run or --model: a .csv for the labels and predictions, clean and under every attack"
+    ),
+    "--save_predictions=FILE.csv",
+    "keep what the classifier sees in each image, clean and under every attack [off]",
 )
 DATA.has(
     flags.DEFINE_string("data_dir", None, "TensorFlow Datasets directory (default: TFDS's own)"),

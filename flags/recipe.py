@@ -26,7 +26,14 @@ def _define_setting(name: str) -> flags.FlagHolder:
     if isinstance(field.default, tuple):
         return flags.DEFINE_list(name, None, text)
     if isinstance(field.default, str):
-        return flags.DEFINE_enum(name, None, list(rule["choices"]), text)
+        if name == "classifier" or not rule["choices"]:  # Which may be the user's own, or a place.
+            holder = flags.DEFINE_string(name, None, text)
+        else:
+            return flags.DEFINE_enum(name, None, list(rule["choices"]), text)
+        if rule["choices"]:
+            expected = f"must be one of {', '.join(rule['choices'])}, a .keras file or module:function"
+            flags.register_validator(name, lambda value: value is None or value in rule["choices"], expected)
+        return holder
     bounds = dict(lower_bound=rule["above"] if rule["least"] is None else rule["least"], upper_bound=rule["most"])
     if isinstance(field.default, int):
         holder = flags.DEFINE_integer(name, None, text, **bounds)
@@ -57,3 +64,4 @@ def _example(name: str) -> str:
 
 OF_SETTINGS = {name: RECIPE.has(_define_setting(name), _example(name), SETTINGS[name].metadata["help"]) for name in SETTINGS}
 flags.DEFINE_alias("width", "generator_width")
+flags.DEFINE_alias("from", "from_run")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 from absl import flags
 
-from adv_networks.experiments import SETTINGS, SUITES, TABLES, bundles
+from adv_networks.experiments import SETTINGS, SUITES, TABLES, bundles, is_own
 from flags import definitions, recipe  # noqa: F401 - both define what the rules are about
 
 # What is made of records: tables, alone and several at once.
@@ -15,18 +16,32 @@ _GRIDS = {*TABLES, *bundles()}
 
 
 @flags.multi_flags_validator(
-    ["model", "input_range", "dataset"],
-    "--model needs --dataset, and --input_range=LOW,HIGH, what the classifier's inputs for black and white are: two numbers, "
-    "LOW < HIGH",
+    ["model", "classifier", "input_range", "dataset"],
+    "--model, and a --classifier of your own, need --dataset, and --input_range=LOW,HIGH, what the classifier's inputs for "
+    "black and white are: two numbers, LOW < HIGH; others have none",
 )
 def _model_is_described(values: dict[str, Any]) -> bool:
-    if values["model"] is None:
+    if values["model"] is None and not is_own(values["classifier"] or ""):
         return values["input_range"] is None
     try:
         low, high = map(float, values["input_range"])
     except (TypeError, ValueError):
         return False
     return values["dataset"] is not None and -math.inf < low < high < math.inf
+
+
+@flags.multi_flags_validator(
+    ["resize", "class_order", "dataset"],
+    "--resize=HEIGHT,WIDTH, two whole numbers above 0, and --class_order go with a folder, an .npz or tfds:NAME as --dataset",
+)
+def _own_data_is_read(values: dict[str, Any]) -> bool:
+    if values["resize"] is None and values["class_order"] is None:
+        return True
+    sides = values["resize"] or ["1", "1"]
+    whole = len(sides) == 2 and all(side.isdecimal() and 0 < int(side) < 2**15 for side in sides)
+    given = values["dataset"] or ""
+    of_tfds = given.startswith("tfds:") and values["class_order"] is None
+    return whole and values["class_order"] != [] and (of_tfds or os.path.exists(given))  # noqa: PTH110
 
 
 @flags.multi_flags_validator(
@@ -126,9 +141,11 @@ def _one_thing_is_asked(values: dict[str, Any]) -> bool:
 
 
 _OF_RESULTS = frozenset({"scale", "protocol", *SETTINGS})
+_OF_DATA = frozenset({"dataset", "class_order", "resize"})
+_OF_ONE = frozenset({"save_adversarial", "save_predictions"})
 _OF_GRIDS = frozenset({"attack_suite", "attack", "strategy", "replicas", "runtime"})
 OF_RUNS = ("strategy", "replicas", "checkpoint_seconds", "runtime")
-_OF_TRAINING = _OF_RESULTS | {"dataset", "seed", *OF_RUNS}
+_OF_TRAINING = _OF_RESULTS | _OF_DATA | {"seed", *OF_RUNS}
 _OF_EVALUATION = frozenset(
     name for name, field in SETTINGS.items() if field.metadata["part"] in ("perturbation", "pgd", "frozen", "test")
 )
@@ -140,11 +157,11 @@ READ_BY: dict[str, frozenset[str]] = {
     "--list": _OF_RESULTS | {"list"},
     "--report": _OF_RESULTS | {"report"},
     "--verify": frozenset({"verify", "scale", "runtime"}),
-    "--model --method=generator": (_OF_GRIDS | _OF_TRAINING | {"model", "input_range", "method"}) - {"against"},
-    "--model": _OF_GRIDS | _OF_EVALUATION | {"model", "input_range", "dataset"},
+    "--model --method=generator": (_OF_GRIDS | _OF_ONE | _OF_TRAINING | {"model", "method"}) - {"against"},
+    "--model": _OF_GRIDS | _OF_ONE | _OF_EVALUATION | _OF_DATA | {"model", "input_range"},
     "--table=claims": _OF_RESULTS | {"table", "seed"},
     "--table": _OF_GRIDS | _OF_TRAINING | {"table", "seeds", "epsilons", "by_class", "plan", "finished_only"},
-    "one run": _OF_GRIDS | _OF_TRAINING | {"method", "workdir"},
+    "one run": _OF_GRIDS | _OF_ONE | _OF_TRAINING | {"method", "workdir"},
 }
 
 

@@ -16,6 +16,7 @@ from adv_networks.attacks import Attack
 from adv_networks.commands.base import limited
 from adv_networks.data import Images
 from adv_networks.evaluation import PerImage, check_records, checks, load_model, measure, measures, own_model
+from adv_networks.evaluation.exports import Exports
 from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.evaluation.random_classifiers import interval_over_draws, worst_case
 from adv_networks.experiments import (
@@ -51,6 +52,7 @@ class EvaluateModel:
         attack_suite: key of `experiments.SUITES`; its columns that need a run of ours, generators, are left out.
         attacks: further attacks, as `experiments.parse_attack` reads them, in no worst case; their `source` is the file or
             function of another classifier of the same inputs, for a black-box attack.
+        exports: files to write beside what is printed.
     """
 
     needs_tensorflow: ClassVar[bool] = True
@@ -66,10 +68,12 @@ class EvaluateModel:
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     attack_suite: str = "paper"
     attacks: tuple[str, ...] = ()
+    exports: Exports = dataclasses.field(default_factory=Exports)
 
     def check(self) -> None:
         """See `Command.check`."""
         spec = self._spec
+        self.exports.check(spec.bn_evaluation)
         self._adversary()
         for attack in (spec.attack(text) for text in self.attacks):
             if not attack.packages:
@@ -99,18 +103,21 @@ class EvaluateModel:
             own = own_model.load(self.model, dataset.name)
             model = own_model.with_unit_range(own, self.input_range)
         examples = self.workspace.images(dataset.name, "train", own_model.CHECKED_IMAGES)
-        own_model.check_range(own, self.input_range, examples)
+        own_model.check_range(own, self.input_range, examples, dataset.name)
         tested = self.workspace.images(dataset.name, "test", spec.test_images)
         generators = self._train_generators(adversary, own, model) if adversary else {}
         with self.workspace.evaluating():
             training_images = functools.partial(self.workspace.images, dataset.name, "train")
             found = _found_by_column(model, table, spec, generators, tested, training_images)
-            asked = {}
+            asked, sources = {}, {label: load_model(file) for label, (_, file) in generators.items()}
             for text, attack in zip(self.attacks, further, strict=True):
                 source, label = self._source(text, dataset.name, model, attack)
                 asked[label] = _found(model, attack, source, spec, tested, training_images)
+                sources[label] = source
             shown = tested.first(CHECKED_IMAGES)
             checked = _checks(model, shown, spec, table, found, asked)
+            crafted = [(label, own.attack, sources.get(label, model)) for label, own in (found | asked).items()]
+            self.exports.write(model, *tested, [one for one in crafted if one[1].has_ball and not one[1].learns])
         worst = _worst_cases(table, found, generators)
         heading = f"{title} on {len(tested.images)} test images of {dataset.name}, {ball_of(spec)}"
         yield from table.left_out

@@ -83,8 +83,10 @@ class PrintPlan(Unchecked):
 
     def _command(self, spec: Experiment) -> str:
         workspace = self.workspace
-        path = DATASETS[spec.dataset].path or spec.dataset
-        named = dict(dataset=path, method=spec.method, scale=spec.scale, seed=spec.seed)
+        dataset = DATASETS[spec.dataset]
+        named = dict(
+            dataset=dataset.path or spec.dataset, **dataset.options, method=spec.method, scale=spec.scale, seed=spec.seed
+        )
         if spec.protocol != "paper":
             named["protocol"] = spec.protocol
         overrides = {key: value for key, value in self.request.overrides.items() if key in SETTINGS}

@@ -12,10 +12,11 @@ from adv_networks import tables
 from adv_networks.commands.base import Request
 from adv_networks.commands.planning import Plan
 from adv_networks.evaluation import check_records
+from adv_networks.evaluation.exports import Exports
 from adv_networks.experiments import METHODS, WHITE_BOX, Column, Experiment, Row, Table, experiment
 from adv_networks.tables.classifier_checks import check_classifiers
 from adv_networks.tables.evaluate import evaluate
-from adv_networks.tables.networks import Networks
+from adv_networks.tables.networks import Networks, source_of
 from adv_networks.training import Workspace
 
 
@@ -37,6 +38,7 @@ class RunExperiment:
         attacks: further columns, as `experiments.parse_attack` reads them.
         workspace: where runs and results are.
         workdir: directory of this one run; None for the one in `workspace` that has its name.
+        exports: files to write beside what is printed.
     """
 
     needs_tensorflow: ClassVar[bool] = True
@@ -51,10 +53,12 @@ class RunExperiment:
     attack_suite: str = "paper"
     attacks: tuple[str, ...] = ()
     workdir: Path | None = None
+    exports: Exports = dataclasses.field(default_factory=Exports)
 
     def check(self) -> None:
         """See `Command.check`."""
         spec = self._spec
+        self.exports.check(spec.bn_evaluation)
         self._request(spec).check(_table_of(spec))
 
     @functools.cached_property
@@ -82,9 +86,21 @@ class RunExperiment:
             return
         networks = Networks(workspace)
         records = evaluate(plan.every_cell, networks, plan.records)
+        self._export(plan, networks)
         rows = tables.make_table(plan.table, records, scale=spec.scale, seed=spec.seed, **request.options)
         checked = check_classifiers(plan.table, plan.every_cell, records, networks, plan.records)
         yield "\n".join(filter(None, [tables.as_text(plan.table, rows, scale=spec.scale), check_records.as_text(checked)]))
+
+    def _export(self, plan: Plan, networks: Networks) -> None:
+        """Writes the files that are asked for, of the classifier under the attacks of the grid."""
+        if not self.exports:
+            return
+        cells = [cell for cell in plan.every_cell if cell.attack.has_ball and not (cell.attack.composed or cell.attack.learns)]
+        target = plan.every_cell[0].target
+        with networks.workspace.evaluating():
+            crafted = [(cell.column, cell.attack, networks.of(*source_of(cell))) for cell in cells]
+            images = networks.workspace.images(target.dataset, "test", target.test_images)
+            self.exports.write(networks.of(target), *images, crafted)
 
 
 def _table_of(spec: Experiment) -> Table:

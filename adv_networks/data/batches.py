@@ -8,6 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from adv_networks.lazy import tf
+from adv_networks.storage.arrays import release
+
+# Of images that are mapped from a file, after how many batches the memory of those read is given back.
+_RELEASED_EVERY = 50
 
 
 def batches(
@@ -51,6 +55,8 @@ def batches(
         # Out of the caller's arrays: as tensors of the graph they would be in memory several times.
         for step, index in _order(start, batch_size, len(images) * (1 if paired else 1 + kinds), seed):
             kind, row = np.divmod(index, len(images))
+            if step % _RELEASED_EVERY == 0:
+                release(images)
             if not kinds:
                 yield step, images[row], labels[row]
                 continue

@@ -48,7 +48,7 @@ def directory() -> Path | None:
 
 def read(*identity: str) -> Images | None:
     """What `write` kept under that identity; None where there is nothing whole, or where its source has changed since."""
-    file = _file(identity)
+    file = file_of(identity)
     if file is None:
         return None
     try:
@@ -66,7 +66,7 @@ def read(*identity: str) -> Images | None:
 
 def write(source: Path, *identity: str, images: Images) -> None:
     """Keeps images that were decoded from the files in `source`, if there is a cache directory that can be written."""
-    file = _file(identity)
+    file = file_of(identity)
     if file is None:
         return
     with contextlib.suppress(UserError, OSError):
@@ -74,7 +74,8 @@ def write(source: Path, *identity: str, images: Images) -> None:
         write_whole(file, lambda temporary: np.savez(temporary, source=json.dumps(known), **images._asdict()))
 
 
-def _file(identity: tuple[str, ...]) -> Path | None:
+def file_of(identity: tuple[str, ...]) -> Path | None:
+    """The file that keeps what has that identity; None where there is no cache directory."""
     where = directory()
     return where and where / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.npz"
 

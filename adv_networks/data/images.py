@@ -22,13 +22,3 @@ class Images(NamedTuple):
     def first(self, count: int) -> Images:
         """The first `count` of them; 0 means all."""
         return self if count == 0 else Images(self.images[:count], self.labels[:count])
-
-
-class Parts(NamedTuple):
-    """What a user's folder or file holds: images in one part, "train", or in two, and the names of their classes.
-
-    Without names the classes are those of the labels, from 0 to the largest.
-    """
-
-    splits: dict[str, Images]
-    class_names: tuple[str, ...] | None

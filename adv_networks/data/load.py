@@ -44,10 +44,15 @@ def training_and_validation(
 ) -> tuple[Images, Images]:
     """The training images of an experiment and those held out of them for validation: the first `validation` ones.
 
+    Of a data set that has a part for validation they are that part's first ones, and none of the training images.
+
     Of a smaller data set than declared (a subset, mock data), no more than a fifth is held out.
     SVHN's draw of extra images, fixed by the seed, joins the training images where the data directory has that split.
     """
     images, labels = load(spec.dataset, "train", data_dir=data_dir, download=download, limit=spec.train_images)
+    if find_dataset(spec.dataset).has_validation:
+        held_out = load(spec.dataset, "validation", data_dir=data_dir, download=download, limit=spec.validation)
+        return Images(images, labels), held_out if spec.validation else Images(images[:0], labels[:0])
     held_out = min(spec.validation, len(images) // 5)
     validation = Images(images[:held_out], labels[:held_out])
     training = Images(images[held_out:], labels[held_out:])

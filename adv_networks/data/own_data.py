@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from adv_networks.data.images import Images, Parts
-from adv_networks.data.sources import folder, npz
+from adv_networks.data import mapped
+from adv_networks.data.images import Images
+from adv_networks.data.sources import folder, npz, pictures
 from adv_networks.data.sources.base import InMemory, register
-from adv_networks.errors import UserError
-from adv_networks.experiments import OPENERS, Dataset
+from adv_networks.errors import UsageError, UserError
+from adv_networks.experiments import DATASETS, OPENERS, Dataset
 from adv_networks.storage.hashes import arrays_hash
 from adv_networks.storage.names import for_files, printable
 
@@ -22,90 +26,230 @@ SEED = 0
 _TEST_FRACTION = 5
 _DIGITS_OF_HASH = 8
 _LARGEST_VALIDATION = 5_000
+BY_NUMBERS = ("numbers",)
+GIVEN, BY_CLASS = "as given", f"a fifth of each class for testing, seed {SEED}"
+
+
+class _Own(NamedTuple):
+    """A data set as it was read: its name, the parts in the order in which they are used, the classes, and how it was split."""
+
+    name: str
+    parts: dict[str, Images]
+    classes: int
+    class_names: tuple[str, ...]
+    split: str
 
 
 def open_path(name: str) -> Dataset | None:
-    """The user's own data set in the folder or `.npz` of that path; None if nothing is there.
-
-    It is read once a process and declared from then on, under the name of its file with the first digits of a hash over all
-    images and labels, so that runs on other data have other names. A folder holds one folder of PNG or JPEG images per class,
-    or two of such folders, `train` and `test`; classes are numbered in the order of their names, numbers by value. An `.npz`
-    holds x_train, y_train, x_test and y_test, or images and labels: images uint8 [N, H, W] or [N, H, W, C], labels from 0. Of
-    data in one part a fifth, drawn by a fixed seed, is for testing.
-
-    Raises:
-        UserError: what is at the path is no data set: other files, images of several sizes, a class without training images.
-    """
+    """The user's own data set in the folder or `.npz` of that path, read as `opened` does; None if nothing is there."""
     # Unlike Path.exists it says no of names that are too long.
     if not os.path.exists(name):  # noqa: PTH110
         return None
-    try:
-        return _declared(name)
-    except UserError as error:
-        raise UserError(printable(str(error))) from None
+    return opened(name)
 
 
 OPENERS.append(open_path)
 
 
+def opened(
+    path: str | os.PathLike,
+    *,
+    class_order: Sequence[str] = BY_NUMBERS,
+    resize: tuple[int, int] | None = None,
+    in_memory: int = mapped.IN_MEMORY,
+) -> Dataset:
+    """The user's own data set in the folder or `.npz` of that path.
+
+    It is read once a process and declared from then on, under the name of its file with the first digits of a hash over all
+    images and labels, so that runs on other data have other names. A folder holds one folder of PNG or JPEG images per class,
+    or such folders in `train` and `test`, and perhaps `val`, whose images are then those held out for validation. An `.npz`
+    holds x_train, y_train, x_test and y_test, or images and labels: images uint8 [N, H, W] or [N, H, W, C], labels from 0. Of
+    data in one part a fifth of each class, drawn by a fixed seed, is for testing. Images of a folder that are
+    more than fits into memory are decoded once into files of the cache directory (`data.cache.directory`) and read from there.
+
+    Args:
+        path: of the folder or file.
+        class_order: how class folders are numbered, see `sources.folder.listed`.
+        resize: height and width that all images are brought to; None to refuse images of several sizes.
+        in_memory: bytes of decoded images that are kept in memory.
+
+    Raises:
+        UserError: what is at the path is no data set: other files, images of several sizes, a class without training images.
+        UsageError: an order of other classes.
+    """
+    try:
+        own = _read(str(path), tuple(class_order), None if resize is None else tuple(resize), in_memory)
+    except UserError as error:
+        raise type(error)(printable(str(error))) from None
+    return _declared(str(path), own, class_order, resize)
+
+
+def from_arrays(train: tuple[Any, Any], test: tuple[Any, Any] | None = None, *, name: str = "arrays") -> Dataset:
+    """Declares a data set of arrays; `an.experiment` and `an.train` take its name.
+
+    Args:
+        train: images, uint8 or floats in [0,1], [N, H, W] or [N, H, W, C], and labels, integers [N] or one-hot rows.
+        test: the same for testing; None for a fifth of each class of the others.
+        name: what it is called; the digits of a hash follow.
+
+    Raises:
+        UsageError: images or labels of another kind.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import data
+        >>> images, labels = np.zeros((10, 8, 8, 1)), np.arange(10) % 2
+        >>> data.from_arrays((images, labels)).classes
+        2
+    """
+    given = {"train": train} | ({} if test is None else {"test": test})
+    parts = {part: npz.checked((f"{part} images", f"{part} labels"), *arrays) for part, arrays in given.items()}
+    try:
+        own = _of_arrays(name, parts)
+    except UserError as error:
+        raise UsageError(str(error)) from None
+    return _declared(None, own)
+
+
+def forget() -> None:
+    """Lets `opened` read again what it has read."""
+    _read.cache_clear()
+
+
+def _declared(
+    path: str | None, own: _Own, class_order: Sequence[str] = BY_NUMBERS, resize: tuple[int, int] | None = None
+) -> Dataset:
+    shape = own.parts["train"].images.shape[1:]
+    train, test = (len(own.parts[part].labels) for part in ("train", "test"))
+    held_out = len(own.parts["validation"].labels) if "validation" in own.parts else min(_LARGEST_VALIDATION, train // 10)
+    options = {} if tuple(class_order) == BY_NUMBERS else {"class_order": ",".join(class_order)}
+    options |= {} if resize is None else {"resize": ",".join(map(str, resize))}
+    declared = Dataset(
+        own.name, None, shape, own.classes, train, test, held_out, path, own.class_names,
+        has_validation="validation" in own.parts, split=own.split, options=options,
+    )  # fmt: skip
+    # The same images in folders of other names have the same name: the last ones read count.
+    DATASETS[own.name] = declared
+    return register(declared, lambda place: InMemory(path or own.name, own.parts))
+
+
 @functools.cache
-def _read(path: str) -> tuple[str, dict[str, Images], tuple[str, ...]]:
-    """The name, the splits in the order in which they are used, and the names of the classes."""
+def _read(path: str, class_order: tuple[str, ...], resize: tuple[int, int] | None, in_memory: int) -> _Own:
     place = Path(path)
-    parts = folder.read(place) if place.is_dir() else npz.read(place)
-    class_names = _class_names(place, parts)
-    splits = parts.splits if len(parts.splits) > 1 else _split(parts.splits["train"])
-    splits = {split: _shuffled(splits[split]) for split in ("train", "test")}
-    _check_splits(place, splits, len(class_names))
-    stem = place.resolve().name if place.is_dir() else place.stem
-    digest = arrays_hash(*(array for split in splits.values() for array in split))[:_DIGITS_OF_HASH]
-    return f"{for_files(stem)}-{digest}", splits, class_names
+    if place.is_dir():
+        return _of_folder(place, class_order, resize, in_memory)
+    if class_order != BY_NUMBERS:
+        raise UsageError(f"class_order: expected a folder of class folders with it, received {path}, whose labels are numbers")
+    parts = npz.read(place)
+    if resize is not None:
+        parts = {part: Images(pictures.resized(own.images, resize), own.labels) for part, own in parts.items()}
+    return _of_arrays(place.stem, parts, where=str(place))
 
 
-def _declared(path: str) -> Dataset:
-    name, splits, class_names = _read(path)
-    shape = splits["train"].images.shape[1:]
-    train, test = (len(splits[split].labels) for split in ("train", "test"))
-    sizes = len(class_names), train, test, min(_LARGEST_VALIDATION, train // 10)
-    return register(Dataset(name, None, shape, *sizes, path, class_names), lambda place: InMemory(path, splits))
+def _of_arrays(stem: str, parts: dict[str, Images], *, where: str = "arrays") -> _Own:
+    """What arrays in one part or two come to."""
+    labels = {part: own.labels for part, own in parts.items()}
+    classes = _classes(where, labels)
+    chosen = _chosen(labels)
+    ordered = {part: Images(parts[source].images[rows], parts[source].labels[rows]) for part, (source, rows) in chosen.items()}
+    _check_alike(where, ordered)
+    return _named(stem, ordered, classes, (), GIVEN if "test" in parts else BY_CLASS)
 
 
-def _class_names(place: Path, parts: Parts) -> tuple[str, ...]:
-    """What can be printed of the names of the classes, or their numbers, all of which have images in the first part."""
-    labels = parts.splits["train"].labels
-    if parts.class_names is None:
-        classes = 1 + max(int(own.labels.max(initial=-1)) for own in parts.splits.values())
+def _of_folder(place: Path, class_order: tuple[str, ...], resize: tuple[int, int] | None, in_memory: int) -> _Own:
+    """What the class folders of a folder come to; nothing is decoded that the cache directory has already."""
+    found = folder.listed(place, class_order)
+    chosen = _chosen(found.labels)
+    files = {part: [found.files[source][row] for row in rows] for part, (source, rows) in chosen.items()}
+    labels = {part: found.labels[source][rows] for part, (source, rows) in chosen.items()}
+    if empty := [part for part, own in labels.items() if not len(own)]:
+        raise UserError(f"{place}: expected images in every part, found none in {empty[0]}")
+    names, split = tuple(map(printable, found.class_names)), GIVEN if len(found.files) > 1 else BY_CLASS
+    first = pictures.read(Path(files["train"][0]), resize)
+    stem, count = place.resolve().name, sum(map(len, files.values()))
+    if 3 * count * first.shape[0] * first.shape[1] <= in_memory:
+        arrays = _decoded(files, first, resize, lambda part, dtype, *shape: np.empty(shape, dtype))
+        return _named(stem, {part: Images(own, labels[part]) for part, own in arrays.items()}, len(names), names, split)
+
+    def decode(directory: Path) -> dict[str, Any]:
+        new = functools.partial(mapped.new_array, directory)
+        arrays = _decoded(files, first, resize, lambda part, *kind: new(f"{part}-images", *kind))
+        for part, own in labels.items():
+            new(f"{part}-labels", np.int32, len(own))[:] = own
+        whole = {part: Images(own, labels[part]) for part, own in arrays.items()}
+        return {"parts": list(whole), "name": _named(stem, whole, len(names), names, split).name}
+
+    identity = ["folder", str(place.resolve()), *class_order, str(resize)]
+    state = _state(file for own in found.files.values() for file in own)
+    parts, said = mapped.read(identity, state) or mapped.written(identity, state, decode)
+    return _Own(said["name"], parts, len(names), names, split)
+
+
+def _decoded(
+    files: dict[str, list[str]], first: np.ndarray, resize: tuple[int, int] | None, new: Callable[..., np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The images of each part in new arrays, of one channel where all are grey, else of three."""
+    for channels in (1, 3) if first.ndim == 2 else (3,):
+        arrays = {part: new(part, np.uint8, len(own), *first.shape[:2], channels) for part, own in files.items()}
+        if all(folder.decoded(files[part], into, resize) for part, into in arrays.items()):
+            break
+    return arrays
+
+
+def _state(files: Iterable[str]) -> str:
+    """A hash of the names, sizes and times of files."""
+    total = hashlib.sha256()
+    for file in files:
+        status = os.stat(file)  # noqa: PTH116
+        total.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return total.hexdigest()
+
+
+def _chosen(labels: Mapping[str, np.ndarray]) -> dict[str, tuple[str, np.ndarray]]:
+    """Of each part that is used, which given part it is from and which rows of that, in the order in which they are used."""
+    rows = {part: np.arange(len(own)) for part, own in labels.items()}
+    if "test" in labels:
+        origins = {part: part for part in ("train", "test", "validation") if part in labels}
     else:
-        classes = len(parts.class_names)
-    present = np.unique(labels)
+        rows["train"], rows["test"] = _split(labels["train"])
+        origins = {"train": "train", "test": "train"}
+    generators = {part: np.random.default_rng(SEED) for part in origins}
+    return {part: (origin, generators[part].permutation(rows[part])) for part, origin in origins.items()}
+
+
+def _split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows for training and those for testing: a fifth of all, of each class its share, and of two images one at least."""
+    counts = np.bincount(labels)
+    shares = counts // _TEST_FRACTION
+    # The largest remainders make up what rounding down leaves of a fifth of all.
+    remainders = np.argsort(-(counts % _TEST_FRACTION), kind="stable")
+    shares[remainders[: len(labels) // _TEST_FRACTION - int(shares.sum())]] += 1
+    shares = np.where(counts > 1, np.maximum(shares, 1), 0)
+    rng = np.random.default_rng(SEED)
+    rows = [rng.permutation(np.flatnonzero(labels == label))[:share] for label, share in enumerate(shares.tolist()) if share]
+    chosen = np.sort(np.concatenate(rows)) if rows else np.empty(0, np.int64)
+    return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+
+
+def _classes(where: str, labels: Mapping[str, np.ndarray]) -> int:
+    """How many classes arrays have, all of which must have training images."""
+    classes = 1 + max(int(own.max(initial=-1)) for own in labels.values())
+    present = np.unique(labels["train"])
     gaps = np.flatnonzero(present != np.arange(len(present)))
     first_missing = int(gaps[0]) if len(gaps) else len(present)
     if classes < 2 or first_missing < classes:
-        _raise_for_class(place, first_missing if classes > 1 else None)
-    return tuple(map(printable, parts.class_names or map(str, range(classes))))
+        found = f"none of class {first_missing}" if classes > 1 else "one class"
+        raise UserError(f"{where}: expected training images of every class from 0 on, and of two at least, found {found}")
+    return classes
 
 
-def _raise_for_class(place: Path, missing: int | None) -> None:
-    found = "one class" if missing is None else f"none of class {missing}"
-    raise UserError(f"{place}: expected training images of every class from 0 on, and of two at least, found {found}")
-
-
-def _split(whole: Images) -> dict[str, Images]:
-    order = np.random.default_rng(SEED).permutation(len(whole.labels))
-    test, train = np.split(order, [len(order) // _TEST_FRACTION])
-    return {split: Images(whole.images[own], whole.labels[own]) for split, own in (("train", train), ("test", test))}
-
-
-def _shuffled(part: Images) -> Images:
-    order = np.random.default_rng(SEED).permutation(len(part.labels))
-    return Images(part.images[order], part.labels[order])
-
-
-def _check_splits(place: Path, splits: dict[str, Images], classes: int) -> None:
-    """Raises a UserError where the split leaves a class without training images, or the test images are not like them."""
-    counts = np.bincount(splits["train"].labels, minlength=classes)
-    if not counts.all():
-        _raise_for_class(place, int(counts.argmin()))
-    train, test = (splits[split].images.shape for split in ("train", "test"))
+def _check_alike(where: str, parts: Mapping[str, Images]) -> None:
+    """Raises a UserError where the test images are not like the training images, or there are none."""
+    train, test = (parts[part].images.shape for part in ("train", "test"))
     if not test[0] or train[1:] != test[1:]:
-        raise UserError(f"{place}: expected test images of shape {train[1:]}, found {test}")
+        raise UserError(f"{where}: expected test images of shape {train[1:]}, found {test}")
+
+
+def _named(stem: str, parts: dict[str, Images], classes: int, class_names: tuple[str, ...], split: str) -> _Own:
+    digest = arrays_hash(*(array for own in parts.values() for array in own))[:_DIGITS_OF_HASH]
+    return _Own(f"{for_files(stem)}-{digest}", parts, classes, class_names, split)

@@ -40,7 +40,7 @@ class AdversarialNetwork(Defence):
     """Section 3."""
 
     name, letter, title = "advnet", "C", "adversarial network: D co-trained with generators (Eq. 4-5)"
-    reads = ("perturbation", "generator", "game")
+    reads = ("perturbation", "generator", "game", "classes")
 
     def check(self, spec: Experiment) -> None:
         """Refuses a regulariser, or the comparison with its finite difference, that asks for more precision than there is."""

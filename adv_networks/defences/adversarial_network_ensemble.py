@@ -12,4 +12,4 @@ class AdversarialNetworkAndEnsemble(OnStaticExamples, AdversarialNetwork):
     """Section 4.6."""
 
     name, letter, title = "advnet+ensemble", "C+EAT", "adversarial network and static examples of A together (Section 4.6)"
-    reads = ("perturbation", "generator", "game", "pgd", "frozen")
+    reads = ("perturbation", "generator", "game", "pgd", "frozen", "classes")

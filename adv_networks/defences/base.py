@@ -8,8 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adv_networks import data, evaluation
+from adv_networks import data, evaluation, networks
 from adv_networks.defences.players import Players, TrainingState, learning_rate_drops, make_players
+from adv_networks.errors import UsageError
 from adv_networks.evaluation import gallery
 from adv_networks.experiments import METHODS, SETTINGS, Experiment, generator_file, setting
 from adv_networks.networks import costs
@@ -41,7 +42,10 @@ class NeededRun:
 
     def classifier(self) -> keras.Model:
         """The classifier, freshly loaded from the run; the user's own as it is."""
-        return evaluation.load_classifier(self.workdir, self.spec.dataset) if self.given is None else self.given
+        if self.given is not None:
+            return self.given
+        networks.let_files_load(self.spec)
+        return evaluation.load_classifier(self.workdir, self.spec.dataset)
 
     def network(self, file: str) -> keras.Model:
         """One of the run's networks, freshly loaded, by the name of its file."""
@@ -91,7 +95,9 @@ class Defence:
         return {}
 
     def check(self, spec: Experiment) -> None:
-        """Raises a UsageError where the experiment's settings contradict one another."""
+        """Raises a UsageError where the settings contradict one another, or ask for what the method does not have."""
+        if self.trains_classifier and spec.class_weights != "none" and "classes" not in self.reads:
+            raise UsageError(f"class_weights: expected none with method {self.name}, received {spec.class_weights}")
 
     def files(self, spec: Experiment) -> tuple[str, ...]:
         """The names of what a finished run holds: `.keras` files, the one that others build upon first, and pictures."""

@@ -90,7 +90,7 @@ class Ensemble(OnStaticExamples):
     """Section 4.4; with `own_examples` the form of Tramèr et al. (2018), which has the model itself among the sources."""
 
     name, letter, title = "ensemble", "EAT", "ensemble adversarial training on static examples of A (Section 4.4)"
-    reads = ("perturbation", "pgd", "frozen")
+    reads = ("perturbation", "pgd", "frozen", "classes")
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Settings:

@@ -77,7 +77,8 @@ def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experimen
     with tf.GradientTape() as tape:
         perturbations = [g(own, training=True) for g, own in zip(generators, inputs, strict=True)]
         perturbed = _perturb(images, perturbations, spec)
-        loss = cross_entropy(y, networks.discarding_statistics(d, perturbed, training=d_training))
+        logits = networks.discarding_statistics(d, perturbed, training=d_training)
+        loss = cross_entropy(y, logits, players.class_weights)
         decay = weight_decay(values(*generators), spec.generator_weight_decay)
         descended = decay - spec.adversarial_weight * share * loss
     gradient = gradient_of(tape, descended, values(*generators), d, *generators)
@@ -93,6 +94,7 @@ def regularised_gradient(
     y: tf.Tensor,
     spec: Experiment,
     static: tf.Tensor | None = None,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[list[tf.Tensor], Scalars, list[tf.Tensor]]:
     """∇_θ F + γ ∇²_{θφ}F · v with v = ∇_φ F (Eq. 5) per trainable variable of D, what to log of it, and the product alone.
 
@@ -108,18 +110,19 @@ def regularised_gradient(
         y: labels int32.
         spec: λ, γ, ε, the weight of the clean term, the regulariser, its sign and h.
         static: adversarial examples, in place of generated ones, of the last so many images.
+        class_weights: by label, what the loss of its images is multiplied by.
     """
     theta, phi = values(d), [tf.convert_to_tensor(value) for value in values(*generators)]
 
     def adversarial_term(phi: list[tf.Tensor], classify: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, ...]:
         """The part of F that depends on φ, and of it the loss and the logits."""
         logits = classify(_adversarial_images(generators, inputs, phi, x, spec, static))
-        loss = cross_entropy(y, logits)
+        loss = cross_entropy(y, logits, class_weights)
         return spec.adversarial_weight * loss - weight_decay(phi, spec.generator_weight_decay), loss, logits
 
     with tf.GradientTape() as tape:
         clean_logits = d(x, training=True)
-        clean_loss = cross_entropy(y, clean_logits)
+        clean_loss = cross_entropy(y, clean_logits, class_weights)
         weighted = clean_loss if spec.clean_weight == 1 else spec.clean_weight * clean_loss
     clean = gradient_of(tape, weighted, theta, d)
     exact = spec.regulariser == "exact"
@@ -179,7 +182,7 @@ def regularised_gradient_of(
     images, static = _deal(players, x)
     dynamic = images.shape[0] - (0 if static is None else static.shape[0])
     inputs = _inputs(players.generators, images[:dynamic], y[:dynamic], seed)
-    return regularised_gradient(players.d, players.generators, inputs, images, y, spec, static)
+    return regularised_gradient(players.d, players.generators, inputs, images, y, spec, static, players.class_weights)
 
 
 @compiled

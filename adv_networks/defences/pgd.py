@@ -41,7 +41,7 @@ class PGDTraining(Defence):
     """Section 4, B."""
 
     name, letter, title = "pgd", "B", "adversarial training with PGD (Eq. 3, 7)"
-    reads = ("perturbation", "pgd")
+    reads = ("perturbation", "pgd", "classes")
 
     def multiply_adds(self, spec: Experiment) -> float:
         """See `Defence.multiply_adds`; PGD crafts with forward passes and passes to the inputs."""

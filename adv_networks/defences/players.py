@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adv_networks import networks, runtime
-from adv_networks.experiments import METHODS, Experiment, generator_file
+from adv_networks.experiments import GENERATORS, METHODS, Experiment, find_classifier, generator_file
 from adv_networks.lazy import keras, tf
 
 if TYPE_CHECKING:
@@ -21,10 +21,19 @@ class TrainingState:
     Attributes:
         graphs: the compiled update rules, by rule and experiment (`updates.compiled`).
         strategy: where the variables were made.
+        class_weights: by label, what the loss of its images is multiplied by; None for 1 each.
     """
 
     graphs: dict[tuple[Callable, Experiment], Callable] = dataclasses.field(default_factory=dict, repr=False)
     strategy: tf.distribute.Strategy = dataclasses.field(default_factory=lambda: tf.distribute.get_strategy(), repr=False)
+    class_weights: tuple[float, ...] | None = None
+
+    def weigh_classes(self, weights: Sequence[float] | None) -> None:
+        """Weighs the loss by class from now on; None for each alike."""
+        weights = None if weights is None else tuple(map(float, weights))
+        if weights != self.class_weights:
+            self.graphs.clear()  # They have the weights as constants.
+            self.class_weights = weights
 
     def networks(self) -> dict[str, keras.Model]:
         """The networks that are trained, by the name of the file that keeps each."""
@@ -114,9 +123,10 @@ def make_players(spec: Experiment, change: Callable[[keras.Model], keras.Model] 
         players.g_optimizer = _generator_optimizer(spec)
         players.g_optimizer.build(trainable(players.generators))
     double_backprop = method.trains_classifier and spec.regulariser == "exact"
-    for model in (players.d, *players.generators):
+    families = find_classifier(spec.classifier), *(GENERATORS[name] for name in spec.generators)
+    for model, family in zip((players.d, *players.generators), families, strict=False):
         replicas = players.strategy.num_replicas_in_sync
-        runtime.prepare(model, replicas=replicas, double_backprop=double_backprop, share_graphs=True)
+        runtime.prepare(model, replicas=replicas, double_backprop=double_backprop, share_graphs=not family.is_own)
     return players
 
 

@@ -26,6 +26,7 @@ class Standard(Defence):
     """No defence."""
 
     name, letter, title = "standard", "A", "standard training, undefended"
+    reads = ("classes",)
 
     def step(self, players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
         """See `standard_step`."""

@@ -93,9 +93,12 @@ def gradient_of(tape: tf.GradientTape, loss: tf.Tensor, sources: Sequence[tf.Ten
     return [part / scale for part in replicas.mean(scaled)]
 
 
-def cross_entropy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """The mean cross-entropy of labels int32 [batch] and logits [batch, classes]."""
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+def cross_entropy(y: tf.Tensor, logits: tf.Tensor, class_weights: Sequence[float] | None = None) -> tf.Tensor:
+    """The mean cross-entropy of labels int32 [batch] and logits [batch, classes], times its class' weight."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+    if class_weights is not None:
+        losses *= tf.gather(tf.constant(class_weights, losses.dtype), y)
+    return tf.reduce_mean(losses)
 
 
 def weight_decay(parameters: Sequence[tf.Tensor], amount: float) -> tf.Tensor:
@@ -133,7 +136,7 @@ def descend(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment) -> S
 
     def losses() -> tuple[tf.Tensor, Scalars]:
         logits = players.d(x, training=True)
-        loss = cross_entropy(y, logits)
+        loss = cross_entropy(y, logits, players.class_weights)
         return loss, {"d_loss": loss, "d_accuracy": accuracy(y, logits)}
 
     return descend_on(players, spec, losses)

@@ -1,37 +1,17 @@
-"""Networks from files, and whether they are what they should be."""
+"""Classifiers from files, and whether they are what they should be."""
 
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from adv_networks import runtime
 from adv_networks.errors import UserError
 from adv_networks.experiments import find_dataset
 from adv_networks.lazy import keras
-from adv_networks.storage import run_directories
-from adv_networks.storage.files import reason
-from adv_networks.storage.hashes import weights_hash
+from adv_networks.networks.adaptation import as_classifier
+from adv_networks.networks.files import class_names_of, load_model, save_model
 
-
-def load_model(file: str | os.PathLike) -> keras.Model:
-    """Loads a `.keras` file, or raises a UserError where it is missing or damaged, or is not the one that its run saved."""
-    file = Path(file)
-    if not file.is_file():
-        raise UserError(f"{file}: expected a .keras file, found none")
-    of_run = run_directories.is_network_of_run(file)
-    if of_run:
-        run_directories.checked_file(file.parent, file.name)
-    try:
-        model = keras.models.load_model(file, compile=False)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file}: expected a Keras model, found: {reason(error)}") from None
-    if of_run:
-        run_directories.check_weights(file.parent, file.name, weights_hash(model))
-    return runtime.prepare(model)
+__all__ = ["check_classifier", "class_names_of", "is_generator", "load_classifier", "load_model", "save_model"]
 
 
 def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> keras.Model:
@@ -54,17 +34,8 @@ def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> kera
 
 def check_classifier(model: keras.Model, dataset: str, where: str) -> None:
     """Raises a UserError where the model, found at `where`, does not take images of `dataset` to logits of its classes."""
-    if not model.built:
-        raise UserError(f"{where}: expected a classifier of {dataset}, found a model that was never built")
-    expected = find_dataset(dataset)
-    wanted = f"{(None, *expected.image_shape)} to {(None, expected.classes)}"
-    found = f"{_shapes(model.inputs)} to {_shapes(model.outputs)}"
-    if found != wanted:
-        raise UserError(f"{where}: expected a classifier of {dataset}, {wanted}, found {found}")
-
-
-def _shapes(tensors: Sequence[Any]) -> str:
-    return " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
+    if as_classifier(model, find_dataset(dataset), where) is not model:
+        raise UserError(f"{where}: expected a classifier of {dataset} as our runs save it, found another kind of model")
 
 
 def is_generator(model: keras.Model) -> bool:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from adv_networks import data, evaluation, runtime
+from adv_networks.data.sources.folder import ordered
 from adv_networks.errors import UserError
-from adv_networks.experiments import find_dataset
+from adv_networks.experiments import Dataset, find_dataset
 from adv_networks.lazy import keras
-from adv_networks.storage.files import reason
+from adv_networks.networks.adaptation import as_classifier, mapped_by_name, with_unit_range
+from adv_networks.networks.files import made_by
+
+__all__ = ["COMMON_RANGES", "check_range", "load", "made_by", "run_name", "title", "with_unit_range"]
 
 Range = tuple[float, float]
 # A file, a run's directory or `module:function`; or a Keras model.
@@ -30,92 +32,86 @@ _POINTS, _STANDARD_ERRORS = 5, 4
 def load(source: Source, dataset: str) -> keras.Model:
     """The classifier of a `.keras` file, of a run's directory, the one that `module:function` returns, or the given one.
 
-    Modules are looked for in the working directory too. A subclassed `keras.Model` becomes a functional one with its layers.
+    Other kinds of models than images to logits [batch, classes] are brought to it (`adaptation.as_classifier`). Where a run or
+    its file says the names of the classes, the logits are brought to the data set's order of them.
 
     Raises:
         UserError: there is none, or it is not a classifier of `dataset`.
     """
+    declared = find_dataset(dataset)
     if isinstance(source, keras.Model):
-        return _checked(source, dataset, source.name)
+        return as_classifier(source, declared, source.name)
     if not re.fullmatch(r"[\w.]+:\w+", str(source)) or Path(source).exists():
-        return _checked(evaluation.load_classifier(source), dataset, str(source))
-    module_name, _, function = str(source).partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        model = getattr(importlib.import_module(module_name), function)()
-    except Exception as error:  # Whatever the user's code raises.
-        raise UserError(
-            f"{source}: expected a function that returns a Keras model, found {type(error).__name__}: {reason(error)}"
-        ) from error
-    if not isinstance(model, keras.Model):
-        raise UserError(
-            f"{source}: expected a function that returns a Keras model, found one that returns {type(model).__name__}"
-        )
-    return runtime.prepare(_checked(model, dataset, str(source)))
+        file = Path(source) / "d.keras" if (Path(source) / "d.keras").is_file() else Path(source)
+        model = as_classifier(evaluation.load_model(file), declared, str(source))
+        return runtime.prepare(mapped_by_name(model, evaluation.class_names_of(file), declared, str(source)))
+    return runtime.prepare(as_classifier(made_by(str(source)), declared, str(source)))
 
 
-def _checked(model: keras.Model, dataset: str, where: str) -> keras.Model:
-    """The model if it is a classifier of `dataset`; a subclassed one, which says nothing of its shapes, as a functional one."""
-    if model.built and not hasattr(model, "inputs"):
-        image = keras.Input(find_dataset(dataset).image_shape)
-        try:
-            model = keras.Model(image, model(image), name=model.name)
-        except Exception as error:  # Whatever the user's code raises.
-            raise UserError(
-                f"{where}: expected a classifier of {dataset} whose call can be traced, found {type(error).__name__}: "
-                f"{reason(error)}"
-            ) from error
-    evaluation.check_classifier(model, dataset, where)
-    return model
-
-
-def with_unit_range(model: keras.Model, input_range: Range) -> keras.Model:
-    """The same classifier for images in [0,1]; `input_range` is what its own inputs for black and white are."""
-    low, high = input_range
-    if (low, high) == (0, 1):
-        return model
-    return keras.Sequential([keras.Input(model.input_shape[1:]), keras.layers.Rescaling(high - low, low), model])
-
-
-def check_range(model: keras.Model, input_range: Range, examples: data.Images) -> None:
+def check_range(model: keras.Model, input_range: Range, examples: data.Images, dataset: str | None = None) -> None:
     """Raises a UserError where the classifier was evidently trained on another range of inputs than the declared one.
 
-    Evidently: on one of `COMMON_RANGES` it labels more of the examples correctly, by 5 points and 4 standard errors of the
-    difference.
+    So it does where class folders were evidently numbered in the other common order, if the data set is given.
+
+    Evidently: with one of `COMMON_RANGES` and of the orders it labels more of the examples correctly, by 5 points and 4
+    standard errors of the difference. Of the orders there are two for a folder whose class names are numbers.
 
     Args:
         model: the classifier as it is, for inputs in its own range.
         input_range: the declared range.
         examples: images uint8 and labels, not of the test set.
+        dataset: whose images they are.
     """
-    declared = _is_correct(model, input_range, examples)
-    on_others = {other: _is_correct(model, other, examples) for other in COMMON_RANGES}
-    best = max(on_others, key=lambda other: int(on_others[other].sum()))
-    correct = on_others[best]
-    gained, differing = int(correct.sum()) - int(declared.sum()), int((correct != declared).sum())
-    if 100 * gained > _POINTS * len(declared) and gained > _STANDARD_ERRORS * differing**0.5:
+    orders = {} if dataset is None else _other_orders(find_dataset(dataset))
+    declared = (input_range, "")
+    predicted = {input_range: _predicted(model, input_range, examples)}
+    unsound = int((predicted[input_range] < 0).sum())
+    if unsound:
         raise UserError(
-            f"input_range: expected the range that the classifier was trained on, received {_written(input_range)}, where "
-            f"it labels {declared.mean():.0%} of {len(declared)} training images correctly ({correct.mean():.0%} with "
-            f"{_written(best)})"
+            f"classifier: expected finite logits of inputs in {_written(input_range)}, found others for {unsound} of "
+            f"{len(examples.images)} images"
         )
+    predicted |= {other: _predicted(model, other, examples) for other in COMMON_RANGES if other != input_range}
+    correct = {
+        (tried, name): own == (examples.labels if order is None else order[examples.labels])
+        for tried, own in predicted.items()
+        for name, order in {"": None, **orders}.items()
+    }
+    best = max(correct, key=lambda tried: int(correct[tried].sum()))
+    gained = int(correct[best].sum()) - int(correct[declared].sum())
+    differing = int((correct[best] != correct[declared]).sum())
+    if 100 * gained <= _POINTS * len(examples.labels) or gained <= _STANDARD_ERRORS * differing**0.5:
+        return
+    better = [f"with {_written(best[0])}"] * (best[0] != input_range) + [f"with --class_order={best[1]}"] * bool(best[1])
+    what, received = "input_range: expected the range", _written(input_range)
+    if best[0] == input_range:
+        what, received = "class_order: expected the order", find_dataset(dataset).options.get("class_order", "numbers")
+    raise UserError(
+        f"{what} that the classifier was trained on, received {received}, where it labels {correct[declared].mean():.0%} of "
+        f"{len(examples.labels)} training images correctly ({correct[best].mean():.0%} {' and '.join(better)})"
+    )
+
+
+def _other_orders(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Of the common orders of class folders those that the data set does not have: by name, from its labels to theirs."""
+    names = list(dataset.class_names)
+    orders = {name: ordered(names, (name,)) for name in ("numbers", "names")} if dataset.split and names else {}
+    return {name: np.array([own.index(one) for one in names]) for name, own in orders.items() if own != names}
 
 
 def _written(input_range: Range) -> str:
     return ",".join(f"{bound:g}" for bound in input_range)
 
 
-def _is_correct(model: keras.Model, input_range: Range, examples: data.Images) -> np.ndarray:
+def _predicted(model: keras.Model, input_range: Range, examples: data.Images) -> np.ndarray:
+    """The class that the classifier sees in each image, -1 where its logits are not finite."""
     low, high = input_range
     predicted = []
     for start in range(0, len(examples.images), evaluation.BATCH_SIZE):
         x = examples.images[start : start + evaluation.BATCH_SIZE] / np.float32(255)
-        logits = np.asarray(model(x * (high - low) + low, training=False))
-        if not np.isfinite(logits).all():
-            raise UserError(f"classifier: expected finite logits of inputs in {_written(input_range)}, found others")
-        predicted.append(logits.argmax(1))
-    return np.concatenate(predicted) == examples.labels
+        logits = np.asarray(keras.ops.cast(model(x * (high - low) + low, training=False), "float64"))
+        predicted.append(np.where(np.isfinite(logits).all(1), logits.argmax(1), -1))
+    return np.concatenate(predicted)
 
 
 def title(source: Source) -> str:

@@ -28,8 +28,10 @@ from adv_networks.experiments.names import generator_file
 from adv_networks.experiments.networks import (
     CLASSIFIERS,
     GENERATORS,
+    OWN_BUILDERS,
     Family,
     find_classifier,
+    is_own,
     register_classifier,
     register_generator,
 )
@@ -64,6 +66,7 @@ __all__ = [
     "METHODS",
     "NORMS",
     "OPENERS",
+    "OWN_BUILDERS",
     "PROTOCOLS",
     "RECIPES",
     "SCALES",
@@ -98,6 +101,7 @@ __all__ = [
     "find_classifier",
     "find_dataset",
     "generator_file",
+    "is_own",
     "parse_attack",
     "register_classifier",
     "register_generator",

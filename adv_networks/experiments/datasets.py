@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from adv_networks.experiments.settings import choose
+from adv_networks.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +23,9 @@ class Dataset:
         validation: how many of the training images are held out for validation.
         path: the folder or file of a user's own data set.
         class_names: what the classes are called; without names they go by their numbers.
+        has_validation: whether those held out for validation are a part of their own, and no training images.
+        split: how the images of a user's own data set were split for training and testing.
+        options: the flags, beside its path, with which a user's own data set was read.
     """
 
     name: str
@@ -34,6 +37,9 @@ class Dataset:
     validation: int
     path: str | None = None
     class_names: tuple[str, ...] = ()
+    has_validation: bool = False
+    split: str = ""
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -70,7 +76,9 @@ def find_dataset(name: str) -> Dataset:
         for opener in OPENERS:
             if (found := opener(name)) is not None:
                 return DATASETS.setdefault(found.name, found)
-    return choose(DATASETS, name, "dataset")
+    if name not in DATASETS:
+        raise UsageError(f"dataset: expected one of {', '.join(DATASETS)}, a folder of images or an .npz, received {name}")
+    return DATASETS[name]
 
 
 declare(

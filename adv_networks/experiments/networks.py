@@ -6,6 +6,8 @@ A family is what `--classifier` or `--generators` names: how a network is built 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,7 @@ class Family:
         settings: what it has of its own, laid over the data set's recipe. Its widths are not divided by the scale.
         least_side: the least height and width of images that it takes.
         drops: whether training drops units. Such a network is evaluated in inference mode only.
+        is_own: whether it is the user's own, whose cost is not known.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Family:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     least_side: int = 1
     drops: bool = False
+    is_own: bool = False
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -58,8 +62,40 @@ class Family:
             )
 
 
-CLASSIFIERS: dict[str, Family] = {}
-GENERATORS: dict[str, Family] = {}
+class Families(dict[str, Family]):
+    """Families by name. A name that says where a network of the user's own is, `is_own`, has one too, made by `opener`."""
+
+    def __init__(self, opener: Callable[[str], Family]):
+        super().__init__()
+        self.opener = opener
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and is_own(name))
+
+    def __missing__(self, name: str) -> Family:
+        if not is_own(name):
+            raise KeyError(name)
+        return self.opener(name)
+
+
+def is_own(name: str) -> bool:
+    """Whether a name says where a network of the user's own is: `module:function`, or the path of a file that Keras saved."""
+    return bool(re.fullmatch(r"[\w.]+:\w+", name)) or name.endswith((".keras", ".h5"))
+
+
+def _own_family(kind: str) -> Callable[[str], Family]:
+    def family(name: str) -> Family:
+        build = functools.partial(OWN_BUILDERS[kind], name)
+        return Family(name=name, title="the user's own", build=build, multiply_adds=lambda spec: 0, is_own=True)
+
+    return family
+
+
+# What builds a network of the user's own, from its name and an experiment: `networks` has them.
+OWN_BUILDERS: dict[str, Callable[[str, Experiment], keras.Model]] = {}
+
+CLASSIFIERS = Families(_own_family("classifier"))
+GENERATORS = Families(_own_family("generator"))
 
 
 def find_classifier(name: str) -> Family:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -36,7 +37,8 @@ def setting(
         help: one line for `--help`, which may be cut there.
         part: what reads it: "" every training; "perturbation" those with perturbed images; "generator" those of a
             generator; "game" those of D against generators; "pgd" those that run PGD; "frozen" those that attack a finished
-            classifier; "lone" those of a generator alone; "test" none. Evaluation may read any of them.
+            classifier; "lone" those of a generator alone; "classes" those that can
+            weigh classes; "test" none. Evaluation may read any of them.
         choices: the values there are; a registry that fills up later, for names.
         above: what a number must be above.
         least: the least number that is allowed.
@@ -110,4 +112,5 @@ def written(value: Any) -> str:
     """A setting's value in the name of a file: 0.25_0.5 for (0.25, 0.5)."""
     if isinstance(value, tuple):
         return "_".join(map(written, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    # A path, or module:function, is no name of a file.
+    return f"{value:g}" if isinstance(value, float) else re.sub(r"[/\\:]+", "_", str(value))

@@ -30,7 +30,27 @@ class SharedSettings:
     )
     xla: bool = setting(False, "compile the training step by XLA")
 
-    classifier: str = setting("d1", "discriminative network, one of those that --list shows", choices=CLASSIFIERS)
+    classifier: str = setting(
+        "d1",
+        "discriminative network: one of those that --list shows, or your own, a .keras file or module:function, which returns "
+        "a Keras model of logits; that needs an input_range",
+        choices=CLASSIFIERS,
+    )
+    input_range: tuple[float, ...] = setting(
+        (0.0, 1.0), "LOW,HIGH: what the inputs for black and white are of your own classifier, with --model or --classifier"
+    )
+    classifier_weights: str = setting(
+        "kept", "your own classifier starts from the weights that it has, or from fresh ones", choices=("kept", "fresh")
+    )
+    from_run: str = setting(
+        "", "directory of a finished run, or its name beside this one's, from whose weights the networks start (--from)"
+    )
+    class_weights: str = setting(
+        "none",
+        "weigh the loss by class, the rarer the more (balanced), so that each counts as much as any other",
+        "classes",
+        choices=("none", "balanced"),
+    )
     classifier_width: int = setting(32, "filters of the discriminative network's first convolution; units of mlp's", least=1)
     input_dropout: float = setting(0.2, "mlp: the share of pixels that training drops", least=0, below=1)
     dropout: float = setting(
@@ -62,7 +82,8 @@ class SharedSettings:
 
     generators: tuple[str, ...] = setting(
         ("g1",),
-        "generative networks that share out the examples of each minibatch, of those that --list shows",
+        "generative networks that share out the examples of each minibatch, of those that --list shows, or your own: .keras "
+        "files or module:function, which returns a Keras model from images in [0,1] to perturbations",
         "generator",
         choices=GENERATORS,
     )

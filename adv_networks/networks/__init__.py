@@ -34,11 +34,14 @@ from adv_networks.networks.generative import (
 from adv_networks.networks.poster import poster_d, poster_g
 
 # isort: on
+from adv_networks.networks.own import classifier_as_it_is, let_files_load
 from adv_networks.networks.precision import computing_in
 from adv_networks.runtime import discarding_statistics, loss_scale
 
 __all__ = [
-    "SHORTEST", "Convolutions", "Shape", "classifier", "cnn_cw", "computing_in", "d1", "d2", "discarding_statistics", "g1",
-    "g2", "g3", "generator_input", "generators", "loss_scale", "mlp", "perturbation_of", "poster_d", "poster_g",
+    "SHORTEST", "Convolutions", "Shape", "classifier", "classifier_as_it_is",
+    "cnn_cw", "computing_in", "d1", "d2", "discarding_statistics", "g1",
+    "g2", "g3", "generator_input", "generators",
+    "let_files_load", "loss_scale", "mlp", "perturbation_of", "poster_d", "poster_g",
     "released_mnist_generator", "report_cnn", "residual_block",
 ]  # fmt: skip

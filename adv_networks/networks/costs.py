@@ -30,6 +30,8 @@ def training_flops(spec: Experiment) -> float:
 
 def describe(spec: Experiment) -> str:
     """The cost of a run in words."""
+    if find_classifier(spec.classifier).is_own or any(GENERATORS[name].is_own for name in spec.generators):
+        return "networks of your own, of a cost that is not known"
     flops = training_flops(spec)
     time = _time(flops / (GFLOPS_OF_TWO_CORES * 1e9))
     return f"{flops:.2g} FLOPs: about {time} on two cores, {flops / (GFLOPS_OF_A_GPU * 3.6e12):.2g} GPU-hours"

@@ -112,7 +112,7 @@ def generators(spec: Experiment) -> list[keras.Model]:
 def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
     """What `generator` takes for images x and labels y: x itself, noise drawn from `seed` (int32 [2]), or one-hot labels."""
     kind, shape = generator.inputs[0].name, generator.inputs[0].shape
-    if kind == "image":
+    if kind == "image" or len(shape) == 4:
         return x
     if kind == "noise":
         draw = functools.partial(tf.random.stateless_normal, seed=seed, dtype=x.dtype)

@@ -14,7 +14,14 @@ from adv_networks.runtime.optimizers import adam, sgd
 from adv_networks.runtime.preparation import prepare
 from adv_networks.runtime.randomness import DRAWS, drawing, may_draw
 from adv_networks.runtime.settings import MODES, configure, is_plain, mode
-from adv_networks.runtime.stateless import Weighted, Weights, discarding_statistics, loss_scale, mean_over_draws
+from adv_networks.runtime.stateless import (
+    Weighted,
+    Weights,
+    discarding_statistics,
+    loss_scale,
+    mean_over_draws,
+    returns_one_tensor,
+)
 
 __all__ = [
     "DRAWS",
@@ -35,6 +42,7 @@ __all__ = [
     "mean_over_draws",
     "mode",
     "prepare",
+    "returns_one_tensor",
     "run_compiled",
     "sgd",
     "trace_counts",

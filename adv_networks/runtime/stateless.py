@@ -117,3 +117,9 @@ def loss_scale(model: keras.Model | Weighted) -> int:
     # The model's own type tells nothing: one from a file, or around another, has the current policy's.
     own = model.model if isinstance(model, Weighted) else model
     return 2**10 if any(layer.compute_dtype == "float16" for layer in own._flatten_layers()) else 1
+
+
+def returns_one_tensor(model: keras.Model) -> bool:
+    """Whether a functional or sequential model returns one tensor, and no list or dictionary of them."""
+    functional = getattr(model, "_functional", None) or model  # which a sequential model has within
+    return isinstance(getattr(functional, "_outputs_struct", None), keras.KerasTensor)

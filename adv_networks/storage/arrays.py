@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import mmap
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -77,6 +79,16 @@ def map_npy(file: Path) -> np.ndarray:
         except Exception as error:  # Whatever NumPy raises of damaged or hostile bytes.
             raise NoArrays(reason(error)) from None
     return np.load(file, mmap_mode="r")
+
+
+def release(array: np.ndarray) -> None:
+    """Lets the system take back the memory of what was read of a mapped array; of others nothing happens."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap):
+        with contextlib.suppress(OSError, ValueError):
+            base.madvise(mmap.MADV_DONTNEED)
 
 
 def _header(handle: BinaryIO | zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adv_networks.errors import UserError
+from adv_networks.storage.arrays import release
 from adv_networks.storage.files import open_regular, read_text, reason, write_text, write_whole
 
 if TYPE_CHECKING:
     import keras
 
 DIGITS = 16
+_AT_ONCE = 2**26
 
 
 def weights_hash(model: keras.Model) -> str:
@@ -36,7 +38,11 @@ def arrays_hash(*arrays: np.ndarray) -> str:
     total = hashlib.sha256()
     for array in map(np.ascontiguousarray, arrays):
         total.update(str(array.shape).encode())
-        total.update(array)
+        rows = max(1, _AT_ONCE // max(1, array[:1].nbytes)) if array.ndim else 1
+        # In parts, so that of one mapped from a file no more need be in memory.
+        for part in [array[start : start + rows] for start in range(0, len(array), rows)] if array.ndim else [array]:
+            total.update(part)
+            release(part)
     return total.hexdigest()[:DIGITS]
 
 

@@ -26,6 +26,7 @@ class Record:
     """One accuracy and where it comes from. `key` is the hash of all that the number depends on.
 
     A random target is asked about each image `draws` times, and `correct` counts answers.
+    Of a user's own data set `class_names` are the classes, as JSON, and `split` is how its images were split.
     """
 
     key: str
@@ -74,6 +75,8 @@ class Record:
     destruction_percent: float | None = None
     # What an attack that learns first has learned from.
     learned_from: str = ""
+    class_names: str = ""
+    split: str = ""
 
     def measure(self, metric: str) -> float | None:
         """The number that a key of `METRICS` names; None where it was not measured, or there is none."""

@@ -19,7 +19,7 @@ _LARGEST_LIST = 1_000_000
 _LONGEST_STEP = 18
 
 # What the provenance says, where it says it.
-_TEXTS = ("commit", "versions", "machine", "training_images_hash", "classifier_weights")
+_TEXTS = ("commit", "versions", "machine", "training_images_hash", "classifier_weights", "split")
 _COUNTS = ("training_images", "validation_images")
 
 
@@ -53,6 +53,9 @@ def _faults(description: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         for name in _COUNTS
         if type(count := provenance.get(name, 0)) is not int or count < 0
     ]
+    names = provenance.get("class_names", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        faults.append(("class_names", "a list of texts", names))
     if not isinstance(hashes, dict):
         faults.append(("hashes", "those of files", hashes))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -107,4 +108,6 @@ def _provenance(spec: Experiment, workspace: Workspace) -> dict[str, Any]:
         **{name: getattr(spec, name) for name in fields},
         "training_images": known["training_images"],
         "training_commit": known["commit"],
+        "class_names": json.dumps(known["class_names"], ensure_ascii=False) if known.get("class_names") else "",
+        "split": known.get("split", ""),
     }

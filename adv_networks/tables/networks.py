@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from adv_networks import runtime
 from adv_networks.evaluation import load_classifier, load_model
-from adv_networks.experiments import Cell, Experiment, generator_file
+from adv_networks.experiments import GENERATORS, Cell, Experiment, find_classifier, generator_file
 from adv_networks.lazy import keras
+from adv_networks.networks import let_files_load
 from adv_networks.tables.match import source_name
 from adv_networks.training import Workspace, known_weights_hash
 
@@ -20,14 +21,17 @@ class Networks:
         self.workspace = workspace
         self.load = functools.cache(self._load)
 
-    def _load(self, run: str, dataset: str, file: str) -> keras.Model:
+    def _load(self, run: str, dataset: str, file: str, share_graphs: bool) -> keras.Model:
         path = self.workspace.directory(run) / file
         model = load_classifier(path, dataset) if file == "d.keras" else load_model(path)
-        return runtime.prepare(model, share_graphs=True)
+        return runtime.prepare(model, share_graphs=share_graphs)
 
     def of(self, spec: Experiment, file: str = "d.keras") -> keras.Model:
         """The network of a run that is in that file of its directory."""
-        return self.load(spec.name, spec.dataset, file)
+        let_files_load(spec)
+        families = find_classifier(spec.classifier), *(GENERATORS[name] for name in spec.generators)
+        # What a network of the user's own computes, its configuration need not tell.
+        return self.load(spec.name, spec.dataset, file, not any(family.is_own for family in families))
 
     def targets(self, cells: Iterable[Cell]) -> NamedNetworks:
         """The classifiers under attack in these cells, by the names that records have for them."""

@@ -99,14 +99,16 @@ def is_reusable(experiment: Experiment, workdir: Path, data_dir: str | os.PathLi
     if key not in _identities:
         # Results are of use where the images are not to be had.
         with contextlib.suppress(UserError):
-            _identities[key] = of_images(data.training_and_validation(experiment, data_dir=data_dir)[0])
+            _identities[key] = of_images(experiment.dataset, data.training_and_validation(experiment, data_dir=data_dir)[0])
     check_begun_with(workdir, _identities.get(key, {}))
     return True
 
 
-def of_images(training: data.Images) -> dict[str, Any]:
-    """What a run's description says of its training images."""
-    return {"training_images": len(training.images), "training_images_hash": images_hash(*training)}
+def of_images(dataset: str, training: data.Images) -> dict[str, Any]:
+    """What a run's description says of its training images; of a user's own data set also the classes and the split."""
+    declared = data.find_dataset(dataset)
+    own = {"class_names": list(declared.class_names), "split": declared.split} if declared.split else {}
+    return {"training_images": len(training.images), "training_images_hash": images_hash(*training)} | own
 
 
 def check_begun_with(workdir: Path, made_of: Mapping[str, Any]) -> None:

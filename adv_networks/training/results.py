@@ -10,7 +10,8 @@ from typing import Any
 
 from adv_networks.data import Images
 from adv_networks.defences import NeededRun, TrainingState
-from adv_networks.experiments import METHODS, Experiment
+from adv_networks.evaluation import save_model
+from adv_networks.experiments import METHODS, Experiment, find_dataset
 from adv_networks.storage import pictures
 from adv_networks.storage.files import write_text, write_whole
 from adv_networks.storage.hashes import file_hash, weights_hash
@@ -38,9 +39,9 @@ def save(
     if experiment.precision != "float32":
         trained, state = state, method.build(dataclasses.replace(experiment, precision="float32"), needed)
         state.take_weights(trained)
-    hashes = {}
+    hashes, class_names = {}, find_dataset(experiment.dataset).class_names
     for name, model in state.networks().items():
-        write_whole(workdir / name, model.save)
+        write_whole(workdir / name, lambda temporary, model=model: save_model(model, temporary, class_names))
         hashes[name] = {"file": file_hash(workdir / name), "weights": weights_hash(model)}
     for name, figure in method.pictures(state, shown.first(method.pictured), experiment).items():
         pictures.save(figure, workdir / f"{name}.png")

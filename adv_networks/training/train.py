@@ -24,6 +24,12 @@ from adv_networks.storage.files import locked, remove_leftovers, write_text
 from adv_networks.storage.hashes import weights_hash
 from adv_networks.storage.run_directories import known_weights_hash
 from adv_networks.training import results
+from adv_networks.training.beginning import (
+    check_own_classifier,
+    made_of_networks,
+    take_initial_weights,
+    weigh_classes,
+)
 from adv_networks.training.continuation import earlier_description
 from adv_networks.training.identity import check_begun_with, described, is_reusable, of_images
 from adv_networks.training.loop import Loop
@@ -97,11 +103,13 @@ def train(
             return workdir
         places = dict(data_dir=data_dir, download=download)
         training, validation = data.training_and_validation(experiment, **places)
-        made_of = of_images(training)
+        made_of = of_images(experiment.dataset, training)
         _check_same(experiment, made_of, workers)
         if workers.is_chief:
             _say_incomplete(experiment, len(training.images) + len(validation.images))
+        made_of |= made_of_networks(experiment, workdir)
         check_begun_with(workdir, made_of)
+        check_own_classifier(experiment, training)
         options = dict(places, strategy=strategy, checkpoint_seconds=checkpoint_seconds, progress=progress)
         needed = _needed_runs(experiment, workdir, classifier, options)
         made_of |= {f"{role}_weights": run.weights for role, run in needed.items()}
@@ -115,6 +123,8 @@ def train(
             write_text(workdir / "experiment.json", json.dumps(description, indent=2))
         with strategy.scope():
             state = method.build(experiment, needed)
+            take_initial_weights(experiment, workdir, state)
+            weigh_classes(experiment, state, training)
             first = validation.first(VALIDATION_IMAGES)
             loop = Loop(experiment, workdir, state, workers, first, checkpoint_seconds)
             loop.run(lambda start: method.batches(experiment, needed, training, start), progress=progress)
@@ -141,8 +151,9 @@ def _check_same(experiment: Experiment, made_of: Mapping[str, Any], workers: Wor
 
 
 def _say_incomplete(experiment: Experiment, images: int) -> None:
-    """Warns where there are fewer training images than the data set is declared to have, or than were asked for."""
-    expected = experiment.train_images or find_dataset(experiment.dataset).train_images
+    """Warns where there are fewer training images than the data set is declared to have, or than a scale takes of these."""
+    declared = find_dataset(experiment.dataset).train_images
+    expected = min(experiment.train_images or declared, declared)
     if images < expected:
         _LOGGER.warning(
             "%s: training on %s of the %s training images of %s, as no more are there: its accuracies are not those of the "

@@ -1,97 +1,154 @@
-"""Folders of PNG or JPEG images: one of a class each, or `train` and `test` of such folders."""
+"""Folders of PNG or JPEG images: one of a class each, or parts (`train`, `test`, `val`) of such folders."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from adv_networks.data.images import Images, Parts
-from adv_networks.errors import UserError
-from adv_networks.storage.files import open_regular, reason
+from adv_networks.data.sources import pictures
+from adv_networks.errors import UsageError, UserError
+from adv_networks.storage.arrays import release
+from adv_networks.storage.files import reason
 from adv_networks.storage.names import shortened
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
-_SPLITS = ("train", "test")
+# What people call the parts of a data set; where only one of the two others is there, it is the test set.
+_PARTS = {"train": "train", "test": "test", "val": "validation", "valid": "validation", "validation": "validation"}
+# What file managers leave behind.
+_LEFT_BEHIND = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _NAMED_IN_MESSAGES = 9
+_RELEASED_EVERY = 5_000
 
 
-def read(folder: Path) -> Parts:
-    """The images of a folder; grey ones are [N, H, W, 1], and among coloured ones have three equal channels.
+class Listed(NamedTuple):
+    """What a folder holds, nothing of it decoded: of each part the files and their labels, and the names of the classes."""
+
+    files: dict[str, list[str]]
+    labels: dict[str, np.ndarray]
+    class_names: tuple[str, ...]
+
+
+def listed(folder: Path, class_order: Sequence[str] = ("numbers",)) -> Listed:
+    """The files of a folder, whose class folders are numbered in the given order.
+
+    Args:
+        folder: holds class folders, or `train` and `test` (or `val`), which hold them.
+        class_order: ("numbers",): numbers by value, then names; ("names",): as texts, as Keras and torchvision number them; or
+            the names of all classes.
 
     Raises:
-        UserError: there is something else in it, or images of several sizes.
+        UserError: there is something else in it.
+        UsageError: an order of other classes.
     """
-    names = {entry.name for entry in _entries(folder)}
-    if names & set(_SPLITS) and names != set(_SPLITS):
-        raise UserError(f"{folder}: expected train and test, or class folders, found {_listed(sorted(names))}")
-    roots = {split: folder / split for split in _SPLITS} if names == set(_SPLITS) else {"train": folder}
-    classes = [entry.name for entry in _entries(roots["train"])]
-    files = {split: _labelled_files(root, classes) for split, root in roots.items()}
-    pictures = {split: [_picture(file) for file, _ in own] for split, own in files.items()}
-    grey = all(picture.ndim == 2 for own in pictures.values() for picture in own)
-    first = next(iter(files["train"]), None)
-    if first is None:
+    roots = _roots(folder)
+    found = [entry.name for entry in _entries(roots["train"])]
+    classes = ordered(found, class_order)
+    files, labels = {}, {}
+    for part, root in roots.items():
+        own = [(file, label) for file, label in _labelled_files(root, classes)]
+        files[part], labels[part] = [file for file, _ in own], np.array([label for _, label in own], np.int32)
+    if not files["train"]:
         raise UserError(f"{folder}: expected class folders of PNG or JPEG images, found no image")
-    size = pictures["train"][0].shape[:2]
-    for split, own in pictures.items():
-        for picture, (file, _) in zip(own, files[split], strict=True):
-            if picture.shape[:2] != size:
-                raise UserError(f"{file}: expected {_size(size)} pixels like {first[0]}, found {_size(picture.shape)}")
-    labels = {split: np.array([label for _, label in own], np.int32) for split, own in files.items()}
-    splits = {split: Images(_stacked(own, grey, size), labels[split]) for split, own in pictures.items()}
-    return Parts(splits, tuple(classes))
+    if len(classes) < 2:
+        raise UserError(f"{folder}: expected class folders of two classes at least, found one class, {_listed(classes)}")
+    counts = np.bincount(labels["train"], minlength=len(classes))
+    if not counts.all():
+        empty = [name for name, count in zip(classes, counts, strict=True) if not count]
+        raise UserError(
+            f"{folder}: expected images in every class folder, found none of {_listed(empty)} in {roots['train'].name} "
+            "(remove a folder that is no class)"
+        )
+    return Listed(files, labels, tuple(classes))
 
 
-def _size(shape: tuple[int, ...]) -> str:
+def ordered(names: Sequence[str], class_order: Sequence[str]) -> list[str]:
+    """The names of classes in one of the orders of `listed`."""
+    if tuple(class_order) == ("numbers",):
+        return sorted(names, key=lambda name: (not name.isdecimal(), int("0" + name * name.isdecimal()), name))
+    if tuple(class_order) == ("names",):
+        return sorted(names)
+    if sorted(class_order) != sorted(names):
+        raise UsageError(
+            f"class_order: expected numbers, names, or all of {_listed(sorted(names))}, received {_listed(list(class_order))}"
+        )
+    return list(class_order)
+
+
+def decoded(files: Sequence[str], into: np.ndarray, resize: tuple[int, int] | None) -> bool:
+    """Reads images, one after another, into uint8 [N, H, W, C]; False at the first coloured one where C is 1.
+
+    Grey ones among coloured ones get three equal channels.
+
+    Raises:
+        UserError: one is no image, or of another size than the array's.
+    """
+    for number, file in enumerate(files):
+        picture = pictures.read(Path(file), resize)
+        if picture.shape[:2] != into.shape[1:3]:
+            raise UserError(
+                f"{file}: expected {_size(into.shape[1:])} pixels like {files[0]}, found {_size(picture.shape)} "
+                "(--resize=HEIGHT,WIDTH brings all to one size)"
+            )
+        if picture.ndim == 3 and into.shape[3] == 1:
+            return False
+        into[number] = picture[..., None] if picture.ndim == 2 else picture
+        if number % _RELEASED_EVERY == 0:
+            release(into)
+    return True
+
+
+def _roots(folder: Path) -> dict[str, Path]:
+    """The folder that holds the class folders of each part; "train" alone where the folder itself does."""
+    entries = {entry.name: entry for entry in _entries(folder)}
+    # A class may be called train: parts are of folders, classes of files.
+    if not entries or not entries.keys() <= _PARTS.keys() or not _holds_folders(entries.get("train", folder)):
+        named = [name for name in entries if name in _PARTS and _holds_folders(entries[name])]
+        if "train" in named:
+            strays = sorted(entries.keys() - _PARTS.keys())
+            raise UserError(f"{folder}: expected train and test, or class folders, found {_listed(strays)} too")
+        return {"train": folder}
+    parts = {_PARTS[name]: entry for name, entry in entries.items()}
+    if len(parts) < len(entries) or "train" not in parts or len(parts) < 2:
+        raise UserError(f"{folder}: expected train and test, or class folders, found {_listed(sorted(entries))}")
+    if "test" not in parts:
+        parts["test"] = parts.pop("validation")
+    return parts
+
+
+def _holds_folders(place: Path) -> bool:
+    return place.is_dir() and any(entry.is_dir() for entry in _entries(place))
+
+
+def _size(shape: Sequence[int]) -> str:
     return f"{shape[1]}×{shape[0]}"
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(shortened, names[:_NAMED_IN_MESSAGES]))
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED_IN_MESSAGES} more" if len(names) > _NAMED_IN_MESSAGES else ""
+    return ", ".join(map(shortened, names[:_NAMED_IN_MESSAGES])) + more
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What is in a folder, hidden files apart, by name; numbers by value."""
+def _entries(folder: Path) -> list[os.DirEntry]:
+    """What is in a folder by name, but hidden files and what file managers leave."""
     try:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".") and entry.name.lower() not in _LEFT_BEHIND]
     except OSError as error:
         raise UserError(f"{folder}: expected a folder that can be read, found: {reason(error)}") from None
-    return sorted(
-        entries, key=lambda entry: (not entry.name.isdecimal(), int("0" + entry.name * entry.name.isdecimal()), entry)
-    )
+    return sorted(entries, key=lambda entry: entry.name)
 
 
-def _labelled_files(root: Path, classes: list[str]) -> list[tuple[Path, int]]:
-    files = []
+def _labelled_files(root: Path, classes: Sequence[str]) -> Iterator[tuple[str, int]]:
+    numbers = {name: number for number, name in enumerate(classes)}
     for entry in _entries(root):
-        if not entry.is_dir() or entry.name not in classes:
-            raise UserError(f"{entry}: expected a folder of one of the classes {_listed(classes)}, found another")
-        files += [(file, classes.index(entry.name)) for file in _entries(entry)]
-    return files
-
-
-def _picture(file: Path) -> np.ndarray:
-    """An image as uint8: [H, W] where it is grey, [H, W, 3] else."""
-    from PIL import Image, ImageOps
-
-    if file.suffix.lower() not in _SUFFIXES:
-        raise UserError(f"{file}: expected a PNG or JPEG image, found another file")
-    try:
-        with open_regular(file) as handle, Image.open(handle) as opened:
-            mode, picture = opened.mode, ImageOps.exif_transpose(opened)
-            if mode not in ("1", "L", "P", "RGB"):
-                raise UserError(f"{file}: expected 8 bits a channel, grey or RGB without transparency, found mode {mode}")
-            return np.asarray(picture.convert("L" if mode in ("1", "L") else "RGB"))
-    except UserError:
-        raise
-    except Exception as error:  # Whatever Pillow and its codecs raise of damaged or hostile bytes.
-        raise UserError(f"{file}: expected a PNG or JPEG image, found: {reason(error)}") from None
-
-
-def _stacked(pictures: list[np.ndarray], grey: bool, size: tuple[int, int]) -> np.ndarray:
-    """Grey pictures among coloured ones get three equal channels."""
-    result = np.empty((len(pictures), *size, 1 if grey else 3), np.uint8)
-    for number, picture in enumerate(pictures):
-        result[number] = picture[..., None] if picture.ndim == 2 else picture
-    return result
+        if not entry.is_dir() or entry.name not in numbers:
+            raise UserError(f"{entry.path}: expected a folder of one of the classes {_listed(classes)}, found another")
+        for file in _entries(Path(entry.path)):
+            if Path(file.name).suffix.lower() not in pictures.SUFFIXES:
+                raise UserError(
+                    f"{file.path}: expected a PNG or JPEG image, found another {'folder' if file.is_dir() else 'file'}"
+                )
+            yield file.path, numbers[entry.name]

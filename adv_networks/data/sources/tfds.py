@@ -69,6 +69,26 @@ class Tfds(Source):
             else:
                 self._prepared(splits)
 
+    def batches(self, split: str, size: int, *, resize: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The images uint8 and labels of a split in its official order, `size` at a time, brought to a height and width.
+
+        Raises:
+            UserError: as in `read`.
+        """
+        import tensorflow as tf
+
+        tfds = _tfds()
+
+        def brought(row: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+            resized = tf.image.resize(row["image"], resize, antialias=True)
+            return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8), row["label"]
+
+        with self._explained():
+            config = tfds.ReadConfig(interleave_cycle_length=1)
+            rows = self._prepared([split]).as_dataset(split=split, read_config=config).map(brought).batch(size)
+            for images, labels in tfds.as_numpy(rows):
+                yield images, labels.astype(np.int32)
+
     def _decode(self, split: str, limit: int) -> tuple[Images, Path]:
         """The images of a split as TFDS reads them, and the directory that they are in."""
         _LOGGER.info("reading %s %s from %s, which is done once", self.name, split, self.directory)

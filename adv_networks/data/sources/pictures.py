@@ -1,0 +1,72 @@
+"""PNG and JPEG files as arrays; what cannot be read as it is meant (transparency, 16 bits a channel) is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from adv_networks.errors import UserError
+from adv_networks.storage.files import open_regular, reason
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+_PNG, _BIT_DEPTH_AT = b"\x89PNG\r\n\x1a\n", 24
+
+
+def read(file: Path, resize: tuple[int, int] | None = None) -> np.ndarray:
+    """An image as uint8: [H, W] where it is grey, [H, W, 3] else.
+
+    Args:
+        file: a PNG or JPEG file.
+        resize: height and width to bring it to, bilinear with antialiasing.
+
+    Raises:
+        UserError: it is no such image, or one whose pixels are not 8 bits of grey or RGB.
+    """
+    from PIL import Image, ImageOps
+
+    if file.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{file}: expected a PNG or JPEG image, found another file")
+    try:
+        with open_regular(file) as handle:
+            _check_depth(file, handle)
+            with Image.open(handle) as opened:
+                _check_mode(file, opened)
+                picture = ImageOps.exif_transpose(opened)
+                picture = picture.convert("RGBA") if "transparency" in opened.info else picture
+                picture = picture.convert("L" if opened.mode in ("1", "L") else "RGB")
+        if resize is not None and picture.size != resize[::-1]:
+            picture = picture.resize(resize[::-1], Image.Resampling.BILINEAR)
+        return np.asarray(picture)
+    except UserError:
+        raise
+    except Exception as error:  # Whatever Pillow and its codecs raise of damaged or hostile bytes.
+        raise UserError(f"{file}: expected a PNG or JPEG image, found: {reason(error)}") from None
+
+
+def resized(images: np.ndarray, resize: tuple[int, int]) -> np.ndarray:
+    """Images uint8 [N, H, W, C] at another height and width, as `read` brings files to it."""
+    from PIL import Image
+
+    result = np.empty((len(images), *resize, images.shape[3]), np.uint8)
+    for number, image in enumerate(images):
+        picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+        result[number] = np.asarray(picture.resize(resize[::-1], Image.Resampling.BILINEAR)).reshape(result.shape[1:])
+    return result
+
+
+def _check_depth(file: Path, handle: BinaryIO) -> None:
+    """Refuses a PNG of 16 bits a channel, of which Pillow would read the upper 8 of each colour without a word."""
+    start = handle.read(_BIT_DEPTH_AT + 1)
+    handle.seek(0)
+    if start.startswith(_PNG) and len(start) > _BIT_DEPTH_AT and start[_BIT_DEPTH_AT] == 16:
+        raise UserError(f"{file}: expected 8 bits a channel, found 16 (save it with 8)")
+
+
+def _check_mode(file: Path, opened: Any) -> None:
+    """Refuses modes other than grey and RGB, and pixels that are transparent: what is behind them is for the user to say."""
+    if opened.mode not in ("1", "L", "P", "RGB"):
+        raise UserError(f"{file}: expected 8 bits a channel, grey or RGB without transparency, found mode {opened.mode}")
+    if "transparency" in opened.info and opened.convert("RGBA").getchannel("A").getextrema()[0] < 255:
+        raise UserError(f"{file}: expected an image without transparency, found transparent pixels")

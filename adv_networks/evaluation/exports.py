@@ -1,0 +1,84 @@
+"""Adversarial images and predictions as files that NumPy and spreadsheets read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adv_networks.attacks import Attack, craft_all, predict
+from adv_networks.attacks.crafting import BATCH_SIZE
+from adv_networks.errors import UsageError
+from adv_networks.experiments import NORMS
+from adv_networks.lazy import keras
+from adv_networks.storage.csv_rows import write_rows
+from adv_networks.storage.files import write_whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Exports:
+    """The files that an evaluation writes beside what it prints; None for none.
+
+    Attributes:
+        adversarial: `.npz` of the images, their labels and predictions, and of every attack the adversarial images, their
+            predictions, their distances from the images, and the settings.
+        predictions: `.csv` of the labels and of what the classifier sees, as they are and under every attack.
+    """
+
+    adversarial: Path | None = None
+    predictions: Path | None = None
+
+    def __bool__(self) -> bool:
+        return self.adversarial is not None or self.predictions is not None
+
+    def check(self, bn_evaluation: str) -> None:
+        """Raises a UsageError where files of that kind cannot be written, or predictions depend on the batch."""
+        for name, file, suffix in (("adversarial", self.adversarial, ".npz"), ("predictions", self.predictions, ".csv")):
+            if file is not None and file.suffix != suffix:
+                raise UsageError(f"save_{name}: expected a file that ends in {suffix}, received {file}")
+            if file is not None and bn_evaluation != "moving":
+                raise UsageError(f"save_{name}: expected bn_evaluation moving, received {bn_evaluation}")
+
+    def write(
+        self, model: keras.Model, images: np.ndarray, labels: np.ndarray, attacks: Sequence[tuple[str, Attack, keras.Model]]
+    ) -> list[Path]:
+        """Crafts the attacks again, to the same images as in the evaluation, and writes the files; returns these.
+
+        Args:
+            model: the classifier under attack, of images in [0,1].
+            images: uint8 or floats in [0,1], [N, H, W, C].
+            labels: integers [N].
+            attacks: the label, the attack, and what it is crafted on.
+        """
+        if not self:
+            return []
+        seen = _predicted(model, images)
+        x = images / np.float32(255) if images.dtype == np.uint8 else images
+        found: dict[str, dict[str, Any]] = {}
+        for label, attack, source in attacks:
+            crafted = craft_all(attack, source, images, labels).astype(np.float32)
+            moved = (crafted - x).reshape(len(x), -1).astype(np.float64)
+            norms = {name: np.linalg.norm(moved, p, axis=1) for name, p in NORMS.items()}
+            own = {"adversarial": crafted} if self.adversarial is not None else {}
+            found[label] = {**own, "predictions": _predicted(model, crafted), **norms, "settings": attack.settings()}
+        if self.adversarial is not None:
+            arrays = {name: np.stack([own[name] for own in found.values()]) for name in ("adversarial", *NORMS, "settings")}
+            of_adversarial = np.stack([own["predictions"] for own in found.values()])
+            arrays |= dict(images=images, labels=labels, predictions=seen, adversarial_predictions=of_adversarial)
+            arrays["attacks"] = np.array(list(found))
+            write_whole(self.adversarial, lambda temporary: np.savez(temporary, **arrays))
+        if self.predictions is not None:
+            columns = {"image": range(len(labels)), "label": labels, "No Noise": seen}
+            columns |= {label: own["predictions"] for label, own in found.items()}
+            rows: Iterable[tuple[Any, ...]] = zip(*columns.values(), strict=True)
+            write_rows(self.predictions, list(columns), [dict(zip(columns, map(int, row), strict=True)) for row in rows])
+        return [file for file in (self.adversarial, self.predictions) if file is not None]
+
+
+def _predicted(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The class that the classifier sees in each image."""
+    starts = range(0, len(images), BATCH_SIZE)
+    return np.concatenate([predict(model, images[start : start + BATCH_SIZE]).numpy().argmax(1) for start in starts])

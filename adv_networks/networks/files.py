@@ -1,0 +1,150 @@
+"""Networks from files and functions, and into files: what cannot be loaded says why, and what to do."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from adv_networks import runtime
+from adv_networks.errors import UserError
+from adv_networks.lazy import keras
+from adv_networks.storage import run_directories
+from adv_networks.storage.files import reason
+from adv_networks.storage.hashes import weights_hash
+from adv_networks.storage.names import printable
+
+# Files of other kinds that are taken for models, and what to do instead.
+_NO_KERAS_MODELS = {
+    ".tflite": "a TFLite model, which has no gradients (give the Keras model that it was made of)",
+    ".onnx": "an ONNX model (give the Keras model, or a module:function that returns one)",
+    ".pt": "a PyTorch file (give a module:function that returns a Keras model)",
+    ".pth": "a PyTorch file (give a module:function that returns a Keras model)",
+    ".pb": "a part of a SavedModel (wrap its directory in keras.layers.TFSMLayer in a module:function)",
+    ".json": "a configuration without weights (build the model and load its weights in a module:function)",
+}
+_METADATA, _CLASS_NAMES = "metadata.json", "class_names"
+
+
+def load_model(file: str | os.PathLike) -> keras.Model:
+    """Loads a `.keras` file (or Keras' older `.h5`).
+
+    Raises:
+        UserError: it is missing or damaged, of another kind, or is not the one that its run saved.
+    """
+    file = Path(file)
+    if (file / "saved_model.pb").is_file() or file.suffix in _NO_KERAS_MODELS:
+        found = _NO_KERAS_MODELS.get(file.suffix, "a SavedModel (wrap it in keras.layers.TFSMLayer in a module:function)")
+        raise UserError(f"{file}: expected a .keras file, found {found}")
+    if not file.is_file():
+        raise UserError(f"{file}: expected a .keras file, a run's directory or module:function, found none")
+    of_run = run_directories.is_network_of_run(file)
+    if of_run:
+        run_directories.checked_file(file.parent, file.name)
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{file}: expected a Keras model, found: {_why_not(file, error)}") from None
+    if of_run:
+        run_directories.check_weights(file.parent, file.name, weights_hash(model))
+    return runtime.prepare(model)
+
+
+def save_model(model: keras.Model, file: Path, class_names: Sequence[str] = ()) -> None:
+    """Saves a `.keras` file that plain Keras loads, with the names of the classes in its metadata."""
+    model.save(file)
+    if class_names:
+        with zipfile.ZipFile(file) as saved:
+            members = {name: saved.read(name) for name in saved.namelist()}
+        known = json.loads(members[_METADATA])
+        members[_METADATA] = json.dumps({**known, _CLASS_NAMES: list(class_names)}).encode()
+        with zipfile.ZipFile(file, "w") as saved:
+            for name, content in members.items():
+                saved.writestr(name, content)
+
+
+def class_names_of(file: Path) -> tuple[str, ...]:
+    """The names of the classes of a classifier, from its `.keras` file; none where that does not say them."""
+    try:
+        with zipfile.ZipFile(file) as saved:
+            names = json.loads(saved.read(_METADATA)).get(_CLASS_NAMES, [])
+    except (OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile):
+        return ()
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
+
+
+def _why_not(file: Path, error: Exception) -> str:
+    """Why a file could not be loaded, and what to do about it."""
+    if "No model config found" in str(error):
+        return "weights alone (build the model and load them into it in a module:function)"
+    if "Lambda" in str(error):
+        return "a Lambda layer, which is code (give module:function, which returns the model)"
+    if unknown := _unknown_layers(file):
+        return (
+            f"layers that Keras does not have: {', '.join(unknown)} (give module:function, which defines them and returns it)"
+        )
+    return reason(error)
+
+
+def _unknown_layers(file: Path) -> list[str]:
+    """The classes in a `.keras` file's configuration that are of no module of Keras and not registered here."""
+    found: dict[str, None] = {}
+
+    def visit(part: Any) -> None:
+        if isinstance(part, dict):
+            module, name = part.get("module", ""), part.get("class_name")
+            if isinstance(name, str) and not str(module or "keras").startswith("keras") and _is_unknown(part):
+                found[printable(name)[:60]] = None
+            if isinstance(name, str) and module is None and part.get("registered_name") and _is_unknown(part):
+                found[printable(name)[:60]] = None
+            for own in part.values():
+                visit(own)
+        elif isinstance(part, list):
+            for own in part:
+                visit(own)
+
+    try:
+        with zipfile.ZipFile(file) as saved:
+            visit(json.loads(saved.read("config.json")))
+    except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile):
+        return []
+    return list(found)
+
+
+def _is_unknown(part: dict[str, Any]) -> bool:
+    return keras.saving.get_registered_object(str(part.get("registered_name"))) is None
+
+
+def made_by(source: str) -> keras.Model:
+    """The model that a function returns, given as `module:function`; modules are looked for in the working directory too.
+
+    Raises:
+        UserError: there is none, it fails, or it returns something else.
+    """
+    try:
+        model = getattr(imported(source), source.partition(":")[2])()
+    except Exception as error:  # Whatever the user's code raises.
+        raise UserError(
+            f"{source}: expected a function that returns a Keras model, found {type(error).__name__}: {reason(error)}"
+        ) from error
+    if not isinstance(model, keras.Model):
+        raise UserError(
+            f"{source}: expected a function that returns a Keras model, found one that returns {type(model).__name__}"
+        )
+    return model
+
+
+def imported(source: str) -> ModuleType:
+    """The module of `module:function`, whose layers files may have from then on; whatever its import raises."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    module = importlib.import_module(source.partition(":")[0])
+    layers = {name: kind for name, kind in vars(module).items() if isinstance(kind, type) and issubclass(kind, keras.Layer)}
+    keras.saving.get_custom_objects().update(layers)
+    return module

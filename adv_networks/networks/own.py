@@ -1,0 +1,81 @@
+"""Your own classifier and generators as networks of an experiment: `.keras` files, or what `module:function` returns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from adv_networks.errors import UserError
+from adv_networks.experiments import OWN_BUILDERS, Experiment, find_dataset, is_own
+from adv_networks.lazy import keras
+from adv_networks.networks.adaptation import as_classifier, mapped_by_name, with_unit_range
+from adv_networks.networks.files import class_names_of, imported, load_model, made_by
+from adv_networks.storage.files import reason
+
+_ROUNDING = 1e-3
+
+
+def classifier_as_it_is(name: str, spec: Experiment) -> keras.Model:
+    """The classifier of that name for the images of an experiment, in its own range of inputs and with its own weights.
+
+    Raises:
+        UserError: there is none, or it is no classifier of these images.
+    """
+    dataset = find_dataset(spec.dataset)
+    model = as_classifier(_found(name), dataset, name)
+    return mapped_by_name(model, class_names_of(Path(name)), dataset, name) if _is_file(name) else model
+
+
+def _classifier(name: str, spec: Experiment) -> keras.Model:
+    """The classifier for images in [0,1]."""
+    model = classifier_as_it_is(name, spec)
+    if spec.classifier_weights == "fresh":
+        try:
+            model = keras.models.clone_model(model)
+        except Exception as error:  # Whatever the user's code raises.
+            raise UserError(
+                f"{name}: expected a model that Keras can make again with fresh weights, found {type(error).__name__}: "
+                f"{reason(error)} (let module:function return one, with classifier_weights kept)"
+            ) from error
+    return with_unit_range(model, spec.input_range)
+
+
+def _generator(name: str, spec: Experiment) -> keras.Model:
+    """The generator: images in [0,1] to perturbations of their shape, in [-1,1]."""
+    model, shape = _found(name), find_dataset(spec.dataset).image_shape
+    image = keras.Input(shape, name="image")
+    try:
+        made = model(image)
+    except Exception as error:  # Whatever the user's code raises.
+        raise UserError(
+            f"{name}: expected a generator of images {(None, *shape)}, found {type(error).__name__}: {reason(error)}"
+        ) from error
+    if tuple(getattr(made, "shape", ())) != (None, *shape):
+        raise UserError(f"{name}: expected perturbations {(None, *shape)}, found {getattr(made, 'shape', type(made).__name__)}")
+    noise = np.random.default_rng(0).random((4, *shape), np.float32)
+    largest = float(np.abs(np.asarray(model(noise, training=False))).max())
+    if spec.norm == "linf" and not largest <= 1 + _ROUNDING:
+        raise UserError(f"{name}: expected perturbations in [-1,1] (a last layer of tanh), found up to {largest:.3g}")
+    return keras.Model(image, made, name=model.name)
+
+
+OWN_BUILDERS.update(classifier=_classifier, generator=_generator)
+
+
+def let_files_load(spec: Experiment) -> None:
+    """Makes known to Keras the layers in the modules that an experiment names, so that its runs' files load."""
+    for name in filter(is_own, (spec.classifier, *spec.generators)):
+        if not _is_file(name):
+            try:
+                imported(name)
+            except Exception as error:  # Whatever the user's code raises.
+                raise UserError(f"{name}: expected a module, found {type(error).__name__}: {reason(error)}") from error
+
+
+def _is_file(name: str) -> bool:
+    return ":" not in name or Path(name).exists()
+
+
+def _found(name: str) -> keras.Model:
+    return load_model(name) if _is_file(name) else made_by(name)

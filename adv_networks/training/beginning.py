@@ -1,0 +1,100 @@
+"""What a run starts from beside its settings: your own classifier, another run's weights, and how rare each class is."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adv_networks import data, networks
+from adv_networks.defences import TrainingState
+from adv_networks.errors import UserError
+from adv_networks.evaluation import load_model, own_model
+from adv_networks.experiments import METHODS, Experiment, find_classifier, find_dataset
+from adv_networks.lazy import keras
+from adv_networks.storage.hashes import DIGITS, file_hash
+from adv_networks.storage.run_directories import describe
+
+
+def made_of_networks(experiment: Experiment, workdir: Path) -> dict[str, Any]:
+    """What a run's description says of the networks of others that it starts from: hashes of files, or of layers.
+
+    Raises:
+        UserError: there is no such file, function or finished run.
+    """
+    made_of: dict[str, Any] = {}
+    if find_classifier(experiment.classifier).is_own:
+        path = Path(experiment.classifier)
+        if path.is_file():
+            made_of["classifier_file"] = file_hash(path)
+        else:
+            model = networks.classifier_as_it_is(experiment.classifier, experiment)
+            made_of["classifier_layers"] = _layers_hash(model)
+    if experiment.from_run:
+        directory = _directory(experiment, workdir)
+        made_of["initial_weights"] = ",".join(file_hash(directory / name) for name in _files(experiment, directory))
+    return made_of
+
+
+def check_own_classifier(experiment: Experiment, training: data.Images) -> None:
+    """Raises a UserError where your own classifier, its weights kept, was evidently trained on another range of inputs."""
+    if find_classifier(experiment.classifier).is_own and experiment.classifier_weights == "kept":
+        model = networks.classifier_as_it_is(experiment.classifier, experiment)
+        examples = training.first(own_model.CHECKED_IMAGES)
+        own_model.check_range(model, experiment.input_range, examples, experiment.dataset)
+
+
+def take_initial_weights(experiment: Experiment, workdir: Path, state: TrainingState) -> None:
+    """Gives the networks of a run that begins the weights of the run that `from_run` names.
+
+    Raises:
+        UserError: they are other networks.
+    """
+    if not experiment.from_run:
+        return
+    directory = _directory(experiment, workdir)
+    networks.let_files_load(experiment)
+    for name in _files(experiment, directory):
+        model, given = state.networks()[name], load_model(directory / name)
+        shapes = [[tuple(weight.shape) for weight in own.get_weights()] for own in (model, given)]
+        if shapes[0] != shapes[1]:
+            raise UserError(f"{directory / name}: expected the weights of a network like {experiment.name}'s, found another's")
+        model.set_weights(given.get_weights())
+
+
+def balanced_weights(labels: np.ndarray, classes: int) -> tuple[float, ...]:
+    """Weights by class whose mean over the images is 1, and that make the images of each class count as much as another's."""
+    counts = np.bincount(labels, minlength=classes)
+    return tuple(len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))
+
+
+def weigh_classes(experiment: Experiment, state: TrainingState, training: data.Images) -> None:
+    """Weighs the loss by class, where the experiment asks for it."""
+    if experiment.class_weights == "balanced":
+        state.weigh_classes(balanced_weights(training.labels, find_dataset(experiment.dataset).classes))
+
+
+def _directory(experiment: Experiment, workdir: Path) -> Path:
+    """The directory of the finished run that an experiment starts from."""
+    places = Path(experiment.from_run), workdir.parent / experiment.from_run
+    for place in places:
+        if "finished" in (describe(place) or {}):
+            return place
+    raise UserError(f"from: expected a finished run, found none in {places[0]} or {places[1]}")
+
+
+def _files(experiment: Experiment, directory: Path) -> list[str]:
+    """The networks that both runs have, by the names of their files."""
+    names = [name for name in METHODS[experiment.method].files(experiment) if name.endswith(".keras")]
+    found = [name for name in names if (directory / name).is_file()]
+    if not found:
+        raise UserError(f"{directory}: expected {' or '.join(names)}, found none of them")
+    return found
+
+
+def _layers_hash(model: keras.Model) -> str:
+    """A hash of what the layers are, and not of their weights, which a function may draw anew each time."""
+    described = [f"{type(layer).__name__}{[tuple(weight.shape) for weight in layer.weights]}" for layer in model.layers]
+    return hashlib.sha256("\n".join(described).encode()).hexdigest()[:DIGITS]

@@ -1,0 +1,153 @@
+"""Your own classifier and generator in a training: from a file or a function, in their own range, saved and loaded again."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from adv_networks import data, defences, evaluation, networks, training
+from adv_networks.errors import UserError
+from adv_networks.experiments import Experiment, experiment
+from adv_networks.training.beginning import balanced_weights
+from tests.conftest import SMALL, randomised, written_at
+
+CODE = '''
+import keras
+
+class Halved(keras.layers.Layer):
+    """A layer of nobody else's, which is registered nowhere."""
+
+    def call(self, x):
+        return x / 2
+
+def classifier():
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, activation="relu")(x))
+    x = Halved()(keras.layers.Dropout(0.2)(x))
+    return keras.Model(image, {"logits": keras.layers.Dense(10)(keras.layers.Flatten()(x))})
+
+def generator():
+    image = keras.Input((8, 8, 1))
+    return keras.Model(image, keras.layers.Conv2D(1, 3, padding="same", activation="tanh")(image))
+
+def too_large():
+    image = keras.Input((8, 8, 1))
+    return keras.Model(image, 2 * keras.layers.Conv2D(1, 3, padding="same", bias_initializer="ones")(image))
+'''
+OWN = ("--classifier=mine:classifier", "--generators=mine:generator", "--input_range=0,255", "--dataset=digits")
+SMALLEST = [flag for flag in SMALL if "generators" not in flag and "width" not in flag]
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """The working directory, with a module of the user's own."""
+    (tmp_path / "mine.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(__import__("sys").modules, "mine", raising=False)
+    return tmp_path
+
+
+def test_they_are_trained_saved_exported_and_left_once_finished(mine, run):
+    files = (f"--save_adversarial={mine}/out.npz", f"--save_predictions={mine}/out.csv")
+    command = (*OWN, *SMALLEST, "--method=advnet", "--test_images=60", *files)
+    code, output, error = run(*command)
+    assert code == 0, error
+    numbers = [float(number) for number in re.search(r"^advnet \(C\)(.*)$", output, re.MULTILINE)[1].split()]
+    (workdir,) = (mine / "runs").iterdir()
+    assert workdir.name.startswith(
+        "digits-advnet-tiny-s0-classifier=mine_classifier-generators=mine_generator-input_range=0_255"
+    )
+    written = written_at(mine / "runs")
+    assert run(*command)[1] == output and written_at(mine / "runs") == written
+    with np.load(mine / "out.npz") as saved:
+        exported = dict(saved)
+    assert list(exported["attacks"]) == ["FGS", "PGD", "G mine:generator"]
+    # In range of the saved network, [0,1], whatever that of the function's is: plain Keras with the user's own layer.
+    import mine as code_of_mine
+
+    plain = keras.models.load_model(workdir / "d.keras", custom_objects={"Halved": code_of_mine.Halved})
+    labels = exported["labels"]
+    images, expected_labels = data.load("digits", "test", limit=60)
+    np.testing.assert_array_equal(exported["images"], images)
+    np.testing.assert_array_equal(labels, expected_labels)
+    shown = [exported["images"] / np.float32(255), *exported["adversarial"]]
+    for x, seen, printed in zip(shown, [exported["predictions"], *exported["adversarial_predictions"]], numbers, strict=True):
+        predicted = plain.predict(x, verbose=0).argmax(1)
+        np.testing.assert_array_equal(predicted, seen)
+        assert round(100 * float(np.mean(predicted == labels)), 2) == printed
+    distances = np.abs(exported["adversarial"] - shown[0]).max((2, 3, 4))
+    np.testing.assert_allclose(exported["linf"], distances, rtol=1e-5)
+    assert json.loads(str(exported["settings"][1]))["kind"] == "pgd"
+    lines = (mine / "out.csv").read_text().splitlines()
+    assert lines[0] == "image,label,No Noise,FGS,PGD,G mine:generator" and len(lines) == 61
+    assert lines[5].split(",")[:3] == ["4", str(labels[4]), str(exported["predictions"][4])]
+    code, output, error = run(*OWN, *SMALLEST, "--table=grid", "--plan")
+    assert code == 0 and "--classifier=mine:classifier" in output and "of a cost that is not known" in output
+
+
+def test_weights_are_kept_or_fresh_and_another_range_is_noticed(mine):
+    images, labels = data.load("digits", "train")
+    image = keras.Input((8, 8, 1))
+    in_range = keras.ops.where(keras.ops.abs(image) > 1.01, 0.0, image)  # Blind to what is beyond it.
+    own = keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(in_range)))
+    own.compile(keras.optimizers.Adam(0.02), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    own.fit(images / np.float32(127.5) - 1, labels, batch_size=128, epochs=4, verbose=0)
+    own.save("own.keras")
+    settings = dict(scale="tiny", classifier="own.keras", validation=0)
+    spec = experiment("digits", "standard", input_range=(-1, 1), **settings)
+    kept = defences.make_players(spec).d
+    test = data.load("digits", "test")
+    seen = own.predict(test.images / np.float32(127.5) - 1, verbose=0).argmax(1)
+    assert evaluation.accuracy(kept, *test) == float(np.mean(seen == test.labels)) > 0.7
+    fresh = defences.make_players(
+        experiment("digits", "standard", input_range=(-1, 1), classifier_weights="fresh", **settings)
+    ).d
+    assert evaluation.weights_hash(fresh) != evaluation.weights_hash(kept) == evaluation.weights_hash(own)
+    with pytest.raises(UserError, match=r"input_range: .*received 0,255, where .* with -1,1\)"):
+        training.train(experiment("digits", "standard", input_range=(0, 255), **settings), mine / "other", progress=False)
+
+
+def test_run_starts_from_another_runs_weights_and_classes_are_weighed(tmp_path):
+    settings = dict(scale="tiny", classifier_width=2, validation=0)
+    first = experiment("digits", "standard", steps=2, **settings)
+    training.train(first, tmp_path / first.name, progress=False)
+    then = experiment("digits", "standard", steps=1, from_run=first.name, learning_rate=1e-12, **settings)
+    training.train(then, tmp_path / "then", progress=False)
+    one, other = (evaluation.load_classifier(tmp_path / name).get_weights() for name in (first.name, "then"))
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-8)
+    assert training.describe(tmp_path / "then")["provenance"]["initial_weights"] == evaluation.file_hash(
+        tmp_path / first.name / "d.keras"
+    )
+    with pytest.raises(UserError, match="from: expected a finished run, found none in nosuch or"):
+        training.train(experiment("digits", "standard", from_run="nosuch", **settings), tmp_path / "x", progress=False)
+    wider = experiment("digits", "standard", steps=1, from_run=first.name, scale="tiny", classifier_width=3, validation=0)
+    with pytest.raises(UserError, match="expected the weights of a network like"):
+        training.train(wider, tmp_path / "wider", progress=False)
+    weights = balanced_weights(np.array([0, 0, 0, 1]), 2)
+    np.testing.assert_allclose(weights, (2 / 3, 2))
+    spec = experiment("digits", "standard", **settings)
+    x, y = np.random.default_rng(0).random((4, 8, 8, 1), np.float32), np.array([0, 0, 0, 1])
+    losses = {}
+    for given in (None, (2 / 3, 2.0, *[1.0] * 8)):
+        players = defences.make_players(spec)
+        randomised(players.d)
+        logits = players.d(x).numpy()
+        players.weigh_classes(given)
+        losses[given] = float(defences.standard_step(players, x, y, spec, (0, 0))["d_loss"])
+    own = np.log(np.exp(logits).sum(1)) - logits[np.arange(4), y]
+    np.testing.assert_allclose(list(losses.values()), [own.mean(), (own * np.array(given)[y]).mean()], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "message"), [("mine:nosuch", "AttributeError"), ("mine:too_large", r"in \[-1,1\] .*up to"),
+                                               ("nosuch:g", "ModuleNotFound"), ("mine:classifier", "perturb")])  # fmt: skip
+def test_what_is_no_generator_is_one_line(name, message, mine):
+    spec = experiment("digits", "advnet", generators=(name,), scale="tiny")
+    assert isinstance(spec, Experiment)
+    with pytest.raises(UserError, match=message) as error:
+        networks.generators(spec)
+    assert "\n" not in str(error.value)
