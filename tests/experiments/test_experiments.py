@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adv_networks.errors import UsageError
-from adv_networks.experiments import ATTACKS, DATASETS, METHODS, PROTOCOLS, SCALES, TABLES, experiment, results_group
+from adv_networks.experiments import ATTACKS, DATASETS, METHODS, PROTOCOLS, SCALES, TABLES, bundles, experiment, results_group
 from adv_networks.networks import costs
 
 # Table of recipes as the paper's Sections 4.1-4.3 and appendix state them:
@@ -329,3 +329,56 @@ def test_scale_divides_the_steps_of_strong_attacks_only():
         spec = experiment("mnist", "pgd", scale=scale, pgd_steps=7)
         assert (spec.attack("square").steps, spec.attack("apgd_ce").steps, spec.attack("pgd").steps) == (queries, steps, 7)
         assert spec.attack("restarted_pgd").epsilon == 0.3
+
+
+def test_columns_of_one_row_and_with_settings_of_their_own():
+    """The poster's table: two rows of one run, each with attacks of its own, of four intensities."""
+    cells = TABLES["poster-1"].cells("cpu")
+    assert [(cell.row, cell.column) for cell in cells] == [
+        (row, intensity) for row in ("FastGrad", "GAN") for intensity in ("0.1", "0.3", "0.5", "0.7")
+    ]
+    assert {cell.target.trained().name for cell in cells} == {"mnist-standard-cpu-s0-poster"}
+    assert [round(cell.attack.epsilon / 0.277, 6) for cell in cells] == [0.1, 0.3, 0.5, 0.7] * 2
+    for cell in cells[4:]:
+        assert (cell.source.method, cell.source.epsilon, cell.source.against) == ("generator", cell.attack.epsilon, "standard")
+        assert cell.is_white_box and cell.source.needs()["classifier"] == cell.target.trained()
+    with pytest.raises(UsageError, match="epsilon: expected no override with table poster-1"):
+        TABLES["poster-1"].cells("cpu", epsilon=0.1)
+    pixel = {cell.attack.epsilon for cell in TABLES["poster-pixel"].cells("cpu")}
+    assert pixel == {0.1, 0.3, 0.5, 0.7}
+
+
+def test_transfer_is_of_generators_against_another_seed_and_another_network():
+    cells = {(cell.row, cell.column): cell for cell in TABLES["poster-game"].cells("cpu")}
+    other, mlp = (cells[row, "G 0.3"] for row in ("D' (another seed)", "MLP"))
+    assert other.source.needs()["classifier"].seed == 1 and other.target.seed == 0
+    assert (mlp.target.classifier, mlp.source.classifier) == ("mlp", "poster_d")
+    assert mlp.source == cells["D frozen", "G 0.3"].source
+    assert not other.is_white_box and not mlp.is_white_box
+    learning = cells["D alternating", "G 0.3"]
+    assert learning.source is None and learning.target.name == "mnist-alternating-cpu-s0-poster-epsilon=0.0831"
+
+
+def test_nine_regularisations_are_nine_runs_with_twice_lambda_2_as_weight_decay():
+    runs = {}
+    for name in ("redblue-1", "redblue-2"):
+        runs |= {cell.row: cell.target for cell in TABLES[name].cells("cpu")}
+    assert len({spec.name for spec in runs.values()}) == len(runs) == 9
+    chosen = runs["l1=0.0001 l2=1e-05"]
+    assert (chosen.weight_l1, chosen.weight_decay, chosen.optimizer, chosen.classifier) == (1e-4, 2e-5, "rmsprop", "mlp")
+
+
+def test_trained_networks_of_the_report_are_attacked_at_their_own_epsilon():
+    for cell in TABLES["report-2"].cells("cpu"):
+        assert cell.attack.epsilon == float(cell.column.split()[-1])
+        if cell.target.method != "standard":
+            assert cell.target.epsilon == cell.attack.epsilon
+    pgd = next(cell for cell in TABLES["report-1"].cells("cpu") if (cell.row, cell.column) == ("PGD", "0.05"))
+    assert pgd.attack.step_fraction * 0.05 == pytest.approx(2 / 255, rel=1e-5) and not pgd.attack.random_start
+
+
+def test_tables_made_together_are_of_one_source():
+    assert bundles()["redblue"] == ("redblue-1", "redblue-2", "redblue-3", "redblue-further")
+    for parts in bundles().values():
+        assert len({TABLES[name].paper for name in parts}) == 1
+    assert all(table.paper for table in TABLES.values())

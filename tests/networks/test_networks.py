@@ -12,6 +12,7 @@ from adv_networks import networks, runtime
 from adv_networks.errors import UsageError
 from adv_networks.experiments import DATASETS, GENERATORS, experiment
 from adv_networks.networks import costs
+from adv_networks.papers import gan_poster
 from tests.conftest import randomised
 
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3)]
@@ -259,6 +260,7 @@ def test_intensity_is_measured_in_the_unit_that_the_experiment_says():
         spec = experiment("mnist", "advnet", generators=("poster_g",), intensity_unit=unit, epsilon=0.3)
         (model,) = networks.generators(spec)
         image = np.random.default_rng(0).random((2, 28, 28, 1), np.float32)
+        assert intensity == pytest.approx(0.3 / gan_poster.UNITS[unit])
         plain = networks.poster_g((28, 28, 1), spec.generator_width)
         plain.set_weights(model.get_weights())
         tanh = keras.ops.convert_to_numpy(plain(image, training=False))
