@@ -40,15 +40,22 @@ class _Own(NamedTuple):
     split: str
 
 
-def open_path(name: str) -> Dataset | None:
-    """The user's own data set in the folder or `.npz` of that path, read as `opened` does; None if nothing is there."""
+def open_any(name: Any) -> Dataset | None:
+    """The user's own data set in the folder or `.npz` of that path, read as `opened` does; None if nothing is there.
+
+    Arrays (images, labels), or ((images, labels), (test images, test labels)), are declared as `from_arrays` does.
+    """
+    if isinstance(name, (tuple, list)):
+        if len(name) != 2:
+            raise UsageError(f"dataset: expected (images, labels), or two such pairs, received {len(name)} parts")
+        return from_arrays(*name) if all(isinstance(part, (tuple, list)) for part in name) else from_arrays((name[0], name[1]))
     # Unlike Path.exists it says no of names that are too long.
     if not os.path.exists(name):  # noqa: PTH110
         return None
     return opened(name)
 
 
-OPENERS.append(open_path)
+OPENERS.append(open_any)
 
 
 def opened(

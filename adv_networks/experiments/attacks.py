@@ -32,6 +32,7 @@ class Attack(Protocol):
     has_source: bool
     leaves_failures: bool
     composed: bool
+    learns: bool
     epsilon: float
     norm: str
     seed: int

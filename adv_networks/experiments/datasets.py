@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from adv_networks.errors import UsageError
 
@@ -51,9 +52,9 @@ class Dataset:
 
 DATASETS: dict[str, Dataset] = {}
 
-# Each takes what a user gave for the name of a data set, the path of a folder for instance, and returns the data set that it
-# finds there, or None where that is for another one to read.
-OPENERS: list[Callable[[str], Dataset | None]] = []
+# Each takes what a user gave for the name of a data set, the path of a folder for instance or arrays, and returns the data set
+# that it finds there, or None where that is for another one to read.
+OPENERS: list[Callable[[Any], Dataset | None]] = []
 
 
 def declare(*datasets: Dataset) -> None:
@@ -61,8 +62,8 @@ def declare(*datasets: Dataset) -> None:
     DATASETS.update({dataset.name: dataset for dataset in datasets})
 
 
-def find_dataset(name: str) -> Dataset:
-    """The declared data set of that name, in any case of letters, or the one that an opener finds there.
+def find_dataset(name: Any) -> Dataset:
+    """The declared data set of that name, in any case of letters, or the one that an opener finds there or in arrays.
 
     That one is declared from then on.
 
@@ -70,6 +71,11 @@ def find_dataset(name: str) -> Dataset:
         UsageError: there is no such data set.
         UserError: what is at the path is no data set.
     """
+    if isinstance(name, (tuple, list)):
+        for opener in OPENERS:
+            if (found := opener(name)) is not None:
+                return found
+    name = str(name)
     if name not in DATASETS and name.lower() in DATASETS and not Path(name).exists():
         name = name.lower()
     if name not in DATASETS:

@@ -112,12 +112,12 @@ def checked_setting(name: str, value: Any, **limits: float) -> Any:
 
 
 def experiment(
-    dataset: str, method: str, *, protocol: str = "paper", scale: str = "cpu", seed: int = 0, **overrides: Any
+    dataset: Any, method: str, *, protocol: str = "paper", scale: str = "cpu", seed: int = 0, **overrides: Any
 ) -> Experiment:
     """Resolves one experiment: the data set's recipe, the method's settings, the protocol, the scale, then the overrides.
 
     Args:
-        dataset: name of a data set, or the path of a folder or file that holds one.
+        dataset: name of a data set, the path of a folder or file that holds one, or arrays (images, labels).
         method: key of `METHODS`.
         protocol: key of `PROTOCOLS`.
         scale: key of `SCALES`.

@@ -312,6 +312,10 @@ def test_arrays_may_be_floats_and_labels_one_hot():
     for form in ((images / 255, labels), (images / np.float32(255), np.eye(3)[labels]), (images[..., 0], labels[:, None])):
         assert data.from_arrays(form, (images[:3], labels[:3]), name="mine").name == own.name
     assert labels_of(own.name, "test") == [1, 1, 1]
+    assert experiment(((images, labels), (images[:3], labels[:3])), "pgd").dataset.partition("-")[2] == own.name[5:]
+    assert labels_of(experiment((images / 255, np.eye(3)[labels]), "pgd").dataset, "train") == [4, 4, 4]
+    with pytest.raises(UsageError, match="expected \\(images, labels\\), or two such pairs, received 3 parts"):
+        experiment((images, labels, labels), "pgd")
     for form, found in (
         ((images / 50, labels), "found float64 .* from 0 to 1.18"),
         ((images, np.eye(3)[labels] * 0.5), "integers .* or one-hot rows, found float64"),
