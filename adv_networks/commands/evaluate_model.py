@@ -117,7 +117,7 @@ class EvaluateModel:
             shown = tested.first(CHECKED_IMAGES)
             checked = _checks(model, shown, spec, table, found, asked)
             crafted = [(label, own.attack, sources.get(label, model)) for label, own in (found | asked).items()]
-            self.exports.write(model, *tested, [one for one in crafted if one[1].has_ball and not one[1].learns])
+            self.exports.write(model, *tested, crafted, training_images)
         worst = _worst_cases(table, found, generators)
         heading = f"{title} on {len(tested.images)} test images of {dataset.name}, {ball_of(spec)}"
         yield from table.left_out

@@ -95,12 +95,13 @@ class RunExperiment:
         """Writes the files that are asked for, of the classifier under the attacks of the grid."""
         if not self.exports:
             return
-        cells = [cell for cell in plan.every_cell if cell.attack.has_ball and not (cell.attack.composed or cell.attack.learns)]
+        cells = [cell for cell in plan.every_cell if cell.attack.has_source]
         target = plan.every_cell[0].target
         with networks.workspace.evaluating():
             crafted = [(cell.column, cell.attack, networks.of(*source_of(cell))) for cell in cells]
             images = networks.workspace.images(target.dataset, "test", target.test_images)
-            self.exports.write(networks.of(target), *images, crafted)
+            training = functools.partial(networks.workspace.images, target.dataset, "train")
+            self.exports.write(networks.of(target), *images, crafted, training)
 
 
 def _table_of(spec: Experiment) -> Table:

@@ -12,6 +12,7 @@ import numpy as np
 from adv_networks.attacks import Attack, craft_all, predict
 from adv_networks.attacks.crafting import BATCH_SIZE
 from adv_networks.errors import UsageError
+from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.experiments import NORMS
 from adv_networks.lazy import keras
 from adv_networks.storage.csv_rows import write_rows
@@ -43,15 +44,23 @@ class Exports:
                 raise UsageError(f"save_{name}: expected bn_evaluation moving, received {bn_evaluation}")
 
     def write(
-        self, model: keras.Model, images: np.ndarray, labels: np.ndarray, attacks: Sequence[tuple[str, Attack, keras.Model]]
+        self,
+        model: keras.Model,
+        images: np.ndarray,
+        labels: np.ndarray,
+        attacks: Sequence[tuple[str, Attack, keras.Model]],
+        training: Training | None = None,
     ) -> list[Path]:
         """Crafts the attacks again, to the same images as in the evaluation, and writes the files; returns these.
+
+        What is crafted on no model, clean images and worst cases, is left out.
 
         Args:
             model: the classifier under attack, of images in [0,1].
             images: uint8 or floats in [0,1], [N, H, W, C].
             labels: integers [N].
             attacks: the label, the attack, and what it is crafted on.
+            training: what attacks that learn first learn from, as in the evaluation.
         """
         if not self:
             return []
@@ -59,7 +68,10 @@ class Exports:
         x = images / np.float32(255) if images.dtype == np.uint8 else images
         found: dict[str, dict[str, Any]] = {}
         for label, attack, source in attacks:
-            crafted = craft_all(attack, source, images, labels).astype(np.float32)
+            if not attack.has_source or attack.composed:
+                continue
+            state = learn(attack, source, lesson_of(attack, training))
+            crafted = craft_all(attack, source, images, labels, state=state).astype(np.float32)
             moved = (crafted - x).reshape(len(x), -1).astype(np.float64)
             norms = {name: np.linalg.norm(moved, p, axis=1) for name, p in NORMS.items()}
             own = {"adversarial": crafted} if self.adversarial is not None else {}

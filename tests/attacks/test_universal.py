@@ -8,6 +8,7 @@ from sklearn.neural_network import MLPClassifier
 from adv_networks import attacks, data, evaluation
 from adv_networks.attacks import Universal
 from adv_networks.errors import UsageError
+from adv_networks.evaluation.exports import Exports
 
 EPSILON = 0.2
 
@@ -117,3 +118,17 @@ def test_it_learns_before_it_attacks(digits):
 def test_wrong_arguments_are_refused(options, said, digits):
     with pytest.raises(UsageError, match=f"^{said}$"):
         attacks.universal_perturbation(digits[0][0], digits[1].images[:3], **{"epsilon": EPSILON, **options})
+
+
+def test_exported_images_are_those_of_what_it_learned_from_training_images(digits, tmp_path):
+    """Nor is an attack without a ball left out, and what is crafted on no model is."""
+    models, training, tested = digits
+    learning, attacked = attacks.named("universal:images=20:passes=1", EPSILON), models[0]
+    crafted = [(text, attacks.named(text, EPSILON), attacked) for text in ("deepfool:steps=2", "clean")]
+    exports = Exports(adversarial=tmp_path / "all.npz")
+    exports.write(attacked, *tested.first(30), [("U", learning, attacked), *crafted], training.first)
+    with np.load(tmp_path / "all.npz") as saved:
+        assert list(saved["attacks"]) == ["U", "deepfool:steps=2"]
+        state = learning.fit(attacked, *training.first(20))
+        expected = evaluation.craft_all(learning, attacked, *tested.first(30), state=state)
+        np.testing.assert_array_equal(saved["adversarial"][0], expected)
