@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def as_markdown(
     ]
     parts += [f"- {note}" for note in notes]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        cells = {(row["row"], _column(row)): row for row in rows if row["dataset"] == dataset}
+        cells = {(row["row"], column_title(row)): row for row in rows if row["dataset"] == dataset}
         columns = list(dict.fromkeys(column for _, column in cells))
         lines = [["method \\ attack", *columns], ["---"] + ["---:"] * len(columns)]
         lines += [
@@ -48,7 +48,7 @@ def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
     """The same for a terminal: aligned columns."""
     lines = [f"{heading(table)}, scale {scale}; accuracy in %, {_shown(rows)}"]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
-        cells = {(row["row"], _column(row)): _text(row) for row in rows if row["dataset"] == dataset}
+        cells = {(row["row"], column_title(row)): _text(row) for row in rows if row["dataset"] == dataset}
         columns = list(dict.fromkeys(column for _, column in cells))
         body = [[dataset, *columns]] + [
             [label, *(cells.get((label, column), "") for column in columns)]
@@ -83,9 +83,10 @@ def _shown(rows: Sequence[dict[str, Any]]) -> str:
     return f"{measured} (published, difference)"
 
 
-def _column(row: dict[str, Any]) -> str:
+def column_title(row: Mapping[str, Any]) -> str:
     """The column of a cell, and what it shows where that is not accuracy."""
-    return row["column"] if row["metric"] == "accuracy" else f"{row['column']}, {row['metric']}"
+    metric = row.get("metric") or "accuracy"  # older files do not say
+    return row["column"] if metric == "accuracy" else f"{row['column']}, {metric}"
 
 
 def _text(row: dict[str, Any] | None) -> str:

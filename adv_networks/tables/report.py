@@ -12,6 +12,7 @@ from adv_networks.errors import UserError
 from adv_networks.storage import pictures, run_directories
 from adv_networks.storage.files import write_text
 from adv_networks.storage.records import Record, read
+from adv_networks.tables.layout import column_title
 from adv_networks.training.logs import read_metrics
 
 Line = dict[str, str]
@@ -25,7 +26,6 @@ th { text-align: left; font-weight: 500; background: #f4f4f4 } .heat td { text-a
 """
 # Of pages and pictures alike: white for 0%, dark blue for 100%, told apart in print and by everybody.
 _LIGHT, _DARK = (255, 255, 255), (8, 48, 107)
-_KEYS = ("dataset", "row", "column")
 
 
 def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
@@ -117,7 +117,7 @@ def _grid(name: str, file: Path, lines: Sequence[Line]) -> str:
 
 def _layout(cells: Sequence[Line]) -> tuple[list[str], list[str], dict[tuple[str, str], Line]]:
     """Rows and columns in their order, and the cells by them."""
-    by_place = {(cell["row"], cell["column"]): cell for cell in cells}
+    by_place = {(cell["row"], column_title(cell)): cell for cell in cells}
     return list(dict.fromkeys(row for row, _ in by_place)), list(dict.fromkeys(column for _, column in by_place)), by_place
 
 
@@ -139,11 +139,11 @@ def _heat_map(name: str, cells: Sequence[Line], field: str, caption: str) -> str
 
 
 def _heat_cell(name: str, cell: Line, field: str) -> str:
-    key = "|".join((name, *(cell[key] for key in _KEYS), field))
+    key = "|".join((name, cell["dataset"], cell["row"], column_title(cell), field))
     if not cell[field]:
         return f'<td data-cell="{html.escape(key)}">–</td>'
     percent = float(cell[field])
-    colour = [round(light + (dark - light) * percent / 100) for light, dark in zip(_LIGHT, _DARK, strict=True)]
+    colour = [round(light + (dark - light) * min(percent, 100) / 100) for light, dark in zip(_LIGHT, _DARK, strict=True)]
     interval = ""
     if field == "measured_percent" and cell.get("interval_low"):
         interval = f"<small>{float(cell['interval_low']):.2f} to {float(cell['interval_high']):.2f}</small>"

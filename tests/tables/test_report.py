@@ -99,6 +99,19 @@ def test_every_number_is_that_of_its_csv_file(run, group):
     assert "D1 of width 32 &amp; more" in page and "abc&lt;def" in page
 
 
+def test_cells_of_one_column_in_several_metrics_are_all_shown(run, group):
+    table = TABLES["redblue-1"]
+    rows = tables.make_table(table, [], scale="cpu")
+    for number, row in enumerate(rows):
+        row["measured_percent"] = 10.0 * number
+    tables.write(table, rows, group, scale="cpu")
+    assert run("--report")[0] == 0
+    shown = Cells((group / "report.html").read_text()).by_key
+    columns = [title for label in ("clean", "0.1", "0.25") for title in (label, f"{label}, confidence")]
+    found = [shown[f"redblue-1|mnist|no regularisation|{column}|measured_percent"] for column in columns]
+    assert found == [[f"{10 * number}.00"] for number in range(6)]
+
+
 def test_page_is_whole_in_itself_and_small_and_pictures_are_beside_it(run, group):
     assert run("--report")[0] == 0
     page = (group / "report.html").read_text()
