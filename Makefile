@@ -9,7 +9,8 @@ PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' Makefile
 
-demo: $(VENV)/installed  ## train and attack two classifiers on embedded real digits
+demo: $(VENV)/installed  ## attack three shipped networks, then train and attack two on embedded real digits
+	$(VENV)/bin/python main.py --demo
 	$(VENV)/bin/python main.py --table=digits --results=runs/demo-results
 
 check: $(VENV)/installed-test  ## style, format and types
@@ -24,8 +25,9 @@ test: check  ## check, and the tests in two processes; those of numerics without
 examples: $(VENV)/installed-test  ## the documentation's commands of many trainings, to their end
 	$(VENV)/bin/python -m pytest -m long -n 2 --dist loadgroup tests/test_documentation.py
 
-picture: $(VENV)/installed-test  ## draw docs/pictures/packages.svg from the code
+picture: $(VENV)/installed-test  ## draw the pictures of the method and of the packages from the code
 	$(VENV)/bin/python -m docs.draw_packages
+	$(VENV)/bin/python -m docs.draw_method
 
 constraints: $(VENV)/installed  ## renew constraints.txt with the newest versions that pyproject.toml allows
 	$(PIP) install uv
@@ -46,5 +48,5 @@ $(VENV)/installed-test: $(VENV)/installed
 # Only what this file makes: other runs may have taken hours.
 clean:  ## remove what these targets made
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache constraints.txt.new
-	rm -rf runs/demo-results runs/digits-standard-cpu-s0 runs/digits-advnet-cpu-s0
+	rm -rf runs/demo.png runs/demo-results runs/digits-standard-cpu-s0 runs/digits-advnet-cpu-s0
 	find . -name __pycache__ -prune -exec rm -rf {} +

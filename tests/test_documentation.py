@@ -17,6 +17,7 @@ from PIL import Image
 
 from adv_networks import networks
 from adv_networks.experiments import TABLES, experiments_of
+from docs import draw_method
 from tests.conftest import randomised
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +66,7 @@ def places(tmp_path, monkeypatch):
 def small(command, places):
     """The command's arguments with the places' names replaced, at the least size; skips it where its data is missing."""
     if "--model" in command:
-        sizes = ["--test_images=16"]
+        sizes = ["--test_images=16", "--noprogress"]
     else:
         sizes = [] if "--report" in command else [*SMALL, "--test_images=16"]
         if "--scale=paper" in command:
@@ -78,6 +79,61 @@ def small(command, places):
     for name, place in places.items():
         given = [argument.replace(name, place) for argument in given]
     return [*given, *sizes]
+
+
+def test_readme_is_short_and_has_what_a_reader_looks_for():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 100
+    assert "@inproceedings" in text and "openreview.net" in text and "method-dark.svg" in text
+    bullets = [line for line in text.partition("## Where to go")[2].splitlines() if line.startswith("- ")]
+    assert len(bullets) == 5 and all("](" in line for line in bullets)
+
+
+def anchors(page):
+    """What the headings of a page can be linked to by."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+LINKING = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks").glob("*.md")]
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.S)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    for link in links:
+        if not re.match(r"https?:|mailto:", link):
+            place, _, anchor = link.partition("#")
+            target = (page.parent / place).resolve() if place else page
+            assert target.exists(), f"{link}: nothing is there"
+            assert not anchor or anchor in anchors(target), f"{link}: no such heading"
+
+
+def test_pictures_of_the_method_are_those_of_the_script():
+    for name, colours in draw_method.THEMES.items():
+        committed = (ROOT / "docs" / "pictures" / f"method-{name}.svg").read_text(encoding="utf-8")
+        assert draw_method.draw(colours) == committed, "expected the picture as `make picture` draws it"
+
+
+@pytest.mark.long
+def test_demo_has_the_order_of_the_page_and_about_its_numbers(run):
+    """Another processor trains other networks: A is within some points, C within more, and the order is the same."""
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    code, output, error = run("--table=digits", "--noprogress")
+    assert (code, error) == (0, "")
+
+    def numbers(text):
+        lines = re.findall(r"^((?:standard|adversarial) [\w ]*\([AC]\)) +([\d. ]+)$", text, re.MULTILINE)
+        return {label: list(map(float, own.split())) for label, own in lines[:2]}
+
+    expected, found = numbers(page), numbers(output)
+    assert found.keys() == expected.keys() == {"standard (A)", "adversarial network (C)"}
+    a, c = found.values()
+    assert min(a[0], c[0]) > 96, "expected both to label clean images"
+    assert all(of_c > of_a + 10 for of_a, of_c in zip(a[1:], c[1:], strict=True)), "expected C above A under every attack"
+    for label, allowed in (("standard (A)", 10), ("adversarial network (C)", 20)):
+        assert all(abs(now - then) < allowed for now, then in zip(found[label], expected[label], strict=True)), label
 
 
 def test_pages_have_the_commands_that_this_file_looks_for():

@@ -2,43 +2,41 @@
 
 from __future__ import annotations
 
-import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from adv_networks import tables
+from adv_networks import claims, tables
 from adv_networks.errors import UserError
-from adv_networks.storage import pictures, run_directories
+from adv_networks.papers.published import published
+from adv_networks.storage import pictures
 from adv_networks.storage.files import write_text
 from adv_networks.storage.records import Record, read
-from adv_networks.tables.layout import column_title
-from adv_networks.training.logs import read_metrics
+from adv_networks.tables import curves, explorer
+from adv_networks.tables.explorer import Curve, Section
 
 Line = dict[str, str]
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-h1 { font-size: 1.6rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc } caption { font-weight: 600; text-align: left }
-table { border-collapse: collapse; margin: .8rem 0; font-size: 13px } td, th { padding: .25rem .5rem; border: 1px solid #ddd }
-th { text-align: left; font-weight: 500; background: #f4f4f4 } .heat td { text-align: right }
-.wide { overflow-x: auto } small { display: block } img { max-width: 100% } figure { margin: 1rem 0 }
-"""
-# Of pages and pictures alike: white for 0%, dark blue for 100%, told apart in print and by everybody.
-_LIGHT, _DARK = (255, 255, 255), (8, 48, 107)
+_CURVES, _CHECKS, _CLAIMS, _PICTURES, _FILES, _OTHERS, _PROVENANCE = (
+    "curves", "checks", "claims", "pictures", "files", "others", "provenance",
+)  # fmt: skip
+_TITLES = {
+    _OTHERS: "Of no paper", _CURVES: "Curves", _CHECKS: "Checks", _CLAIMS: "Claims", _PICTURES: "Pictures",
+    _FILES: "Further files", _PROVENANCE: "Where it comes from",
+}  # fmt: skip
 
 
 def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
     """Writes `report.html` and pictures of the tables into a directory of results.
 
-    The page has every table, measured beside published, the other CSV files, the pictures and where the numbers come from.
+    The page has every table, measured beside published, the other CSV files, curves, pictures and where the numbers come from.
     Its numbers are those of the CSV files, and nothing is computed from them but colours. Directories in `group`, as of other
     seeds and of attack suites, are on the page too; those beside it, of other settings, have pages of their own.
 
     Args:
         group: the directory of results.
         scale: the runs' scale.
-        runs_directory: where the runs are; of those that are there, the learning curves are drawn.
+        runs_directory: where the runs are; the learning curves of those that are there are kept in `learning.csv`.
 
     Returns:
         The page's file.
@@ -46,12 +44,12 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
     Raises:
         UserError: there are no results, or a file is damaged.
     """
-    files = [file for file in _files(group, "csv") if file.name not in ("records.csv", "outcomes.csv")]
+    files = [file for file in _files(group, "csv") if file.name not in ("records.csv", "outcomes.csv", curves.FILE)]
     if not files:
         raise UserError(f"{group}: expected tables to report, found none (--table makes them)")
     records = [record for file in sorted(group.glob("**/records.csv")) for record in read(file)]
-    lines = {file: tables.read(file) for file in files}
-    grids = {file: own for file, own in lines.items() if own and tables.is_table(own[0].keys())}
+    lines = {file: own for file in files if (own := tables.read(file))}
+    grids = {file: own for file, own in lines.items() if tables.is_table(own[0].keys())}
     drawn = {
         file.with_name(f"{file.stem}-{dataset}.png"): cells
         for file, own in grids.items()
@@ -59,23 +57,36 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
     }
     for picture, cells in drawn.items():
         _draw(picture.with_suffix(""), cells)
-    _learning_curves(group, records, runs_directory)
-    others = {_name(group, file): own for file, own in lines.items() if own and file not in grids}
-    shown = [file for file in _files(group, "png") if file not in drawn]
-    parts = [
-        f"<h1>adv_networks: results at scale {html.escape(scale)}</h1>",
-        "<p>Accuracy in %, of classifiers (rows) under attack (columns). Small: the 95% interval that the number of test "
-        "images allows. A dash is not measured, or not published.</p>",
-        *(_grid(_name(group, file), file, own) for file, own in grids.items()),
-        *(f"<h2>{html.escape(name)}</h2>{_plain(name, own)}" for name, own in others.items()),
-        "<h2>Pictures</h2>" * bool(shown),
-        *(_picture(_name(group, file), file) for file in shown),
-        "<h2>Where the numbers come from</h2>",
-        _provenance(records),
+    learning = curves.learning(group, records, runs_directory)
+    shown = [file for file in _files(group, "png") if file not in drawn and file.stem not in learning]
+    frames: list[Curve] = []
+    sections = [
+        *(section for file, own in grids.items() for section in _grid(_name(group, file), file, own)),
+        *_curves(frames, learning, {file: own for file, own in lines.items() if "epsilon" in own[0]}),
+        *(_file(_name(group, file), own) for file, own in lines.items() if file not in grids),
+        *(
+            Section(_PICTURES, _dataset_of(file), _name(group, file), explorer.picture(_name(group, file), file))
+            for file in shown
+        ),
+        Section(_PROVENANCE, "", "Where the numbers come from", _provenance(records)),
     ]
+    lead = (
+        "Accuracy in %, of classifiers (rows) under attack (columns), and in brackets the published one. Point at a number for "
+        "its interval, run, commit and checks; click a heading to sort. A dash is not measured."
+    )
     page = group / "report.html"
-    write_text(page, _page(f"adv_networks, scale {scale}", parts))
+    text = explorer.page(
+        f"adv_networks: results at scale {scale}", lead, _tabs(sections), sections, curves=frames, runs=_runs(records, lines)
+    )
+    write_text(page, text)
     return page
+
+
+def _tabs(sections: Sequence[Section]) -> dict[str, str]:
+    """The titles of the tabs that have something on them: the sources' first."""
+    used = {section.tab for section in sections}
+    named = {name: f"{name.replace('_', ' ')} ({source.kind})" for name, source in claims.SOURCES.items()}
+    return {name: title for name, title in {**named, **_TITLES}.items() if name in used}
 
 
 def _files(group: Path, kind: str) -> list[Path]:
@@ -90,81 +101,70 @@ def _name(group: Path, file: Path) -> str:
 
 
 def _by_dataset(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    return {
-        name: [line for line in lines if line["dataset"] == name] for name in dict.fromkeys(line["dataset"] for line in lines)
-    }
+    names = dict.fromkeys(line["dataset"] for line in lines)
+    return {name: [line for line in lines if line["dataset"] == name] for name in names}
 
 
-def _page(title: str, parts: Iterable[str]) -> str:
-    # The empty icon keeps browsers from asking for one.
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><link rel="icon" href="data:,"><style>{_STYLE}</style>'
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
+def _dataset_of(file: Path) -> str:
+    """The data set that a picture is of, as far as its name says."""
+    from adv_networks.experiments import DATASETS
+
+    return next((name for name in file.stem.split("-") if name in DATASETS), "")
 
 
-def _grid(name: str, file: Path, lines: Sequence[Line]) -> str:
-    """A table of the paper: for each data set the measured one and the published one."""
-    notes = file.with_suffix(".md")
-    said = notes.read_text(encoding="utf-8", errors="replace").splitlines() if notes.exists() else []
+def _source_of(table: str) -> str:
+    """The source whose table it is, by its name."""
+    return next((name for name in claims.SOURCES if any(key[0] == table for key in published(name))), _OTHERS)
+
+
+def _grid(name: str, file: Path, lines: Sequence[Line]) -> Iterator[Section]:
+    """A table of a paper, a section for each data set."""
+    beside = file.with_suffix(".md")
+    said = beside.read_text(encoding="utf-8", errors="replace").splitlines() if beside.exists() else []
     title = said[0].removeprefix("# ") + f" ({file.parent.name})" * (name != file.stem) if said else name
-    parts = [f"<h2>{html.escape(title)}</h2>"]
-    parts += [f"<p>{html.escape(line[2:].replace('**', ''))}</p>" for line in said if line.startswith("- ")]
+    notes = [line[2:].replace("**", "") for line in said if line.startswith("- ")]
     for dataset, cells in _by_dataset(lines).items():
-        for field, caption in (("measured_percent", "measured"), ("published_percent", "published")):
-            if any(cell.get(field) for cell in cells):
-                parts.append(_heat_map(name, cells, field, f"{dataset}, {caption}"))
-    return "\n".join(parts)
+        body = explorer.notes(notes) + explorer.grid(name, cells, f"{dataset}: measured (published)")
+        yield Section(_source_of(lines[0].get("table", "")), dataset, title, body)
 
 
-def _layout(cells: Sequence[Line]) -> tuple[list[str], list[str], dict[tuple[str, str], Line]]:
-    """Rows and columns in their order, and the cells by them."""
-    by_place = {(cell["row"], column_title(cell)): cell for cell in cells}
-    return list(dict.fromkeys(row for row, _ in by_place)), list(dict.fromkeys(column for _, column in by_place)), by_place
+def _file(name: str, lines: Sequence[Line]) -> Section:
+    kind = name.split(" ")[-1].partition("-")[0]
+    datasets = {line.get("dataset", "") for line in lines}
+    tab = kind if kind in (_CHECKS, _CLAIMS) else _FILES
+    return Section(tab, datasets.pop() if len(datasets) == 1 else "", name, explorer.listed(name, lines))
 
 
-def _heat_map(name: str, cells: Sequence[Line], field: str, caption: str) -> str:
-    rows, columns, by_place = _layout(cells)
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    body = [
-        f"<tr><th>{html.escape(row)}</th>"
-        + "".join(
-            _heat_cell(name, by_place[row, column], field) if (row, column) in by_place else "<td></td>" for column in columns
-        )
-        + "</tr>"
-        for row in rows
-    ]
-    return (
-        f'<div class="wide"><table class="heat"><caption>{html.escape(caption)}</caption>'
-        f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
+def _curves(
+    frames: list[Curve], learning: Mapping[str, tuple[str, Curve]], by_epsilon: Mapping[Path, Sequence[Line]]
+) -> Iterator[Section]:
+    """Sections of curves, which join the frames that the script draws."""
+    found = list(learning.values())
+    for lines in by_epsilon.values():
+        for dataset, own in _by_dataset(lines).items():
+            found += [(dataset, curve) for curve in curves.by_epsilon(own)]
+    for number, (dataset, curve) in enumerate(found):
+        frames.append(curve)
+        yield Section(_CURVES, dataset, f"{dataset}: {curve.y}", explorer.chart(number, curve))
 
 
-def _heat_cell(name: str, cell: Line, field: str) -> str:
-    key = "|".join((name, cell["dataset"], cell["row"], column_title(cell), field))
-    if not cell[field]:
-        return f'<td data-cell="{html.escape(key)}">–</td>'
-    percent = float(cell[field])
-    colour = [round(light + (dark - light) * min(percent, 100) / 100) for light, dark in zip(_LIGHT, _DARK, strict=True)]
-    interval = ""
-    if field == "measured_percent" and cell.get("interval_low"):
-        interval = f"<small>{float(cell['interval_low']):.2f} to {float(cell['interval_high']):.2f}</small>"
-    style = f"background:rgb({','.join(map(str, colour))});color:{'#fff' if percent > 60 else '#222'}"
-    return f'<td data-cell="{html.escape(key)}" style="{style}"><span>{percent:.2f}</span>{interval}</td>'
-
-
-def _plain(name: str, lines: Sequence[Line]) -> str:
-    """Any other CSV file, as it is."""
-    head = "".join(f"<th>{html.escape(field)}</th>" for field in lines[0])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(text or '')}</td>" for text in line.values()) + "</tr>" for line in lines
-    )
-    table = f'<table data-file="{html.escape(name)}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="wide">{table}</div>'
-
-
-def _picture(name: str, file: Path) -> str:
-    data = base64.b64encode(file.read_bytes()).decode()
-    name = html.escape(name)
-    return f'<figure><img alt="{name}" src="data:image/png;base64,{data}"><figcaption>{name}</figcaption></figure>'
+def _runs(records: Sequence[Record], lines: Mapping[Path, Sequence[Line]]) -> dict[str, dict[str, str]]:
+    """What the page says of a run where one points at a number of it."""
+    checks = [line for own in lines.values() if {"target", "check", "outcome"} <= own[0].keys() for line in own]
+    found: dict[str, dict[str, str]] = {}
+    for record in records:
+        own = [line for line in checks if line["target"] == record.target]
+        failed = [line["check"] for line in own if line["outcome"] == "fail"]
+        passed = sum(line["outcome"] == "pass" for line in own)
+        found[record.target] = {
+            "iterations": f"{record.steps:,}",
+            "trained at commit": record.training_commit[:12],
+            "evaluated at commit": record.commit[:12],
+            "checks": f"{passed} of {len(own)} passed" + "; failed: " * bool(failed) + "; ".join(failed)
+            if own
+            else "none made",
+        }
+    return found
 
 
 def _provenance(records: Sequence[Record]) -> str:
@@ -184,13 +184,14 @@ def _provenance(records: Sequence[Record]) -> str:
     rows = []
     for title, name in fields.items():
         values = dict.fromkeys(str(getattr(record, name)) for record in records)
-        rows.append(f"<tr><th>{title}</th><td>{html.escape(', '.join(values))}</td></tr>")
-    return f"<table><tbody>{''.join(rows)}</tbody></table><p>{len(records)} records.</p>"
+        rows.append(f'<tr><th scope="row">{title}</th><td>{html.escape(", ".join(values))}</td></tr>')
+    return f'<table class="origins"><tbody>{"".join(rows)}</tbody></table><p>{len(records)} records.</p>'
 
 
 def _draw(stem: Path, cells: Sequence[Line]) -> None:
     """The table of one data set as a picture, measured beside published, where any of it is measured."""
-    rows, columns, by_place = _layout(cells)
+    by_place = {(cell["row"], cell["column"]): cell for cell in cells}
+    rows, columns = list(dict.fromkeys(row for row, _ in by_place)), list(dict.fromkeys(column for _, column in by_place))
     values = {
         title: [[_number(by_place.get((row, column), {}).get(field)) for column in columns] for row in rows]
         for title, field in (("measured", "measured_percent"), ("published", "published_percent"))
@@ -202,25 +203,3 @@ def _draw(stem: Path, cells: Sequence[Line]) -> None:
 
 def _number(text: str | None) -> float | None:
     return float(text) if text else None
-
-
-def _learning_curves(group: Path, records: Sequence[Record], runs_directory: Path) -> None:
-    """Validation accuracies along the runs of the records, so far as the runs are there, a picture a data set and attack."""
-    names = {
-        record.target: record for record in records if run_directories.describe(runs_directory / record.target) is not None
-    }
-    for dataset in dict.fromkeys(record.dataset for record in names.values()):
-        metrics = {name: read_metrics(runs_directory / name) for name, record in names.items() if record.dataset == dataset}
-        for attack in ("clean", "pgd"):
-            series = {
-                name: [
-                    (line["step"], 100 * line[f"validation_{attack}"])
-                    for line in own
-                    if line[f"validation_{attack}"] is not None
-                ]
-                for name, own in metrics.items()
-            }
-            series = {name: points for name, points in series.items() if points}
-            if series:
-                file = group / f"learning-{dataset}-{attack}.png"
-                pictures.curves(file, series, "iteration", f"{attack}: accuracy on validation images, %", y_scale="linear")

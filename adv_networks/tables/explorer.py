@@ -1,0 +1,208 @@
+"""The report's page: HTML that shows every number by itself, and a script that sorts, filters, explains and draws curves."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Line = Mapping[str, str]
+
+# White for 0%, dark blue for 100%; from red over white to blue for what is below and above the published number. Both are told
+# apart in print and by everybody.
+_WHITE, _BLUE, _RED, _DARK = (255, 255, 255), (33, 102, 172), (178, 24, 43), (8, 48, 107)
+_FARTHEST = 40  # points of difference that have the full colour
+_KEYS = ("dataset", "row", "column")
+_VERDICTS = {"outcome", "measured", "published", "published_as_printed", "verdict"}
+# How pictures are described to whoever does not see them, by the ends of their names.
+_ALTERNATIVES = {
+    "-perturbations": "Held-out images, one a column: the original, what the generator of this run adds (red lightens, blue "
+    "darkens), and the sum, with the class that the classifier sees in it",
+    "-gallery": "The same images under FGS, PGD and each generator: what is added, and the sum with the class that is seen",
+    "-classes": "Heat maps: the accuracy of each class, a column, under each white-box attack, one map a classifier",
+    "-epsilon": "Curves: accuracy against the size ε of the attack, one panel a classifier, one line an attack",
+    "-clean": "Accuracy on clean validation images along the training, one line a run",
+    "-pgd": "Accuracy on validation images under PGD along the training, one line a run",
+}
+
+
+class Section(NamedTuple):
+    """A part of the page: on which tab, of which data set ("" for none), its heading, and its HTML."""
+
+    tab: str
+    dataset: str
+    title: str
+    body: str
+
+
+class Curve(NamedTuple):
+    """Curves in one frame: what x and y are, and by name points (x, y), y in percent."""
+
+    x: str
+    y: str
+    series: Mapping[str, Sequence[tuple[float, float]]]
+
+
+def page(
+    title: str,
+    lead: str,
+    tabs: Mapping[str, str],
+    sections: Iterable[Section],
+    *,
+    curves: Sequence[Curve],
+    runs: Mapping[str, Mapping[str, str]],
+) -> str:
+    """The whole page; it asks no server for anything.
+
+    Args:
+        title: of the page.
+        lead: a sentence under it.
+        tabs: the titles of the tabs by their names, in their order.
+        sections: the page's parts.
+        curves: what `chart` refers to by position.
+        runs: what is known of a run, by its name: text by title.
+    """
+    frames = [
+        {"x": own.x, "y": own.y, "series": [{"name": name, "points": points} for name, points in own.series.items()]}
+        for own in curves
+    ]
+    parts = [
+        f'<header><h1>{html.escape(title)}</h1><p>{html.escape(lead)}</p><nav id="tabs" aria-label="tables and lists"></nav>'
+        '<nav id="datasets" aria-label="data sets"></nav><div class="tools needs-script" hidden>'
+        '<input id="filter" type="search" placeholder="rows that contain …" aria-label="show only rows that contain this text">'
+        '<select id="verdict" aria-label="show only rows of this verdict" hidden></select>'
+        '<label>colour <select id="colour"><option value="difference">difference to published</option>'
+        '<option value="accuracy">accuracy</option></select></label></div></header><main>',
+        *map(_section, sections),
+        '</main><div id="tip" role="tooltip" hidden></div>',
+        *(_data(name, own) for name, own in (("titles", tabs), ("runs", runs), ("curves", frames))),
+        f"<script>/* {_asset('uPlot-LICENSE.txt')} */\n{_without_address(_asset('uPlot.iife.min.js'))}</script>",
+        f"<script>{_asset('script.js')}</script>",
+    ]
+    head = (
+        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title>"
+        # The empty icon keeps browsers from asking for one.
+        f'<link rel="icon" href="data:,"><style>{_asset("uPlot.min.css")}\n{_asset("style.css")}</style>'
+    )
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
+
+
+def _section(own: Section) -> str:
+    place = f'data-tab="{html.escape(own.tab)}" data-dataset="{html.escape(own.dataset)}"'
+    return f"<section {place}><h2>{html.escape(own.title)}</h2>{own.body}</section>"
+
+
+def _asset(name: str) -> str:
+    return (resources.files("adv_networks") / "tables" / "explorer_assets" / name).read_text(encoding="utf-8")
+
+
+def _without_address(script: str) -> str:
+    """A library without the comment that it begins with."""
+    return re.sub(r"^/\*!.*?\*/\s*", "", script)
+
+
+def _data(name: str, value: Any) -> str:
+    """A value as JSON in the page, whatever texts are in it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json" id="{name}">{text}</script>'
+
+
+def notes(lines: Sequence[str]) -> str:
+    """What to know of numbers, folded away."""
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f"<details><summary>What to know of these numbers</summary><ul>{items}</ul></details>" if lines else ""
+
+
+def grid(name: str, cells: Sequence[Line], caption: str) -> str:
+    """A table of one data set: each cell measured, and below it published and the difference."""
+    by_place = {(cell["row"], cell["column"]): cell for cell in cells}
+    rows, columns = dict.fromkeys(row for row, _ in by_place), dict.fromkeys(column for _, column in by_place)
+    head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
+    body = [
+        f'<tr><th scope="row">{html.escape(row)}</th>'
+        + "".join(_cell(name, by_place[row, column]) if (row, column) in by_place else "<td></td>" for column in columns)
+        + "</tr>"
+        for row in rows
+    ]
+    return (
+        f'<div class="wide"><table class="heat" data-name="{html.escape(name)}"><caption>{html.escape(caption)}</caption>'
+        f'<thead><tr><th scope="col">method \\ attack</th>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    )
+
+
+def _cell(name: str, cell: Line) -> str:
+    said = {
+        "cell": "|".join((name, *(cell[key] for key in _KEYS))),
+        "measured": cell["measured_percent"],
+        "published": cell.get("published_percent"),
+        "difference": cell.get("difference"),
+        "low": cell.get("interval_low"),
+        "high": cell.get("interval_high"),
+        "run": cell.get("run"),
+        "images": cell.get("images"),
+        "data": cell.get("data"),
+    }
+    known = " ".join(f'data-{title}="{html.escape(text)}"' for title, text in said.items() if text or title == "measured")
+    published = f"({float(said['published']):.2f})" if said["published"] else ""
+    small = f"<small>{published}</small>" if published else ""
+    if not said["measured"]:
+        return f"<td {known}>–{small}</td>"
+    percent = float(said["measured"])
+    accuracy = _mixed(_WHITE, _DARK, percent / 100)
+    # Rounded as the CSV files have it, for a difference is of rounded numbers.
+    by = float(said["difference"]) if said["difference"] else 0.0
+    difference = _mixed(_WHITE, _BLUE if by > 0 else _RED, min(1, abs(by) / _FARTHEST))
+    style = (
+        f"--by-accuracy:{accuracy};--on-accuracy:{'#fff' if percent > 60 else '#222'};"
+        f"--by-difference:{difference};--on-difference:{'#fff' if abs(by) > 0.6 * _FARTHEST else '#222'}"
+    )
+    return f'<td tabindex="0" {known} style="{style}"><span>{percent:.2f}</span>{small}</td>'
+
+
+def _mixed(light: tuple[int, ...], dark: tuple[int, ...], share: float) -> str:
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in zip(light, dark, strict=True))
+
+
+def listed(name: str, lines: Sequence[Line]) -> str:
+    """Any other CSV file, as it is; verdicts can be filtered by."""
+    head = "".join(f'<th scope="col">{html.escape(field)}</th>' for field in lines[0])
+    body = "".join(
+        "<tr>" + "".join(_text(field, text or "", first_verdict(lines[0])) for field, text in line.items()) + "</tr>"
+        for line in lines
+    )
+    table = f'<table class="file" data-file="{html.escape(name)}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="wide">{table}</div>'
+
+
+def first_verdict(fields: Iterable[str]) -> str:
+    """The field of a file's verdicts, "" where it has none."""
+    return next((field for field in fields if field in _VERDICTS), "")
+
+
+def _text(field: str, text: str, verdict: str) -> str:
+    kind = f' class="{html.escape(text.split()[0])}"' if field in _VERDICTS and text else ""
+    return f'<td data-label="{html.escape(field)}"{kind}{" data-verdict" * (field == verdict)}>{html.escape(text)}</td>'
+
+
+def picture(name: str, file: Path) -> str:
+    """A picture with what it shows in words."""
+    data = base64.b64encode(file.read_bytes()).decode()
+    shown = next((text for end, text in _ALTERNATIVES.items() if name.endswith(end)), "Picture")
+    text = html.escape(f"{shown} ({name})")
+    image = f'<img loading="lazy" alt="{text}" src="data:image/png;base64,{data}">'
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
+
+
+def chart(number: int, curve: Curve) -> str:
+    """The place of curves that the script draws, with what they show in words."""
+    text = f"{curve.y} against {curve.x}: {', '.join(curve.series)}. Point at a line for its values; click its name to hide it."
+    return (
+        f'<figure><div class="chart" data-curve="{number}" role="img" aria-label="{html.escape(text)}"></div>'
+        f"<figcaption>{html.escape(text)}</figcaption></figure>"
+    )
