@@ -36,7 +36,7 @@ def command(invocation: tuple[str, ...]) -> Command:
     if values.list:
         return List(request=_request(), workspace=workspace)
     if values.report:
-        return WriteReport(request=_request(), workspace=workspace)
+        return WriteReport(request=_request(), workspace=workspace, opened=values.open)
     if values.verify:
         return Verify(scale=values.scale, workspace=workspace)
     if values.model is not None:

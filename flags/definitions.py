@@ -179,6 +179,9 @@ TABLES_AND_REPORTS.has(
     "--report",
     "the results as one page, report.html, and pictures [off]",
 )
+TABLES_AND_REPORTS.has(
+    flags.DEFINE_bool("open", False, "with --report: open the page in a browser"), "--open", "open the report's page [off]"
+)
 EVALUATION.has(
     flags.DEFINE_string(
         "model",

@@ -155,7 +155,7 @@ _OF_EVALUATION = frozenset(
 READ_BY: dict[str, frozenset[str]] = {
     "--demo": frozenset({"demo", "runtime"}),
     "--list": _OF_RESULTS | {"list"},
-    "--report": _OF_RESULTS | {"report"},
+    "--report": _OF_RESULTS | {"report", "open"},
     "--verify": frozenset({"verify", "scale", "runtime"}),
     "--model --method=generator": (_OF_GRIDS | _OF_ONE | _OF_TRAINING | {"model", "method"}) - {"against"},
     "--model": _OF_GRIDS | _OF_ONE | _OF_EVALUATION | _OF_DATA | {"model", "input_range"},

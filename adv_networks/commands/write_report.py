@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import webbrowser
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -18,14 +19,19 @@ class WriteReport(Unchecked):
     Attributes:
         request: which directory of results.
         workspace: where runs and results are.
+        opened: show the page in the user's browser.
     """
 
     needs_tensorflow: ClassVar[bool] = False
 
     request: Request
     workspace: Workspace
+    opened: bool = False
 
     def run(self) -> Iterator[str]:
         """See `Command.run`; what is printed is the name of the page."""
         group = self.workspace.group(**self.request.group)
-        yield str(report.write(group, scale=self.request.scale, runs_directory=self.workspace.runs))
+        page = report.write(group, scale=self.request.scale, runs_directory=self.workspace.runs)
+        yield str(page)
+        if self.opened and not webbrowser.open(page.resolve().as_uri()):
+            yield "There is no browser here to open it with."

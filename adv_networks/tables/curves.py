@@ -76,9 +76,11 @@ def by_epsilon(lines: Sequence[Mapping[str, str]]) -> list[Curve]:
         own = [line for line in lines if line["row"] == row]
         series = {
             column: sorted(
-                (float(line["epsilon"]), float(line["measured_percent"])) for line in own if line["column"] == column
+                (float(line["epsilon"]), float(line["measured_percent"]))
+                for line in own
+                if line["column"] in (column, "No Noise") and line["measured_percent"]
             )
-            for column in dict.fromkeys(line["column"] for line in own)
+            for column in dict.fromkeys(line["column"] for line in own if line["column"] != "No Noise")
         }
         frames.append(Curve("ε", f"accuracy of {row}, %", {name: points for name, points in series.items() if len(points) > 1}))
     return frames

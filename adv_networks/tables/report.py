@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adv_networks import claims, tables
 from adv_networks.errors import UserError
+from adv_networks.experiments import DATASETS
 from adv_networks.papers.published import published
 from adv_networks.storage import pictures
 from adv_networks.storage.files import write_text
@@ -64,10 +65,7 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
         *(section for file, own in grids.items() for section in _grid(_name(group, file), file, own)),
         *_curves(frames, learning, {file: own for file, own in lines.items() if "epsilon" in own[0]}),
         *(_file(_name(group, file), own) for file, own in lines.items() if file not in grids),
-        *(
-            Section(_PICTURES, _dataset_of(file), _name(group, file), explorer.picture(_name(group, file), file))
-            for file in shown
-        ),
+        *(_picture(_name(group, file), file) for file in shown),
         Section(_PROVENANCE, "", "Where the numbers come from", _provenance(records)),
     ]
     lead = (
@@ -105,11 +103,10 @@ def _by_dataset(lines: Sequence[Line]) -> dict[str, list[Line]]:
     return {name: [line for line in lines if line["dataset"] == name] for name in names}
 
 
-def _dataset_of(file: Path) -> str:
-    """The data set that a picture is of, as far as its name says."""
-    from adv_networks.experiments import DATASETS
-
-    return next((name for name in file.stem.split("-") if name in DATASETS), "")
+def _picture(name: str, file: Path) -> Section:
+    """A picture; its data set is what its name says."""
+    dataset = next((part for part in file.stem.split("-") if part in DATASETS), "")
+    return Section(_PICTURES, dataset, name, explorer.picture(name, file))
 
 
 def _source_of(table: str) -> str:
@@ -160,9 +157,7 @@ def _runs(records: Sequence[Record], lines: Mapping[Path, Sequence[Line]]) -> di
             "iterations": f"{record.steps:,}",
             "trained at commit": record.training_commit[:12],
             "evaluated at commit": record.commit[:12],
-            "checks": f"{passed} of {len(own)} passed" + "; failed: " * bool(failed) + "; ".join(failed)
-            if own
-            else "none made",
+            "checks": "; failed: ".join([f"{passed} of {len(own)} passed", *failed]) if own else "none made",
         }
     return found
 

@@ -3,10 +3,12 @@
 import base64
 import csv
 import html.parser
+import json
 import os
 import re
 import shutil
 import subprocess
+import webbrowser
 
 import numpy as np
 import pytest
@@ -25,30 +27,35 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 class Cells(html.parser.HTMLParser):
-    """The texts of the page's cells: of the tables by their key, of other files in their order."""
+    """The page's cells: of the tables their texts and what they say of themselves by their key, of other files their texts."""
 
     def __init__(self, text):
         super().__init__()
-        self.by_key, self.by_file, self.links, self.file, self.key, self.into = {}, {}, [], None, None, None
+        self.by_key, self.said, self.by_file, self.links, self.alternatives = {}, {}, {}, [], []
+        self.file = self.into = None
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
         self.links += [attributes[name] for name in ("src", "href") if name in attributes]
-        if tag == "table":
+        if tag == "img":
+            self.alternatives.append(attributes["alt"])
+        elif tag == "table":
             self.file = attributes.get("data-file")
         elif tag == "td":
-            self.key = attributes.get("data-cell")
-            self.into = self.by_key.setdefault(self.key, []) if self.key else self.by_file.setdefault(self.file, [])
-            if not self.key:
-                self.into.append("")
+            key = attributes.get("data-cell")
+            self.into = self.by_key.setdefault(key, []) if key else self.by_file.setdefault(self.file, [])
+            if key:
+                self.said[key] = attributes
+            self.into += [] if key else [""]
+            self.is_cell = bool(key)
 
     def handle_endtag(self, tag):
         if tag == "td":
             self.into = None
 
     def handle_data(self, text):
-        if self.into is not None and self.key:
+        if self.into is not None and self.is_cell:
             self.into.append(text)
         elif self.into is not None:
             self.into[-1] += text
@@ -78,25 +85,31 @@ def group(tmp_path):
 
 def test_every_number_is_that_of_its_csv_file(run, group):
     code, output, error = run("--report")
-    assert (code, output) == (0, f"{group}/report.html\n"), error
-    page = (group / "report.html").read_text()
-    cells = Cells(page)
-    with (group / "table1.csv").open() as handle:
-        lines = list(csv.DictReader(handle))
-    seen = 0
+    assert (code, output, error) == (0, f"{group}/report.html\n", "")
+    cells = Cells((group / "report.html").read_text())
+    with (group / "table1.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(cells.by_key) == len(lines) == 27
     for line in lines:
-        for field in ("measured_percent", "published_percent"):
-            shown = cells.by_key["|".join(("table1", line["dataset"], line["row"], line["column"], field))]
-            expected = [f"{float(line[field]):.2f}"] if line[field] else ["–"]
-            if field == "measured_percent" and line[field]:
-                expected.append(f"{float(line['interval_low']):.2f} to {float(line['interval_high']):.2f}")
-            assert shown == expected
-            seen += 1
-    assert seen == len(cells.by_key) == 54
-    for name, file in (("claims", "claims.csv"), ("checks", "checks.csv"), ("strong checks", "strong/checks.csv")):
-        with (group / file).open() as handle:
-            assert cells.by_file[name] == [text for line in list(csv.reader(handle))[1:] for text in line]
-    assert "D1 of width 32 &amp; more" in page and "abc&lt;def" in page
+        key = f"table1|{line['dataset']}|{line['row']}|{line['column']}"
+        text, said = cells.by_key[key], cells.said[key]
+        expected = f"{float(line['measured_percent']):.2f}" if line["measured_percent"] else "–"
+        assert text == [expected, f"({float(line['published_percent']):.2f})"]
+        told = {
+            "measured": "measured_percent",
+            "low": "interval_low",
+            "high": "interval_high",
+            "run": "run",
+            "images": "images",
+        }
+        told |= {"published": "published_percent", "difference": "difference", "data": "data"}
+        assert {name: said.get(f"data-{name}") or "" for name in told} == {name: line[field] for name, field in told.items()}
+    with (group / "claims.csv").open() as file:
+        claims = [text for line in list(csv.reader(file))[1:] for text in line]
+    assert cells.by_file["claims"] == claims
+    assert cells.by_file["checks"] == ['PGD < FGS & "so"', "pass"]
+    assert cells.by_file["strong checks"] == ["Square never beats white-box", "pass"]
+    assert "D1 of width 32 &amp; more" in (group / "report.html").read_text()
 
 
 def test_cells_of_one_column_in_several_metrics_are_all_shown(run, group):
@@ -116,11 +129,38 @@ def test_page_is_whole_in_itself_and_small_and_pictures_are_beside_it(run, group
     assert run("--report")[0] == 0
     page = (group / "report.html").read_text()
     assert all(link.startswith("data:") for link in Cells(page).links)
-    assert not re.search(r"https?:|@import|url\(|<script", page)
+    assert not re.search(r"https?:|@import|url\(|<script src", page)
     assert len(page.encode()) < 5_000_000
-    assert "learning-mnist-clean" in page and "learning-mnist-pgd" in page
     assert (group / "table1-mnist.png").read_bytes().startswith(b"\x89PNG")
     assert (group / "table1-mnist.pdf").read_bytes().startswith(b"%PDF")
+    assert (group / "learning-mnist-clean.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_curves_are_kept_and_drawn_again_where_the_runs_are_gone(run, group, tmp_path):
+    assert run("--report")[0] == 0
+
+    def drawn():
+        page = (group / "report.html").read_text()
+        return json.loads(re.search(r'id="curves">(.*?)</script>', page).group(1))
+
+    with_runs = drawn()
+    assert [own["y"].split(",")[0] for own in with_runs] == [
+        "accuracy on clean validation images", "accuracy on validation images under PGD",
+    ]  # fmt: skip
+    assert with_runs[0]["series"] == [{"name": "mnist-standard-cpu-s0", "points": [[10, 50.0], [20, 50.0]]}]
+    shutil.rmtree(tmp_path / "runs")
+    assert run("--report")[0] == 0 and drawn() == with_runs
+    (group / "learning.csv").write_text((group / "learning.csv").read_text().replace("50.00", "x"))
+    code, output, error = run("--report")
+    assert (code, output, error.count("\n")) == (1, "", 1) and "learning.csv: expected a step and a percentage" in error
+
+
+def test_open_shows_the_page_in_a_browser(run, group, monkeypatch):
+    shown = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: shown.append(address) or len(shown) == 1)
+    assert run("--report", "--open")[1] == f"{group}/report.html\n"
+    assert shown == [(group / "report.html").as_uri()]
+    assert "no browser here" in run("--report", "--open")[1]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +184,73 @@ def test_damaged_table_is_one_line_for_whoever_reads_it(damage, message, run, gr
 def test_nothing_to_report_is_one_line(run):
     code, output, error = run("--report", "--scale=tiny")
     assert (code, output, error.count("\n")) == (1, "", 1) and "expected tables to report, found none" in error
+
+
+@pytest.fixture(params=[1300, 390], ids=["desktop", "phone"])
+def opened(request, run, group):
+    """The page in a real browser, of that width, and what it has written to the console."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine")
+    write_text(group / "checks.csv", "target,check,outcome\nmnist-standard-cpu-s0,one,pass\nmnist-standard-cpu-s0,two,fail\n")
+    assert run("--report")[0] == 0
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": request.param, "height": 800}, has_touch=request.param < 600)
+        page.messages = []
+        page.on("console", lambda message: page.messages.append(message.text))
+        page.on("pageerror", lambda error: page.messages.append(str(error)))
+        page.goto(f"file://{group}/report.html")
+        yield page
+        browser.close()
+
+
+def test_in_a_browser_headings_sort_filters_filter_and_cells_tell(opened, group):
+    page = opened
+    with (group / "table1.csv").open() as file:
+        lines = {(line["row"], line["column"]): line for line in csv.DictReader(file)}
+    rows = "section:not([hidden]) table[data-name=table1] tbody tr:not([hidden])"
+
+    def column(name):
+        texts = page.locator(f"{rows} > th").all_inner_texts()
+        cells = page.locator(f"{rows} > td[data-cell$='|{name}'] ").all_inner_texts()
+        return texts, [cell.split()[0] for cell in cells]
+
+    labels, numbers = column("PGD")
+    percents = [lines[label, "PGD"]["measured_percent"] for label in labels]
+    assert numbers == [f"{float(percent):.2f}" if percent else "–" for percent in percents] and "0.01" in numbers
+    page.locator("th", has_text=re.compile(r"^method")).first.click()
+    assert column("PGD")[0] == sorted(labels, key=str.lower, reverse=True)
+    page.locator("th", has_text=re.compile(r"^method")).first.click()
+    assert column("PGD")[0] == sorted(labels, key=str.lower)
+    page.fill("#filter", "network")
+    assert column("PGD")[0] == ["adversarial network (C)"]
+    page.fill("#filter", "")
+    cell = page.locator("td[data-cell='table1|mnist|standard (A)|FGS']")
+    cell.click()
+    told = page.locator("#tip").inner_text()
+    line = lines["standard (A)", "FGS"]
+    expected = (f"{line['interval_low']} to {line['interval_high']}", line["published_percent"], line["run"], "abc<def", "two")
+    assert all(text in told for text in expected) and "1 of 2 passed" in told
+    before = cell.evaluate("cell => getComputedStyle(cell).backgroundColor")
+    page.select_option("#colour", "accuracy")
+    assert cell.evaluate("cell => getComputedStyle(cell).backgroundColor") != before
+    page.locator("#tabs button", has_text="Checks").click()
+    checks = "section:not([hidden]) table[data-file=checks] tbody tr:not([hidden])"
+    assert page.locator(checks).count() == 2
+    page.select_option("#verdict", "fail")
+    assert page.locator(checks).count() == 1 and "two" in page.locator(checks).inner_text()
+    page.locator("#tabs button", has_text="Claims").click()
+    assert page.locator("section:not([hidden]) table[data-file=claims] tbody tr:not([hidden])").count() > 10
+    page.locator("#tabs button", has_text="Curves").click()
+    chart = page.locator("section:not([hidden]) .chart").first
+    assert chart.locator("canvas").count() == 1
+    name = chart.locator(".u-series", has_text="mnist-standard-cpu-s0")
+    name.locator("th").click()
+    assert "u-off" in name.get_attribute("class")
+    # No wider than the window: what is wider scrolls in a frame of its own.
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert page.messages == []
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
@@ -179,11 +286,11 @@ def test_tables_of_other_seeds_are_on_the_page_too_and_those_of_other_settings_h
         (directory / "perturbations.png").write_bytes(directory.name.encode())
     assert run("--report")[0] == 0
     page = (group / "report.html").read_text()
-    cells, key = Cells(page), "mnist|standard (A)|No Noise|measured_percent"
+    cells, key = Cells(page), "mnist|standard (A)|No Noise"
     assert cells.by_key[f"table1|{key}"][0] == "98.98" and cells.by_key[f"seed1 table1|{key}"][0] == "97.25"
     assert tables.heading(table) + " (seed1)</h2>" in page and cells.by_file["seed1 claims"] == ["claim of seed1", "holds"]
     assert (group / "seed1" / "table1-mnist.png").read_bytes().startswith(b"\x89PNG")
-    assert 'alt="seed1 perturbations"' in page and 'alt="seed1 table1-mnist"' not in page
+    assert any("(seed1 perturbations)" in text for text in cells.alternatives) and "table1-mnist" not in str(cells.alternatives)
     assert "12.75" not in page and "cpu-steps=1500" not in page
     assert run("--report", "--steps=1500")[:2] == (0, f"{group}-steps=1500/report.html\n")
     assert Cells((group.with_name("cpu-steps=1500") / "report.html").read_text()).by_key[f"table1|{key}"][0] == "12.75"
@@ -205,7 +312,7 @@ def test_classes_and_galleries_are_shown_and_outcomes_of_images_are_not(run, gro
     with (group / "table1-classes.csv").open() as handle:
         lines = list(csv.reader(handle))[1:]
     assert cells.by_file["table1-classes"] == [text for line in lines for text in line] and len(lines) == 50
-    assert "outcomes" not in cells.by_file and len(cells.by_key) == 54
+    assert "outcomes" not in cells.by_file and len(cells.by_key) == 27
     for name in ("table1-mnist-classes", "table5-mnist-gallery"):
         assert base64.b64encode((group / f"{name}.png").read_bytes()).decode() in page
     assert len(page.encode()) < 5_000_000
