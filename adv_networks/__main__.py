@@ -14,6 +14,7 @@ import flags
 from adv_networks import runtime
 from adv_networks.errors import Interrupted, UsageError, UserError
 from adv_networks.runtime.start import start_tensorflow
+from adv_networks.storage import pictures
 
 _LOGGER = logging.getLogger("adv_networks")
 
@@ -31,7 +32,7 @@ def run() -> None:
 def main() -> int:
     """Runs the command that the parsed flags say, and prints what it yields; returns the exit code."""
     process = flags.process()
-    with _told(shown=process.progress, program=process.program):
+    with _told(shown=process.progress, program=process.program), pictures.written_as(process.figures):
         return _run(process)
 
 

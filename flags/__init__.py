@@ -28,6 +28,7 @@ class Process:
         runtime: key of `runtime.MODES`.
         scale: the runs' scale.
         progress: whether to show how far things are.
+        figures: one of `pictures.FORMATS`.
     """
 
     program: str
@@ -35,6 +36,7 @@ class Process:
     runtime: str
     scale: str
     progress: bool
+    figures: str
 
 
 def parse(arguments: Sequence[str]) -> None:
@@ -61,7 +63,8 @@ def process() -> Process:
     # absl's own default for a program is to say more.
     verbosity = values["verbosity"]
     logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
-    return Process(_program, logging.get_verbosity() > logging.WARNING, values.runtime, values.scale, values.progress)
+    talkative = logging.get_verbosity() > logging.WARNING
+    return Process(_program, talkative, values.runtime, values.scale, values.progress, values.figures)
 
 
 def command() -> Command:

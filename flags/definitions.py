@@ -8,6 +8,7 @@ from absl import flags
 
 from adv_networks import runtime
 from adv_networks.experiments import DATASETS, METHODS, PROTOCOLS, SCALES, STRATEGIES, SUITES, TABLES, bundles
+from adv_networks.storage.pictures import FORMATS
 from flags.groups import ATTACKS, DATA, DEVICES, EVALUATION, OUTPUT, RUN, TABLES_AND_REPORTS
 
 _DATASETS = f"one of {'|'.join(DATASETS)}, or a folder of class folders of images, an .npz file, or tfds:NAME"
@@ -258,6 +259,11 @@ DEVICES.has(
     ),
     "--runtime=plain",
     "with all that makes it faster here, or as TensorFlow comes [auto]",
+)
+OUTPUT.has(
+    flags.DEFINE_enum("figures", "pdf", list(FORMATS), "what the figures of tables are written as, beside the PNG of pages"),
+    "--figures=svg",
+    f"what figures are written as, beside PNG: {', '.join(FORMATS)} [pdf]",
 )
 OUTPUT.has(
     flags.DEFINE_float("checkpoint_seconds", 120, "time between the checkpoints of a run; the last two are kept"),

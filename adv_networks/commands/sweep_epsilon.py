@@ -45,4 +45,5 @@ class SweepEpsilon:
         if self.workspace.is_chief:
             cells = by_epsilon.cells_at(plan.every_cell, self.epsilons)
             rows = by_epsilon.make_rows(cells, evaluate(cells, Networks(self.workspace), plan.records))
-            yield str(by_epsilon.write(plan.table, rows, plan.directory))
+            trained_at = {cell.dataset: cell.target.epsilon for cell in plan.every_cell}
+            yield str(by_epsilon.write(plan.table, rows, plan.directory, trained_at=trained_at))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,38 @@ import numpy as np
 from adv_networks.storage.files import write_whole
 from adv_networks.storage.names import printable, shortened
 
+# What figures of tables are written as, beside the PNG that pages show.
+FORMATS = ("pdf", "png", "svg")
+_format = contextvars.ContextVar("format", default="pdf")
+
 _LONGEST_LINE = 80
+_DASHES, _MARKERS = ("-", "--", ":", "-."), "os^Dv<>"
+# Of more points than this the mean of the last tenth is drawn over the points themselves.
+_MOST_RAW_POINTS = 40
+
+
+@contextlib.contextmanager
+def written_as(kind: str) -> Iterator[None]:
+    """Inside, figures of tables are written as this format, one of `FORMATS`, beside PNG.
+
+    Example:
+        >>> from adv_networks.storage import pictures
+        >>> with pictures.written_as("svg"):
+        ...     pass  # what draws
+    """
+    token = _format.set(kind)
+    try:
+        yield
+    finally:
+        _format.reset(token)
 
 
 @contextlib.contextmanager
 def _plain_text() -> Iterator[None]:
-    """Inside, Matplotlib reads no text as a formula, neither one made there nor one drawn there."""
+    """Inside, figures have this project's style, and Matplotlib reads no text as a formula, neither made nor drawn there."""
     from matplotlib import rc_context
 
-    with rc_context({"text.parse_math": False, "text.usetex": False}):
+    with resources.as_file(resources.files("adv_networks") / "storage" / "figures.mplstyle") as style, rc_context(fname=style):
         yield
 
 
@@ -113,7 +138,7 @@ def heat_maps(stem: Path, rows: Sequence[str], columns: Sequence[str], values: M
     """Draws tables of percentages above one another, white for 0 and dark blue for 100, with the numbers in them.
 
     Args:
-        stem: the file without its suffix: `.png` and `.pdf` are written.
+        stem: the file without its suffix: PNG and the asked format (`written_as`) are written.
         rows: the tables' rows.
         columns: the tables' columns.
         values: by title, a number or None for each row and column.
@@ -121,32 +146,41 @@ def heat_maps(stem: Path, rows: Sequence[str], columns: Sequence[str], values: M
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    size = (2.5 + 0.8 * len(columns), (0.9 + 0.35 * len(rows)) * len(values))
+    size = (3.2 + 0.8 * len(columns), (0.9 + 0.35 * len(rows)) * len(values))
     figure = Figure(figsize=size, layout="constrained")
-    for axis, (title, own) in zip(figure.subplots(len(values), 1, squeeze=False)[:, 0], values.items(), strict=True):
+    axes = figure.subplots(len(values), 1, squeeze=False)[:, 0]
+    for axis, (title, own) in zip(axes, values.items(), strict=True):
         shown = np.array([[np.nan if value is None else value for value in row] for row in own])
-        axis.imshow(shown, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-        axis.set_title(_shown(title), fontsize=9)
-        axis.set_xticks(range(len(columns)), map(_shown, columns), fontsize=7)
-        axis.set_yticks(range(len(rows)), map(_shown, rows), fontsize=7)
+        drawn = axis.imshow(shown, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        axis.set_title(_shown(title))
+        axis.set_xticks(range(len(columns)), map(_shown, columns))
+        axis.set_yticks(range(len(rows)), map(_shown, rows))
+        axis.grid(visible=False)
         for (row, column), value in np.ndenumerate(shown):
-            text = "–" if np.isnan(value) else f"{value:.2f}"
+            text = "–" if np.isnan(value) else f"{value:.1f}"
             axis.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if value > 50 else "black")
+    figure.colorbar(drawn, ax=axes.tolist(), label="accuracy in %", shrink=min(1, 1.6 / len(values)))
     FigureCanvasAgg(figure)
     save_for_print(figure, stem)
 
 
 @_plain_text()
 def curve_panels(
-    stem: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]], x_label: str, y_label: str
+    stem: Path,
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    x_label: str,
+    y_label: str,
+    *,
+    marked: tuple[str, float] | None = None,
 ) -> None:
-    """Draws panels side by side with the same curves in each, colour-blind safe and told apart in print by their dashes.
+    """Draws panels side by side with the same curves in each, colour-blind safe and told apart in print by dashes and marks.
 
     Args:
-        stem: the file without its suffix: `.png` and `.pdf` are written.
+        stem: the file without its suffix: PNG and the asked format (`written_as`) are written.
         panels: by title, by name in the legend, points (x, y).
         x_label: what x is.
         y_label: what y is, from 0 to 100.
+        marked: what is at an x that all panels mark, in words, and that x.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -157,14 +191,17 @@ def curve_panels(
     axes = figure.subplots(high, wide, squeeze=False, sharex=True, sharey=True).flat
     for (title, series), axis in zip(panels.items(), axes, strict=False):
         for number, (name, points) in enumerate(series.items()):
-            axis.plot(*zip(*points, strict=True), label=_shown(name), marker=".", linewidth=1, **_line(number, len(series)))
-        axis.set_title(_shown(title), fontsize=9)
+            style = dict(marker=_MARKERS[number % 7], linestyle=_DASHES[number % 4])
+            axis.plot(*zip(*points, strict=True), label=_shown(name), **style)
+        if marked:
+            axis.axvline(marked[1], label=_shown(marked[0]), color="gray", linewidth=0.8)
+        axis.set_title(_shown(title))
         axis.set(ylim=(0, 100), xlabel=x_label, ylabel=y_label)
         axis.label_outer()
     for axis in axes:
         axis.set_axis_off()
     handles = {label: line for axis in figure.axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     FigureCanvasAgg(figure)
     save_for_print(figure, stem)
 
@@ -194,19 +231,14 @@ def scatter(panels: Mapping[str, np.ndarray], labels: np.ndarray, names: Sequenc
     return figure
 
 
-def _line(number: int, count: int) -> dict[str, Any]:
-    """The style of one of so many curves."""
-    from matplotlib import colormaps
-
-    return {"color": colormaps["viridis"](0.9 * number / max(1, count - 1)), "linestyle": ("-", "--", ":", "-.")[number % 4]}
-
-
 @_plain_text()
 def save_for_print(figure: Any, stem: Path) -> None:
-    """Writes a figure as PNG and PDF; `stem` is the file without its suffix."""
+    """Writes a figure as PNG and as the asked format (`written_as`); `stem` is the file without its suffix."""
     # Without the date the same picture is the same file.
-    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
-        write_whole(stem.with_name(stem.name + suffix), functools.partial(figure.savefig, dpi=150, metadata=metadata))
+    without_date: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+    for kind in dict.fromkeys(("png", _format.get())):
+        write = functools.partial(figure.savefig, metadata=without_date.get(kind, {}))
+        write_whole(stem.with_name(f"{stem.name}.{kind}"), write)
 
 
 @_plain_text()
@@ -220,8 +252,10 @@ def curves(
 ) -> None:
     """Draws curves, colour-blind safe and told apart in print by their dashes.
 
+    Of many points the mean of the last tenth is drawn, over the points themselves in a faint line.
+
     Args:
-        file: PNG to write.
+        file: PNG to write; the asked format (`written_as`) joins it.
         series: by name in the legend, points (x, y); those without a y are left out.
         x_label: what x is.
         y_label: what y is.
@@ -234,8 +268,21 @@ def curves(
     axis = figure.subplots()
     for number, (name, points) in enumerate(series.items()):
         x, y = zip(*((x, y) for x, y in points if y is not None), strict=True)
-        axis.plot(x, y, label=_shown(name), linewidth=1, **_line(number, len(series)))
+        style = {"color": f"C{number % 7}", "linestyle": _DASHES[(number // 7 + number) % 4]}
+        if len(y) > _MOST_RAW_POINTS:
+            axis.plot(x, y, alpha=0.25, linewidth=0.7, color=style["color"])
+            y = _smooth(y)
+        axis.plot(x, y, label=_shown(name), **style)
     axis.set(xlabel=x_label, ylabel=y_label, yscale=y_scale)
-    axis.legend(fontsize=7)
+    axis.legend()
     FigureCanvasAgg(figure)
-    write_whole(file, lambda temporary: figure.savefig(temporary, dpi=110))
+    save_for_print(figure, file.with_suffix(""))
+
+
+def _smooth(values: Sequence[float]) -> np.ndarray:
+    """Each value's mean with those of the tenth of the curve before it."""
+    length = max(2, len(values) // 10)
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    last = np.arange(1, len(values) + 1)
+    first = np.maximum(0, last - length)
+    return (sums[last] - sums[first]) / (last - first)

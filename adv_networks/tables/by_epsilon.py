@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,20 @@ def make_rows(cells: Iterable[Cell], records: Iterable[Record]) -> list[dict[str
     return rows
 
 
-def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path) -> Path:
+def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path, *, trained_at: Mapping[str, float]) -> Path:
     """Writes `<table>-epsilon.csv`, and for each data set a PNG and a PDF with a panel a column and a curve a row.
 
-    What an earlier file has of other data sets is kept.
+    What an earlier file has of other data sets is kept. The pictures mark the ε that the networks were trained at, which
+    `trained_at` has by data set.
     """
     file = directory / f"{tables.stem(table)}-epsilon.csv"
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     merge_rows(file, FIELDS, rows, datasets)
     for dataset in datasets:
         own = [row for row in rows if row["dataset"] == dataset]
-        pictures.curve_panels(directory / f"{tables.stem(table)}-{dataset}-epsilon", _panels(own), "ε", "accuracy in %")
+        stem = directory / f"{tables.stem(table)}-{dataset}-epsilon"
+        marked = (f"ε in training ({trained_at[dataset]:.3g})", trained_at[dataset])
+        pictures.curve_panels(stem, _panels(own), "ε", "accuracy in %", marked=marked)
     return file
 
 

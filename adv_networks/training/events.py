@@ -5,14 +5,48 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from adv_networks.experiments import Experiment, written
+from adv_networks.experiments import METHODS, Experiment, written
 from adv_networks.lazy import tf
 from adv_networks.storage.files import explained, remove_leftovers, write_whole
 
-_COMPARED = ("validation_clean", "validation_fgs", "validation_pgd", "validation_generator")
+_COMPARED = ("clean", "fgs", "pgd", "generator")
+# The first of these that is in a number's name is the group of its tag; what has none is "other".
+_GROUPS = {
+    "validation": "validation", "gradient_norm": "gradient", "regulariser": "regulariser", "weight_decay": "loss",
+    "loss": "loss", "rate": "rate", "accuracy": "accuracy", "per_second": "speed",
+}  # fmt: skip
+# Frames of the tab "Custom Scalars": by category and title the tags, as regular expressions, whose curves share one.
+_LAYOUT = {
+    "losses": {"D": [r"loss/d_loss.*"], "G, step by step": [r"loss/g_loss.*"]},
+    "accuracy": {"on validation images": [r"validation/.*"], "on the minibatch": [r"accuracy/.*"]},
+    "gradients": {"norms": [r"gradient/.*"], "regulariser": [r"regulariser/.*"]},
+    "rates": {"learning rates": [r"rate/.*"]},
+}
+
+
+def tag(name: str) -> str:
+    """What TensorBoard calls a number of `metrics.csv`: its group and its name.
+
+    Example:
+        >>> from adv_networks.training.events import tag
+        >>> tag("d_loss"), tag("validation_pgd"), tag("generator_learning_rate")
+        ('loss/d_loss', 'validation/pgd', 'rate/generator_learning_rate')
+    """
+    group = next((group for part, group in _GROUPS.items() if part in name), "other")
+    return f"{group}/{name.removeprefix('validation_')}"
+
+
+def directory_of(workdir: Path) -> Path:
+    """Where a run's event files are: in its directory, so that TensorBoard calls the run by its name.
+
+    Runs that began with a directory `events` go on with it.
+    """
+    earlier = workdir / "events"
+    return earlier if earlier.is_dir() else workdir
 
 
 class Events:
@@ -37,19 +71,24 @@ class Events:
             self._writer.flush()
 
     def _say_settings(self, experiment: Experiment) -> None:
+        from tensorboard.plugins.custom_scalar import summary
         from tensorboard.plugins.hparams import api
 
         named = {name: value for name, value in experiment.settings().items() if name != "overrides"}
         plain = {name: written(tuple(value)) if isinstance(value, list) else value for name, value in named.items()}
         with self._written():
-            api.hparams_config(hparams=[api.HParam(name) for name in plain], metrics=[api.Metric(name) for name in _COMPARED])
+            compared = [name for name in _COMPARED if name != "generator" or METHODS[experiment.method].trains_generator]
+            metrics = [api.Metric(tag(f"validation_{name}"), display_name=name) for name in compared]
+            api.hparams_config(hparams=[api.HParam(name) for name in plain], metrics=metrics)
             api.hparams(plain, trial_id=experiment.name)
+            layout = summary.pb(_layout(with_generator=METHODS[experiment.method].trains_generator))
+            tf.summary.experimental.write_raw_pb(layout.SerializeToString(), step=0)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Writes numbers by name."""
         with self._written():
             for name, value in values.items():
-                tf.summary.scalar(name, value, step)
+                tf.summary.scalar(tag(name), value, step)
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
         """Writes an image, uint8 [height, width, channels]."""
@@ -66,6 +105,25 @@ class Events:
                 tf.summary.trace_export("step", step=0)
         finally:
             tf.summary.trace_off()
+
+
+def _layout(*, with_generator: bool) -> Any:
+    """The frames of Custom Scalars, without those of a generator where there is none."""
+    from tensorboard.plugins.custom_scalar import layout_pb2
+
+    return layout_pb2.Layout(
+        category=[
+            layout_pb2.Category(
+                title=category,
+                chart=[
+                    layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
+                    for title, tags in charts.items()
+                    if with_generator or not (title.startswith("G") or title == "regulariser")
+                ],
+            )
+            for category, charts in _LAYOUT.items()
+        ]
+    )
 
 
 def _drop_after(directory: Path, step: int) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from adv_networks.experiments import METHODS, Experiment
 from adv_networks.storage import pictures
-from adv_networks.training.events import Events
+from adv_networks.training.events import Events, directory_of
 from adv_networks.training.logs import METRICS, TIMINGS, Log
 
 
@@ -23,7 +23,7 @@ class Journal:
         fields = (*METRICS, *METHODS[experiment.method].metrics)
         self._metrics = Log(workdir / "metrics.csv", fields, step, every=every)
         self._timings = Log(workdir / "timings.csv", TIMINGS, step, every=every)
-        self._events = Events(workdir / "events", experiment, step)
+        self._events = Events(directory_of(workdir), experiment, step)
 
     def log(self, step: int, values: Mapping[str, float], rates: Mapping[str, float], timing: Mapping[str, float]) -> None:
         """Logs what a step returned and what was validated at it, learning rates, and the time since the last such line."""

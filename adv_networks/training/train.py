@@ -65,7 +65,7 @@ def train(
         experiment: what to train; overrides that its training does not read are left out of it (`Experiment.trained`). The
             runs that it needs are trained first, beside `workdir`.
         workdir: the run's directory; afterwards it holds what the method promises (`Defence.files`), experiment.json,
-            metrics.csv, timings.csv, checkpoints/ and events/ for TensorBoard.
+            metrics.csv, timings.csv, checkpoints/ and an event file for TensorBoard.
         strategy: where to create the variables (`devices.make`); None for the default device. The minibatch is split over
             its replicas, which together do what one would.
         data_dir: TFDS directory.

@@ -238,7 +238,7 @@ def test_every_flag_is_read_by_a_command_or_goes_with_all():
     own = {name for group in GROUPS for name in group.entries}
     assert set().union(*rules.READ_BY.values()) <= own
     assert own - set().union(*rules.READ_BY.values()) == {
-        "data_dir", "download", "runs", "results", "progress",
+        "data_dir", "download", "runs", "results", "progress", "figures",
     }  # fmt: skip
 
 

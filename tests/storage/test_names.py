@@ -42,7 +42,7 @@ def test_names_are_drawn_as_they_are_written(tmp_path):
         pictures.curves(tmp_path / "curves.png", series, "x", "y")
         pictures.heat_maps(tmp_path / "heat", ["$x^$"], names, {"$x^$": [[1.0] * len(names)]})
         pictures.curve_panels(tmp_path / "panels", {"$x^$": {"$x^$": [(0, 1)]}}, "x", "y")
-    assert len(list(tmp_path.iterdir())) == 6
+    assert len(list(tmp_path.iterdir())) == 7
     ticks = [text.get_text() for text in figure.axes[0].get_xticklabels()]
     assert ticks[:2] == ["$x^$", "$\\frac{$"]
 

@@ -38,7 +38,8 @@ def test_curves_of_one_data_set_leave_those_of_the_others(tmp_path):
     table = TABLES["4"]
     for dataset, percent in (("mnist", 10.0), ("cifar10", 20.0), ("mnist", 30.0)):
         cells = by_epsilon.cells_at(table.cells("cpu", datasets=(dataset,))[:2], [0.1])
-        file = by_epsilon.write(table, by_epsilon.make_rows(cells, [record_of(cell, percent) for cell in cells]), tmp_path)
+        rows = by_epsilon.make_rows(cells, [record_of(cell, percent) for cell in cells])
+        file = by_epsilon.write(table, rows, tmp_path, trained_at={dataset: 0.3})
     with file.open(newline="") as handle:
         rows = [(row["dataset"], row["column"], row["measured_percent"]) for row in csv.DictReader(handle)]
     found = {"cifar10": "20.0", "mnist": "30.0"}

@@ -76,7 +76,7 @@ def tensorboard(advnet_run):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={advnet_run}", f"--port={port}", "--host=127.0.0.1"]
+    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={advnet_run.parent}", f"--port={port}", "--host=127.0.0.1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
 
         def ask(path, **parameters):
@@ -97,26 +97,37 @@ def tensorboard(advnet_run):
             process.terminate()
 
 
-def test_tensorboard_shows_the_scalars_of_the_metrics_and_what_else_one_asks(tensorboard, advnet_run):
-    (tags,) = json.loads(tensorboard("plugin/scalars/tags")).values()
-    assert {f"g_loss_{number}" for number in range(1, 6)} < tags.keys()
+def test_tensorboard_shows_the_scalars_of_the_metrics_in_groups(tensorboard, advnet_run):
+    runs = json.loads(tensorboard("plugin/scalars/tags"))
+    tags = runs[advnet_run.name]
+    assert {f"loss/g_loss_{number}" for number in range(1, 6)} < tags.keys()
     assert {
-        "steps_per_second",
-        "learning_rate",
-        "generator_learning_rate",
-        "regulariser_norm",
-        "validation_generator",
-    } < tags.keys()
-    shown = json.loads(tensorboard("plugin/scalars/scalars", run="events", tag="d_loss"))
+        "speed/steps_per_second", "rate/learning_rate", "rate/generator_learning_rate", "regulariser/regulariser_norm",
+        "gradient/g_gradient_norm", "validation/clean", "validation/generator", "accuracy/d_accuracy",
+    } < tags.keys()  # fmt: skip
+    assert all("/" in tag and not tag.startswith("other/") for tag in tags)
+    shown = json.loads(tensorboard("plugin/scalars/scalars", run=advnet_run.name, tag="loss/d_loss"))
     logged = [(int(line["step"]), float(line["d_loss"])) for line in metrics(advnet_run)]
     assert [step for _, step, _ in shown] == [step for step, _ in logged]
     np.testing.assert_allclose([value for *_, value in shown], [value for _, value in logged], rtol=1e-6)
 
 
-def test_tensorboard_shows_pictures_settings_and_graph(tensorboard):
-    (tags,) = json.loads(tensorboard("plugin/images/tags")).values()
+def test_tensorboard_has_a_layout_whose_frames_have_curves(tensorboard, advnet_run):
+    layout = json.loads(tensorboard("plugin/custom_scalars/layout"))
+    charts = {chart["title"]: chart["multiline"]["tag"] for category in layout["category"] for chart in category["chart"]}
+    assert charts.keys() == {
+        "D", "G, step by step", "on validation images", "on the minibatch", "norms", "regulariser", "learning rates",
+    }  # fmt: skip
+    tags = json.loads(tensorboard("plugin/scalars/tags"))[advnet_run.name]
+    for title, patterns in charts.items():
+        assert all(any(re.fullmatch(pattern, tag) for tag in tags) for pattern in patterns), title
+
+
+def test_tensorboard_shows_pictures_settings_and_graph(tensorboard, advnet_run):
+    tags = json.loads(tensorboard("plugin/images/tags"))[advnet_run.name]
     assert "perturbations" in tags
-    ((image, *_),) = [json.loads(tensorboard("plugin/images/images", run="events", tag="perturbations", sample=0))]
+    asked = dict(run=advnet_run.name, tag="perturbations", sample=0)
+    ((image, *_),) = [json.loads(tensorboard("plugin/images/images", **asked))]
     assert tensorboard(f"plugin/images/individualImage?{image['query']}").startswith(b"\x89PNG")
     runs = json.loads(tensorboard("plugin/graphs/info"))
     assert any(tag["op_graph"] for run in runs.values() for tag in run["tags"].values())
@@ -323,9 +334,8 @@ def test_damaged_checkpoints_are_one_line_and_nothing_is_lost(advnet_run, tmp_pa
     assert {file: content for file, content in before.items() if file.read_bytes() == content} == before
 
 
-@pytest.mark.parametrize("name", ["events", "checkpoints"])
-def test_file_in_the_place_of_a_directory_is_one_line(name, tmp_path):
-    (tmp_path / name).write_text("")
+def test_file_in_the_place_of_a_directory_is_one_line(tmp_path):
+    (tmp_path / "checkpoints").write_text("")
     with pytest.raises(UserError, match="expected a place to write to, found"):
         train(tiny("standard"), tmp_path)
 
@@ -385,7 +395,7 @@ def test_run_that_goes_on_names_all_that_trained_it_and_leaves_nothing_of_killed
     shutil.copytree(advnet_run, workdir)
     # A process of this machine that is no more.
     writer = f"writing-{re.sub(r'[^0-9A-Za-z]', '', platform.node())[:40]}-999999999-12ab"
-    for name in (f".d.{writer}.keras", f".metrics.{writer}.csv", f"events/.out.tfevents.{writer}.v2"):
+    for name in (f".d.{writer}.keras", f".metrics.{writer}.csv", f".events.out.tfevents.{writer}.v2"):
         (workdir / name).write_text("half")
     (workdir / "checkpoints" / "ckpt-9_temp").mkdir()
     begun = described(workdir, change=lambda provenance: provenance.update(commit="another", versions="python 4, keras 9"))
