@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 
-.PHONY: help demo check test examples picture constraints clean
+.PHONY: help demo check test examples docs picture constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' Makefile
@@ -22,8 +22,13 @@ test: check  ## check, and the tests in two processes; those of numerics without
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 	TF_ENABLE_ONEDNN_OPTS=0 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m 'numerics and not long' --durations=5
 
-examples: $(VENV)/installed-test  ## the documentation's commands of many trainings, to their end
-	$(VENV)/bin/python -m pytest -m long -n 2 --dist loadgroup tests/test_documentation.py
+examples: $(VENV)/installed-test  ## the documentation's commands of many trainings, and the notebook, to their end
+	$(PIP) install --constraint constraints.txt --editable '.[notebook]'
+	$(VENV)/bin/python -m pytest -m long -n 2 --dist loadgroup tests/test_documentation.py tests/test_notebook.py
+
+docs: $(VENV)/installed  ## build the documentation site into site/, its links checked
+	$(PIP) install --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet --site-dir site
 
 picture: $(VENV)/installed-test  ## draw the pictures of the method and of the packages from the code
 	$(VENV)/bin/python -m docs.draw_packages
@@ -47,6 +52,6 @@ $(VENV)/installed-test: $(VENV)/installed
 
 # Only what this file makes: other runs may have taken hours.
 clean:  ## remove what these targets made
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache constraints.txt.new
+	rm -rf .venv build site *.egg-info .pytest_cache .ruff_cache .mypy_cache constraints.txt.new
 	rm -rf runs/demo.png runs/demo-results runs/digits-standard-cpu-s0 runs/digits-advnet-cpu-s0
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from adv_networks import networks
-from adv_networks.experiments import TABLES, experiments_of
-from docs import draw_method
+from adv_networks.experiments import ATTACKS, METHODS, SETTINGS, TABLES, experiments_of
+from docs import draw_method, hooks
 from tests.conftest import randomised
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +114,23 @@ def test_pictures_of_the_method_are_those_of_the_script():
     for name, colours in draw_method.THEMES.items():
         committed = (ROOT / "docs" / "pictures" / f"method-{name}.svg").read_text(encoding="utf-8")
         assert draw_method.draw(colours) == committed, "expected the picture as `make picture` draws it"
+
+
+def test_site_has_every_page_once_and_its_own_links():
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = re.findall(r": ([\w-]+\.md)$", text, re.MULTILINE)
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} | set(hooks.PAGES.values()) | {"api.md"}
+    assert sorted(listed) == sorted(pages)
+    assert hooks.rewritten("[a](docs/runs.md#many-runs) [b](results/cpu/report.html) [c](https://x)", "README.md") == (
+        "[a](runs.md#many-runs) [b](files/results/cpu/report.html) [c](https://x)"
+    )
+    assert hooks.rewritten("[a](../README.md#a-result) [b](../benchmarks) [c](tables.md) [d](#x)", "docs/results.md") == (
+        "[a](index.md#a-result) [b](benchmarks.md) [c](tables.md) [d](#x)"
+    )
+    for source in [*hooks.PAGES, *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]:
+        assert all((ROOT / target).is_file() for target in hooks.linked(source)), source
+    assert all(f"`{name}`" in hooks.attacks() for name in ATTACKS) and all(f"`{name}`" in hooks.defences() for name in METHODS)
+    assert all(f"--{name}" in hooks.flags() for name in SETTINGS)
 
 
 @pytest.mark.long

@@ -84,7 +84,7 @@ def test_wheel_says_what_it_needs(wheel):
     assert SpecifierSet(metadata["Requires-Python"]) == SpecifierSet(PROJECT["requires-python"])
     needed = {Requirement(text).name.lower() for text in metadata.get_all("Requires-Dist") if "extra" not in text}
     assert {"tensorflow", "keras", "numpy"} < needed and not {"pytest", "foolbox", "mypy"} & needed
-    assert set(metadata.get_all("Provides-Extra")) == {"attacks", "check", "test", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == {"attacks", "browser", "check", "dev", "docs", "notebook", "test"}
 
 
 def test_wheel_attacks_and_evaluates_a_model_away_from_the_checkout(wheel, tmp_path):
@@ -94,6 +94,11 @@ def test_wheel_attacks_and_evaluates_a_model_away_from_the_checkout(wheel, tmp_p
     (own / "libraries.pth").write_text("".join(f"{sysconfig.get_path(kind)}\n" for kind in ("purelib", "platlib")))
     pip("install", wheel, "--no-deps", "--no-index", "--target", own)
     python = tmp_path / "environment" / "bin" / "python"
+    # The program is there by its name and as a module, and knows what the library declares.
+    script = own / "bin" / "adv-networks"
+    assert script.exists()
+    helped = subprocess.run([python, "-I", "-m", "adv_networks", "--list"], cwd=tmp_path, capture_output=True, text=True)
+    assert helped.returncode == 0 and "advnet" in helped.stdout, helped.stderr
     done = subprocess.run([python, "-I", "-c", AWAY], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -38,6 +38,14 @@ def accuracy(
     Raises:
         UsageError: images or labels of another kind.
         UserError: logits that are not finite.
+
+    Example:
+        >>> import numpy as np, keras
+        >>> from adv_networks import evaluation
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> x = np.zeros((4, 8, 8, 1), np.uint8)
+        >>> evaluation.accuracy(model, x, np.argmax(model(x), 1))
+        1.0
     """
     attack, source = attack or Clean(), source or model
     state = learn(attack, source, lesson_of(attack, _all_of(training)))

@@ -23,6 +23,15 @@ def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> kera
 
     Raises:
         UserError: no such file, not a Keras model, or not a classifier of `dataset`.
+
+    Example:
+        >>> import tempfile, keras
+        >>> from adv_networks import evaluation
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     model.save(f"{place}/mine.keras")
+        ...     evaluation.load_classifier(f"{place}/mine.keras", "digits").output_shape
+        (None, 10)
     """
     path = Path(path)
     file = path / "d.keras" if path.is_dir() else path

@@ -85,6 +85,15 @@ def train(
         UserError: the directory belongs to a run with other settings, training images or networks to build upon, is in use
             or cannot be written, the data set is missing, a loss is not finite, or another worker ended.
         Interrupted: SIGINT, SIGTERM or SIGHUP came; a checkpoint is saved first.
+
+    Example:
+        >>> import tempfile
+        >>> from adv_networks import experiments, training
+        >>> spec = experiments.experiment("digits", "standard", scale="tiny", steps=1)
+        >>> with tempfile.TemporaryDirectory() as runs:
+        ...     workdir = training.train(spec, f"{runs}/{spec.name}", progress=False)
+        ...     (workdir / "d.keras").exists()
+        True
     """
     workdir, strategy = Path(workdir), strategy or tf.distribute.get_strategy()
     experiment = experiment.trained()
