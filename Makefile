@@ -28,7 +28,7 @@ examples: $(VENV)/installed-test  ## the documentation's commands of many traini
 
 docs: $(VENV)/installed  ## build the documentation site into site/, its links checked
 	$(PIP) install --constraint constraints.txt --editable '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet --site-dir site
 
 picture: $(VENV)/installed-test  ## draw the pictures of the method and of the packages from the code
 	$(VENV)/bin/python -m docs.draw_packages

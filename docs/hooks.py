@@ -15,7 +15,7 @@ from typing import Any
 
 import adv_networks
 from adv_networks.experiments import ATTACKS, METHODS
-from adv_networks.flags import usage
+from flags import usage
 
 ROOT = Path(__file__).resolve().parents[1]
 
