@@ -17,7 +17,6 @@ Line = Mapping[str, str]
 # apart in print and by everybody.
 _WHITE, _BLUE, _RED, _DARK = (255, 255, 255), (33, 102, 172), (178, 24, 43), (8, 48, 107)
 _FARTHEST = 40  # points of difference that have the full colour
-_KEYS = ("dataset", "row", "column")
 _VERDICTS = {"outcome", "measured", "published", "published_as_printed", "verdict"}
 # How pictures are described to whoever does not see them, by the ends of their names.
 _ALTERNATIVES = {
@@ -121,7 +120,7 @@ def notes(lines: Sequence[str]) -> str:
 
 def grid(name: str, cells: Sequence[Line], caption: str) -> str:
     """A table of one data set: each cell measured, and below it published and the difference."""
-    by_place = {(cell["row"], cell["column"]): cell for cell in cells}
+    by_place = {(cell["row"], column_of(cell)): cell for cell in cells}
     rows, columns = dict.fromkeys(row for row, _ in by_place), dict.fromkeys(column for _, column in by_place)
     head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
     body = [
@@ -136,9 +135,15 @@ def grid(name: str, cells: Sequence[Line], caption: str) -> str:
     )
 
 
+def column_of(cell: Line) -> str:
+    """What a cell's column goes by: its label, and what is measured where that is not the accuracy."""
+    metric = cell.get("metric") or "accuracy"
+    return cell["column"] if metric == "accuracy" else f"{cell['column']}, {metric}"
+
+
 def _cell(name: str, cell: Line) -> str:
     said = {
-        "cell": "|".join((name, *(cell[key] for key in _KEYS))),
+        "cell": "|".join((name, cell["dataset"], cell["row"], column_of(cell))),
         "measured": cell["measured_percent"],
         "published": cell.get("published_percent"),
         "difference": cell.get("difference"),
@@ -154,7 +159,7 @@ def _cell(name: str, cell: Line) -> str:
     if not said["measured"]:
         return f"<td {known}>–{small}</td>"
     percent = float(said["measured"])
-    accuracy = _mixed(_WHITE, _DARK, percent / 100)
+    accuracy = _mixed(_WHITE, _DARK, min(1, percent / 100))
     # Rounded as the CSV files have it, for a difference is of rounded numbers.
     by = float(said["difference"]) if said["difference"] else 0.0
     difference = _mixed(_WHITE, _BLUE if by > 0 else _RED, min(1, abs(by) / _FARTHEST))

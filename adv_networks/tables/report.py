@@ -8,8 +8,7 @@ from pathlib import Path
 
 from adv_networks import claims, tables
 from adv_networks.errors import UserError
-from adv_networks.experiments import DATASETS
-from adv_networks.papers.published import published
+from adv_networks.experiments import DATASETS, TABLES
 from adv_networks.storage import pictures
 from adv_networks.storage.files import write_text
 from adv_networks.storage.records import Record, read
@@ -69,8 +68,8 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
         Section(_PROVENANCE, "", "Where the numbers come from", _provenance(records)),
     ]
     lead = (
-        "Accuracy in %, of classifiers (rows) under attack (columns), and in brackets the published one. Point at a number for "
-        "its interval, run, commit and checks; click a heading to sort. A dash is not measured."
+        "Accuracy in %, where a column says nothing else, of classifiers (rows) under attack (columns); in brackets the published "
+        "one. Point at a number for its interval, run, commit and checks; click a heading to sort. A dash is not measured."
     )
     page = group / "report.html"
     text = explorer.page(
@@ -110,8 +109,8 @@ def _picture(name: str, file: Path) -> Section:
 
 
 def _source_of(table: str) -> str:
-    """The source whose table it is, by its name."""
-    return next((name for name in claims.SOURCES if any(key[0] == table for key in published(name))), _OTHERS)
+    """The source whose table it is, by its name; ablations are their paper's."""
+    return TABLES[table].paper if table in TABLES and TABLES[table].paper in claims.SOURCES else _OTHERS
 
 
 def _grid(name: str, file: Path, lines: Sequence[Line]) -> Iterator[Section]:
@@ -185,7 +184,7 @@ def _provenance(records: Sequence[Record]) -> str:
 
 def _draw(stem: Path, cells: Sequence[Line]) -> None:
     """The table of one data set as a picture, measured beside published, where any of it is measured."""
-    by_place = {(cell["row"], cell["column"]): cell for cell in cells}
+    by_place = {(cell["row"], explorer.column_of(cell)): cell for cell in cells}
     rows, columns = list(dict.fromkeys(row for row, _ in by_place)), list(dict.fromkeys(column for _, column in by_place))
     values = {
         title: [[_number(by_place.get((row, column), {}).get(field)) for column in columns] for row in rows]
