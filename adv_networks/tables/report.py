@@ -68,8 +68,8 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
         Section(_PROVENANCE, "", "Where the numbers come from", _provenance(records)),
     ]
     lead = (
-        "Accuracy in %, where a column says nothing else, of classifiers (rows) under attack (columns); in brackets the published "
-        "one. Point at a number for its interval, run, commit and checks; click a heading to sort. A dash is not measured."
+        "Accuracy in %, where a column says nothing else, of classifiers (rows) under attack (columns); in brackets what is "
+        "published. Point at a number for its interval, run, commit and checks; click a heading to sort. A dash is not measured."
     )
     page = group / "report.html"
     text = explorer.page(
