@@ -130,7 +130,7 @@ def test_site_has_every_page_once_and_its_own_links():
     for source in [*hooks.PAGES, *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]:
         assert all((ROOT / target).is_file() for target in hooks.linked(source)), source
     assert all(f"`{name}`" in hooks.attacks() for name in ATTACKS) and all(f"`{name}`" in hooks.defences() for name in METHODS)
-    assert all(f"--{name}" in hooks.flags() for name in SETTINGS)
+    assert all(re.search(rf"`--(no)?{name}[=`]", hooks.flags()) for name in SETTINGS)
 
 
 @pytest.mark.long

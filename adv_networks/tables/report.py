@@ -69,7 +69,7 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
     ]
     lead = (
         "Accuracy in %, where a column says nothing else, of classifiers (rows) under attack (columns); in brackets what is "
-        "published. Point at a number for its interval, run, commit and checks; click a heading to sort. A dash is not measured."
+        "published. Point at a number for its interval, run, commit and checks; click a heading to sort. A dash: not measured."
     )
     page = group / "report.html"
     text = explorer.page(
