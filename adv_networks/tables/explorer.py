@@ -11,6 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from adv_networks.tables.layout import column_title
+
 Line = Mapping[str, str]
 
 # White for 0%, dark blue for 100%; from red over white to blue for what is below and above the published number. Both are told
@@ -120,7 +122,7 @@ def notes(lines: Sequence[str]) -> str:
 
 def grid(name: str, cells: Sequence[Line], caption: str) -> str:
     """A table of one data set: each cell measured, and below it published and the difference."""
-    by_place = {(cell["row"], column_of(cell)): cell for cell in cells}
+    by_place = {(cell["row"], column_title(cell)): cell for cell in cells}
     rows, columns = dict.fromkeys(row for row, _ in by_place), dict.fromkeys(column for _, column in by_place)
     head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
     body = [
@@ -135,15 +137,9 @@ def grid(name: str, cells: Sequence[Line], caption: str) -> str:
     )
 
 
-def column_of(cell: Line) -> str:
-    """What a cell's column goes by: its label, and what is measured where that is not the accuracy."""
-    metric = cell.get("metric") or "accuracy"
-    return cell["column"] if metric == "accuracy" else f"{cell['column']}, {metric}"
-
-
 def _cell(name: str, cell: Line) -> str:
     said = {
-        "cell": "|".join((name, cell["dataset"], cell["row"], column_of(cell))),
+        "cell": "|".join((name, cell["dataset"], cell["row"], column_title(cell))),
         "measured": cell["measured_percent"],
         "published": cell.get("published_percent"),
         "difference": cell.get("difference"),

@@ -14,6 +14,7 @@ from adv_networks.storage.files import write_text
 from adv_networks.storage.records import Record, read
 from adv_networks.tables import curves, explorer
 from adv_networks.tables.explorer import Curve, Section
+from adv_networks.tables.layout import column_title
 
 Line = dict[str, str]
 
@@ -184,7 +185,7 @@ def _provenance(records: Sequence[Record]) -> str:
 
 def _draw(stem: Path, cells: Sequence[Line]) -> None:
     """The table of one data set as a picture, measured beside published, where any of it is measured."""
-    by_place = {(cell["row"], explorer.column_of(cell)): cell for cell in cells}
+    by_place = {(cell["row"], column_title(cell)): cell for cell in cells}
     rows, columns = list(dict.fromkeys(row for row, _ in by_place)), list(dict.fromkeys(column for _, column in by_place))
     values = {
         title: [[_number(by_place.get((row, column), {}).get(field)) for column in columns] for row in rows]
