@@ -46,6 +46,7 @@ def command(invocation: tuple[str, ...]) -> Command:
             input_range=tuple(map(float, values.input_range)),
             workspace=workspace,
             method=values.method,
+            defence=values.defence,
             **_run(),
         )
     if values.table is not None:

@@ -210,6 +210,16 @@ EVALUATION.has(
     "--save_predictions=FILE.csv",
     "keep what the classifier sees in each image, clean and under every attack [off]",
 )
+EVALUATION.has(
+    flags.DEFINE_enum(
+        "defence",
+        None,
+        [name for name, method in METHODS.items() if method.stands_in_front],
+        "with --model: train this defence, which stands in front of a classifier, for it, and evaluate it behind that too",
+    ),
+    "--defence=magnet",
+    "train this defence for the classifier, and evaluate before and after [none]",
+)
 DATA.has(
     flags.DEFINE_string("data_dir", None, "TensorFlow Datasets directory (default: TFDS's own)"),
     "--data_dir=DIR",

@@ -140,6 +140,11 @@ def _one_thing_is_asked(values: dict[str, Any]) -> bool:
     return against_own or sum(value is not None for value in values.values()) <= 1
 
 
+@flags.multi_flags_validator(["defence", "model", "method"], "--defence goes with --model, and without --method")
+def _defence_is_of_a_model(values: dict[str, Any]) -> bool:
+    return values["defence"] is None or (values["model"] is not None and values["method"] is None)
+
+
 _OF_RESULTS = frozenset({"scale", "protocol", *SETTINGS})
 _OF_DATA = frozenset({"dataset", "class_order", "resize"})
 _OF_ONE = frozenset({"save_adversarial", "save_predictions"})
@@ -158,6 +163,7 @@ READ_BY: dict[str, frozenset[str]] = {
     "--report": _OF_RESULTS | {"report", "open"},
     "--verify": frozenset({"verify", "scale", "runtime"}),
     "--model --method=generator": (_OF_GRIDS | _OF_ONE | _OF_TRAINING | {"model", "method"}) - {"against"},
+    "--model --defence": _OF_GRIDS | _OF_ONE | _OF_TRAINING | {"model", "input_range", "defence"},
     "--model": _OF_GRIDS | _OF_ONE | _OF_EVALUATION | _OF_DATA | {"model", "input_range"},
     "--table=claims": _OF_RESULTS | {"table", "seed"},
     "--table": _OF_GRIDS | _OF_TRAINING | {"table", "seeds", "epsilons", "by_class", "plan", "finished_only"},
@@ -171,6 +177,8 @@ def command_name() -> str:
         if flags.FLAGS[name].value:
             return f"--{name}"
     if flags.FLAGS.model is not None:
+        if flags.FLAGS.defence is not None:
+            return "--model --defence"
         return "--model --method=generator" if flags.FLAGS.method == "generator" else "--model"
     if flags.FLAGS.table is not None:
         return "--table=claims" if flags.FLAGS.table == "claims" else "--table"

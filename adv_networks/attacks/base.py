@@ -58,6 +58,8 @@ class Attack:
         norm: of the ball, a key of `experiments.NORMS`.
         seed: of what it draws at random.
         draws: over how many draws of a random classifier the gradients are averaged that it follows (EOT).
+        gradient: which gradient of a classifier behind a defence it follows, one of `experiments.GRADIENTS`; empty for the best
+            that the defence offers.
         text: how the grammar of attacks writes it, without ε and norm; the attack's kind where it was not written so.
 
     Class attributes:
@@ -71,6 +73,8 @@ class Attack:
         leaves_failures: whether it leaves images as they are where it finds none within its ball, although it works.
         learns: whether `fit` must be called before `craft`.
         wraps: whether it works on the images of another attack, its field `wrapped`, which its argument `attack` names.
+        evades: whether it follows the detectors of a defence too, whose excess its source has as a second output
+            (`evaluation.Defended.with_excess`).
         composed: whether it crafts nothing and is made of the results of others.
         of_first_records: whether it is as old as the first records, whose keys it keeps.
     """
@@ -84,6 +88,7 @@ class Attack:
     leaves_failures: ClassVar[bool] = False
     learns: ClassVar[bool] = False
     wraps: ClassVar[bool] = False
+    evades: ClassVar[bool] = False
     composed: ClassVar[bool] = False
     of_first_records: ClassVar[bool] = False
 
@@ -91,6 +96,7 @@ class Attack:
     norm: str = "linf"
     seed: int = 0
     draws: int = setting(DRAWS, "draws of a random classifier over which a gradient is averaged (EOT)", least=1, omitted=True)
+    gradient: str = ""
     text: str = dataclasses.field(default="", repr=False)
 
     @property
@@ -136,7 +142,7 @@ class Attack:
         values = dict(OF_FIRST_RECORDS) if self.of_first_records else {}
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            omitted = field.metadata.get("omitted") or field.name == "norm"
+            omitted = field.metadata.get("omitted") or field.name in ("norm", "gradient")
             if field.name != "text" and not (omitted and value == field.default):
                 values[field.name] = value
         return json.dumps({"kind": self.kind, **values}, sort_keys=True)

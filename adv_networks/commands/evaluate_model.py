@@ -1,4 +1,4 @@
-"""`--model`: the grid of a Keras classifier from elsewhere, what it comes to, and its checks."""
+"""`--model`: the grid of a Keras classifier from elsewhere, alone and behind a defence, what it comes to, and its checks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from adv_networks import training
 from adv_networks.attacks import Attack
 from adv_networks.commands.base import limited
 from adv_networks.data import Images
-from adv_networks.evaluation import PerImage, check_records, checks, load_model, measure, measures, own_model
+from adv_networks.evaluation import Defended, PerImage, check_records, checks, load_model, measure, measures, own_model
+from adv_networks.evaluation.defended import Target
 from adv_networks.evaluation.exports import Exports
 from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.evaluation.random_classifiers import interval_over_draws, worst_case
 from adv_networks.experiments import (
+    ADAPTIVE,
+    METHODS,
     WHITE_BOX,
+    Column,
     Experiment,
     Row,
     Table,
@@ -53,6 +57,8 @@ class EvaluateModel:
         attacks: further attacks, as `experiments.parse_attack` reads them, in no worst case; their `source` is the file or
             function of another classifier of the same inputs, for a black-box attack.
         exports: files to write beside what is printed.
+        defence: method of a defence that stands in front of a classifier: it is trained for this one, and the grid is that of
+            the classifier as it is, and then behind the defence; None for none.
     """
 
     needs_tensorflow: ClassVar[bool] = True
@@ -69,12 +75,14 @@ class EvaluateModel:
     attack_suite: str = "paper"
     attacks: tuple[str, ...] = ()
     exports: Exports = dataclasses.field(default_factory=Exports)
+    defence: str | None = None
 
     def check(self) -> None:
         """See `Command.check`."""
         spec = self._spec
         self.exports.check(spec.bn_evaluation)
-        self._adversary()
+        self._other(self.method)
+        self._other(self.defence)
         for attack in (spec.attack(text) for text in self.attacks):
             if not attack.packages:
                 attack.check(classes=find_dataset(self.dataset).classes, bn_evaluation=spec.bn_evaluation)
@@ -82,8 +90,12 @@ class EvaluateModel:
     @functools.cached_property
     def _spec(self) -> Experiment:
         """The experiment whose settings the attacks have."""
+        return self._evaluated_as("standard")
+
+    def _evaluated_as(self, method: str) -> Experiment:
+        """The experiment of a method whose settings the attacks have."""
         settings = limited(self.attack_suite, "paper", self.overrides)
-        return experiment(self.dataset, "standard", protocol=self.protocol, scale="paper", **settings)
+        return experiment(self.dataset, method, protocol=self.protocol, scale="paper", **settings)
 
     def run(self) -> Iterator[str]:
         """See `Command.run`.
@@ -92,11 +104,12 @@ class EvaluateModel:
             UserError: there is no such classifier, it is not one of the data set, or it was trained on another input range.
         """
         dataset = find_dataset(self.dataset)
-        adversary = self._adversary()
+        adversary = self._other(self.method)
         spec = self._spec
         further = [spec.attack(text) for text in self.attacks]
         title = own_model.title(self.model)
-        table = Table("model", title, (dataset.name,), (Row("model", spec.method),), WHITE_BOX).under(self.attack_suite)
+        columns = (*WHITE_BOX, *[Column("Adaptive", ADAPTIVE)] * bool(self.defence))
+        table = Table("model", title, (dataset.name,), (Row("model", spec.method),), columns).under(self.attack_suite)
         for attack in (*(spec.attack(column.attack) for column in table.columns), *further):
             attack.check(classes=dataset.classes, bn_evaluation=spec.bn_evaluation)
         with self.workspace.evaluating():
@@ -106,42 +119,65 @@ class EvaluateModel:
         own_model.check_range(own, self.input_range, examples, dataset.name)
         tested = self.workspace.images(dataset.name, "test", spec.test_images)
         generators = self._train_generators(adversary, own, model) if adversary else {}
-        with self.workspace.evaluating():
-            training_images = functools.partial(self.workspace.images, dataset.name, "train")
-            found = _found_by_column(model, table, spec, generators, tested, training_images)
-            asked, sources = {}, {label: load_model(file) for label, (_, file) in generators.items()}
-            for text, attack in zip(self.attacks, further, strict=True):
-                source, label = self._source(text, dataset.name, model, attack)
-                asked[label] = _found(model, attack, source, spec, tested, training_images)
-                sources[label] = source
-            shown = tested.first(CHECKED_IMAGES)
-            checked = _checks(model, shown, spec, table, found, asked)
-            crafted = [(label, own.attack, sources.get(label, model)) for label, own in (found | asked).items()]
-            self.exports.write(model, *tested, crafted, training_images)
-        worst = _worst_cases(table, found, generators)
         heading = f"{title} on {len(tested.images)} test images of {dataset.name}, {ball_of(spec)}"
         yield from table.left_out
-        yield _as_text(heading, found, worst, asked, checked)
+        yield self._evaluated(heading, model, spec, table, generators, tested)
+        if self.defence:
+            defended = self._defended(own, model)
+            spec = self._evaluated_as(self.defence)
+            yield self._evaluated(f"behind {self.defence}: {heading}", defended, spec, table, generators, tested)
 
-    def _adversary(self) -> Experiment | None:
-        """The experiment of the generators to train against the classifier, if any."""
-        if self.method is None:
+    def _evaluated(
+        self,
+        heading: str,
+        model: Target,
+        spec: Experiment,
+        table: Table,
+        generators: Mapping[str, tuple[Attack, Path]],
+        tested: Images,
+    ) -> str:
+        """The grid of the classifier as it is, or behind a defence, and its checks, as text."""
+        with self.workspace.evaluating():
+            training_images = functools.partial(self.workspace.images, self.dataset, "train")
+            found = _found_by_column(model, table, spec, generators, tested, training_images)
+            asked, sources = {}, {label: load_model(file) for label, (_, file) in generators.items()}
+            for text in self.attacks:
+                attack = spec.attack(text)
+                source, label = self._source(text, self.dataset, model, attack)
+                asked[label] = _found(model, attack, source, spec, tested, training_images)
+                sources[label] = source
+            checked = _checks(model, tested.first(CHECKED_IMAGES), spec, table, found, asked)
+            crafted = [(label, own.attack, sources.get(label, model)) for label, own in (found | asked).items()]
+            self.exports.write(model, *tested, crafted, training_images)
+        return _as_text(heading, found, _worst_cases(table, found, generators), asked, checked)
+
+    def _other(self, method: str | None) -> Experiment | None:
+        """The experiment of what is trained for the classifier: generators against it, or what stands in front of it."""
+        if method is None:
             return None
         names = dict(protocol=self.protocol, scale=self.scale, seed=self.seed)
-        return experiment(self.dataset, self.method, **names, **self.overrides)
+        return experiment(self.dataset, method, **names, **self.overrides)
+
+    def _defended(self, own: keras.Model, model: keras.Model) -> Defended:
+        """The classifier behind the defence, which is trained now."""
+        spec = self._other(self.defence)
+        return METHODS[spec.method].load(model, self._train(spec, own, model), spec)
 
     def _train_generators(self, adversary: Experiment, own: keras.Model, model: keras.Model) -> dict[str, tuple[Attack, Path]]:
         """Trains them against the classifier; the attack and the file of each, by its label."""
-        name = f"{adversary.name}-{own_model.run_name(self.model, self.input_range, own)}"
-        workspace = self.workspace
-        workdir = workspace.runs / name
-        places = dict(data_dir=workspace.data_dir, download=workspace.download)
-        how = dict(checkpoint_seconds=workspace.checkpoint_seconds, progress=workspace.progress)
-        training.train(adversary, workdir, classifier=model, **places, **how)
+        workdir = self._train(adversary, own, model)
         attack = adversary.attack("generator")
         return {f"G {name}": (attack, workdir / generator_file(number)) for number, name in enumerate(adversary.generators)}
 
-    def _source(self, text: str, dataset: str, model: keras.Model, attack: Attack) -> tuple[keras.Model, str]:
+    def _train(self, spec: Experiment, own: keras.Model, model: keras.Model) -> Path:
+        """Trains a run that builds upon the classifier, unless it is there; its directory."""
+        workspace = self.workspace
+        workdir = workspace.runs / f"{spec.name}-{own_model.run_name(self.model, self.input_range, own)}"
+        places = dict(data_dir=workspace.data_dir, download=workspace.download)
+        how = dict(checkpoint_seconds=workspace.checkpoint_seconds, progress=workspace.progress)
+        return training.train(spec, workdir, classifier=model, **places, **how)
+
+    def _source(self, text: str, dataset: str, model: Target, attack: Attack) -> tuple[Target, str]:
         """What a further attack is crafted on, and its label."""
         source = parse_attack(text).source
         if source is None:
@@ -162,7 +198,7 @@ class _Found(NamedTuple):
 
 
 def _found(
-    model: keras.Model, attack: Attack, source: keras.Model, spec: Experiment, tested: Images, training_images: Training
+    model: Target, attack: Attack, source: Target, spec: Experiment, tested: Images, training_images: Training
 ) -> _Found:
     """What comes of an attack, which may learn from training images first."""
     state = learn(attack, source, lesson_of(attack, training_images))
@@ -170,7 +206,7 @@ def _found(
 
 
 def _found_by_column(
-    model: keras.Model,
+    model: Target,
     table: Table,
     spec: Experiment,
     further: Mapping[str, tuple[Attack, Path]],
@@ -179,7 +215,7 @@ def _found_by_column(
 ) -> dict[str, _Found]:
     """What comes of each white-box column of a table, worst cases left out, and of each further attack of a saved network."""
 
-    def under(attack: Attack, source: keras.Model) -> _Found:
+    def under(attack: Attack, source: Target) -> _Found:
         return _found(model, attack, source, spec, tested, training_images)
 
     found = {
@@ -201,7 +237,7 @@ def _worst_cases(table: Table, found: Mapping[str, _Found], further: Iterable[st
 
 
 def _checks(
-    model: keras.Model,
+    model: Target,
     shown: Images,
     spec: Experiment,
     table: Table,

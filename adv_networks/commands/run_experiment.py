@@ -13,10 +13,10 @@ from adv_networks.commands.base import Request
 from adv_networks.commands.planning import Plan
 from adv_networks.evaluation import check_records
 from adv_networks.evaluation.exports import Exports
-from adv_networks.experiments import METHODS, WHITE_BOX, Column, Experiment, Row, Table, experiment
+from adv_networks.experiments import ADAPTIVE, METHODS, WHITE_BOX, Column, Experiment, Row, Table, experiment
 from adv_networks.tables.classifier_checks import check_classifiers
 from adv_networks.tables.evaluate import evaluate
-from adv_networks.tables.networks import Networks, source_of
+from adv_networks.tables.networks import Networks
 from adv_networks.training import Workspace
 
 
@@ -81,7 +81,8 @@ class RunExperiment:
         plan.check(workspace)
         # What a run builds upon it trains itself, and waits where another process does so already.
         sources = [cell.source.name for cell in plan.every_cell if cell.source]
-        workspace.train(plan.runs[name] for name in dict.fromkeys([spec.name, *sources]))
+        behind = [spec.needs()["classifier"].name] if METHODS[spec.method].stands_in_front else []
+        workspace.train(plan.runs[name] for name in dict.fromkeys([*behind, spec.name, *sources]))
         if not workspace.is_chief:
             return
         networks = Networks(workspace)
@@ -98,20 +99,21 @@ class RunExperiment:
         cells = [cell for cell in plan.every_cell if cell.attack.has_source]
         target = plan.every_cell[0].target
         with networks.workspace.evaluating():
-            crafted = [(cell.column, cell.attack, networks.of(*source_of(cell))) for cell in cells]
+            crafted = [(cell.column, cell.attack, networks.source(cell)) for cell in cells]
             images = networks.workspace.images(target.dataset, "test", target.test_images)
             training = functools.partial(networks.workspace.images, target.dataset, "train")
-            self.exports.write(networks.of(target), *images, crafted, training)
+            self.exports.write(networks.classifier(target), *images, crafted, training)
 
 
 def _table_of(spec: Experiment) -> Table:
     """The grid of one run: its classifier under white-box attacks, and under its own generators'."""
     method = METHODS[spec.method]
-    columns = [*(WHITE_BOX if method.trains_classifier else WHITE_BOX[:1])]
+    columns = [*(WHITE_BOX if method.gives_classifier else WHITE_BOX[:1])]
+    columns += [Column("Adaptive", ADAPTIVE)] * method.stands_in_front
     if method.trains_generator:
         columns += [Column(f"G {name}", "generator", generator=number) for number, name in enumerate(spec.generators)]
     label = f"{method.name} ({method.letter})"
-    if not method.trains_classifier:
+    if not method.gives_classifier:
         columns = [dataclasses.replace(column, target=spec.against, same_seed=True) for column in columns]
         label += f" against {spec.against} ({METHODS[spec.against].letter})"
     return Table("run", spec.name, (spec.dataset,), (Row(label, spec.method),), tuple(columns))

@@ -27,6 +27,10 @@ from adv_networks.defences.generator import GeneratorAlone
 from adv_networks.defences.noise_layer import NoiseLayer
 from adv_networks.defences.contrastive import Contrastive
 from adv_networks.defences.distillation import Distillation, Teacher
+from adv_networks.defences.magnet import MagNet
+from adv_networks.defences.magnet_grey import GreyMagNet
+from adv_networks.defences.defense_gan import DefenseGAN
+from adv_networks.defences.reconstructed import Reconstructed
 
 # isort: on
 from adv_networks.defences.base import Defence, Defended, InputDefence, NeededRun, register
@@ -43,8 +47,9 @@ from adv_networks.defences.static_examples import StaticExamples, static_example
 
 __all__ = [
     "STATIC_ATTACKS", "AdversarialNetwork", "AdversarialNetworkAndEnsemble", "Alternating", "Contrastive", "Defence",
-    "Defended", "Distillation", "Ensemble", "FGSTraining", "GeneratorAlone", "InputDefence", "NeededRun", "NoiseLayer",
-    "OnStaticExamples", "PGDTraining", "Players", "RegulariserComparison", "Standard", "StaticExamples", "Teacher",
-    "TrainingState", "adversarial_network_step", "adversaries", "ascend", "discriminator_step", "ensemble_step", "fgs_step",
-    "generator_step", "make_players", "pgd_step", "register", "regularised_gradient", "standard_step", "static_examples",
+    "Defended", "DefenseGAN", "Distillation", "Ensemble", "FGSTraining", "GeneratorAlone", "GreyMagNet", "InputDefence",
+    "MagNet", "NeededRun", "NoiseLayer", "OnStaticExamples", "PGDTraining", "Players", "Reconstructed", "RegulariserComparison",
+    "Standard", "StaticExamples", "Teacher", "TrainingState", "adversarial_network_step", "adversaries", "ascend",
+    "discriminator_step", "ensemble_step", "fgs_step", "generator_step", "make_players", "pgd_step", "register",
+    "regularised_gradient", "standard_step", "static_examples",
 ]  # fmt: skip

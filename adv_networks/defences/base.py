@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adv_networks import data, evaluation, networks
 from adv_networks.defences.players import Players, TrainingState, learning_rate_drops, make_players
 from adv_networks.errors import UsageError
-from adv_networks.evaluation import gallery
+from adv_networks.evaluation import Defended, gallery
 from adv_networks.experiments import METHODS, SETTINGS, Experiment, generator_file, setting
 from adv_networks.networks import costs
+from adv_networks.storage.arrays import load_npy
+from adv_networks.storage.run_directories import checked_file
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import tensorflow as tf
 
     from adv_networks.attacks.inputs import Array, Seed
@@ -64,11 +67,13 @@ class Defence:
         title: one line.
         reads: the parts of the settings (`experiments.setting`) that its training depends on, beside those of no part.
         trains_classifier: whether the run has a classifier of its own, `d.keras`.
+        stands_in_front: whether its run is of what stands in front of a classifier (`InputDefence`).
         static_examples: whether its training set is enlarged by examples that are crafted before.
         settings: what the source gives this method on every data set.
         Settings: a dataclass of the settings that it alone has, whose flags are made of it; None for none. `spec.own` is
             one of these.
         validated: the attacks that its classifier is validated under, beside that of its generator.
+        adaptive: the attack, as the grammar has it, that knows how this defence works (`--attack=adaptive`).
         metrics: the columns that its runs' `metrics.csv` has beside those of `training.logs.METRICS`.
         pictured: of how many images `pictures` are made.
     """
@@ -78,17 +83,24 @@ class Defence:
     title: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ()
     trains_classifier: ClassVar[bool] = True
+    stands_in_front: ClassVar[bool] = False
     static_examples: ClassVar[bool] = False
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     Settings: ClassVar[type | None] = None
     validated: ClassVar[tuple[str, ...]] = ("clean", "fgs", "pgd")
     metrics: ClassVar[tuple[str, ...]] = ()
     pictured: ClassVar[int] = 8
+    adaptive: ClassVar[str] = "restarted_pgd"
 
     @property
     def trains_generator(self) -> bool:
         """Whether the run has generators of its own."""
         return "generator" in self.reads
+
+    @property
+    def gives_classifier(self) -> bool:
+        """Whether a run of it gives a classifier: its own, or the one that it stands in front of."""
+        return self.trains_classifier or self.stands_in_front
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
         """The experiments whose runs one of this method builds upon, by their role in it: "classifier", "teacher" and so on."""
@@ -182,6 +194,19 @@ class Defence:
         """
         return classifier
 
+    def arrays(
+        self, players: TrainingState, needed: Mapping[str, NeededRun], validation: Images, spec: Experiment
+    ) -> dict[str, np.ndarray]:
+        """What a finished run keeps beside its networks, by the names of its files, `.npy`: what thresholds rest on, and so on.
+
+        Args:
+            players: what was trained.
+            needed: the runs of `needs`, finished, by their role.
+            validation: the images held out for validation, all of them.
+            spec: the experiment.
+        """
+        return {}
+
     def measure(self, players: TrainingState, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
         """What to log of a minibatch at each validation, beside what `step` returned of it."""
         return {}
@@ -194,38 +219,44 @@ class Defence:
         return {"perturbations": gallery.draw(made, spec.dataset)}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Defended:
-    """A classifier behind an input defence, as attacks and evaluations take it.
+class InputDefence(Defence):
+    """A defence that stands in front of a classifier that knows nothing of it; its runs train what stands there.
 
-    Attributes:
-        model: images in [0,1] to logits [batch, classes], the defence included: what is evaluated, and what an attack with
-            full knowledge is crafted on.
-        surrogate: what attacks that follow gradients are crafted on instead, where the model's own are of no use (BPDA); None
-            for the model itself.
-        rejects: images [batch, height, width, channels] in [0,1] to booleans [batch], true where the defence refuses one as
-            adversarial; None for a defence that refuses none.
-        stochastic: whether outputs are drawn anew at every call, so that an attack must follow their mean.
+    Its own settings of the part "test" are read by `wrap` alone, and change nothing in its run.
     """
 
-    model: keras.Model
-    surrogate: keras.Model | None = None
-    rejects: Callable[[tf.Tensor], tf.Tensor] | None = None
-    stochastic: bool = False
+    stands_in_front = True
+    trains_classifier = False
 
+    def needs(self, spec: Experiment) -> dict[str, Experiment]:
+        """The classifier behind the defence."""
+        return {"classifier": spec.sibling("standard")}
 
-class InputDefence(Defence):
-    """A defence that stands in front of a classifier that knows nothing of it; its runs train what stands there."""
-
-    def wrap(self, classifier: keras.Model, parts: Mapping[str, keras.Model], spec: Experiment) -> Defended:
+    def wrap(self, classifier: keras.Model, parts: Mapping[str, Any], spec: Experiment) -> Defended:
         """The classifier behind the defence.
 
         Args:
             classifier: images in [0,1] to logits.
-            parts: the networks of a finished run of this method, by the names of their files.
-            spec: the run's experiment.
+            parts: the networks of a finished run of this method, and its arrays, by the names of their files.
+            spec: the experiment, whose run it is.
         """
         raise NotImplementedError
+
+    def load(self, classifier: keras.Model, workdir: Path, spec: Experiment) -> Defended:
+        """The classifier behind what a finished run of this method has trained.
+
+        Args:
+            classifier: images in [0,1] to logits.
+            workdir: the run's directory.
+            spec: the experiment, whose run it is.
+
+        Raises:
+            UserError: a file of the run is missing or damaged.
+        """
+        files = [workdir / name for name in self.files(spec)]
+        parts: dict[str, Any] = {file.name: evaluation.load_model(file) for file in files if file.suffix == ".keras"}
+        parts |= {file.name: load_npy(checked_file(workdir, file.name)) for file in files if file.suffix == ".npy"}
+        return self.wrap(classifier, parts, spec)
 
 
 def register(kind: type[Defence]) -> type[Defence]:

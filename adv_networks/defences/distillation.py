@@ -96,6 +96,8 @@ class Distillation(Defence):
 
     name, letter, title = "distillation", "DD", "defensive distillation: trained on a teacher's soft labels at a temperature"
     Settings = Settings
+    # Cross-entropy has no gradient where logits are far apart; the margin has.
+    adaptive = "pgd:steps=40:step_fraction=0.1:loss=margin"
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
         """The teacher, at the same temperature."""

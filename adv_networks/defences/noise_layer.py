@@ -93,6 +93,7 @@ class NoiseLayer(Defence):
     """Section "Gaussian noise" of the report."""
 
     name, letter, title = "noise", "N", "Gaussian noise between layers, in training and at test"
+    adaptive = "pgd:steps=40:step_fraction=0.1:draws=20"
     Settings = Settings
 
     def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> Players:

@@ -8,26 +8,26 @@ from typing import Any
 import numpy as np
 
 from adv_networks.attacks import Attack, Clean, named
+from adv_networks.evaluation.defended import Target
 from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.evaluation.measures import measure
 from adv_networks.evaluation.random_classifiers import worst_case
-from adv_networks.lazy import keras
 
 
 def accuracy(
-    model: keras.Model,
+    model: Target,
     x: np.ndarray,
     y: np.ndarray,
     *,
     attack: Attack | None = None,
-    source: keras.Model | None = None,
+    source: Target | None = None,
     bn_evaluation: str = "moving",
     training: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> float:
     """The fraction of images in [0,1] that the model labels correctly, clean or under an attack.
 
     Args:
-        model: classifier that returns logits.
+        model: classifier that returns logits, or a `Defended` one, whose refusals count as `counted_as_right` says.
         x: images, uint8 or floats in [0,1], [N, H, W, C].
         y: labels [N].
         attack: None for the images as they are.
@@ -53,7 +53,7 @@ def accuracy(
 
 
 def evaluate(
-    model: keras.Model,
+    model: Target,
     x: np.ndarray,
     y: np.ndarray,
     attacks: Sequence[str | Attack] = ("clean", "fgs", "pgd"),
@@ -65,7 +65,7 @@ def evaluate(
     """The fraction of images that a classifier labels correctly under each of several white-box attacks, and under the worst.
 
     Args:
-        model: classifier from images in [0,1] to logits [batch, classes].
+        model: classifier from images in [0,1] to logits [batch, classes], or a `Defended` one.
         x: images, uint8 or floats in [0,1], [N, H, W, C].
         y: labels, integers [N].
         attacks: texts of the grammar (`attacks.named`), or attacks.
@@ -102,16 +102,17 @@ def _all_of(training: tuple[np.ndarray, np.ndarray] | None) -> Training | None:
 
 
 def correct_masks(
-    targets: Sequence[keras.Model],
+    targets: Sequence[Target],
     images: np.ndarray,
     labels: np.ndarray,
     attack: Attack,
-    source: keras.Model | None,
+    source: Target | None,
     bn_evaluation: str = "moving",
     state: Any = None,
 ) -> list[np.ndarray]:
     """Of every target, which adversarial images, each crafted once, it labels correctly: booleans [images].
 
-    A random target labels them several times: booleans [draws, images] (`random_classifiers`). See `measure`.
+    A random target labels them several times: booleans [draws, images] (`random_classifiers`). Those that a defence refuses
+    count as `defended.counted_as_right` says. See `measure`.
     """
     return [found.right for found in measure(targets, images, labels, attack, source, bn_evaluation, state)]

@@ -21,12 +21,18 @@ from adv_networks.attacks import FGS, Attack
 from adv_networks.attacks.gradient import loss_gradient
 from adv_networks.attacks.inputs import as_images, as_labels, classes_of
 from adv_networks.evaluation.accuracy import correct_masks
+from adv_networks.evaluation.defence_checks import of_defence
+from adv_networks.evaluation.defended import Defended, Target, as_defended, crafted_on
+from adv_networks.evaluation.outcomes import FAIL, NOT_APPLICABLE, PASS, WARNING, Check
 from adv_networks.evaluation.random_classifiers import difference, drawn, is_random, worst_case
 from adv_networks.experiments import NORMS
 from adv_networks.lazy import keras
 from adv_networks.runtime import run_compiled
 
-PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "not applicable"
+__all__ = [
+    "FAIL", "NOT_APPLICABLE", "PASS", "WARNING", "Changed", "Check", "Measured", "black_box_is_not_stronger",
+    "every_attack_changes_images", "of_classifier",
+]  # fmt: skip
 
 # In points: what one accuracy may exceed another by that should not be below it, how much further steps and restarts may take
 # away, and what may be left where the perturbation has no bound.
@@ -61,17 +67,8 @@ class Changed(NamedTuple):
     leaves_failures: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """What was checked, whether it passed, and the numbers."""
-
-    name: str
-    outcome: str
-    detail: str
-
-
 def of_classifier(
-    model: keras.Model,
+    model: Target,
     x: np.ndarray,
     y: np.ndarray,
     pgd: Attack,
@@ -83,7 +80,7 @@ def of_classifier(
     """All checks of a classifier.
 
     Args:
-        model: classifier under attack; its weights are left as they are.
+        model: classifier under attack; its weights are left as they are. A `Defended` one has the checks of its defence too.
         x: a few images in [0,1] or uint8; the attacks here are run on them.
         y: their labels.
         pgd: the attack of the grid, of kind "pgd"; the checks vary its ε, steps and restarts.
@@ -94,15 +91,17 @@ def of_classifier(
     x = x / np.float32(255) if x.dtype == np.uint8 else x
     right = functools.cache(functools.partial(_right, model, x, y, bn_evaluation))
     tolerance = _TOLERANCE + 100 / len(x)  # One of a few images may always be the exception.
+    network = as_defended(model).model
     return [
         _pgd_is_not_weaker_than_fgs(right, pgd, tolerance),
         _accuracy_falls_with_epsilon(right, pgd, math.prod(x.shape[1:]), tolerance),
         _more_steps_and_restarts_change_little(right, pgd),
-        _scale_of_logits_changes_little(right, pgd, model),
+        _scale_of_logits_changes_little(right, pgd, network),
         black_box_is_not_stronger(list(measured)),
         every_attack_changes_images(changed),
-        _gradients_do_not_vanish(model, x, y, bn_evaluation),
-        *_outputs_are_sound(model, x, bn_evaluation),
+        _gradients_do_not_vanish(crafted_on(model, pgd), x, y, bn_evaluation),
+        *_outputs_are_sound(network, x, bn_evaluation),
+        *(of_defence(model, x, pgd, right) if isinstance(model, Defended) else []),
     ]
 
 
@@ -114,14 +113,10 @@ def _percent(right: np.ndarray) -> float:
     return 100 * float(right.mean())
 
 
-def _check(name: str, holds: bool, detail: str) -> Check:
-    return Check(name, PASS if holds else FAIL, detail)
-
-
 def _pgd_is_not_weaker_than_fgs(right, pgd: Attack, tolerance: float) -> Check:
-    by_fgs = _percent(right(FGS(epsilon=pgd.epsilon, norm=pgd.norm)))
+    by_fgs = _percent(right(FGS(epsilon=pgd.epsilon, norm=pgd.norm, gradient=pgd.gradient)))
     by_pgd = _percent(right(pgd))
-    return _check("PGD is not weaker than FGS", by_pgd <= by_fgs + tolerance, f"FGS {by_fgs:.1f}%, PGD {by_pgd:.1f}%")
+    return Check.of("PGD is not weaker than FGS", by_pgd <= by_fgs + tolerance, f"FGS {by_fgs:.1f}%, PGD {by_pgd:.1f}%")
 
 
 def _accuracy_falls_with_epsilon(right, pgd: Attack, pixels: int, tolerance: float) -> Check:
@@ -130,7 +125,7 @@ def _accuracy_falls_with_epsilon(right, pgd: Attack, pixels: int, tolerance: flo
     found = [_percent(right(dataclasses.replace(pgd, epsilon=size))) for size in sizes]
     falls = all(after <= before + tolerance for before, after in itertools.pairwise(found))
     detail = ", ".join(f"{size:g}: {percent:.1f}%" for size, percent in zip(sizes, found, strict=True))
-    return _check("accuracy falls with ε, to about 0", falls and found[-1] <= _ABOUT_ZERO, f"PGD at ε {detail}")
+    return Check.of("accuracy falls with ε, to about 0", falls and found[-1] <= _ABOUT_ZERO, f"PGD at ε {detail}")
 
 
 def _more_steps_and_restarts_change_little(right, pgd: Attack) -> Check:
@@ -139,7 +134,7 @@ def _more_steps_and_restarts_change_little(right, pgd: Attack) -> Check:
     seeds = range(pgd.seed, pgd.seed + _MORE_RESTARTS)
     restarted = _percent(worst_case([right(dataclasses.replace(pgd, seed=seed)) for seed in seeds]))
     detail = f"PGD {own:.1f}%, {_MORE_STEPS} times the steps {longer:.1f}%, {_MORE_RESTARTS} restarts {restarted:.1f}%"
-    return _check("more steps or restarts change little", own - min(longer, restarted) <= _SMALL_CHANGE, detail)
+    return Check.of("more steps or restarts change little", own - min(longer, restarted) <= _SMALL_CHANGE, detail)
 
 
 def _scale_of_logits_changes_little(right, pgd: Attack, model: keras.Model) -> Check:
@@ -147,7 +142,7 @@ def _scale_of_logits_changes_little(right, pgd: Attack, model: keras.Model) -> C
     loss = "dlr" if (classes_of(model) or math.inf) > 2 else "margin"
     own, scale_free = (_percent(right(attack)) for attack in (pgd, dataclasses.replace(pgd, loss=loss)))
     detail = f"PGD {own:.1f}%, on a loss free of it ({loss}) {scale_free:.1f}%"
-    return _check("the logits' scale hides nothing", own - scale_free <= _SMALL_CHANGE, detail)
+    return Check.of("the logits' scale hides nothing", own - scale_free <= _SMALL_CHANGE, detail)
 
 
 def black_box_is_not_stronger(measured: Sequence[Measured]) -> Check:
@@ -158,7 +153,7 @@ def black_box_is_not_stronger(measured: Sequence[Measured]) -> Check:
         return Check(name, NOT_APPLICABLE, "no black-box attack was run" if knowing else "no white-box attack was run")
     strongest, challenger = (min(some, key=lambda one: one.percent) for some in (knowing, blind))
     detail = f"{challenger.label} {challenger.percent:.1f}%, {strongest.label} {strongest.percent:.1f}%"
-    return _check(name, challenger.percent >= strongest.percent - _TOLERANCE, detail)
+    return Check.of(name, challenger.percent >= strongest.percent - _TOLERANCE, detail)
 
 
 def every_attack_changes_images(changed: Iterable[Changed]) -> Check:
@@ -172,7 +167,7 @@ def every_attack_changes_images(changed: Iterable[Changed]) -> Check:
         return Check(name, NOT_APPLICABLE, "it is not known what the attacks changed")
     idle = [one for one in known if one.percent < _NEXT_TO_NONE * one.right_before]
     detail = ", ".join(f"{one.label} {one.percent:.1f}%" for one in idle or known)
-    return _check(name, not idle, detail)
+    return Check.of(name, not idle, detail)
 
 
 def _gradients_do_not_vanish(model, x, y, bn_evaluation) -> Check:
@@ -181,7 +176,7 @@ def _gradients_do_not_vanish(model, x, y, bn_evaluation) -> Check:
     broken = 100 * np.mean(~np.isfinite(gradients).all(1))
     vanished = 100 * np.mean(np.isfinite(gradients).all(1) & ~gradients.any(1))
     detail = f"{vanished:.1f}% of the images have a gradient of zero, {broken:.1f}% one that is not finite"
-    return _check("gradients do not vanish", broken == 0 and vanished <= 100 * _VANISHED_SHARE, detail)
+    return Check.of("gradients do not vanish", broken == 0 and vanished <= 100 * _VANISHED_SHARE, detail)
 
 
 def _outputs_are_sound(model, x, bn_evaluation) -> list[Check]:
@@ -205,11 +200,11 @@ def _outputs_are_sound(model, x, bn_evaluation) -> list[Check]:
     detail = f"two calls differ by {by:.3g}"
     if differs:  # The compiled calls that attacks make do not.
         detail += ", but not in a graph: let it draw by keras.random"
-    checks.append(_check(_DETERMINISTIC, not differs, detail))
+    checks.append(Check.of(_DETERMINISTIC, not differs, detail))
     if differs:
         return [*checks, Check(_ALONE, NOT_APPLICABLE, "inference is not deterministic")]
     moved, differs = difference(one_by_one, first[: len(one_by_one)])
-    return [*checks, _check(_ALONE, not differs, f"outputs alone and in a batch differ by {moved:.3g}")]
+    return [*checks, Check.of(_ALONE, not differs, f"outputs alone and in a batch differ by {moved:.3g}")]
 
 
 def _random_outputs_are_sound(model, x, training) -> list[Check]:
@@ -221,7 +216,7 @@ def _random_outputs_are_sound(model, x, training) -> list[Check]:
         detail += ": let it draw by keras.random"
     return [
         _outputs_are_logits(model, first),
-        _check(_DETERMINISTIC, not differs, detail),
+        Check.of(_DETERMINISTIC, not differs, detail),
         Check(_ALONE, NOT_APPLICABLE, "inference is random"),
     ]
 
@@ -243,7 +238,7 @@ def _outputs_are_logits(model: keras.Model, outputs: np.ndarray) -> Check:
         numbers += f"; the last layer's activation is {activation}: let it return what that is applied to"
     elif bounded:
         numbers += "; let the classifier return what its last activation is applied to"
-    return _check("outputs are logits, not probabilities", not bounded and activation not in _BOUNDED, numbers)
+    return Check.of("outputs are logits, not probabilities", not bounded and activation not in _BOUNDED, numbers)
 
 
 def _last_activation(model: keras.Model) -> str | None:

@@ -12,6 +12,7 @@ import numpy as np
 from adv_networks.attacks import Attack, craft_all, predict
 from adv_networks.attacks.crafting import BATCH_SIZE
 from adv_networks.errors import UsageError
+from adv_networks.evaluation.defended import Target, as_defended, crafted_on
 from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.experiments import NORMS
 from adv_networks.lazy import keras
@@ -45,10 +46,10 @@ class Exports:
 
     def write(
         self,
-        model: keras.Model,
+        target: Target,
         images: np.ndarray,
         labels: np.ndarray,
-        attacks: Sequence[tuple[str, Attack, keras.Model]],
+        attacks: Sequence[tuple[str, Attack, Target]],
         training: Training | None = None,
     ) -> list[Path]:
         """Crafts the attacks again, to the same images as in the evaluation, and writes the files; returns these.
@@ -56,7 +57,7 @@ class Exports:
         What is crafted on no model, clean images and worst cases, is left out.
 
         Args:
-            model: the classifier under attack, of images in [0,1].
+            target: the classifier under attack, of images in [0,1].
             images: uint8 or floats in [0,1], [N, H, W, C].
             labels: integers [N].
             attacks: the label, the attack, and what it is crafted on.
@@ -64,6 +65,7 @@ class Exports:
         """
         if not self:
             return []
+        model = as_defended(target).model
         seen = _predicted(model, images)
         x = images / np.float32(255) if images.dtype == np.uint8 else images
         found: dict[str, dict[str, Any]] = {}
@@ -71,7 +73,7 @@ class Exports:
             if not attack.has_source or attack.composed:
                 continue
             state = learn(attack, source, lesson_of(attack, training))
-            crafted = craft_all(attack, source, images, labels, state=state).astype(np.float32)
+            crafted = craft_all(attack, crafted_on(source, attack), images, labels, state=state).astype(np.float32)
             moved = (crafted - x).reshape(len(x), -1).astype(np.float64)
             norms = {name: np.linalg.norm(moved, p, axis=1) for name, p in NORMS.items()}
             own = {"adversarial": crafted} if self.adversarial is not None else {}

@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from adv_networks.attacks import Attack, Clean
+from adv_networks.evaluation.defended import Target, as_defended, gradient_of, target_hash
 from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.evaluation.measures import measure
 from adv_networks.evaluation.models import is_generator
 from adv_networks.evaluation.random_classifiers import worst_case
-from adv_networks.lazy import keras
-from adv_networks.storage.hashes import images_hash, weights_hash
+from adv_networks.storage.hashes import images_hash
 from adv_networks.storage.provenance import commit, versions
 from adv_networks.storage.records import MEASURES, Record, hash_of_parts, record_key
 
 
 def grid(
-    targets: Mapping[str, keras.Model],
-    sources: Mapping[str, keras.Model],
+    targets: Mapping[str, Target],
+    sources: Mapping[str, Target],
     attacks: Iterable[Attack],
     images: np.ndarray,
     labels: np.ndarray,
@@ -41,7 +41,7 @@ def grid(
     """Scores every target under every attack crafted on every source; each (source, attack) is crafted once for all targets.
 
     Args:
-        targets: classifiers under attack, by name.
+        targets: classifiers under attack, by name; `Defended` ones too.
         sources: models that the attacks are crafted on, by name: classifiers, and generators for the generator's attack. A
             target that is also a source under the same name is attacked white-box.
         attacks: the attacks; the clean "attack" needs no source and gives one record a target, of source "".
@@ -52,7 +52,7 @@ def grid(
         provenance: per target what to put into its records' further fields.
         bn_evaluation: as in `accuracy`.
         on_records: called with the new records after each (source, attack), for instance to save them.
-        hashes: `weights_hash` of the models whose is known, by name; such a model is only taken out of `targets` or
+        hashes: `target_hash` of the models whose is known, by name; such a model is only taken out of `targets` or
             `sources` when a record is missing, so that a mapping may load it then.
         outcomes: which images were labelled correctly (`correct_masks`), by the records' keys; where it is given, a record
             without one is computed again, and those of new records are added before `on_records` is called.
@@ -80,7 +80,7 @@ def grid(
 
     data_hash = images_hash(images, labels)
     target_hashes, source_hashes = (
-        {name: hashes[name] if hashes and name in hashes else weights_hash(models[name]) for name in models}
+        {name: hashes[name] if hashes and name in hashes else target_hash(models[name]) for name in models}
         for models in (targets, sources)
     )
     results = []
@@ -92,14 +92,14 @@ def grid(
                 target: dict(
                     target=target,
                     source=source,
-                    target_hash=target_hash,
+                    target_hash=own_hash,
                     source_hash=source_hashes.get(source, ""),
                     images_hash=data_hash,
                     attack_settings=attack.settings(),
                     bn_evaluation=bn_evaluation,
                     **further,
                 )
-                for target, target_hash in target_hashes.items()
+                for target, own_hash in target_hashes.items()
                 if wanted(target, source, attack)
             }
             keys = {target: record_key(**identity) for target, identity in identities.items()}
@@ -118,6 +118,7 @@ def grid(
             measured = dict(
                 attack=attack.name,
                 epsilon=attack.epsilon if math.isfinite(attack.epsilon) else 0.0,
+                gradient=gradient_of(sources[source], attack) if source else "",
                 seconds=round((time.perf_counter() - started) / len(missing), 2),
                 commit=commit(),
                 versions=versions(*attack.packages),
@@ -165,10 +166,10 @@ def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str,
     seconds = round(sum(record.seconds for record in parts), 2)
     changed = dict(key=key, attack=attack.name, epsilon=attack.epsilon, seconds=seconds, commit=commit(), versions=versions())
     # What it did to an image beside fooling the target is that of several attacks.
-    unmeasured = dict.fromkeys((*MEASURES, "correct_before", "destructible"))
+    unmeasured = dict.fromkeys((*MEASURES, "correct_before", "destructible")) | {"gradient": ""}
     return dataclasses.replace(parts[0], **identity, **changed, **unmeasured, **_counted(outcomes[key]))
 
 
-def _suits(attack: Attack, source: keras.Model) -> bool:
+def _suits(attack: Attack, source: Target) -> bool:
     """Whether the attack can be crafted on the source: the generator's on generators, the others on classifiers."""
-    return is_generator(source) == (attack.access == "generator")
+    return is_generator(as_defended(source).model) == (attack.access == "generator")

@@ -10,7 +10,7 @@ import numpy as np
 from adv_networks import runtime
 from adv_networks.attacks import Attack
 from adv_networks.errors import UsageError
-from adv_networks.lazy import keras
+from adv_networks.evaluation.defended import Target, crafted_on
 from adv_networks.storage.hashes import images_hash
 
 # Gives the first so many training images, uint8 or floats in [0,1], and their labels.
@@ -42,9 +42,9 @@ def lesson_of(attack: Attack, training: Training | None) -> Lesson | None:
     return Lesson(*training(attack.learning_images))
 
 
-def learn(attack: Attack, source: keras.Model | None, lesson: Lesson | None) -> Any:
+def learn(attack: Attack, source: Target | None, lesson: Lesson | None) -> Any:
     """What the attack learns on the model that it is crafted on; None for one that does not learn."""
     if lesson is None:
         return None
     with runtime.drawing(attack.seed, 0, draws=attack.draws):
-        return attack.fit(source, *lesson)
+        return attack.fit(crafted_on(source, attack), *lesson)

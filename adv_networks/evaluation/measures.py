@@ -14,9 +14,10 @@ from adv_networks.attacks.crafting import batch_size, batches_of, crafted, on_de
 from adv_networks.attacks.distances import distances
 from adv_networks.attacks.inputs import classes_of
 from adv_networks.errors import UserError
+from adv_networks.evaluation.defended import Defended, Target, as_defended, counted_as_right, crafted_on, rejected
 from adv_networks.evaluation.random_classifiers import DRAWS, drawn, is_random
 from adv_networks.experiments import BATCH_STATISTICS_SIZE
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import tf
 
 _NORMS = ("l0", "l2", "linf")
 # The first number of the seeds that random targets answer by.
@@ -31,6 +32,7 @@ _SHOWN = {
     "median L2": "l2_median",
     "median L∞": "linf_median",
     "queries": "queries_mean",
+    "refused %": "rejected_percent",
 }
 
 
@@ -41,12 +43,14 @@ class PerImage:
     A random target answers several times (`random_classifiers`): what it says is [draws, images].
 
     Attributes:
-        right: whether the target labels the adversarial image correctly.
+        right: whether the target labels the adversarial image correctly; what a defence refuses counts as
+            `defended.counted_as_right` says.
         confidence: the largest of its probabilities, from 0 to 1, whichever class that is.
         changed: whether the attack changed the image, before the result was held to a ball.
         distances: from the original, by norm: l0, l2 and linf.
         queries: how often the source was asked about it; None where the attack does not count.
         right_wrapped: of an attack on the images of another one, whether the target labels those correctly; else None.
+        refused: whether a defence refuses the image; None for a target that refuses none.
     """
 
     right: np.ndarray
@@ -55,6 +59,7 @@ class PerImage:
     distances: Mapping[str, np.ndarray]
     queries: np.ndarray | None = None
     right_wrapped: np.ndarray | None = None
+    refused: np.ndarray | None = None
 
     def measures(self, right_before: np.ndarray | None = None) -> dict[str, Any]:
         """The younger fields of a record, rounded; a measure over no image is None.
@@ -69,6 +74,7 @@ class PerImage:
             "wrong_confidence_percent": _mean(100 * self.confidence[~self.right]),
             "changed_percent": _mean(100.0 * self.changed),
             "queries_mean": None if self.queries is None else _mean(self.queries),
+            "rejected_percent": None if self.refused is None else _mean(100.0 * self.refused),
         }
         if right_before is None:
             return fields
@@ -97,9 +103,12 @@ def as_text(found: Mapping[str, Mapping[str, Any]]) -> str:
     Args:
         found: measures by the attack's label.
     """
-    rows = [["", *_SHOWN]]
+    # Few classifiers refuse images.
+    refuses = any(measures.get("rejected_percent") is not None for measures in found.values())
+    shown = {title: field for title, field in _SHOWN.items() if refuses or field != "rejected_percent"}
+    rows = [["", *shown]]
     for label, measures in found.items():
-        values = (measures.get(field) for field in _SHOWN.values())
+        values = (measures.get(field) for field in shown.values())
         rows.append([label, *("-" if value is None else f"{value:.4g}" for value in values)])
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     return "\n".join(
@@ -117,18 +126,18 @@ def _rounded(value: float) -> float:
 
 
 def measure(
-    targets: Sequence[keras.Model],
+    targets: Sequence[Target],
     images: np.ndarray,
     labels: np.ndarray,
     attack: Attack,
-    source: keras.Model | None,
+    source: Target | None,
     bn_evaluation: str = "moving",
     state: Any = None,
 ) -> list[PerImage]:
     """What every target makes of adversarial images, each crafted once.
 
     Args:
-        targets: classifiers that return logits.
+        targets: classifiers that return logits, `Defended` ones too.
         images: uint8 or floats in [0,1], [N, H, W, C].
         labels: integers [N].
         attack: what to craft.
@@ -137,32 +146,39 @@ def measure(
         state: what an attack that learns first has learned.
 
     Raises:
-        UsageError: images or labels of another kind.
+        UsageError: images or labels of another kind, or a gradient that a defence does not offer.
         UserError: a target's logits are not finite, so that it labels nothing.
     """
-    training = bn_evaluation == "batch"
+    training, network = bn_evaluation == "batch", crafted_on(source, attack)
+
+    def answered(target: Target, draws: int, images: tf.Tensor, y: np.ndarray, number: int) -> tuple[np.ndarray, ...]:
+        labelled, confidence = _answers(as_defended(target), draws, images, y, number, training)
+        refused = rejected(target, images)
+        return counted_as_right(labelled, refused, attack.has_source), confidence, refused
 
     def measured(number: int, x: np.ndarray, y: np.ndarray) -> list[PerImage]:
-        made = crafted(attack, source, x, y, seed=(attack.seed, number), training=training, state=state)
+        made = crafted(attack, network, x, y, seed=(attack.seed, number), training=training, state=state)
         moved = made.images.numpy()
         original = x / np.float32(255) if x.dtype == np.uint8 else x
         shared = dict(
             changed=made.changed, distances={norm: distances(original, moved, norm) for norm in _NORMS}, queries=made.queries
         )
         draws = [DRAWS if random else 0 for random in are_random]
-        return [
-            PerImage(
-                *_answers(target, count, made.images, y, number, training),
-                **shared,
-                right_wrapped=None if made.wrapped is None else _answers(target, count, made.wrapped, y, number, training)[0],
-            )
-            for target, count in zip(targets, draws, strict=True)
-        ]
+        found = []
+        for target, count in zip(targets, draws, strict=True):
+            right, confidence, refused = answered(target, count, made.images, y, number)
+            wrapped = None if made.wrapped is None else answered(target, count, made.wrapped, y, number)[0]
+            found.append(PerImage(right, confidence, refused=refused, right_wrapped=wrapped, **shared))
+        return found
 
     if attack.learns and state is None:
         raise ValueError(f"attack {attack.name}: expected what it has learned, received nothing")
-    are_random = [is_random(target, images, training=training) for target in targets]
-    batches = batches_of(images, labels, batch_size(bn_evaluation), classes=classes_of(targets[0]))
+    classifiers = [as_defended(target).model for target in targets]
+    are_random = [
+        not as_defended(target).members and is_random(classifier, images, training=training)
+        for target, classifier in zip(targets, classifiers, strict=True)
+    ]
+    batches = batches_of(images, labels, batch_size(bn_evaluation), classes=classes_of(classifiers[0]))
     if training:
         batches = (batch for batch in batches if batch[0] == 0 or len(batch[1]) == BATCH_STATISTICS_SIZE)
     return [_joined(parts) for parts in zip(*on_devices(measured, batches), strict=True)]
@@ -181,17 +197,20 @@ def _joined(parts: Sequence[PerImage]) -> PerImage:
         {norm: joined(part.distances[norm] for part in parts) for norm in parts[0].distances},
         None if parts[0].queries is None else joined(part.queries for part in parts),
         None if parts[0].right_wrapped is None else joined(part.right_wrapped for part in parts),
+        None if parts[0].refused is None else joined(part.refused for part in parts),
     )
 
 
 def _answers(
-    target: keras.Model, draws: int, images: tf.Tensor, labels: np.ndarray, number: int, training: bool
+    target: Defended, draws: int, images: tf.Tensor, labels: np.ndarray, number: int, training: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which images of the batch of that number the target labels correctly, and how sure it is, [batch] or [draws, batch]."""
-    if not draws:
-        logits = predict(target, images, training=training).numpy()
+    if target.members:
+        logits = np.stack([predict(member, images, training=training).numpy() for member in target.members])
+    elif not draws:
+        logits = predict(target.model, images, training=training).numpy()
     else:  # Apart from the seeds that attacks draw by, which have two numbers.
-        logits = np.stack([drawn(target, images, _SCORING, number, draw, training=training) for draw in range(draws)])
+        logits = np.stack([drawn(target.model, images, _SCORING, number, draw, training=training) for draw in range(draws)])
     if not np.isfinite(logits).all():
         unsound = int((~np.isfinite(logits)).any(-1).reshape(-1, len(labels)).any(0).sum())
         raise UserError(f"{target.name}: expected finite logits, found others for {unsound} of {len(labels)} images")

@@ -5,7 +5,9 @@ that the command line can list and plan without it. ε is on the [0,1] pixel sca
 """
 
 from adv_networks.experiments.attacks import (
+    ADAPTIVE,
     ATTACKS,
+    GRADIENTS,
     LIBRARIES,
     AttackDefaults,
     DeclaredAttack,
@@ -55,6 +57,7 @@ from adv_networks.experiments.tables import (
 BATCH_STATISTICS_SIZE = 64
 
 __all__ = [
+    "ADAPTIVE",
     "ATTACKS",
     "BATCH_STATISTICS_SIZE",
     "CLASSIFIERS",
@@ -62,6 +65,7 @@ __all__ = [
     "DATASETS",
     "DEFAULT_RECIPE",
     "GENERATORS",
+    "GRADIENTS",
     "LIBRARIES",
     "METHODS",
     "NORMS",

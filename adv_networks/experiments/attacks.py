@@ -22,6 +22,13 @@ from adv_networks.experiments.settings import NORMS, checked, choose
 
 _BALL = ("epsilon", "norm")
 
+# Stands for the attack that knows how the classifier's defence works.
+ADAPTIVE = "adaptive"
+
+# Which gradient an attack gets of a classifier behind a defence: the defence's own, one that stands in for it (BPDA), or that
+# of the classifier alone.
+GRADIENTS = ("exact", "straight_through", "none")
+
 
 class Attack(Protocol):
     """What experiments and tables know of an attack; `attacks.base.Attack` says what each of these is."""
@@ -33,6 +40,8 @@ class Attack(Protocol):
     leaves_failures: bool
     composed: bool
     learns: bool
+    evades: bool
+    gradient: str
     epsilon: float
     norm: str
     seed: int
@@ -114,7 +123,7 @@ def parse_attack(text: str) -> AttackText:
         if not algorithm.isidentifier():
             raise UsageError(f"attack: expected {first}:CLASS or {first}:CLASS:ARGUMENT=VALUE, received {text}")
         first = f"{first}:{algorithm}"
-    elif first not in ATTACKS:
+    elif first not in ATTACKS and first != ADAPTIVE:
         libraries = " or ".join(f"{library}:CLASS" for library in LIBRARIES)
         like = difflib.get_close_matches(first, ATTACKS, cutoff=0.6)
         expected = " or ".join(like) if like else f"one of {', '.join(sorted(ATTACKS))}, {libraries}"
@@ -146,6 +155,10 @@ class AttackDefaults(Protocol):
     pgd_random_start: bool
     pgd_clip_start: bool
 
+    @property
+    def adaptive(self) -> str:
+        """The attack that knows how the classifier's defence works."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Defaults:
@@ -158,6 +171,7 @@ class Defaults:
     pgd_step_fraction: float = 0.25
     pgd_random_start: bool = True
     pgd_clip_start: bool = True
+    adaptive: str = "restarted_pgd"
 
 
 def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
@@ -176,15 +190,24 @@ def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
         >>> resolve_attack("pgd:steps=100", experiment("mnist", "pgd")).title
         'pgd:steps=100 (linf ≤ 0.3)'
     """
-    name, given, _ = parsed = parse_attack(text)
+    parsed = parse_attack(text)
+    if parsed.name == ADAPTIVE:
+        text = spec.adaptive + text.removeprefix(ADAPTIVE)
+        parsed = parse_attack(text)
+    name, given, _ = parsed
     own = {argument: value for argument, value in given.items() if argument not in _BALL}
     written_name = ":".join((name, *(f"{argument}={value}" for argument, value in own.items())))
     if parsed.library:
         return LIBRARIES[parsed.library].attack(name.partition(":")[2], own, text=written_name, **_ball(text, given, spec))
     declared = ATTACKS[name]
+    gradient = own.pop("gradient", "")
+    if gradient and declared.kind.access != "gradients":
+        raise UsageError(f"attack {name}: expected no gradient, as it follows none, received {gradient}")
+    if gradient:
+        choose(dict.fromkeys(GRADIENTS), gradient, f"gradient of {text}")
     for argument, value in own.items():
         if argument not in declared.fields:
-            accepted = ", ".join(sorted({*declared.fields, *_BALL}))
+            accepted = ", ".join(sorted({*declared.fields, *_BALL, *["gradient"] * (declared.kind.access == "gradients")}))
             raise UsageError(f"attack {name}: expected arguments among {accepted}, received {argument}")
         try:
             own[argument] = checked(declared.fields[argument], value)
@@ -196,7 +219,7 @@ def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
             raise UsageError(f"attack {name}: expected {outside[0]} after attack=NAME, whose it is, received {text}")
         values["wrapped"] = resolve_attack(values.get("attack", declared.fields["attack"].default), spec)
     ball = _ball(text, given, spec) if declared.kind.needs_ball else _own_ball(text, given)
-    return declared.kind(**values, text=written_name, **(ball if declared.kind.has_ball else {}))
+    return declared.kind(**values, gradient=gradient, text=written_name, **(ball if declared.kind.has_ball else {}))
 
 
 def _ball(text: str, given: Mapping[str, Any], spec: AttackDefaults) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
             ordered[spec] = None
 
     for cell in cells:
-        for spec in (cell.target, cell.source):
-            if spec is not None:
-                add(spec.trained())
+        for spec in filter(None, (cell.target, cell.source)):
+            for own in (*spec.needs().values(), spec.trained()):  # The first may be needed to evaluate alone.
+                add(own)
     return list(ordered)

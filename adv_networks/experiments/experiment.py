@@ -44,11 +44,20 @@ class Experiment(SharedSettings):
         parts += [f"{key}={written(value)}" for key, value in self.overrides if self.trains_with(key)]
         return shortened("-".join(parts))
 
+    @property
+    def target_name(self) -> str:
+        """What records call its classifier: the run, and what evaluation alone reads of the settings of a defence in front."""
+        method = METHODS[self.method]
+        own = set() if method.Settings is None else {field.name for field in dataclasses.fields(method.Settings)}
+        parts = [f"{key}={written(value)}" for key, value in self.overrides if key in own and not self.trains_with(key)]
+        return "-".join([self.name, *parts])
+
     def trains_with(self, setting: str) -> bool:
         """Whether the training reads a setting; the others only change how its result is evaluated."""
         method = METHODS[self.method]
         if setting not in _SHARED:
-            return method.Settings is not None and setting in {field.name for field in dataclasses.fields(method.Settings)}
+            own = [] if method.Settings is None else dataclasses.fields(method.Settings)
+            return any(field.name == setting and field.metadata["part"] != "test" for field in own)
         part = SETTINGS[setting].metadata["part"]
         return not part or part in method.reads
 
@@ -58,6 +67,11 @@ class Experiment(SharedSettings):
         if len(read) == len(self.overrides):
             return self
         return experiment(self.dataset, self.method, protocol=self.protocol, scale=self.scale, seed=self.seed, **read)
+
+    @property
+    def adaptive(self) -> str:
+        """The attack that knows how this method's defence works, as the grammar has it."""
+        return METHODS[self.method].adaptive
 
     @property
     def finite_difference_step(self) -> float:

@@ -17,13 +17,19 @@ class Method(Protocol):
     title: str
     reads: tuple[str, ...]
     trains_classifier: bool
+    stands_in_front: bool
     static_examples: bool
     settings: Mapping[str, Any]
     Settings: type | None
+    adaptive: str
 
     @property
     def trains_generator(self) -> bool:
         """Whether the run has generators of its own."""
+
+    @property
+    def gives_classifier(self) -> bool:
+        """Whether a run of it gives a classifier: its own, or the one that it stands in front of."""
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
         """The experiments whose runs one of this method builds upon, by their role in it."""

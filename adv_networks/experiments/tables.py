@@ -25,6 +25,7 @@ class Row:
 
     Columns from a surrogate craft on a run of the table's protocol, or on the one of `sources` that has the column's method.
     `published` names the table and the row whose published numbers these cells are to be compared with, None meaning its own.
+    In a transposed table `suffix` follows the labels of the attacks. `attack` is in place of the columns'.
     """
 
     label: str
@@ -34,6 +35,8 @@ class Row:
     protocol: str | None = None
     sources: tuple[Row, ...] = ()
     published: tuple[str, str] | None = None
+    suffix: str = ""
+    attack: str | None = None
 
     def surrogate(self, method: str) -> Row:
         """The reading of the surrogates of that method."""
@@ -52,7 +55,7 @@ class Column:
     column, None meaning all.
 
     A column that only one row has names it in `row`. `settings` are laid over those of the row, for its run and for the source
-    alike, at the paper's scale: its own ε, for instance.
+    alike, at the paper's scale: its own ε, for instance. `source_settings` are laid over those of the source alone.
     """
 
     label: str
@@ -68,6 +71,7 @@ class Column:
     row: str | None = None
     settings: tuple[tuple[str, Any], ...] = ()
     datasets: tuple[str, ...] | None = None
+    source_settings: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Table:
     @property
     def rows_are_classifiers(self) -> bool:
         """Whether its rows are under attack, not generators that attack."""
-        return all(METHODS[row.method].trains_classifier for row in self.rows)
+        return all(METHODS[row.method].gives_classifier for row in self.rows)
 
     @property
     def row_settings(self) -> frozenset[str]:
@@ -242,26 +246,26 @@ class Table:
                 other = experiment(dataset, method, protocol=own.protocol, scale=scale, seed=other_seed, **settings)
             else:
                 reading = row.surrogate(method)
-                settings = scaled(dataset, scale, reading.settings) | own_column
+                settings = scaled(dataset, scale, (*reading.settings, *column.source_settings)) | own_column
                 other = experiment(
                     dataset, method, protocol=reading.protocol or protocol, scale=scale, seed=other_seed, **settings
                 )
         target, source = (other, own) if column.target else (own, other)
-        attack = target.attack(column.attack)
+        attack = target.attack(row.attack or column.attack)
         if column.worst_of:
             attack = dataclasses.replace(attack, parts=column.worst_of)
-        label = column.label
-        if column.titled:
-            label = attack.title if column.source is None else f"{attack.title} from {METHODS[column.source].letter}'"
-        own_networks = {target.name}
+        from_source = "" if column.source is None else f" from {METHODS[column.source].letter}'"
+        label = f"{attack.title}{from_source}" if column.titled else column.label
+        own_networks = {target.target_name}
         if source is not None:
-            own_networks = {source.name}
+            own_networks = {source.target_name}
             if attack.access == "generator":
                 own_networks |= {needed.name for needed in source.needs().values()}
-        is_white_box = (attack.reads_gradients or not attack.has_source) and target.name in own_networks
-        places = (label, row.label) if self.transposed else (row.label, label)
-        names = (self.name, dataset, *places)
-        return Cell(*names, target, source, attack, column.generator, is_white_box, row.published, column.metric)
+        knows_gradients = attack.reads_gradients and attack.gradient != "none"
+        is_white_box = (knows_gradients or not attack.has_source) and target.target_name in own_networks
+        places = (f"{label}{row.suffix}", row.label) if self.transposed else (row.label, label)
+        about = target, source, attack, column.generator, is_white_box, row.published, column.metric
+        return Cell(self.name, dataset, *places, *about)
 
 
 TABLES: dict[str, Table] = {}

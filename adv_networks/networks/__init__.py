@@ -21,6 +21,7 @@ from adv_networks.networks.discriminative import classifier, d1, d2
 from adv_networks.networks.mlp import mlp
 from adv_networks.networks.cnn_cw import cnn_cw
 from adv_networks.networks.report_cnn import report_cnn
+from adv_networks.networks.dg import dg
 from adv_networks.networks.generative import (
     SHORTEST,
     g1,
@@ -39,9 +40,7 @@ from adv_networks.networks.precision import computing_in
 from adv_networks.runtime import discarding_statistics, loss_scale
 
 __all__ = [
-    "SHORTEST", "Convolutions", "Shape", "classifier", "classifier_as_it_is",
-    "cnn_cw", "computing_in", "d1", "d2", "discarding_statistics", "g1",
-    "g2", "g3", "generator_input", "generators",
-    "let_files_load", "loss_scale", "mlp", "perturbation_of", "poster_d", "poster_g",
-    "released_mnist_generator", "report_cnn", "residual_block",
+    "SHORTEST", "Convolutions", "Shape", "classifier", "classifier_as_it_is", "cnn_cw", "computing_in", "d1", "d2", "dg",
+    "discarding_statistics", "g1", "g2", "g3", "generator_input", "generators", "let_files_load", "loss_scale", "mlp",
+    "perturbation_of", "poster_d", "poster_g", "released_mnist_generator", "report_cnn", "residual_block",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from adv_networks.errors import UserError
 from adv_networks.storage.files import open_regular, reason
 
 _SUFFIX = ".npy"
@@ -89,6 +90,18 @@ def release(array: np.ndarray) -> None:
     if isinstance(base, mmap.mmap):
         with contextlib.suppress(OSError, ValueError):
             base.madvise(mmap.MADV_DONTNEED)
+
+
+def load_npy(file: Path) -> np.ndarray:
+    """The array in an `.npy` that a run has made.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    try:
+        return np.array(map_npy(file))
+    except (OSError, NoArrays) as error:
+        raise UserError(f"{file}: expected an array of its run, found: {reason(error)}") from None
 
 
 def _header(handle: BinaryIO | zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:

@@ -27,6 +27,8 @@ class Record:
 
     A random target is asked about each image `draws` times, and `correct` counts answers.
     Of a user's own data set `class_names` are the classes, as JSON, and `split` is how its images were split.
+    `gradient` says which gradient the attack got of a classifier behind a defence (`experiments.GRADIENTS`), and is empty for
+    one that no defence stands in front of.
     """
 
     key: str
@@ -77,6 +79,8 @@ class Record:
     learned_from: str = ""
     class_names: str = ""
     split: str = ""
+    rejected_percent: float | None = None
+    gradient: str = ""
 
     def measure(self, metric: str) -> float | None:
         """The number that a key of `METRICS` names; None where it was not measured, or there is none."""
@@ -146,6 +150,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "images changed": Metric("changed_percent", "images"),
         **{f"{average} {norm}": Metric(f"{norm}_{average}") for norm in ("l0", "l2", "linf") for average in ("median", "mean")},
         "queries": Metric("queries_mean"),
+        "images refused": Metric("rejected_percent", "images"),
     }
 )
 # The fields that records had none of at first, but for the number of images that were right before.

@@ -14,7 +14,7 @@ from adv_networks.storage.hashes import file_hash
 from adv_networks.storage.names import printable, shortened
 
 # The networks that a run saves: D, and its generators.
-_NETWORK = re.compile(r"(d|g(-\d+)?)\.keras")
+_NETWORK = re.compile(r"[a-z][\w-]*\.keras")
 _LARGEST_LIST = 1_000_000
 _LONGEST_STEP = 18
 

@@ -30,7 +30,7 @@ def check_classifiers(
     for cell, record in match(cells, records):
         if record is not None:
             spec = cell.target
-            rows.setdefault((spec.name, spec.bn_evaluation, spec.attack("pgd").settings()), []).append((cell, record))
+            rows.setdefault((spec.target_name, spec.bn_evaluation, spec.attack("pgd").settings()), []).append((cell, record))
     file = directory / "checks.csv"
     return [check_records.Checked(pairs[0][0].row, _checked(pairs, networks, file)) for pairs in rows.values()]
 
@@ -68,7 +68,7 @@ def _checked(pairs: Sequence[tuple[Cell, Record]], networks: Networks, file: Pat
         x, y = networks.workspace.images(spec.dataset, "test", images)
         with networks.workspace.evaluating():
             how = dict(bn_evaluation=spec.bn_evaluation, changed=changed)
-            found = checks.of_classifier(networks.of(spec), x, y, pgd, measured, **how)
-        known = check_records.records_of(spec.name, found, identity, labels, _evaluation(spec))
+            found = checks.of_classifier(networks.classifier(spec), x, y, pgd, measured, **how)
+        known = check_records.records_of(spec.target_name, found, identity, labels, _evaluation(spec))
         merge(file, known, check_records.CheckRecord)
     return known

@@ -56,7 +56,7 @@ def evaluate(cells: Sequence[Cell], networks: Networks, directory: Path, *, keep
 def _evaluate_alike(cells: Sequence[Cell], networks: Networks, directory: Path, save, outcomes) -> list[Record]:
     """The records of cells of one data set, whose classifiers are evaluated by BN of one kind."""
     targets, sources = networks.targets(cells), networks.sources(cells)
-    wanted = {(cell.target.name, source_name(cell), cell.attack) for cell in cells}
+    wanted = {(cell.target.target_name, source_name(cell), cell.attack) for cell in cells}
     return evaluation.grid(
         targets,
         sources,
@@ -64,7 +64,7 @@ def _evaluate_alike(cells: Sequence[Cell], networks: Networks, directory: Path, 
         *networks.workspace.images(cells[0].dataset, "test", cells[0].target.test_images),
         known=read(directory / "records.csv"),
         wanted=lambda target, source, attack: (target, source, attack) in wanted,
-        provenance={cell.target.name: _provenance(cell.target, networks.workspace) for cell in cells},
+        provenance={cell.target.target_name: _provenance(cell.target, networks.workspace) for cell in cells},
         bn_evaluation=cells[0].target.bn_evaluation,
         on_records=save,
         hashes=targets.hashes() | sources.hashes(),

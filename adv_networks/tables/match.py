@@ -13,7 +13,7 @@ def source_name(cell: Cell) -> str:
     """What a record of this cell has for its source: a run, a run's generator, or nothing for clean images and worst cases."""
     if cell.attack.composed or not cell.attack.has_source:
         return ""
-    name = (cell.source or cell.target).name
+    name = (cell.source or cell.target).target_name
     return f"{name}/{generator_file(cell.generator)}".removesuffix(".keras") if cell.attack.access == "generator" else name
 
 
@@ -28,12 +28,12 @@ def match(
     cells = list(cells)
     found = {
         (record.target, record.source, record.attack, record.attack_settings, record.bn_evaluation): record
-        for record in _agreeing(records, networks, {cell.target.name: cell.dataset for cell in cells})
+        for record in _agreeing(records, networks, {cell.target.target_name: cell.dataset for cell in cells})
     }
     pairs = []
     for cell in cells:
         evaluated = (cell.attack.name, cell.attack.settings(), cell.target.bn_evaluation)
-        record = found.get((cell.target.name, source_name(cell), *evaluated))
+        record = found.get((cell.target.target_name, source_name(cell), *evaluated))
         pairs.append((cell, record if record and record.steps in (0, cell.target.steps) else None))
     return [(cell, record if record and _has_its_parts(cell, record, pairs) else None) for cell, record in pairs]
 

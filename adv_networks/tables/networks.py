@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from adv_networks import runtime
 from adv_networks.evaluation import load_classifier, load_model
-from adv_networks.experiments import GENERATORS, Cell, Experiment, find_classifier, generator_file
+from adv_networks.evaluation.defended import Target
+from adv_networks.experiments import GENERATORS, METHODS, Cell, Experiment, find_classifier, generator_file
 from adv_networks.lazy import keras
 from adv_networks.networks import let_files_load
 from adv_networks.tables.match import source_name
@@ -20,11 +21,19 @@ class Networks:
     def __init__(self, workspace: Workspace):
         self.workspace = workspace
         self.load = functools.cache(self._load)
+        self.classifier = functools.cache(self._classifier)
 
     def _load(self, run: str, dataset: str, file: str, share_graphs: bool) -> keras.Model:
         path = self.workspace.directory(run) / file
         model = load_classifier(path, dataset) if file == "d.keras" else load_model(path)
         return runtime.prepare(model, share_graphs=share_graphs)
+
+    def _classifier(self, spec: Experiment) -> Target:
+        """The classifier that a run gives: its own, or the one that it stands in front of."""
+        method = METHODS[spec.method]
+        if not method.stands_in_front:
+            return method.as_evaluated(self.of(spec), spec, lambda: self.workspace.training_and_validation(spec)[0])
+        return method.load(self.of(spec.needs()["classifier"]), self.workspace.of(spec), spec)
 
     def of(self, spec: Experiment, file: str = "d.keras") -> keras.Model:
         """The network of a run that is in that file of its directory."""
@@ -33,9 +42,14 @@ class Networks:
         # What a network of the user's own computes, its configuration need not tell.
         return self.load(spec.name, spec.dataset, file, not any(family.is_own for family in families))
 
+    def source(self, cell: Cell) -> Target:
+        """What the cell's attack is crafted on."""
+        spec, file = source_of(cell)
+        return self.classifier(spec) if file == "d.keras" else self.of(spec, file)
+
     def targets(self, cells: Iterable[Cell]) -> NamedNetworks:
         """The classifiers under attack in these cells, by the names that records have for them."""
-        return NamedNetworks(self, {cell.target.name: (cell.target, "d.keras") for cell in cells})
+        return NamedNetworks(self, {cell.target.target_name: (cell.target, "d.keras") for cell in cells})
 
     def sources(self, cells: Iterable[Cell]) -> NamedNetworks:
         """What the attacks of these cells are crafted on, by the names that records have for it."""
@@ -53,8 +67,9 @@ class NamedNetworks(Mapping):
     def __init__(self, networks: Networks, files: Mapping[str, tuple[Experiment, str]]):
         self._networks, self._files = networks, files
 
-    def __getitem__(self, name: str) -> keras.Model:
-        return self._networks.of(*self._files[name])
+    def __getitem__(self, name: str) -> Target:
+        spec, file = self._files[name]
+        return self._networks.classifier(spec) if file == "d.keras" else self._networks.of(spec, file)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -65,7 +80,11 @@ class NamedNetworks(Mapping):
     def hashes(self) -> dict[str, str]:
         """The hashes of the weights that are known without loading them."""
         workspace = self._networks.workspace
-        known = {name: known_weights_hash(workspace.of(spec), file) for name, (spec, file) in self._files.items()}
+        known = {
+            name: known_weights_hash(workspace.of(spec), file)
+            for name, (spec, file) in self._files.items()
+            if not METHODS[spec.method].stands_in_front
+        }
         return {name: found for name, found in known.items() if found is not None}
 
 

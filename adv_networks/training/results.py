@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from adv_networks.data import Images
 from adv_networks.defences import NeededRun, TrainingState
 from adv_networks.evaluation import save_model
 from adv_networks.experiments import METHODS, Experiment, find_dataset
 from adv_networks.storage import pictures
 from adv_networks.storage.files import write_text, write_whole
-from adv_networks.storage.hashes import file_hash, weights_hash
+from adv_networks.storage.hashes import arrays_hash, file_hash, weights_hash
 
 
 def save(
@@ -22,6 +24,7 @@ def save(
     workdir: Path,
     state: TrainingState,
     needed: Mapping[str, NeededRun],
+    validation: Images,
     shown: Images,
     description: Mapping[str, Any],
 ) -> None:
@@ -32,6 +35,7 @@ def save(
         workdir: its directory.
         state: what was trained; networks in mixed precision are saved as those of float32.
         needed: the runs that it builds upon.
+        validation: the images held out for validation.
         shown: the pictures show the first of these.
         description: what experiment.json says of the run beside its end.
     """
@@ -43,6 +47,9 @@ def save(
     for name, model in state.networks().items():
         write_whole(workdir / name, lambda temporary, model=model: save_model(model, temporary, class_names))
         hashes[name] = {"file": file_hash(workdir / name), "weights": weights_hash(model)}
+    for name, array in method.arrays(state, needed, validation, experiment).items():
+        write_whole(workdir / name, lambda temporary, array=array: np.save(temporary, array))
+        hashes[name] = {"file": file_hash(workdir / name), "weights": arrays_hash(array)}
     for name, figure in method.pictures(state, shown.first(method.pictured), experiment).items():
         pictures.save(figure, workdir / f"{name}.png")
     write_text(workdir / "experiment.json", json.dumps({**description, "finished": True, "hashes": hashes}, indent=2))

@@ -138,7 +138,7 @@ def train(
             loop = Loop(experiment, workdir, state, workers, first, checkpoint_seconds)
             loop.run(lambda start: method.batches(experiment, needed, training, start), progress=progress)
         shown = validation if experiment.validation else training
-        workers.by_chief(lambda: results.save(experiment, workdir, state, needed, shown, description))
+        workers.by_chief(lambda: results.save(experiment, workdir, state, needed, validation, shown, description))
     return workdir
 
 

@@ -237,3 +237,20 @@ def test_file_with_code_in_a_layer_is_refused(tmp_path, run):
     code, output, error = run(f"--model={tmp_path}/code.keras", "--input_range=0,1", "--dataset=digits")
     assert (code, output, error.count("\n")) == (1, "", 1)
     assert "code.keras: expected a Keras model, found" in error and "Lambda" in error
+
+
+def test_defence_is_trained_for_an_own_classifier_and_evaluated_before_and_after(run, tmp_path):
+    spec = experiment("digits", "standard", scale="tiny", steps=3, validation=0, classifier_width=4)
+    networks.classifier(spec).save(tmp_path / "mine.keras")
+    command = (
+        f"--model={tmp_path}/mine.keras", "--dataset=digits", "--input_range=0,1", "--defence=magnet", "--scale=tiny",
+        "--steps=4", "--batch_size=16", "--test_images=20", "--pgd_steps=2", "--noprogress",
+    )  # fmt: skip
+    code, output, errors = run(*command)
+    assert code == 0, errors
+    before, after = output.split("behind magnet: ")
+    assert all("Adaptive" in part and "No Noise" in part for part in (before, after))
+    assert "checks against false security" in after and "evades the detectors" not in before
+    assert len(list((tmp_path / "runs").glob("digits-magnet-*mine*"))) == 1
+    code, _, errors = run("--dataset=digits", "--defence=magnet")
+    assert code == 2 and "--defence goes with --model" in errors

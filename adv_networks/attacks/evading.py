@@ -1,0 +1,118 @@
+"""PGD that evades a detector: first past the classifier, then past what refuses images (Bryniarski et al., 2022)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adv_networks import networks
+from adv_networks.attacks.base import Attack, register, setting
+from adv_networks.attacks.geometry import direction, project, uniform_in_ball
+from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
+from adv_networks.attacks.losses import margins
+from adv_networks.attacks.standing import where_images
+from adv_networks.experiments import NORMS, SCALES, AttackDefaults, choose
+from adv_networks.lazy import keras, tf
+from adv_networks.runtime import run_compiled
+
+if TYPE_CHECKING:
+    from adv_networks.attacks.inputs import Array, Seed
+
+_STEPS = 100
+
+
+@register("evading_pgd", "PGD that then evades the detectors of a defence, step by step (Bryniarski et al., 2022)")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvadingPGD(Attack):
+    """The attack `evading_pgd` as a column of tables; on a classifier without detectors it is PGD that ends at success."""
+
+    kind: ClassVar[str] = "evading_pgd"
+    evades: ClassVar[bool] = True
+
+    steps: int = setting(_STEPS, "gradient steps", least=1)
+    step_fraction: float = setting(0.05, "step size over ε", above=0)
+
+    @classmethod
+    def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Its number of steps, as far as the scale goes."""
+        return dict(steps=max(1, _STEPS // SCALES[spec.scale].attack_divisor))
+
+    def craft(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> tf.Tensor:
+        """See `Attack.craft`; a source with detectors has their excess as a second output."""
+        options = dict(norm=self.norm, steps=self.steps, seed=seed, training=training)
+        return evading_pgd(source, x, y, self.epsilon, step_size=self.epsilon * self.step_fraction, **options)
+
+
+def evading_pgd(
+    model: keras.Model,
+    x: Array,
+    y: Array,
+    epsilon: float,
+    *,
+    step_size: float,
+    norm: str = "linf",
+    steps: int = _STEPS,
+    seed: Seed = 0,
+    training: bool = False,
+) -> tf.Tensor:
+    """Steps up the loss while an image is labelled correctly, down the detectors' excess while it is not, within the ball.
+
+    No weight balances the two. Of each image the last point that is mislabelled and not refused is kept, else the last one.
+    (Bryniarski, Hingun, Pachuca, Wang and Carlini, 2022, "Evading adversarial example detection defenses with orthogonal
+    projected gradient descent", Section 4.)
+
+    Args:
+        model: images in [0,1] to logits [batch, classes] and to the excess [batch] of what refuses images, from 0 on where it
+            does; a classifier alone refuses none.
+        x: images in [0,1] or uint8, [batch, height, width, channels].
+        y: true labels, integers [batch].
+        epsilon: radius of the ball around each image, on the [0,1] pixel scale.
+        step_size: α.
+        norm: of the ball and of the steps: linf, l2 or l1.
+        steps: number of gradient steps.
+        seed: of the random start.
+        training: BN with the batch's statistics.
+
+    Raises:
+        UsageError: images, labels or ε that are none, another norm, or fewer than one step.
+    """
+    check_epsilon(epsilon, steps=steps)
+    x, p = as_images(model, x), choose(NORMS, norm, "norm")
+    y = as_labels(y, x, model)
+    radius, size = as_scalar(epsilon, x.dtype), as_scalar(step_size, x.dtype)
+    draw = functools.partial(uniform_in_ball, seed=as_seed(seed), p=p, dtype=x.dtype)
+    start = tf.clip_by_value(x + radius * draw([tf.shape(x)[0], *x.shape[1:]]), 0, 1)
+    return run_compiled(_evade, model, training, p, x, start, y, radius, size, tf.constant(steps))
+
+
+def _evade(model, training, p, x, start, y, epsilon, step_size, steps):
+    def outputs(images):
+        found = networks.discarding_statistics(model, images, training=training)
+        return found if isinstance(found, (list, tuple)) else (found, -tf.ones_like(found[:, 0]))
+
+    def evaluated(images):
+        """Whether each image is mislabelled, whether it evades too, and the gradient of what is still to be done."""
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            logits, excess = outputs(images)
+            fools = margins(logits, y) < 0
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+            objective = networks.loss_scale(model) * tf.reduce_sum(tf.where(fools, -excess, loss))
+        gradient = tape.gradient(objective, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return fools & (excess < 0), gradient
+
+    def advance(step, current, best, found):
+        evades, gradient = evaluated(current)
+        best = where_images(evades | ~found, current, best)
+        moved = project(x, current + step_size * direction(gradient, p), epsilon, p)
+        return step + 1, where_images(evades, current, moved), best, found | evades
+
+    found = tf.zeros_like(y, tf.bool)
+    loop = (0, start, start, found)
+    _, last, best, found = tf.while_loop(lambda step, *_: step < steps, advance, loop, parallel_iterations=1)
+    evades, _ = evaluated(last)
+    return where_images(evades | ~found, last, best)

@@ -1,0 +1,72 @@
+"""Checks of what stands in front of a classifier: whether the attacks saw all of the defence."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from adv_networks.attacks import Attack, EvadingPGD
+from adv_networks.evaluation.defended import Defended, rejected
+from adv_networks.evaluation.outcomes import NOT_APPLICABLE, PASS, WARNING, Check
+from adv_networks.experiments import GRADIENTS
+
+# In points: how much less an attack that knows more may leave.
+_SMALL_CHANGE = 5.0
+_STEPS = 10  # Times those of PGD.
+
+
+def of_defence(defended: Defended, x: np.ndarray, pgd: Attack, right: Callable[[Attack], np.ndarray]) -> list[Check]:
+    """The checks of a defence of inputs.
+
+    Args:
+        defended: the classifier behind it.
+        x: a few images in [0,1].
+        pgd: the attack whose accuracy is reported.
+        right: of an attack, which of the images count as right under it, booleans [images].
+    """
+    return [
+        _gradient_is_its_own(defended, pgd),
+        _no_gradient_is_better(defended, pgd, right),
+        _refusals(defended, x, pgd, right),
+    ]
+
+
+def _percent(right: np.ndarray) -> float:
+    return 100 * float(right.mean())
+
+
+def _gradient_is_its_own(defended: Defended, pgd: Attack) -> Check:
+    gradient = pgd.gradient or defended.gradient
+    outcome = PASS if gradient == "exact" else WARNING
+    detail = f"attacks follow this gradient: {gradient}"
+    return Check("attacks follow the defence's own gradient", outcome, detail)
+
+
+def _no_gradient_is_better(defended: Defended, pgd: Attack, right: Callable[[Attack], np.ndarray]) -> Check:
+    """Whether PGD leaves no less by another gradient than by the one that attacks get."""
+    name = "no other gradient of the defence makes PGD stronger"
+    offered = {"exact": defended.model, "straight_through": defended.surrogate, "none": defended.undefended}
+    own = pgd.gradient or defended.gradient
+    names = [gradient for gradient in GRADIENTS if offered[gradient] is not None]
+    if names == [own]:
+        return Check(name, NOT_APPLICABLE, f"there is only the one that attacks get: {own}")
+    left = {gradient: _percent(right(dataclasses.replace(pgd, gradient=gradient))) for gradient in names}
+    detail = ", ".join(f"{gradient} {percent:.1f}%" for gradient, percent in left.items())
+    return Check.of(name, left[own] <= min(left.values()) + _SMALL_CHANGE, f"attacks get {own}; PGD by {detail}")
+
+
+def _refusals(defended: Defended, x: np.ndarray, pgd: Attack, right: Callable[[Attack], np.ndarray]) -> Check:
+    """Whether the images that the defence refuses are refused whatever the attack knows."""
+    name = "an attack that evades the detectors is not stronger"
+    refused = rejected(defended, x)
+    if refused is None:
+        return Check(name, NOT_APPLICABLE, "the defence refuses no image")
+    clean = f"{_percent(refused):.1f}% of the images are refused as they are"
+    if defended.excess is None:
+        return Check(name, WARNING, f"{clean}; no attack can follow what decides that")
+    steps = _STEPS * getattr(pgd, "steps", 1)
+    evading = EvadingPGD(epsilon=pgd.epsilon, norm=pgd.norm, seed=pgd.seed, steps=steps)
+    plain, evaded = _percent(right(pgd)), _percent(right(evading))
+    return Check.of(name, plain <= evaded + _SMALL_CHANGE, f"PGD {plain:.1f}%, evading {evaded:.1f}%; {clean}")

@@ -1,0 +1,57 @@
+"""Which attack breaks each row of a table: the one that leaves least of those in its worst case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from adv_networks.experiments import Table
+from adv_networks.tables.appendices.base import Made
+
+
+def strongest(made: Made) -> str:
+    """A Markdown table of them; nothing where no row is complete."""
+    found = strongest_attacks(made.table, made.rows)
+    return _markdown(found) if found else ""
+
+
+class Strongest(NamedTuple):
+    """A row of a table: its accuracy on images as they are and in the worst case, in percent, and the strongest attack."""
+
+    dataset: str
+    row: str
+    clean: float
+    worst: float
+    attack: str
+    left: float
+
+
+def strongest_attacks(table: Table, rows: Sequence[dict[str, Any]]) -> list[Strongest]:
+    """The strongest attack of each row whose cells are all measured.
+
+    Args:
+        table: with one column that is the worst of others.
+        rows: of `tables.make_table`.
+    """
+    worst = next(column for column in table.columns if column.worst_of)
+    clean = next(column.label for column in table.columns if column.attack == "clean")
+    measured = {
+        (cell["dataset"], cell["row"], cell["column"]): cell["measured_percent"]
+        for cell in rows
+        if cell["metric"] == "accuracy"
+    }
+    found = []
+    for dataset, row in dict.fromkeys((cell["dataset"], cell["row"]) for cell in rows):
+        left = {label: measured.get((dataset, row, label)) for label in worst.worst_of if label != clean}
+        as_they_are, in_worst_case = (measured.get((dataset, row, label)) for label in (clean, worst.label))
+        if None not in (*left.values(), as_they_are, in_worst_case):
+            attack = min(left, key=left.__getitem__)
+            found.append(Strongest(dataset, row, as_they_are, in_worst_case, attack, left[attack]))
+    return found
+
+
+def _markdown(found: Sequence[Strongest]) -> str:
+    lines = [["data set", "row", "as they are", "worst case", "strongest attack", "it leaves"], ["---"] * 2 + ["---:"] * 2]
+    lines[1] += ["---", "---:"]
+    lines += [[one.dataset, one.row, f"{one.clean:.2f}", f"{one.worst:.2f}", one.attack, f"{one.left:.2f}"] for one in found]
+    return "## What breaks each\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)
