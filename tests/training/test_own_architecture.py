@@ -10,7 +10,7 @@ import pytest
 from adv_networks import data, defences, evaluation, networks, training
 from adv_networks.errors import UserError
 from adv_networks.experiments import Experiment, experiment
-from adv_networks.training.beginning import balanced_weights
+from adv_networks.training import beginning
 from tests.conftest import SMALL, randomised, written_at
 
 CODE = '''
@@ -112,25 +112,26 @@ def test_weights_are_kept_or_fresh_and_another_range_is_noticed(mine):
 
 
 def test_run_starts_from_another_runs_weights_and_classes_are_weighed(tmp_path):
-    settings = dict(scale="tiny", classifier_width=2, validation=0)
-    first = experiment("digits", "standard", steps=2, **settings)
+    settings = dict(scale="tiny", validation=0)
+    first = experiment("digits", "standard", steps=1, classifier_width=2, **settings)
     training.train(first, tmp_path / first.name, progress=False)
-    then = experiment("digits", "standard", steps=1, from_run=first.name, learning_rate=1e-12, **settings)
-    training.train(then, tmp_path / "then", progress=False)
-    one, other = (evaluation.load_classifier(tmp_path / name).get_weights() for name in (first.name, "then"))
-    for a, b in zip(one, other, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-8)
-    assert training.describe(tmp_path / "then")["provenance"]["initial_weights"] == evaluation.file_hash(
-        tmp_path / first.name / "d.keras"
-    )
+    trained = evaluation.load_classifier(tmp_path / first.name)
+    then = experiment("digits", "pgd", from_run=first.name, classifier_width=2, **settings)
+    players = defences.make_players(then)
+    assert evaluation.weights_hash(players.d) != evaluation.weights_hash(trained)
+    beginning.take_initial_weights(then, tmp_path / "then", players)
+    assert evaluation.weights_hash(players.d) == evaluation.weights_hash(trained)
+    found = beginning.made_of_networks(then, tmp_path / "then")
+    assert found == {"initial_weights": evaluation.file_hash(tmp_path / first.name / "d.keras")}
+    lost = experiment("digits", "standard", from_run="nosuch", **settings)
     with pytest.raises(UserError, match="from: expected a finished run, found none in nosuch or"):
-        training.train(experiment("digits", "standard", from_run="nosuch", **settings), tmp_path / "x", progress=False)
-    wider = experiment("digits", "standard", steps=1, from_run=first.name, scale="tiny", classifier_width=3, validation=0)
+        beginning.made_of_networks(lost, tmp_path / "x")
+    wider = experiment("digits", "standard", from_run=first.name, classifier_width=3, **settings)
     with pytest.raises(UserError, match="expected the weights of a network like"):
-        training.train(wider, tmp_path / "wider", progress=False)
-    weights = balanced_weights(np.array([0, 0, 0, 1]), 2)
+        beginning.take_initial_weights(wider, tmp_path / "wider", defences.make_players(wider))
+    weights = beginning.balanced_weights(np.array([0, 0, 0, 1]), 2)
     np.testing.assert_allclose(weights, (2 / 3, 2))
-    spec = experiment("digits", "standard", **settings)
+    spec = experiment("digits", "standard", classifier_width=2, **settings)
     x, y = np.random.default_rng(0).random((4, 8, 8, 1), np.float32), np.array([0, 0, 0, 1])
     losses = {}
     for given in (None, (2 / 3, 2.0, *[1.0] * 8)):
