@@ -137,7 +137,7 @@ REFUSED = {
     ),
     "nothing": (
         lambda place: str(place / "nosuch"),
-        "expected a .keras file, a run's directory or module:function, found none",
+        "expected a .keras file, found none .*run's directory or module:function",
     ),
 }
 
