@@ -53,8 +53,8 @@ def mine(tmp_path, monkeypatch):
 
 def test_they_are_trained_saved_exported_and_left_once_finished(mine, run):
     files = (f"--save_adversarial={mine}/out.npz", f"--save_predictions={mine}/out.csv")
-    command = (*OWN, *SMALLEST, "--method=advnet", "--test_images=60", *files)
-    code, output, error = run(*command)
+    command = (*OWN, *SMALLEST, "--method=advnet", "--test_images=60")
+    code, output, error = run(*command, *files)
     assert code == 0, error
     numbers = [float(number) for number in re.search(r"^advnet \(C\)(.*)$", output, re.MULTILINE)[1].split()]
     (workdir,) = (mine / "runs").iterdir()
