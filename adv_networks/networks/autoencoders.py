@@ -41,4 +41,4 @@ def autoencoder_multiply_adds(input_shape: Shape, width: int) -> int:
     """Multiply-adds of the two on one image."""
     height, side, channels = input_shape
     ends, middle = 9 * width * channels, 9 * width * width
-    return height * side * (4 * ends + 2 * middle + middle // 2)
+    return height * side * (4 * ends + 2 * middle) + height * side * middle // 2

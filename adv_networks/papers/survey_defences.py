@@ -76,6 +76,22 @@ TABLES |= {
             paper="survey",
         ),
         Table(
+            "survey-defensegan-steps",
+            "Defense-GAN by the steps of its descent, under each gradient that an attack can get of it",
+            ("digits", "mnist"),
+            tuple(
+                Row(f"L = {steps}", "defense_gan", (("projection_steps", steps), ("projection_restarts", 2)))
+                for steps in (10, 25, 100, 400)
+            ),
+            (
+                Column("No Noise", "clean"),
+                Column("FGS straight-through", "fgs"),
+                Column("FGS through the descent", "fgs:gradient=exact"),
+                Column("FGS of the classifier alone", "fgs:gradient=none"),
+            ),
+            paper="survey",
+        ),
+        Table(
             "survey-defensegan-white",
             "Defense-GAN and others under white-box attacks",
             _MNIST,

@@ -11,7 +11,7 @@ import tensorflow as tf
 from adv_networks import networks, runtime
 from adv_networks.errors import UsageError
 from adv_networks.experiments import DATASETS, GENERATORS, experiment
-from adv_networks.networks import costs
+from adv_networks.networks import autoencoders, costs, gans
 from adv_networks.papers import gan_poster
 from tests.conftest import randomised
 
@@ -195,6 +195,16 @@ CLASSIFIERS_BY_HAND = {
         320 + 9_248 + 18_496 + 36_928 + 205_000 + 40_200 + 2_010,
         26**2 * 288 + 24**2 * 9_216 + 10**2 * 18_432 + 8**2 * 36_864 + 1_024 * 200 + 40_000 + 2_000,
     ),
+    # Positions a side: 28 and 12; 14, 5 and 1.
+    ("mnist", "dg_a"): (
+        1_664 + 102_464 + 1_179_776 + 1_290,
+        28**2 * 1_600 + 12**2 * 102_400 + 12**2 * 64 * 128 + 1_280,
+    ),
+    ("mnist", "dg_b"): (
+        4_160 + 295_040 + 409_728 + 1_290,
+        14**2 * 4_096 + 5**2 * 294_912 + 409_600 + 1_280,
+    ),
+    ("mnist", "dg_d"): (157_000 + 40_200 + 2_010, 784 * 200 + 200 * 200 + 2_000),
     ("cifar10", "report_cnn"): (
         1_792 + 36_928 + 73_856 + 147_584 + 2_097_408 + 2_570,
         32**2 * (1_728 + 36_864) + 16**2 * (73_728 + 147_456) + 8_192 * 256 + 2_560,
@@ -213,6 +223,11 @@ def test_costs_count_all_families():
     for dataset in ("digits", "cifar10"):
         spec = experiment(dataset, "advnet", generators=("poster_g",))
         assert costs.generator_multiply_adds(spec, "poster_g") == _counted(*networks.generators(spec))
+    for shape in SHAPES:
+        models = gans.gan_generator(shape, 5, 2), gans.gan_critic(shape, 2)
+        assert gans.gan_multiply_adds(shape, 5, 2) == tuple(map(_counted, models))
+        pair = autoencoders.pooling_autoencoder(shape), autoencoders.flat_autoencoder(shape)
+        assert autoencoders.autoencoder_multiply_adds(shape, 3) == sum(map(_counted, pair))
     for name, dataset in {"mlp": "cifar10", "cnn_cw": "cifar10", "report_cnn": "mnist", "poster_d": "cifar10"}.items():
         spec = experiment(dataset, "standard", classifier=name, classifier_width=3)
         assert costs.classifier_multiply_adds(spec) == _counted(networks.classifier(spec))
