@@ -90,12 +90,8 @@ class EvaluateModel:
     @functools.cached_property
     def _spec(self) -> Experiment:
         """The experiment whose settings the attacks have."""
-        return self._evaluated_as("standard")
-
-    def _evaluated_as(self, method: str) -> Experiment:
-        """The experiment of a method whose settings the attacks have."""
         settings = limited(self.attack_suite, "paper", self.overrides)
-        return experiment(self.dataset, method, protocol=self.protocol, scale="paper", **settings)
+        return experiment(self.dataset, "standard", protocol=self.protocol, scale="paper", **settings)
 
     def run(self) -> Iterator[str]:
         """See `Command.run`.
@@ -124,7 +120,8 @@ class EvaluateModel:
         yield self._evaluated(heading, model, spec, table, generators, tested)
         if self.defence:
             defended = self._defended(own, model)
-            spec = self._evaluated_as(self.defence)
+            # The attacks, whose numbers of steps a scale divides, are those on the classifier as it is.
+            spec = dataclasses.replace(self._other(self.defence), scale=spec.scale)
             yield self._evaluated(f"behind {self.defence}: {heading}", defended, spec, table, generators, tested)
 
     def _evaluated(

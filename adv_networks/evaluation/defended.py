@@ -58,7 +58,7 @@ class Defended:
     def with_excess(self) -> keras.Model:
         """Two outputs, the logits and the largest excess of a detector [batch]: what an attack that evades it is crafted on."""
         image = keras.Input(self.model.input_shape[1:])
-        logits = (self.surrogate or self.model)(image)
+        logits = (self.model if self.surrogate is None else self.surrogate)(image)
         return keras.Model(image, [logits, keras.ops.max(self.excess(image), 1)])
 
     def crafted_on(self, attack: Attack) -> keras.Model:
