@@ -23,6 +23,7 @@ from adv_networks.defences.adversarial_network import AdversarialNetwork
 from adv_networks.defences.ensemble import STATIC_ATTACKS, Ensemble, OnStaticExamples, ensemble_step
 from adv_networks.defences.adversarial_network_ensemble import AdversarialNetworkAndEnsemble
 from adv_networks.defences.alternating import Alternating
+from adv_networks.defences.several_classifiers import SeveralClassifiers, SeveralPlayers, mean_of_probabilities, member_file
 from adv_networks.defences.generator import GeneratorAlone
 from adv_networks.defences.noise_layer import NoiseLayer
 from adv_networks.defences.contrastive import Contrastive
@@ -48,8 +49,9 @@ from adv_networks.defences.static_examples import StaticExamples, static_example
 __all__ = [
     "STATIC_ATTACKS", "AdversarialNetwork", "AdversarialNetworkAndEnsemble", "Alternating", "Contrastive", "Defence",
     "Defended", "DefenseGAN", "Distillation", "Ensemble", "FGSTraining", "GeneratorAlone", "GreyMagNet", "InputDefence",
-    "MagNet", "NeededRun", "NoiseLayer", "OnStaticExamples", "PGDTraining", "Players", "Reconstructed", "RegulariserComparison",
-    "Standard", "StaticExamples", "Teacher", "TrainingState", "adversarial_network_step", "adversaries", "ascend",
-    "discriminator_step", "ensemble_step", "fgs_step", "generator_step", "make_players", "pgd_step", "register",
-    "regularised_gradient", "standard_step", "static_examples",
+    "MagNet", "NeededRun", "NoiseLayer", "OnStaticExamples", "PGDTraining", "Players", "Reconstructed",
+    "RegulariserComparison", "SeveralClassifiers", "SeveralPlayers", "Standard", "StaticExamples", "Teacher", "TrainingState",
+    "adversarial_network_step", "adversaries", "ascend", "discriminator_step", "ensemble_step", "fgs_step", "generator_step",
+    "make_players", "mean_of_probabilities", "member_file", "pgd_step", "register", "regularised_gradient", "standard_step",
+    "static_examples",
 ]  # fmt: skip

@@ -24,6 +24,7 @@ from adv_networks.defences.updates import (
     distributed,
     gradient_of,
     half_squared_norm,
+    mean_of,
     penalty,
     values,
     weight_decay,
@@ -63,11 +64,11 @@ def _perturb(x: tf.Tensor, perturbations: Sequence[tf.Tensor], spec: Experiment)
 
 @compiled
 def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One ascent step of the generators on F of Eq. 4, φ ← φ + η_G ∇_φ F, with θ fixed.
+    """One ascent step of the generators on F of Eq. 4, φ ← φ + η_G ∇_φ F, with θ fixed; of several classifiers on their mean.
 
     A D that is trained too has BN on the batch's statistics; one that is frozen, as in its evaluation.
     """
-    d, generators = players.d, players.generators
+    generators = players.generators
     images, static = _deal(players, x)
     share = 1 if static is None else 1 - static.shape[0] / images.shape[0]
     if static is not None:
@@ -77,11 +78,11 @@ def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experimen
     with tf.GradientTape() as tape:
         perturbations = [g(own, training=True) for g, own in zip(generators, inputs, strict=True)]
         perturbed = _perturb(images, perturbations, spec)
-        logits = networks.discarding_statistics(d, perturbed, training=d_training)
-        loss = cross_entropy(y, logits, players.class_weights)
+        logits = [networks.discarding_statistics(d, perturbed, training=d_training) for d in players.classifiers]
+        loss = mean_of([cross_entropy(y, own, players.class_weights) for own in logits])
         decay = weight_decay(values(*generators), spec.generator_weight_decay)
         descended = decay - spec.adversarial_weight * share * loss
-    gradient = gradient_of(tape, descended, values(*generators), d, *generators)
+    gradient = gradient_of(tape, descended, values(*generators), *players.classifiers, *generators)
     apply_gradient(players.g_optimizer, gradient, trainable(generators))
     return {"g_loss": loss, "g_gradient_norm": tf.linalg.global_norm(gradient)}
 
@@ -176,26 +177,33 @@ def _adversarial_images(
 
 
 def regularised_gradient_of(
-    players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor
+    players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor, d: keras.Model | None = None
 ) -> tuple[list[tf.Tensor], Scalars, list[tf.Tensor]]:
-    """`regularised_gradient` of a minibatch, its examples dealt out to the adversaries."""
+    """`regularised_gradient` of a minibatch, its examples dealt out to the adversaries; None for the only classifier."""
     images, static = _deal(players, x)
     dynamic = images.shape[0] - (0 if static is None else static.shape[0])
     inputs = _inputs(players.generators, images[:dynamic], y[:dynamic], seed)
-    return regularised_gradient(players.d, players.generators, inputs, images, y, spec, static, players.class_weights)
+    weights = players.class_weights
+    return regularised_gradient(d or players.d, players.generators, inputs, images, y, spec, static, weights)
 
 
 @compiled
 def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One descent step of D on Eq. 5 with φ fixed."""
-    d = players.d
-    gradient, scalars, _ = regularised_gradient_of(players, x, y, spec, seed)
-    with tf.GradientTape() as tape:
-        decay = penalty(values(d), spec)
-    decay_gradient = tape.gradient(decay, values(d), unconnected_gradients="zero")
-    total = [a + b for a, b in zip(gradient, decay_gradient, strict=True)]
-    apply_gradient(players.d_optimizer, total, d.trainable_variables)
-    return {**scalars, "d_weight_decay": decay, "d_gradient_norm": tf.linalg.global_norm(total)}
+    """One descent step of D on Eq. 5 with φ fixed; of several classifiers each goes down its own.
+
+    What is logged of several is their mean.
+    """
+    totals, logged = [], []
+    for d in players.classifiers:
+        gradient, scalars, _ = regularised_gradient_of(players, x, y, spec, seed, d)
+        with tf.GradientTape() as tape:
+            decay = penalty(values(d), spec)
+        decay_gradient = tape.gradient(decay, values(d), unconnected_gradients="zero")
+        totals += [a + b for a, b in zip(gradient, decay_gradient, strict=True)]
+        logged.append({**scalars, "d_weight_decay": decay})
+    apply_gradient(players.d_optimizer, totals, trainable(players.classifiers))
+    means = {name: mean_of([scalars[name] for scalars in logged]) for name in logged[0]}
+    return {**means, "d_gradient_norm": tf.linalg.global_norm(totals)}
 
 
 def ascend(players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:

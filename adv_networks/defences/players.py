@@ -74,6 +74,11 @@ class Players(TrainingState):
     comparison: RegulariserComparison | None = None
 
     @property
+    def classifiers(self) -> tuple[keras.Model, ...]:
+        """The classifiers in the game: D, or the several that it is the mean of."""
+        return (self.d,)
+
+    @property
     def generators(self) -> tuple[keras.Model, ...]:
         """All generators, in the order in which they share out a minibatch."""
         return () if self.g is None else (self.g, *self.further)

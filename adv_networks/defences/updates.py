@@ -126,6 +126,11 @@ def values(*models: keras.Model) -> list[tf.Tensor]:
     return [variable.value for variable in trainable(models)]
 
 
+def mean_of(scalars: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The mean of several scalars; one is it itself."""
+    return scalars[0] if len(scalars) == 1 else tf.reduce_mean(tf.stack(scalars))
+
+
 def accuracy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """The share of a batch that logits [batch, classes] label as y int32 [batch]."""
     return tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), y), tf.float32))

@@ -76,6 +76,7 @@ declare_tables(
         (Row(_A, "standard"),),
         tuple(_alone()),
         transposed=True,
+        appendix="photograph_curves",
     ),
 )
 

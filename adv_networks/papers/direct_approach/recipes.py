@@ -37,7 +37,7 @@ def _for_images_like(dataset: Dataset) -> Mapping[str, Any]:
 
 DEFAULT_RECIPE.append(_for_images_like)
 
-_GAME = ("advnet", "advnet+ensemble")
+_GAME = ("advnet", "advnet+ensemble", "advnet_several")
 
 PROTOCOLS |= {
     "paper": Protocol("paper", "as the paper's text says"),

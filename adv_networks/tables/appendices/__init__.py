@@ -12,10 +12,12 @@ from adv_networks.tables.appendices.base import Made
 from adv_networks.tables.appendices.digit_by_epsilon import digit_by_epsilon
 from adv_networks.tables.appendices.generator_curves import generator_curves
 from adv_networks.tables.appendices.panels_by_epsilon import panels_by_epsilon
+from adv_networks.tables.appendices.photograph_curves import photograph_curves
 from adv_networks.tables.appendices.strongest import strongest
 
 APPENDICES: dict[str, Callable[[Made], str]] = {
-    appendix.__name__: appendix for appendix in (digit_by_epsilon, generator_curves, panels_by_epsilon, strongest)
+    appendix.__name__: appendix
+    for appendix in (digit_by_epsilon, generator_curves, panels_by_epsilon, photograph_curves, strongest)
 }
 
 __all__ = ["APPENDICES", "Made"]
