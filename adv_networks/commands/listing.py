@@ -80,9 +80,7 @@ def _tables(group: Path) -> dict[str, list[list[str]]]:
         if rows:
             sections[f"tables of the {source.kind} (--table){where}"] = rows
     every = "the paper's seven, protocol, regulariser, and the claims"
-    own = [[table.name, _measured(table, group), table.title] for table in TABLES.values() if table.paper not in SOURCES]
-    own += [["claims", "", "what they say of their tables"], ["all", "", every]]
-    return sections | {"of all sources (--table)": own}
+    return sections | {"of all sources (--table)": [["claims", "what they say of their tables"], ["all", every]]}
 
 
 def _others(group: Path) -> str:

@@ -152,18 +152,18 @@ class DefenseGAN(InputDefence):
     Settings = Settings
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType(dict(batch_size=250))
     metrics = ("critic_distance", "critic_penalty", "generator_learning_rate", "validation_critic_distance")
-    adaptive = "pgd:steps=40:step_fraction=0.1"
+    adaptive = "pgd:steps=40:step_fraction=0.1:gradient=exact"
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
         """The classifier behind the defence."""
         return {"classifier": spec.sibling(spec.own.behind)}
 
     def check(self, spec: Experiment) -> None:
-        """Refuses minibatches that the critic's steps do not share out evenly."""
+        """Refuses minibatches that have no image for each of the critic's steps; those too many to share out are left out."""
         super().check(spec)
-        if spec.batch_size % spec.own.critic_steps:
+        if spec.batch_size < spec.own.critic_steps:
             raise UsageError(
-                f"batch_size: expected a multiple of the {spec.own.critic_steps} critic_steps, received {spec.batch_size}"
+                f"batch_size: expected at least the {spec.own.critic_steps} critic_steps, received {spec.batch_size}"
             )
 
     def files(self, spec: Experiment) -> tuple[str, ...]:

@@ -152,12 +152,6 @@ class MagNet(InputDefence):
     )  # fmt: skip
     adaptive = "evading_pgd"
 
-    def check(self, spec: Experiment) -> None:
-        """Refuses to hold no images out, of which the thresholds are."""
-        super().check(spec)
-        if not spec.validation:
-            raise UsageError(f"validation: expected at least 1 image with method {self.name}, for its thresholds, received 0")
-
     def files(self, spec: Experiment) -> tuple[str, ...]:
         """See `Defence.files`."""
         return (*_FILES, _MARKS, "reconstructions.png")
@@ -171,7 +165,13 @@ class MagNet(InputDefence):
         return ""
 
     def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> Autoencoders:
-        """See `Defence.build`."""
+        """See `Defence.build`.
+
+        Raises:
+            UsageError: no images are held out, of which the thresholds are.
+        """
+        if not spec.validation:
+            raise UsageError(f"validation: expected at least 1 image with method {self.name}, for its thresholds, received 0")
         keras.utils.set_random_seed(spec.seed)
         shape = find_dataset(spec.dataset).image_shape
         with networks.computing_in(spec.precision):

@@ -40,4 +40,5 @@ TABLES["defences"] = Table(
         Column("Worst case", "worst", worst_of=tuple(column.label for column in _HELD)),
     ),
     appendix="strongest",
+    paper="direct_approach",  # Where the other tables of our own are.
 )

@@ -85,7 +85,7 @@ def test_run_resumes_to_the_same_bits_and_loads_without_our_classes(run):
     layers = {type(layer).__module__ for layer in keras.models.load_model(run / "autoencoder_1.keras").layers}
     assert all(module.startswith("keras.") for module in layers)
     with pytest.raises(UsageError, match="validation: expected at least 1 image with method magnet"):
-        tiny(validation=0)
+        METHOD.build(tiny(validation=0), {})
 
 
 def grey(**overrides):
@@ -110,7 +110,7 @@ def test_random_autoencoder_has_the_exact_mean_of_the_eight_and_its_outputs_are_
 
 def test_autoencoders_differ_more_where_they_seek_to(run):
     spreads = []
-    for diversity in (0.0, 0.5):
+    for diversity in (0.0, 20.0):
         spec = grey(diversity=diversity, alone=0.0)
         state = METHODS["magnet_grey"].build(spec, {})
         x = np.random.default_rng(0).random((16, 8, 8, 1)).astype(np.float32)
