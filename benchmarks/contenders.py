@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -17,6 +19,7 @@ from adv_networks.runtime import devices
 from adv_networks.runtime.start import start_tensorflow
 
 PGD_IMAGES = 250
+_WEIGHTS = Path(__file__).resolve().parents[1] / "results" / "cpu" / "weights" / "mnist-standard-cpu-s0.keras"
 
 
 def spec_of(dataset: str, method: str = "advnet", **overrides: Any) -> Experiment:
@@ -114,6 +117,23 @@ def attack(name: str, mode: str = "auto") -> Callable[[], None]:
     x, y = minibatch(spec, PGD_IMAGES)
     function = getattr(attacks, name)
     return lambda: function(model, x, y, spec.epsilon).numpy()
+
+
+def minimum_norm(name: str, images: int, options: dict[str, Any]) -> Callable[[], None]:
+    """An attack of this project without a ball, on a trained D1."""
+    start_tensorflow()
+    model, x, y = trained(images)
+    model, function = runtime.prepare(model), getattr(attacks, name)
+    return lambda: function(model, x, y, **options).numpy()
+
+
+def trained(images: int) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """The committed D1 of MNIST, so many test images in [0,1], and their labels.
+
+    MNIST is looked for in the directory that TFDS_DATA_DIR names.
+    """
+    x, y = data.load("mnist", "test", data_dir=os.environ.get("TFDS_DATA_DIR"), limit=images)
+    return keras.models.load_model(_WEIGHTS), x / np.float32(255), y.astype(np.int32)
 
 
 def grid_overhead(images: int = 1_000, rounds: int = 7) -> float:

@@ -2,7 +2,8 @@
 
     python benchmarks/run.py                    everything: about 45 minutes on two idle cores
     python benchmarks/run.py --quick            steps and attacks, beside the fastest others, in three rounds
-    python benchmarks/run.py --only=attacks     one part: steps, attacks, grid, start, pipeline, memory, scaling, roofline
+    python benchmarks/run.py --only=attacks     one part: steps, attacks, minimum_norm, grid, start, pipeline, memory, scaling,
+                                                roofline
     python benchmarks/run.py --rounds=5         another number of turns for each contender than 15
 
 Contenders take turns, each in a process of its own; a ratio is the median over the rounds of (contender / this project),
@@ -27,6 +28,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import nearest
 from benchmarks.side_by_side import ROOT, Contender, machine, quartiles, seconds_per_call, write_lines
 
 RESULTS = ROOT / "benchmarks" / "results.csv"
@@ -129,6 +131,13 @@ def attacks(options: Options) -> Iterator[Line]:
             contenders[f"{library} (PyTorch)"] = ("benchmarks.pytorch", "attack", dict(library=library, name=name))
         least = floor.seconds(products_of("mnist", "pgd", 250, attack_only=True)) if name == "pgd" else None
         yield from compared("attacks", f"D1 {name}", contenders, options, least)
+
+
+def minimum_norm(options: Options) -> Iterator[Line]:
+    """Carlini-Wagner and DeepFool in L2, at equal steps, on a trained D1 and 250 images of MNIST, 50 if quick."""
+    images, libraries = (50, {"foolbox"}) if options.quick else (250, {"foolbox", "art"})
+    for case, contenders in nearest.contenders(images, INSTALLED & libraries).items():
+        yield from compared("minimum_norm", case, contenders, Options(options.rounds_of(5)))
 
 
 def grid(options: Options) -> Iterator[Line]:
@@ -242,7 +251,7 @@ def roofline(options: Options) -> Iterator[Line]:
                 yield line | dict(value=round(max(computing, launching) + moving, 4), unit="seconds")
 
 
-PARTS = {part.__name__: part for part in (steps, attacks, grid, start, pipeline, memory, scaling, roofline)}
+PARTS = {part.__name__: part for part in (steps, attacks, minimum_norm, grid, start, pipeline, memory, scaling, roofline)}
 
 
 def _is_of(known: Line, line: Line, machine: str) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
-from benchmarks.contenders import PGD_IMAGES, classifier, minibatch, spec_of
+from benchmarks.contenders import PGD_IMAGES, classifier, minibatch, spec_of, trained
 
 
 def foolbox(name: str) -> Callable[[], None]:
@@ -37,4 +38,26 @@ def art(name: str) -> Callable[[], None]:
             wrapped, eps_step=spec.epsilon / 4, max_iter=10, num_random_init=1, verbose=False, **options
         )
     )
+    return lambda: made.generate(x, y)
+
+
+def foolbox_minimum_norm(kind: str, images: int, options: dict[str, Any]) -> Callable[[], None]:
+    """An attack of Foolbox without a ball, on a trained D1."""
+    import foolbox
+
+    model, x, y = trained(images)
+    model, x, y = foolbox.TensorFlowModel(model, bounds=(0, 1), device="/CPU:0"), tf.constant(x), tf.constant(y, tf.int64)
+    made = getattr(foolbox.attacks, kind)(**options)
+    return lambda: made(model, x, y, epsilons=None)[1].numpy()
+
+
+def art_minimum_norm(kind: str, images: int, options: dict[str, Any]) -> Callable[[], None]:
+    """One of the Adversarial Robustness Toolbox."""
+    import art.attacks.evasion
+    from art.estimators.classification import TensorFlowV2Classifier
+
+    model, x, y = trained(images)
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    wrapped = TensorFlowV2Classifier(model, 10, (28, 28, 1), loss_object=loss, clip_values=(0, 1))
+    made = getattr(art.attacks.evasion, kind)(wrapped, batch_size=images, verbose=False, **options)
     return lambda: made.generate(x, y)

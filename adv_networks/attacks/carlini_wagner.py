@@ -33,8 +33,11 @@ if TYPE_CHECKING:
 # How near to the bounds a pixel may be that tanh is to give back, and Adam's numbers, as in the authors' code.
 _INSIDE = 0.999999
 _FIRST_MOMENT, _SECOND_MOMENT, _ADAM_EPSILON = 0.9, 0.999, 1e-8
-# Parts of a round, and by what share the loss must fall in each for an image to stay in it.
-PARTS, _LEAST_FALL = 10, 1e-4
+# Of the largest logit, by how much the gap must be below zero, so that no other order of sums takes a success back.
+_ROUNDING = 1e-5
+# Most parts of a round, the fewest steps of one, and by what share the least loss must fall in one of two in a row for an image
+# to stay in it: Adam's first steps may lead up before they lead down.
+_PARTS, _SHORTEST, _LEAST_FALL = 10, 20, 1e-4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,11 +137,13 @@ def descend(
     state = [w, np.zeros_like(w), np.zeros_like(w)]
     images, sizes = starts.copy(), np.full(count, np.inf, dtype)
     queries, before, done = np.zeros(count, np.int64), np.full(count, np.inf), 0
+    fell = np.ones(count, bool)
     here = np.arange(count)
-    for part in range(PARTS):
-        length = (part + 1) * steps // PARTS - done
-        if not len(here) or not length:
-            continue
+    parts = max(1, min(_PARTS, steps // _SHORTEST))
+    for part in range(parts):
+        if not len(here):
+            break
+        length = (part + 1) * steps // parts - done
         own = rows[here]
         arrays = [problem.originals[own], problem.allowed[own], problem.aim.labels[own], problem.threshold[own], c[here]]
         arrays += [values[here] for values in (*state, images, sizes)]
@@ -151,7 +156,8 @@ def descend(
         done += length
         falls = loss.numpy() <= (1 - _LEAST_FALL) * before[here]
         before[here] = np.minimum(loss.numpy(), before[here])
-        here = here[falls if how.ends == "best" else falls & ~np.isfinite(sizes[here])]
+        stays, fell[here] = falls | fell[here], falls
+        here = here[stays if how.ends == "best" else stays & ~np.isfinite(sizes[here])]
     return Round(images, sizes, queries)
 
 
@@ -176,7 +182,7 @@ def _advance(
             by_margin = c * (tf.maximum(gap + margin, -kappa) + kappa)
             total = networks.loss_scale(model) * tf.reduce_sum(by_size + by_margin)
         gradient = tape.gradient(total, w, unconnected_gradients=tf.UnconnectedGradients.ZERO) / networks.loss_scale(model)
-        return gap, by_size, by_margin, finite(gradient)
+        return gap + _ROUNDING * tf.reduce_max(tf.abs(logits), 1), by_size, by_margin, finite(gradient)
 
     @for_loops
     def evaluate(w):

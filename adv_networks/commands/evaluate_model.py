@@ -215,11 +215,9 @@ def _found_by_column(
     def under(attack: Attack, source: Target) -> _Found:
         return _found(model, attack, source, spec, tested, training_images)
 
-    found = {
-        column.label: under(spec.attack(column.attack), model)
-        for column in table.columns
-        if not column.worst_of and not column.source
-    }
+    # Several columns may show one attack by several metrics.
+    own = {column.label: column.attack for column in table.columns if not column.worst_of and not column.source}
+    found = {label: under(spec.attack(text), model) for label, text in own.items()}
     return found | {label: under(attack, load_model(file)) for label, (attack, file) in further.items()}
 
 
@@ -243,9 +241,9 @@ def _checks(
 ) -> list[checks.Check]:
     """The checks of the classifier, beside the table's attacks; of those that were asked for, whether they did anything."""
     measured = [
-        checks.Measured(column.label, one.accuracy, one.attack.reads_gradients)
-        for column in table.columns
-        if (one := found.get(column.label)) and one.attack.has_source and math.isfinite(one.attack.epsilon)
+        checks.Measured(label, one.accuracy, one.attack.reads_gradients)
+        for label in dict.fromkeys(column.label for column in table.columns)
+        if (one := found.get(label)) and one.attack.has_source and math.isfinite(one.attack.epsilon)
     ]
     before = found["No Noise"].accuracy
     changed = [

@@ -45,7 +45,9 @@ def _evaluation(spec: Experiment) -> str:
 def _checked(pairs: Sequence[tuple[Cell, Record]], networks: Networks, file: Path) -> list[check_records.CheckRecord]:
     """The checks of one classifier, from its cells and their records."""
     spec, record = pairs[0][0].target, pairs[0][1]
-    attacked = [(cell, own) for cell, own in pairs if cell.attack.has_source and not cell.attack.composed]
+    # Several columns may show one record by several metrics.
+    each = {own.key: (cell, own) for cell, own in pairs if cell.attack.has_source and not cell.attack.composed}
+    attacked = list(each.values())
     measured = [
         checks.Measured(cell.column, own.accuracy_percent, cell.is_white_box)
         for cell, own in attacked

@@ -321,7 +321,7 @@ def test_fresh_generator_is_trained_against_its_row_with_all_its_settings():
 def test_strong_suite_is_for_classifiers():
     with pytest.raises(UsageError, match="attack_suite: expected classifiers to attack with strong, received table 5"):
         TABLES["5"].under("strong")
-    with pytest.raises(UsageError, match="attack_suite: expected one of paper, strong, received weak"):
+    with pytest.raises(UsageError, match="attack_suite: expected one of paper, strong, survey, survey_small, received weak"):
         TABLES["1"].under("weak")
 
 

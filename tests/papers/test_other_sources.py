@@ -1,5 +1,7 @@
 """The claims of the other four sources on their own printed numbers: verdicts worked out by hand, and how many parts hold."""
 
+import math
+
 import pytest
 
 from adv_networks.claims import SOURCES, Verdict
@@ -158,3 +160,16 @@ def test_every_table_of_attacks_and_defences_is_in_some_claim():
     tables = {key[0] for key in used}
     of_ours = {"1", "poster-curves", "poster-game", "photographs"}
     assert tables == {key[0] for source in PRINTED for key in published(source)} | of_ours
+
+
+def test_every_published_number_of_the_lectures_attacks_has_its_cell():
+    named = ("survey-fgsm", "survey-rand", "survey-ensemble")
+    cells = {cell.published_cell for name in named for cell in TABLES[name].cells("paper")}
+    printed = {key for key in published("survey") if key[0] in named and key[1] != "imagenet"}
+    assert printed and printed <= cells
+
+
+def test_suite_without_a_ball_shows_success_and_its_own_norm():
+    cells = [cell for cell in TABLES["1"].under("survey").cells("cpu") if not math.isfinite(cell.attack.epsilon)]
+    assert {cell.metric.split()[-1] for cell in cells} == {"rate", "l2", "linf", "l0"}
+    assert all(cell.metric in ("attack success rate", f"median {cell.attack.norm}") for cell in cells)

@@ -1,0 +1,172 @@
+"""Attacks without a ball: against closed forms on a linear classifier, and against Foolbox and SciPy on digits."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+
+from adv_networks import attacks, evaluation
+from adv_networks.attacks.distances import distances
+from adv_networks.errors import UsageError
+from tests.conftest import precision
+
+RNG = np.random.default_rng(1)
+WEIGHTS, BIAS = RNG.normal(size=(16, 5)), RNG.normal(size=5)
+COUNT = 50
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A linear classifier of grey images near a half, whose nearest boundaries are within [0,1], images, and their labels."""
+    with precision("float64"):
+        dense = keras.layers.Dense(5)
+        model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), dense])
+        dense.set_weights([WEIGHTS, BIAS])
+    x = RNG.uniform(0.4, 0.6, (12, 4, 4, 1))
+    logits = x.reshape(12, -1) @ WEIGHTS + BIAS
+    return model, x, logits, logits.argmax(1).astype(np.int32)
+
+
+def shortest(logits, labels, dual):
+    """The distance of each image to the nearest boundary: min over k of (Z_y − Z_k) / ‖w_k − w_y‖ in the dual norm."""
+    found = []
+    for own, label in zip(logits, labels, strict=True):
+        others = [k for k in range(5) if k != label]
+        found.append(min((own[label] - own[k]) / np.linalg.norm(WEIGHTS[:, k] - WEIGHTS[:, label], dual) for k in others))
+    return np.array(found)
+
+
+@pytest.mark.parametrize(("norm", "dual"), [("l2", 2), ("linf", 1)])
+def test_deepfool_is_its_closed_form_on_a_linear_classifier(norm, dual, linear):
+    model, x, logits, labels = linear
+    found = attacks.deepfool(model, x, labels, norm=norm).numpy()
+    expected = shortest(logits, labels, dual)
+    # A step goes 1e-4 of the logits beyond the boundary, and 2% farther.
+    assert (distances(x, found, norm) >= 1.0199 * expected).all()
+    np.testing.assert_allclose(distances(x, found, norm), 1.02 * expected, rtol=0, atol=1e-4)
+    assert (attacks.predict(model, found).numpy().argmax(1) != labels).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "norm", "dual", "slack"),
+    [("cw_l2:searches=8:steps=300:c=0.1:rate=0.02", "l2", 2, 1.01), ("cw_linf:steps=200:c=0.01", "linf", 1, 1.2)],
+)
+def test_carlini_and_wagner_come_near_the_closed_form(name, norm, dual, slack, linear):
+    model, x, logits, labels = linear
+    found = attacks.named(name, 0.1).craft(model, x, labels).numpy()
+    ratio = distances(x, found, norm) / shortest(logits, labels, dual)
+    assert (attacks.predict(model, found).numpy().argmax(1) != labels).all()
+    assert ratio.min() > 1 - 1e-6 and np.median(ratio) < slack, ratio
+
+
+def test_few_pixels_are_the_fewest_of_all_subsets(linear):
+    """One pixel may take any value: which images that fools is known by trying all; two are tried where one does not."""
+    model, x, logits, labels = linear
+    found = attacks.named("cw_l0:steps=200:rate=0.1:c=0.1", 0.1).craft(model, x, labels).numpy()
+    assert (attacks.predict(model, found).numpy().argmax(1) != labels).all()
+    change = np.stack([WEIGHTS * (bound - x.reshape(12, 16, 1)) for bound in (0, 1)], 1)  # [images, bounds, pixels, classes]
+    one_is_enough = np.array([((logits[i] + change[i]).argmax(-1) != labels[i]).any() for i in range(12)])
+    count = distances(x, found, "l0")
+    assert (count[~one_is_enough] >= 2).all() and (count[one_is_enough] == 1).mean() >= 0.5
+    assert count.max() <= 4
+
+
+def test_confidence_is_the_gap_that_is_asked_for(linear):
+    model, x, _, labels = linear
+    for targeted, wanted in ((False, labels), (True, (labels + 1) % 5)):
+        found = attacks.cw_l2(model, x, wanted, targeted=targeted, kappa=0.5, searches=4, steps=200, c=1, rate=0.05)
+        logits = attacks.predict(model, found).numpy()
+        own = logits[np.arange(12), wanted]
+        others = np.where(np.eye(5, dtype=bool)[wanted], -np.inf, logits).max(1)
+        assert ((own - others if targeted else others - own) >= 0.5 - 1e-9).all()
+
+
+def test_black_and_white_become_pictures_of_every_class(linear):
+    model, *_ = linear
+    for value in (0.0, 1.0):
+        start = np.full((5, 4, 4, 1), value)
+        found = attacks.cw_l2(model, start, np.arange(5), targeted=True, searches=6, steps=300, c=1, rate=0.1)
+        assert (attacks.predict(model, found).numpy().argmax(1) == np.arange(5)).mean() >= 0.8
+
+
+def test_lbfgs_is_as_near_as_scipys_constrained_minimum(linear):
+    model, x, _, labels = linear
+    targets = ((labels + 1) % 5)[:4]
+    found = attacks.lbfgs(model, x[:4], targets, searches=12, steps=100).numpy()
+    ratios = []
+    for image, target, own in zip(x, targets, found, strict=False):
+        normals = (WEIGHTS[:, [k for k in range(5) if k != target]].T - WEIGHTS[:, target]).T
+        offsets = np.array([BIAS[k] - BIAS[target] for k in range(5) if k != target])
+        least = scipy.optimize.minimize(
+            lambda r: r @ r,
+            np.zeros(16),
+            method="SLSQP",
+            bounds=[(-v, 1 - v) for v in image.ravel()],
+            constraints={"type": "ineq", "fun": lambda r, i=image, n=normals, o=offsets: -((i.ravel() + r) @ n + o)},
+        )
+        ratios.append(np.linalg.norm(own - image) / np.sqrt(least.fun))
+    assert min(ratios) > 1 - 1e-6 and np.median(ratios) <= 1.05 and max(ratios) <= 1.1, ratios
+
+
+@pytest.fixture(scope="module")
+def digits(partly_robust):
+    """Digits that the classifier labels correctly."""
+    model, x, y = partly_robust.model, partly_robust.x, partly_robust.y
+    right = np.flatnonzero(attacks.predict(model, x[:100]).numpy().argmax(1) == y[:100])[:COUNT]
+    return model, x[right], y[right]
+
+
+def success_and_norm(model, x, y, found, norm):
+    fooled = attacks.predict(model, found).numpy().argmax(1) != y
+    return fooled.mean(), np.median(distances(x, found, norm)[fooled])
+
+
+CASES = {
+    "deepfool": ("L2DeepFoolAttack", "l2", {}),
+    "deepfool:norm=linf": ("LinfDeepFoolAttack", "linf", {}),
+    "cw_l2:searches=4:steps=100:c=0.1:rate=0.05": (
+        "L2CarliniWagnerAttack", "l2", dict(binary_search_steps=4, steps=100, initial_const=0.1, stepsize=0.05),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_success_is_not_lower_and_the_median_norm_no_larger_than_foolboxs(name, digits):
+    foolbox = pytest.importorskip("foolbox")
+    (kind, norm, options), (model, x, y) = CASES[name], digits
+    wrapped = foolbox.TensorFlowModel(lambda images: attacks.predict(model, images), bounds=(0, 1), device="/CPU:0")
+    made = getattr(foolbox.attacks, kind)(**options)
+    theirs = made(wrapped, tf.constant(x), tf.constant(y, tf.int64), epsilons=None)[1].numpy()
+    ours = attacks.named(name, 0.1).craft(model, x, y).numpy()
+    (success, size), (their_success, their_size) = (success_and_norm(model, x, y, found, norm) for found in (ours, theirs))
+    assert success >= their_success and size <= 1.05 * their_size, (success, their_success, size, their_size)
+
+
+def test_ball_is_a_threshold_and_queries_are_counted(digits):
+    model, x, y = digits
+    free, held = (attacks.named(f"deepfool{ball}", 0.1).crafted(model, x, y) for ball in ("", ":norm=l2:epsilon=0.5"))
+    size = distances(x, free.images.numpy(), "l2")
+    within = size <= 0.5
+    assert 0 < within.mean() < 1
+    np.testing.assert_array_equal(held.images.numpy(), np.where(within[:, None, None, None], free.images, x))
+    assert held.changed.all() and (held.queries >= 1 + 9 + 1).all()
+    found = evaluation.measure([model], x, y, attacks.named("deepfool", 0.1), model)[0].measures(np.ones(len(x), bool))
+    assert found["success_percent"] >= 98 and found["l2_median"] == pytest.approx(np.median(size), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, x, y: attacks.cw_l2(m, x, y, kappa=-1), "kappa: expected a value of at least 0, received -1"),
+        (lambda m, x, y: attacks.deepfool(m, x, y, norm="l1"), "norm: expected l2 or linf for attack deepfool, received l1"),
+        (lambda m, x, y: attacks.deepfool(m, x, y, steps=0), "steps: expected at least 1, received 0"),
+        (lambda m, x, y: attacks.named("cw_l0:norm=l2", 0.1).check(classes=5), "norm: expected l0 for attack cw_l0"),
+        (lambda m, x, y: attacks.fgs(m, x, y, 3, norm="l0"), "norm: expected one of linf, l2, l1, received l0"),
+        (lambda m, x, y: attacks.named("cw_l2:kappa=-1", 0.1), "kappa: expected a value of at least 0"),
+    ],
+)
+def test_wrong_arguments_are_one_line(call, message, linear):
+    with pytest.raises(UsageError, match=message) as error:
+        call(linear[0], linear[1], linear[3])
+    assert "\n" not in str(error.value)
