@@ -18,32 +18,43 @@ from adv_networks.storage.hashes import DIGITS, file_hash
 from adv_networks.storage.run_directories import describe
 
 
-def made_of_networks(experiment: Experiment, workdir: Path) -> dict[str, Any]:
-    """What a run's description says of the networks of others that it starts from: hashes of files, or of layers.
+def own_classifier(experiment: Experiment) -> keras.Model | None:
+    """Your own classifier as it is, made once for what is asked of it before a run begins; None where the run has ours.
 
     Raises:
-        UserError: there is no such file, function or finished run.
+        UserError: there is none, or it is no classifier of the images.
+    """
+    if not find_classifier(experiment.classifier).is_own:
+        return None
+    return networks.classifier_as_it_is(experiment.classifier, experiment)
+
+
+def made_of_networks(experiment: Experiment, workdir: Path, own: keras.Model | None = None) -> dict[str, Any]:
+    """What a run's description says of the networks of others that it starts from: hashes of files, or of layers.
+
+    Args:
+        experiment: the run's.
+        workdir: its directory.
+        own: what `own_classifier` returned.
+
+    Raises:
+        UserError: there is no such finished run.
     """
     made_of: dict[str, Any] = {}
-    if find_classifier(experiment.classifier).is_own:
+    if own is not None:
         path = Path(experiment.classifier)
-        if path.is_file():
-            made_of["classifier_file"] = file_hash(path)
-        else:
-            model = networks.classifier_as_it_is(experiment.classifier, experiment)
-            made_of["classifier_layers"] = _layers_hash(model)
+        made_of |= {"classifier_file": file_hash(path)} if path.is_file() else {"classifier_layers": _layers_hash(own)}
     if experiment.from_run:
         directory = _directory(experiment, workdir)
         made_of["initial_weights"] = ",".join(file_hash(directory / name) for name in _files(experiment, directory))
     return made_of
 
 
-def check_own_classifier(experiment: Experiment, training: data.Images) -> None:
+def check_own_classifier(experiment: Experiment, training: data.Images, own: keras.Model | None) -> None:
     """Raises a UserError where your own classifier, its weights kept, was evidently trained on another range of inputs."""
-    if find_classifier(experiment.classifier).is_own and experiment.classifier_weights == "kept":
-        model = networks.classifier_as_it_is(experiment.classifier, experiment)
+    if own is not None and experiment.classifier_weights == "kept":
         examples = training.first(own_model.CHECKED_IMAGES)
-        own_model.check_range(model, experiment.input_range, examples, experiment.dataset)
+        own_model.check_range(own, experiment.input_range, examples, experiment.dataset)
 
 
 def take_initial_weights(experiment: Experiment, workdir: Path, state: TrainingState) -> None:

@@ -27,6 +27,7 @@ from adv_networks.training import results
 from adv_networks.training.beginning import (
     check_own_classifier,
     made_of_networks,
+    own_classifier,
     take_initial_weights,
     weigh_classes,
 )
@@ -116,9 +117,10 @@ def train(
         _check_same(experiment, made_of, workers)
         if workers.is_chief:
             _say_incomplete(experiment, len(training.images) + len(validation.images))
-        made_of |= made_of_networks(experiment, workdir)
+        own = own_classifier(experiment)
+        made_of |= made_of_networks(experiment, workdir, own)
         check_begun_with(workdir, made_of)
-        check_own_classifier(experiment, training)
+        check_own_classifier(experiment, training, own)
         options = dict(places, strategy=strategy, checkpoint_seconds=checkpoint_seconds, progress=progress)
         needed = _needed_runs(experiment, workdir, classifier, options)
         made_of |= {f"{role}_weights": run.weights for role, run in needed.items()}
