@@ -19,7 +19,17 @@ _LARGEST_LIST = 1_000_000
 _LONGEST_STEP = 18
 
 # What the provenance says, where it says it.
-_TEXTS = ("commit", "versions", "machine", "training_images_hash", "classifier_weights", "split")
+_TEXTS = (
+    "commit",
+    "versions",
+    "machine",
+    "training_images_hash",
+    "classifier_weights",
+    "split",
+    "classifier_file",
+    "classifier_layers",
+    "initial_weights",
+)
 _COUNTS = ("training_images", "validation_images")
 
 
