@@ -254,3 +254,19 @@ def test_defence_is_trained_for_an_own_classifier_and_evaluated_before_and_after
     assert len(list((tmp_path / "runs").glob("digits-magnet-*mine*"))) == 1
     code, _, errors = run("--dataset=digits", "--defence=magnet")
     assert code == 2 and "--defence goes with --model" in errors
+
+
+class AlwaysNoise(keras.layers.GaussianNoise):
+    def call(self, inputs, training=None):
+        return super().call(inputs, training=True)
+
+
+def test_random_classifier_has_the_mean_of_draws_with_its_interval(trained):
+    model = keras.Sequential([keras.Input((8, 8, 1)), AlwaysNoise(0.15), trained])
+    options = dict(dataset="digits", input_range=(0, 1), workspace=Workspace(), overrides={"test_images": 24, "pgd_steps": 2})
+    (printed,) = EvaluateModel(model=model, **options).run()
+    mean, low, high = map(float, re.search(r"No Noise +([\d.]+) +\[([\d.]+), ([\d.]+)\], mean of 10 draws", printed).groups())
+    assert low < mean < high
+    images, labels = data.load("digits", "test")
+    assert mean == pytest.approx(100 * evaluation.accuracy(model, images[:24], labels[:24]), abs=0.01)  # the same draws again
+    assert "inference is deterministic" not in printed  # which passes, given the seed
