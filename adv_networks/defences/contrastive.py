@@ -130,7 +130,7 @@ class Contrastive(Defence):
     def validate(self, players: LatentPlayers, validation: Images, spec: Experiment) -> dict[str, float]:
         """Its accuracies, and how far apart classes lie."""
         latents = latent_space.latents_of(players.d, validation.images)
-        ratio = latent_space.between_within(latents, validation.labels)
+        ratio = latent_space.Clusters(latents, validation.labels).between_within
         return super().validate(players, validation, spec) | {"validation_between_within": ratio}
 
     def pictures(self, players: LatentPlayers, shown: Images, spec: Experiment) -> dict[str, Any]:

@@ -34,9 +34,17 @@ def with_latents(model: keras.Model) -> keras.Model:
 
 def latents_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """The latent vectors [N, n] of images, uint8 or floats in [0,1], in inference mode."""
-    trunk = keras.Model(model.inputs[0], model.layers[-1].input)
-    parts = [predict(trunk, images[start : start + BATCH_SIZE]).numpy() for start in range(0, len(images), BATCH_SIZE)]
-    return np.concatenate(parts)
+    return _outputs(keras.Model(model.inputs[0], model.layers[-1].input), images)
+
+
+def labels_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """The labels [N] that a classifier gives images, uint8 or floats in [0,1]."""
+    return _outputs(model, images).argmax(1)
+
+
+def _outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    parts = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
+    return np.concatenate([predict(model, part).numpy() for part in parts])
 
 
 def references(training: Images, classes: int, count: int) -> np.ndarray:
@@ -74,13 +82,34 @@ def nearest_reference(model: keras.Model, images: np.ndarray) -> keras.Model:
     return keras.Model(model.inputs[0], keras.ops.negative(keras.ops.min(each, -1)))
 
 
-def between_within(latents: np.ndarray, labels: np.ndarray) -> float:
-    """The mean distance between the classes' centres over the mean distance of vectors from their own centre."""
-    classes = np.unique(labels)
-    centres = np.stack([latents[labels == label].mean(0) for label in classes])
-    apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)[np.triu_indices(len(classes), 1)]
-    within = np.linalg.norm(latents - centres[np.searchsorted(classes, labels)], axis=1)
-    return float(apart.mean() / max(within.mean(), _SMALLEST))
+class Clusters:
+    """The clusters of classes: their numbers, centres [classes, n], and the distance [N] of each vector from its own centre."""
+
+    def __init__(self, latents: np.ndarray, labels: np.ndarray):
+        self.classes = np.unique(labels)
+        self.centres = np.stack([latents[labels == label].mean(0) for label in self.classes])
+        self.labels = labels
+        self.within = self.distance(latents, labels)
+
+    def distance(self, vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """How far vectors [N, n] are from the centres of the classes with these labels [N]."""
+        return np.linalg.norm(vectors - self.centres[np.searchsorted(self.classes, labels)], axis=1)
+
+    @property
+    def between_within(self) -> float:
+        """The mean distance between centres over the mean distance of vectors from their own centre."""
+        apart = np.linalg.norm(self.centres[:, None] - self.centres[None], axis=-1)
+        return float(apart[np.triu_indices(len(self.classes), 1)].mean() / max(self.within.mean(), _SMALLEST))
+
+    def inside(self, vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Which vectors are nearer to the centre of the class of that label than its mean member is, booleans [N]."""
+        radius = np.array([self.within[self.labels == label].mean() for label in self.classes])
+        return self.distance(vectors, labels) < radius[np.searchsorted(self.classes, labels)]
+
+
+def to_nearest(vectors: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """The distance [N] of vectors [N, n] to the nearest of references [count, n]."""
+    return np.min([np.linalg.norm(vectors - reference, axis=1) for reference in references], 0)
 
 
 def plane_of(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

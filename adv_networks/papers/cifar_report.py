@@ -6,7 +6,22 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from adv_networks.claims import CLOSE, MUCH, Between, Claim, Grid, Key, Source, all_of, below, close, greater, lowest
+from adv_networks.claims import (
+    CLOSE,
+    MUCH,
+    Between,
+    Claim,
+    Grid,
+    Key,
+    Source,
+    above,
+    all_of,
+    below,
+    close,
+    greater,
+    lowest,
+    most_of,
+)
 from adv_networks.experiments import PROTOCOLS, Column, Protocol, Row, Table, declare_tables
 from adv_networks.papers.published import published_numbers
 
@@ -82,6 +97,69 @@ declare_tables(
     ),
     Table("report-text", "The base model, as the report's text has it", ("cifar10",), (_row(_BASE_MODEL),),
           tuple(_text_columns()), bundle="report"),
+)  # fmt: skip
+
+
+_MLP, _NOISY_MLP = "perceptron", "perceptron, noise between its layers"
+_NOISE = {"convolution": "noise after the first convolution", "dense": "noise between the dense layers"}
+_NOISE_TABLE, _CONTRASTIVE, _LATENT = (Grid(f"report-{part}", "cifar10") for part in ("noise", "contrastive", "latent"))
+
+
+def _noise_rows() -> Iterator[Row]:
+    """The base model, noise in both positions with one draw at test or ten, and noise in training only."""
+    yield _row(_BASE_MODEL)
+    for position, label in _NOISE.items():
+        for draws, how in ((1, ""), (10, ", mean of 10 draws"), (0, ", not at test")):
+            if draws or position == "convolution":
+                settings = (("noise_draws", draws), ("noise_position", position))
+                yield Row(label + how, "noise", settings, protocol="report")
+    mlp = ("classifier", "mlp")
+    yield Row(_MLP, "standard", (mlp,), protocol="report")
+    yield Row(_NOISY_MLP, "noise", (mlp, ("noise_draws", 1), ("noise_position", "dense")), protocol="report")
+
+
+def _noise_columns() -> Iterator[Column]:
+    """FGSM by ε from the gradient of one draw; at 0.01 from the mean of ten too, and PGD from both."""
+    yield Column("clean", "clean")
+    at = (("epsilon", 0.01),)
+    for epsilon in _EPSILONS:
+        yield Column(f"FGSM {epsilon}", "fgs:draws=1", settings=(("epsilon", float(epsilon)),))
+    yield Column("FGSM 0.01, mean gradient", "fgs", settings=at)
+    yield Column("PGD 0.01", f"{_pgd('0.01')}:draws=1", settings=at)
+    yield Column("PGD 0.01, mean gradient", _pgd("0.01"), settings=at)
+
+
+_SOFTMAX, _NEAREST = "softmax", "1-NN"
+
+
+def _head(loss: str, head: str) -> str:
+    return f"{loss} the contrastive loss, {head}"
+
+
+def _contrastive_rows() -> Iterator[Row]:
+    for loss, weight in (("without", 0.0), ("with", 1.0)):
+        for head, name in (("softmax", _SOFTMAX), ("nearest", _NEAREST)):
+            own = ("contrastive_weight", weight)
+            settings, softmax = (("contrastive_head", head), own), Row("", "contrastive", (own,), protocol="report")
+            text = ("report-text", "contrastive loss, 1-NN") if (loss, head) == ("with", "nearest") else None
+            yield Row(_head(loss, name), "contrastive", settings, None, "report", (softmax,), text)
+
+
+def _contrastive_columns() -> Iterator[Column]:
+    """Both heads attacked: the one that labels, and the softmax that the report attacked."""
+    yield Column("clean", "clean")
+    yield Column("clean", "clean", row=_head("with", _NEAREST), metric="accuracy (about)")
+    at = (("epsilon", 0.01),)
+    for label, attack in (("FGSM 0.01", "fgs"), ("PGD 0.01", _pgd("0.01"))):
+        yield Column(label, attack, settings=at)
+        yield Column(f"{label} from softmax", attack, "contrastive", same_seed=True, settings=at)
+
+
+declare_tables(
+    "cifar_report",
+    Table("report-noise", "Gaussian noise between layers", ("cifar10",), tuple(_noise_rows()), tuple(_noise_columns())),
+    Table("report-contrastive", "A contrastive latent space, labelled by softmax and by 1-NN", ("cifar10",),
+          tuple(_contrastive_rows()), tuple(_contrastive_columns()), appendix="latent_spaces"),
 )  # fmt: skip
 
 
@@ -178,6 +256,68 @@ def _adversarial_training() -> Iterator[Claim]:
     )
 
 
+def _noise() -> Iterator[Claim]:
+    """Section "Gaussian noise"."""
+    first, second = _NOISE.values()
+
+    def at_every_epsilon(row: str, other: str) -> Iterator[Between]:
+        return (close(_NOISE_TABLE(row, f"FGSM {epsilon}"), _NOISE_TABLE(other, f"FGSM {epsilon}")) for epsilon in _EPSILONS)
+
+    yield Claim(
+        "noise",
+        f"Under FGSM noise after the first convolution leaves about what the base model has (within {CLOSE}), at every ε",
+        all_of(at_every_epsilon(first, _BASE_MODEL)),
+        "10",
+    )
+    yield Claim(
+        "noise",
+        f"Noise between the dense layers leaves about the same as after the convolution (within {CLOSE}), at every ε",
+        all_of(at_every_epsilon(second, first)),
+        "11",
+    )
+    yield Claim(
+        "noise",
+        "Noise helps a perceptron: under FGSM it leaves more than without, at most ε",
+        most_of(
+            greater(_NOISE_TABLE(_NOISY_MLP, f"FGSM {epsilon}"), _NOISE_TABLE(_MLP, f"FGSM {epsilon}")) for epsilon in _EPSILONS
+        ),
+        "12",
+    )
+
+
+def _contrast() -> Iterator[Claim]:
+    """Section "contrastive loss"."""
+    nearest, undefended = _head("with", _NEAREST), _head("without", _SOFTMAX)
+    clean, attacked = _CONTRASTIVE(nearest, "clean"), ("FGSM 0.01 from softmax", "PGD 0.01 from softmax")
+    yield Claim(
+        "contrastive",
+        f"1-NN labels about 80% correctly (within {CLOSE}), and under attack as many as no defence (within {CLOSE})",
+        all_of(
+            [
+                above(clean, 80 - CLOSE),
+                below(clean, 80 + CLOSE),
+                *(close(_CONTRASTIVE(nearest, column), _CONTRASTIVE(undefended, column)) for column in attacked),
+            ]
+        ),
+        "13",
+    )
+    with_loss, without = "with the contrastive loss", "without the contrastive loss"
+    distances = [_LATENT(with_loss, f"distance to the nearest reference, {what}", "distance") for what in ("clean", "PGD")]
+    yield Claim(
+        "contrastive", "Attacked images lie nearer to their nearest reference than clean ones", greater(*distances), "14"
+    )
+    ratios = [_LATENT(row, "between over within classes", "ratio") for row in (with_loss, without)]
+    yield Claim(
+        "contrastive", "The loss makes clusters: distances between classes over those within grow", greater(*ratios), "15"
+    )
+    yield Claim(
+        "contrastive",
+        "At ε 0.01 most images that PGD fools lie inside another class's cluster",
+        above(_LATENT(with_loss, "fooled inside another cluster, PGD", "share"), 50),
+        "16",
+    )
+
+
 def _images(key: Key) -> int:
     """How many images a published number is of."""
     return _CORRECT if _KEPT in key else 10_000
@@ -186,8 +326,13 @@ def _images(key: Key) -> int:
 SOURCE = Source(
     name="cifar_report",
     kind="CIFAR10 report",
-    sections={"2.3": "the attacks by ε", "3.1": "adversarial training"},
-    claims=(*_sweeps(), *_adversarial_training()),
+    sections={
+        "2.3": "the attacks by ε",
+        "3.1": "adversarial training",
+        "noise": "Gaussian noise between layers",
+        "contrastive": "a contrastive latent space",
+    },
+    claims=(*_sweeps(), *_adversarial_training(), *_noise(), *_contrast()),
     published=functools.partial(published_numbers, "cifar_report", _images),
     readings=(
         "Castro Ros, Ben Mansour and Bouskila, 2020, a report on attacks and defences on CIFAR10. Claims whose numbers are "

@@ -80,7 +80,10 @@ def test_class_without_enough_references_is_refused(digits):
 
 def test_numbers_behind_the_picture_by_hand():
     latents = np.array([[0.0, 1.0], [0.0, -1.0], [6.0, 2.0], [6.0, -2.0]])
-    assert latent_space.between_within(latents, np.array([0, 0, 1, 1])) == pytest.approx(6 / 1.5)
+    clusters = latent_space.Clusters(latents, np.array([0, 0, 1, 1]))
+    assert clusters.between_within == pytest.approx(6 / 1.5)
+    np.testing.assert_array_equal(clusters.inside(np.array([[6.0, 1.9], [0.5, 1.0]]), np.array([1, 0])), [True, False])
+    np.testing.assert_allclose(latent_space.to_nearest(latents, latents[1:3]), [2, 0, 0, 4])
     mean, directions = latent_space.plane_of(latents)
     np.testing.assert_allclose(mean, [3, 0])
     np.testing.assert_allclose(directions, np.eye(2), atol=1e-12)

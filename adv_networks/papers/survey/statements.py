@@ -23,6 +23,7 @@ from adv_networks.claims import (
     close,
     greater,
 )
+from adv_networks.experiments import Column, Row, Table, declare_tables
 from adv_networks.papers import photographs
 from adv_networks.papers.published import all_test_images, published_numbers
 
@@ -32,6 +33,7 @@ _PHYSICAL = Grid("survey-physical", "imagenet")
 _RANDOMISED = {"mnist": Grid("survey-rand", "mnist"), "imagenet": Grid("survey-rand", "imagenet")}
 _ENSEMBLE = Grid("survey-ensemble", "mnist")
 _DISTILLATION = Grid("survey-distillation", "mnist")
+_GRADIENTS = Grid("survey-distillation-gradients", "mnist")
 _MAGNET = Grid("survey-magnet", "mnist")
 _GREY = Grid("survey-magnet-grey", "unstated")
 _WHITE, _BLACK = Grid("survey-defensegan-white", "mnist"), Grid("survey-defensegan-black", "mnist")
@@ -52,6 +54,19 @@ _TRANSFERRED = ("FGSM_B", "I-FGSM_B", "RAND+FGSM_B", "CW_B")
 _PHOTOGRAPHS = {"fast 16 of 255": 99, "fast 8 of 255": 102, "iter. basic 16 of 255": 96, "iter. basic 8 of 255": 102}
 
 _Statement = tuple[str, str, Predicate]
+
+_CRAFTING = Column("adversarial example crafting", "pgd", metric="attack success rate")
+declare_tables(
+    "survey",
+    Table(
+        "survey-distillation", "Defensive distillation at T = 100, attacked at T = 1 and by losses that T does not change",
+        ("mnist",), (Row("undefended", "standard"), Row("distilled", "distillation")),
+        (Column("clean", "clean"), _CRAFTING, Column("FGS", "fgs"), Column("PGD", "pgd"),
+         Column("PGD on logits / 100", "pgd:temperature=100"), Column("PGD on the margin", "pgd:loss=margin"),
+         Column("C&W L2", "cw_l2:searches=3:steps=200", metric="attack success rate")),
+        appendix="vanishing_gradients",
+    ),
+)  # fmt: skip
 
 
 def _fgsm() -> Iterator[_Statement]:
@@ -155,6 +170,22 @@ def _distillation() -> Iterator[_Statement]:
         "12",
         f"Distillation lowers the success of crafting by more than {MUCH} points, to less than 1%",
         all_of([greater(undefended, distilled, MUCH), below(distilled, 1)]),
+    )
+    gaps = [_GRADIENTS(row, "median gap of the two largest logits", "gap") for row in ("distilled", "undefended")]
+    yield (
+        "13",
+        "The gaps between the distilled network's logits are over 10 times those of the undistilled one",
+        Between(((1, gaps[0]), (-10, gaps[1])), 0),
+    )
+    yield (
+        "14",
+        "At T = 1 most of its gradients are zero, and Carlini and Wagner's attack succeeds on 99%",
+        all_of(
+            [
+                above(_GRADIENTS("distilled", "zero gradients", "share"), 50),
+                above(_DISTILLATION("distilled", "C&W L2", "attack success rate"), 99),
+            ]
+        ),
     )
 
 
