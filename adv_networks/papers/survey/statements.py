@@ -63,7 +63,7 @@ declare_tables(
         ("mnist",), (Row("undefended", "standard"), Row("distilled", "distillation")),
         (Column("clean", "clean"), _CRAFTING, Column("FGS", "fgs"), Column("PGD", "pgd"),
          Column("PGD on logits / 100", "pgd:temperature=100"), Column("PGD on the margin", "pgd:loss=margin"),
-         Column("C&W L2", "cw_l2:searches=3:steps=200", metric="attack success rate")),
+         Column("C&W L2", "cw_l2:c=0.01:searches=5:steps=200", metric="attack success rate")),
         appendix="vanishing_gradients",
     ),
 )  # fmt: skip
