@@ -19,7 +19,7 @@ from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
 from adv_networks.attacks.standing import likeliest_targets
 from adv_networks.attacks.targets import TARGETS, targets_of
 from adv_networks.errors import UsageError
-from adv_networks.experiments import AttackDefaults
+from adv_networks.experiments import AttackDefaults, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _QUERIES_A_STEP = 3
 # Images that have reached their target leave the batch every so many steps.
 _STEPS_AT_ONCE = 8
+OUTPUTS = ("logits", "probabilities")
 
 
 @register("jsma", "few values raised by much, two at a time by a saliency map, towards another class")
@@ -44,6 +45,7 @@ class JSMA(MinimumNormAttack):
     target: str = setting("runner_up", "class to reach; all: whichever takes the fewest values", choices=(*TARGETS, "all"))
     share: float = setting(0.145, "largest share of an image's values that may change", above=0, most=1)
     theta: float = setting(1.0, "by how much a value is raised", above=0, most=1)
+    of: str = setting("logits", "what the map is of", choices=OUTPUTS, omitted=True)
 
     @classmethod
     def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +54,7 @@ class JSMA(MinimumNormAttack):
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
         """See `MinimumNormAttack.search`."""
-        return search(source, x, y, target=self.target, share=self.share, theta=self.theta)
+        return search(source, x, y, target=self.target, share=self.share, theta=self.theta, of=self.of)
 
 
 def _second_largest_before(values: tf.Tensor) -> tf.Tensor:
@@ -104,18 +106,19 @@ def best_pairs(own: tf.Tensor, others: tf.Tensor, free: tf.Tensor) -> tuple[tf.T
     return tf.gather(order, pair, batch_dims=1), tf.reduce_max(score, 1) > 0
 
 
-def _logits_and_gradients(model, point, target):
-    """Of each image the logits, the gradient of the target's, and that of the sum of all, both [batch, n]."""
+def _logits_and_gradients(model, of, point, target):
+    """Of each image the logits, and of these or the probabilities the gradients of the target's and of all, [batch, n]."""
     scale = networks.loss_scale(model)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(point)
         logits = networks.discarding_statistics(model, point, training=False)
-        own = scale * tf.reduce_sum(tf.gather(logits, target, batch_dims=1))
-        total = scale * tf.reduce_sum(logits)
+        outputs = tf.nn.softmax(logits) if of == "probabilities" else logits
+        own = scale * tf.reduce_sum(tf.gather(outputs, target, batch_dims=1))
+        total = scale * tf.reduce_sum(outputs)
     return logits, *(flat(tape.gradient(part, point, unconnected_gradients="zero")) / scale for part in (own, total))
 
 
-def _raise_pairs(model, x, target, free, pairs_left, theta, steps):
+def _raise_pairs(model, of, x, target, free, pairs_left, theta, steps):
     """`steps` steps of JSMA: of every image that is not yet at its target the best pair of values is raised by θ.
 
     Returns:
@@ -124,7 +127,7 @@ def _raise_pairs(model, x, target, free, pairs_left, theta, steps):
 
     @for_loops
     def linearise(point):
-        return mean_over_draws(model, lambda one: _logits_and_gradients(one, point, target))
+        return mean_over_draws(model, lambda one: _logits_and_gradients(one, of, point, target))
 
     def advance(step, point, free, pairs_left, _):
         logits, own, total = linearise(point)
@@ -142,7 +145,7 @@ def _raise_pairs(model, x, target, free, pairs_left, theta, steps):
 
 
 def _towards(
-    model: keras.Model, x: tf.Tensor, targets: np.ndarray, rows: np.ndarray, pairs: np.ndarray, theta: float
+    model: keras.Model, x: tf.Tensor, targets: np.ndarray, rows: np.ndarray, pairs: np.ndarray, theta: float, of: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """JSMA of some rows of x, each towards its target with at most so many pairs: the images, and the pairs raised."""
     points, left = x.numpy()[rows], pairs[rows].astype(np.int32)
@@ -150,7 +153,7 @@ def _towards(
     going, step = np.arange(len(rows)), as_scalar(theta, x.dtype)
     while len(going):
         arguments = (tf.constant(part) for part in (points[going], targets[rows[going]], free[going], left[going]))
-        found = run_compiled(_raise_pairs, model, *arguments, step, tf.constant(_STEPS_AT_ONCE))
+        found = run_compiled(_raise_pairs, model, of, *arguments, step, tf.constant(_STEPS_AT_ONCE))
         points[going], free[going], left[going], moves = (part.numpy() for part in found)
         going = going[moves]
     return points, pairs[rows] - left
@@ -172,12 +175,13 @@ def jsma(
     target: str | Array = "runner_up",
     share: float = 0.145,
     theta: float = 1.0,
+    of: str = "logits",
 ) -> tf.Tensor:
     """JSMA: raises the two values by θ that move the image most towards a class, until the model takes it for that class.
 
     Papernot, McDaniel, Jha, Fredrikson, Celik and Swami, 2016, "The limitations of deep learning in adversarial settings"
-    (Algorithm 2 with the saliency map of pairs), on logits. No value is raised twice; each colour of a pixel is a value of
-    its own.
+    (Algorithm 2 with the saliency map of pairs), on logits or, as in that paper, on probabilities. No value is raised twice;
+    each colour of a pixel is a value of its own.
 
     Args:
         model: classifier that returns logits.
@@ -187,13 +191,14 @@ def jsma(
             y + 1; "all", whichever other class takes the fewest pairs; or a class an image, integers [batch].
         share: the largest share of an image's values that may change (Υ), above 0 and at most 1.
         theta: by how much a value is raised, above 0 and at most 1.
+        of: what the saliency map is of, one of `OUTPUTS`.
 
     Returns:
         Images of the shape of x. Images that do not reach their target come back as they are, and so do images that the model
         mislabels from the start, where their targets are not given.
 
     Raises:
-        UsageError: a target that is the image's label or no class, a share or θ out of range.
+        UsageError: a target that is the image's label or no class, a share or θ out of range, another map.
 
     Example:
         >>> import keras, numpy as np
@@ -204,11 +209,14 @@ def jsma(
     """
     if not 0 < theta <= 1:
         raise UsageError(f"theta: expected a value above 0 and of at most 1, received {theta}")
+    choose(dict.fromkeys(OUTPUTS), of, "of")
     x = as_images(model, x)
-    return tf.constant(search(model, x, as_labels(y, x, model), target=target, share=share, theta=theta).images)
+    return tf.constant(search(model, x, as_labels(y, x, model), target=target, share=share, theta=theta, of=of).images)
 
 
-def search(model: keras.Model, x: tf.Tensor, y: tf.Tensor, *, target: str | Array, share: float, theta: float) -> Found:
+def search(
+    model: keras.Model, x: tf.Tensor, y: tf.Tensor, *, target: str | Array, share: float, theta: float, of: str
+) -> Found:
     """JSMA on images and labels that are known to be some."""
     most = _most_pairs(share, math.prod(x.shape[1:]))
     images, labels, predicted = x.numpy().copy(), y.numpy(), np.argmax(predict(model, x), 1)
@@ -219,7 +227,7 @@ def search(model: keras.Model, x: tf.Tensor, y: tf.Tensor, *, target: str | Arra
         rows = np.flatnonzero(starts & (fewest > 1))
         if not len(rows):
             continue
-        points, pairs = _towards(model, x, own, rows, fewest - 1, theta)
+        points, pairs = _towards(model, x, own, rows, fewest - 1, theta, of)
         queries[rows] += _QUERIES_A_STEP * pairs
         reached = np.argmax(predict(model, points), 1) == own[rows]
         images[rows[reached]], fewest[rows[reached]] = points[reached], pairs[reached]

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from adv_networks import attacks, data, defences, evaluation
+from adv_networks.attacks.saliency_map import OUTPUTS
 from adv_networks.defences.distillation import Student, soft_labels, student_step, teacher_step
+from adv_networks.errors import UsageError
 from adv_networks.evaluation.gradients import gradient_report
 from adv_networks.experiments import experiment
 
@@ -76,3 +78,17 @@ def test_gradients_vanish_at_test_and_the_margin_brings_them_back():
         for argument in ("", ":temperature=100", ":loss=margin")
     ]
     assert max(by_loss[1:]) < by_loss[0] - 0.1
+
+
+def test_saliency_map_of_probabilities_vanishes_and_that_of_logits_does_not():
+    images, labels = data.load("digits", "train")
+    x, y = images[:12], labels[:12]
+    means = np.stack([(images[labels == label] / 255).reshape(-1, 64).mean(0) for label in range(10)], 1)
+    model = linear(0)
+    model.set_weights([1e4 * (means - means.mean(1, keepdims=True))])
+    y = attacks.predict(model, x).numpy().argmax(1)
+    moved = {of: np.abs(attacks.jsma(model, x, y, share=0.5, of=of).numpy() - x / 255).max((1, 2, 3)) > 0.1 for of in OUTPUTS}
+    assert not moved["probabilities"].any()
+    assert moved["logits"].all()
+    with pytest.raises(UsageError, match="of: expected one of logits, probabilities, received scores"):
+        attacks.jsma(model, x, y, of="scores")

@@ -55,7 +55,7 @@ _PHOTOGRAPHS = {"fast 16 of 255": 99, "fast 8 of 255": 102, "iter. basic 16 of 2
 
 _Statement = tuple[str, str, Predicate]
 
-_CRAFTING = Column("adversarial example crafting", "pgd", metric="attack success rate")
+_CRAFTING = Column("adversarial example crafting", "jsma:of=probabilities", metric="attack success rate")
 declare_tables(
     "survey",
     Table(
@@ -63,6 +63,7 @@ declare_tables(
         ("mnist",), (Row("undefended", "standard"), Row("distilled", "distillation")),
         (Column("clean", "clean"), _CRAFTING, Column("FGS", "fgs"), Column("PGD", "pgd"),
          Column("PGD on logits / 100", "pgd:temperature=100"), Column("PGD on the margin", "pgd:loss=margin"),
+         Column("JSMA on logits", "jsma", metric="attack success rate"),
          Column("C&W L2", "cw_l2:c=0.01:searches=5:steps=200", metric="attack success rate")),
         appendix="vanishing_gradients",
     ),
