@@ -9,12 +9,17 @@ from typing import Any
 from adv_networks.experiments import SCALES, Table
 from adv_networks.storage.csv_rows import csv_text
 from adv_networks.storage.files import write_text
-from adv_networks.tables.rows import FIELDS
+from adv_networks.tables.rows import FIELDS, YOUNGER_FIELDS
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as CSV text; None is an empty field."""
-    return csv_text(FIELDS, rows)
+    """Rows as CSV text; None is an empty field. Younger fields that say nothing are left out, as older files lack them."""
+    fields = list(FIELDS)
+    for name, default in reversed(YOUNGER_FIELDS.items()):
+        if any(row[name] != default for row in rows):
+            break
+        fields.remove(name)
+    return csv_text(fields, [{name: row[name] for name in fields} for row in rows])
 
 
 def as_markdown(

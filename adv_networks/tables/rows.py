@@ -37,6 +37,9 @@ FIELDS = (
     "changed_percent",
 )
 
+# The last of them, and what they are where a table need not say it: files are written without them then, as older ones are.
+YOUNGER_FIELDS: dict[str, Any] = {"metric": "accuracy", "changed_percent": None}
+
 # Of a 95% interval, in standard deviations.
 _Z = statistics.NormalDist().inv_cdf(0.975)
 

@@ -258,7 +258,7 @@ def test_targets_are_the_likeliest_other_classes(robustness):
     [
         (3, "dlr", 2, "classes: expected at least 4 for loss dlr with targets, received 3"),
         (2, "dlr", 0, "classes: expected at least 3 for loss dlr, received 2"),
-        (4, "hinge", 0, "loss: expected one of cross_entropy, dlr, received hinge"),
+        (4, "hinge", 0, "loss: expected one of cross_entropy, dlr, margin, received hinge"),
     ],
 )
 def test_too_few_classes_and_unknown_losses_are_refused(classes, loss, targets, message, float64):

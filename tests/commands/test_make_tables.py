@@ -339,7 +339,7 @@ def test_strong_suite_is_reported_beside_the_tables_own_columns(small_strong_tab
 
     assert "checks against false security of digits-standard-tiny-s0" in text
     checked = read(group / "strong" / "checks.csv", check_records.CheckRecord)
-    assert len(checked) == 8 and not (group / "records.csv").exists()
+    assert len(checked) == 10 and not (group / "records.csv").exists()
     assert f"| {checked[0].target} | {checked[0].check} | {checked[0].outcome} |" in (group / "digits-strong.md").read_text()
 
     before = {file: file.read_bytes() for file in group.rglob("*.csv")}

@@ -1,5 +1,6 @@
 """How far a run is, as people see it: a bar that fits a terminal, a line every tenth elsewhere."""
 
+import dataclasses
 import io
 import logging
 import re
@@ -7,8 +8,9 @@ import sys
 
 import pytest
 
+from adv_networks.experiments import DATASETS
 from adv_networks.training.progress import Progress
-from tests.training.helpers import tiny
+from tests.training.helpers import tiny, train
 
 LOSSES = {"d_loss": 0.012345, "g_loss": -2.3456, "learning_rate": 0.1}
 ACCURACIES = {"validation_clean": 0.9812, "validation_pgd": 0.3184, "validation_fgs": 0.5}
@@ -51,15 +53,13 @@ def test_where_there_is_no_terminal_every_tenth_is_a_line(monkeypatch):
     assert lines[-1].endswith("steps/s, 00:00 left, D 0.0123, G -2.35, clean 98.1, pgd 31.8, fgs 50.0")
 
 
-def test_run_on_a_part_of_its_images_says_so_before_the_first_step(tmp_path, caplog):
-    from adv_networks import training
-    from tests.training.helpers import train
-
+def test_run_on_a_part_of_its_images_says_so_before_the_first_step(tmp_path, caplog, monkeypatch):
     with caplog.at_level(logging.WARNING, "adv_networks"):
         train(tiny("standard", steps=1, train_images=64), tmp_path / "asked")
     assert not caplog.records
-    spec = tiny("standard", steps=1, train_images=5_000)
+    spec = tiny("standard", steps=1, train_images=0)
+    monkeypatch.setitem(DATASETS, "digits", dataclasses.replace(DATASETS["digits"], train_images=5_000))
     with caplog.at_level(logging.WARNING, "adv_networks"):
         train(spec, tmp_path / "short")
     (said,) = caplog.messages
-    assert re.search("training on 1,437 of the 5,000 training images of digits, as no more are there", said), training
+    assert "training on 1,797 of the 5,000 training images of digits, as no more are there" in said
