@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Of the gap between two logits, by how much a step goes beyond it, as the authors' code has it.
 _BEYOND = 1e-4
+# By how much of its largest logit a point must be beyond a boundary: in a batch of another size the logits round otherwise.
+_CERTAINLY = 1e-5
 
 
 @register("deepfool", "DeepFool: steps onto the nearest linearised boundary, in l2 or linf")
@@ -126,4 +128,6 @@ def _step(model, x, total, y, others, factor, norm):
     size = tf.math.divide_no_nan(tf.abs(gap) + _BEYOND, length)
     total += tf.reshape(size[:, None] * direction, tf.shape(x))
     moved = tf.clip_by_value(x + factor * total, 0, 1)
-    return total, moved, tf.argmax(expected_outputs(model, False, moved), 1, tf.int32)
+    logits = expected_outputs(model, False, moved)
+    margin = _CERTAINLY * tf.reduce_max(tf.abs(logits), 1, keepdims=True)
+    return total, moved, tf.argmax(logits + margin * tf.one_hot(y, tf.shape(logits)[1], dtype=logits.dtype), 1, tf.int32)

@@ -143,6 +143,16 @@ def test_success_is_not_lower_and_the_median_norm_no_larger_than_foolboxs(name, 
     assert success >= their_success and size <= 1.05 * their_size, (success, their_success, size, their_size)
 
 
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_no_image_of_deepfool_is_found_by_rounding_alone(norm, digits):
+    """Its points end next to a boundary, where a batch of another size would label some of them as before."""
+    model, x, y = digits
+    logits = attacks.predict(model, attacks.deepfool(model, x, y, norm=norm)).numpy()
+    own = np.eye(logits.shape[1], dtype=bool)[y]
+    gap = np.where(own, -np.inf, logits).max(1) - logits[own]
+    assert (gap > 5e-6 * np.abs(logits).max(1)).all(), np.sort(gap)[:3]
+
+
 def test_ball_is_a_threshold_and_queries_are_counted(digits):
     model, x, y = digits
     free, held = (attacks.named(f"deepfool{ball}", 0.1).crafted(model, x, y) for ball in ("", ":norm=l2:epsilon=0.5"))
