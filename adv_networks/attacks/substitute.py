@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -21,8 +22,9 @@ from adv_networks.runtime import run_compiled
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# Of the substitute: two layers of so many units, the network E of Samangouei et al., 2018; and how it is trained there.
-_UNITS, _LEARNING_RATE, _BATCH_SIZE = 200, 0.001, 128
+# The substitutes of Samangouei et al., 2018, with the least side of images that each takes; and how they are trained there.
+_LEAST_SIDES = {"dg_b": 27, "dg_e": 1}
+_LEARNING_RATE, _BATCH_SIZE = 0.001, 128
 _LABELLED_AT_ONCE = 250
 
 
@@ -43,6 +45,9 @@ class Substitute(Wrapper):
     learns: ClassVar[bool] = True
 
     attack: str = setting("fgs", "attack on the substitute, with its own arguments; comes last")
+    network: str = setting(
+        "dg_e", "the substitute: Defense-GAN's model B of convolutions, or E of two layers of 200", choices=tuple(_LEAST_SIDES)
+    )
     images: int = setting(150, "training images to begin with", least=1)
     rounds: int = setting(6, "rounds of training, the images doubled between them", least=1, most=12)
     step: float = setting(0.1, "length of the step that makes a new image of each (λ), on the [0,1] scale", above=0, most=1)
@@ -74,8 +79,17 @@ class Substitute(Wrapper):
         super().check(classes=classes, bn_evaluation=bn_evaluation)
 
     def fit(self, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> _Learned:
-        """The substitute; see `train_substitute`."""
-        how = dict(rounds=self.rounds, step=self.step, epochs=self.epochs, seed=self.seed)
+        """The substitute; see `train_substitute`.
+
+        Raises:
+            UsageError: also images too small for the network.
+        """
+        height, width, _ = source.input_shape[1:]
+        if min(height, width) < _LEAST_SIDES[self.network]:
+            least = f"images of at least {_LEAST_SIDES[self.network]} pixels a side with network={self.network}"
+            raise UsageError(f"attack substitute: expected {least}, received {height}×{width}")
+        network = fresh_substitute(self.network, source.input_shape[1:], source.output_shape[-1], seed=self.seed)
+        how = dict(rounds=self.rounds, step=self.step, epochs=self.epochs, network=network, seed=self.seed)
         model = train_substitute(source, images, **how)
         state = self.wrapped.fit(model, images, labels) if self.wrapped.learns else None
         return _Learned(model, state)
@@ -124,8 +138,8 @@ def train_substitute(
         step: λ, on the [0,1] scale.
         epochs: over all images there are, in each round; Adam, batches of 128.
         network: what is trained, with fresh weights: images in [0,1] to logits of the target's classes. None for two layers of
-            200 ReLUs.
-        seed: of the weights of that network, and of the order of the images.
+            200 ReLUs. Dropout follows the seed in networks that `runtime.prepare` was given.
+        seed: of the weights of that network, of the order of the images, and of what is dropped.
 
     Returns:
         The network.
@@ -138,38 +152,47 @@ def train_substitute(
         raise UsageError(f"step: expected a value above 0, received {step}")
     x = as_images(target, x).numpy()
     y = _labels(target, x)
-    model = dense(x.shape[1:], classes_of(target) or int(y.max()) + 1, seed=seed) if network is None else network
+    model = network
+    if model is None:
+        model = fresh_substitute("dg_e", x.shape[1:], classes_of(target) or int(y.max()) + 1, seed=seed)
     if classes_of(model) != (classes_of(target) or classes_of(model)):
         raise UsageError(f"network: expected logits of {classes_of(target)} classes, received {classes_of(model)}")
     optimizer = runtime.adam(_LEARNING_RATE)
-    train, rng = _compiled_step(model, optimizer), np.random.default_rng(seed)
+    train, rng, steps = _compiled_step(model, optimizer), np.random.default_rng(seed), itertools.count()
     for number in range(rounds):
         for _ in range(epochs):
             order = rng.permutation(len(x))
             for start in range(0, len(x), _BATCH_SIZE):
                 rows = order[start : start + _BATCH_SIZE]
-                train(tf.constant(x[rows]), tf.constant(y[rows]))
+                train(tf.constant(x[rows]), tf.constant(y[rows]), tf.constant([seed, next(steps)]))
         if number < rounds - 1:
             further = _augmented(model, x, y, step)
             x, y = np.concatenate([x, further]), np.concatenate([y, _labels(target, further)])
     return model
 
 
-def dense(shape: tuple[int, ...], classes: int, *, seed: int = 0) -> keras.Model:
-    """Two layers of 200 ReLUs and the logits: the substitute where no other network is given."""
-    kernels = [keras.initializers.GlorotUniform(seed=3 * seed + number) for number in range(3)]
-    hidden = keras.layers.Flatten()(image := keras.Input(shape))
-    for kernel in kernels[:2]:
-        hidden = keras.layers.Dense(_UNITS, "relu", kernel_initializer=kernel)(hidden)
-    return keras.Model(image, keras.layers.Dense(classes, kernel_initializer=kernels[2])(hidden), name="substitute")
+def fresh_substitute(network: str, shape: tuple[int, ...], classes: int, *, seed: int = 0) -> keras.Model:
+    """One of Defense-GAN's classifiers, its kernels drawn from the seed.
+
+    Args:
+        network: "dg_b" or "dg_e", the latter two layers of 200 ReLUs.
+        shape: of the images.
+        classes: how many.
+        seed: of the kernels, which are Glorot-uniform.
+    """
+    model = networks.dg(network.removeprefix("dg_"), shape, classes)
+    kernels = [weight for weight in model.trainable_variables if len(weight.shape) > 1]
+    for number, kernel in enumerate(kernels):
+        kernel.assign(keras.initializers.GlorotUniform(seed=len(kernels) * seed + number)(kernel.shape))
+    return runtime.prepare(model)
 
 
 def _compiled_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Any:
     """One step of training on a batch, of any length."""
     optimizer.build(model.trainable_variables)
 
-    def train(x, y):
-        with tf.GradientTape() as tape:
+    def train(x, y, seed):
+        with runtime.dropping(seed), tf.GradientTape() as tape:
             logits = model(x, training=True)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
         gradient = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
@@ -179,7 +202,11 @@ def _compiled_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) ->
     return tf.function(
         train,
         autograph=False,
-        input_signature=[tf.TensorSpec([None, *model.input_shape[1:]], dtype), tf.TensorSpec([None], tf.int32)],
+        input_signature=[
+            tf.TensorSpec([None, *model.input_shape[1:]], dtype),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([2], tf.int32),
+        ],
     )
 
 

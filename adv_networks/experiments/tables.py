@@ -25,7 +25,7 @@ class Row:
 
     Columns from a surrogate craft on a run of the table's protocol, or on the one of `sources` that has the column's method.
     `published` names the table and the row whose published numbers these cells are to be compared with, None meaning its own.
-    In a transposed table `suffix` follows the labels of the attacks. `attack` is in place of the columns'.
+    In a transposed table the labels of the attacks stand between `prefix` and `suffix`. `attack` is in place of the columns'.
     """
 
     label: str
@@ -35,6 +35,7 @@ class Row:
     protocol: str | None = None
     sources: tuple[Row, ...] = ()
     published: tuple[str, str] | None = None
+    prefix: str = ""
     suffix: str = ""
     attack: str | None = None
 
@@ -263,7 +264,7 @@ class Table:
                 own_networks |= {needed.name for needed in source.needs().values()}
         knows_gradients = attack.reads_gradients and attack.gradient != "none"
         is_white_box = (knows_gradients or not attack.has_source) and target.target_name in own_networks
-        places = (f"{label}{row.suffix}", row.label) if self.transposed else (row.label, label)
+        places = (f"{row.prefix}{label}{row.suffix}", row.label) if self.transposed else (row.label, label)
         about = target, source, attack, column.generator, is_white_box, row.published, column.metric
         return Cell(self.name, dataset, *places, *about)
 

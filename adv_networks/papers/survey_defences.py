@@ -37,6 +37,24 @@ def _through(autoencoder: str) -> tuple[tuple[str, str], ...]:
     return (("autoencoder", autoencoder.replace("Random", "random")), *_CLASSIFIER)
 
 
+# The substitutes of the black-box attacks, by their letters.
+_SUBSTITUTES = {letter: f"substitute:network=dg_{letter.lower()}:attack=fgs:epsilon=0.3" for letter in "BE"}
+
+
+def _of_substitutes(letter: str) -> tuple[Row, ...]:
+    """The columns of one of Defense-GAN's classifiers under attacks on its substitutes."""
+    settings, prefix = (("classifier", f"dg_{letter.lower()}"),), f"{letter}/"
+    return (
+        Row("no attack", "standard", settings, prefix=prefix, attack="clean"),
+        Row("no defense", "standard", settings, prefix=prefix),
+        Row("Defense-GAN-Rec", "defense_gan", (*settings, ("behind", "reconstructed")), prefix=prefix),
+        Row("Defense-GAN-Orig", "defense_gan", settings, prefix=prefix),
+        Row("MagNet", "magnet", settings, prefix=prefix),
+        Row("adversarial training 0.3", "fgs", (*settings, ("epsilon", 0.3)), prefix=prefix),
+        Row("adversarial training 0.15", "fgs", (*settings, ("epsilon", 0.15)), prefix=prefix),
+    )
+
+
 def _of_model(letter: str) -> tuple[Row, ...]:
     """The columns of one of Defense-GAN's classifiers."""
     settings, suffix = (("classifier", f"dg_{letter.lower()}"),), f" / model {letter}"
@@ -97,6 +115,15 @@ TABLES |= {
             _MNIST,
             tuple(row for letter in "ABCD" for row in _of_model(letter)),
             tuple(Column(label, attack) for label, attack in _WHITE_BOX.items()),
+            transposed=True,
+            paper="survey",
+        ),
+        Table(
+            "survey-defensegan-black",
+            "Defense-GAN and others under FGSM on a substitute that learns from their labels",
+            _MNIST,
+            tuple(row for letter in "ABCD" for row in _of_substitutes(letter)),
+            tuple(Column(letter, attack) for letter, attack in _SUBSTITUTES.items()),
             transposed=True,
             paper="survey",
         ),

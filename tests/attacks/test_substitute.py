@@ -1,5 +1,7 @@
 """The substitute: it learns the target from labels alone, by Jacobian augmentation, and attacks transfer from it."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tensorflow as tf
 
 from adv_networks import attacks, data, evaluation
 from adv_networks.attacks import FGS, Substitute
-from adv_networks.attacks.substitute import dense
+from adv_networks.attacks.substitute import fresh_substitute
 from adv_networks.errors import UsageError
 from tests.conftest import randomised
 
@@ -38,12 +40,25 @@ def agreement(model, other, x):
 
 def test_it_learns_a_target_from_its_labels(target):
     found = attacks.train_substitute(target.model, images(40), rounds=4, epochs=10)
-    fresh = dense((4, 4, 1), 3)
+    fresh = fresh_substitute("dg_e", (4, 4, 1), 3)
     x = np.random.default_rng(1).random((300, 4, 4, 1)).astype(np.float32)
     assert agreement(found, target.model, x) > max(0.8, agreement(fresh, target.model, x) + 0.2)
     again = attacks.train_substitute(target.model, images(40), rounds=4, epochs=10)
     for one, other in zip(found.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_convolutions_drop_by_the_seed_and_small_images_are_refused():
+    x = np.random.default_rng(0).random((10, 28, 28, 1)).astype(np.float32)
+    target = randomised(keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]))
+    attack = attacks.named("substitute:network=dg_b:rounds=1:epochs=1:attack=fgs", 0.3)
+    found, again, other = (
+        dataclasses.replace(attack, seed=seed).fit(target, x, None).model.get_weights() for seed in (0, 0, 1)
+    )
+    assert all((one == same).all() for one, same in zip(found, again, strict=True))
+    assert (found[0] != other[0]).any()
+    with pytest.raises(UsageError, match="expected images of at least 27 pixels a side with network=dg_b, received 4×4"):
+        attack.fit(Labels().model, images(3), None)
 
 
 def test_new_images_are_a_step_up_the_logit_of_the_targets_label(target):
@@ -58,11 +73,13 @@ def test_new_images_are_a_step_up_the_logit_of_the_targets_label(target):
 
     image = keras.Input((4, 4, 1))
     spied = keras.Model(image, target.model(Spy()(image)))
-    network = dense((4, 4, 1), 3, seed=4)
+    network = fresh_substitute("dg_e", (4, 4, 1), 3, seed=4)
     before = [weight.copy() for weight in network.get_weights()]
     attacks.train_substitute(spied, x, rounds=2, step=step, epochs=1, network=network)
     assert [len(own) for own in asked] == [5, 5]
-    after_one = attacks.train_substitute(target.model, x, rounds=1, epochs=1, network=dense((4, 4, 1), 3, seed=4))
+    after_one = attacks.train_substitute(
+        target.model, x, rounds=1, epochs=1, network=fresh_substitute("dg_e", (4, 4, 1), 3, seed=4)
+    )
     labels = np.argmax(target.model(x), 1)
     given = tf.constant(x)
     with tf.GradientTape() as tape:
@@ -93,7 +110,7 @@ def test_attacks_transfer_from_the_substitute(partly_robust):
         (lambda model: attacks.train_substitute(model, images(3), rounds=0), "rounds: expected at least 1, received 0"),
         (lambda model: attacks.train_substitute(model, images(3), step=0), "step: expected a value above 0, received 0"),
         (
-            lambda model: attacks.train_substitute(model, images(3), network=dense((4, 4, 1), 7)),
+            lambda model: attacks.train_substitute(model, images(3), network=fresh_substitute("dg_e", (4, 4, 1), 7)),
             "network: expected logits of 3 classes, received 7",
         ),
         (

@@ -22,6 +22,7 @@ from adv_networks.claims import (
     below,
     close,
     greater,
+    not_highest,
 )
 from adv_networks.experiments import Column, Row, Table, declare_tables
 from adv_networks.papers import photographs
@@ -35,7 +36,8 @@ _ENSEMBLE = Grid("survey-ensemble", "mnist")
 _DISTILLATION = Grid("survey-distillation", "mnist")
 _GRADIENTS = Grid("survey-distillation-gradients", "mnist")
 _MAGNET = Grid("survey-magnet", "mnist")
-_GREY = Grid("survey-magnet-grey", "unstated")
+_GREY = Grid("survey-magnet-grey", "mnist")
+_STEPS = Grid("survey-defensegan-steps", "mnist")
 _WHITE, _BLACK = Grid("survey-defensegan-white", "mnist"), Grid("survey-defensegan-black", "mnist")
 
 _MODELS, _SUBSTITUTES = "ABCD", "BE"
@@ -287,6 +289,12 @@ def _defense_gan() -> Iterator[_Statement]:
             for substitute in _SUBSTITUTES
         ),
     )
+    left = {steps: _STEPS(f"L = {steps}", "FGS of the classifier alone") for steps in (10, 25, 100, 400)}
+    yield (
+        "26",
+        "From some number of its descent's steps on, more defend worse: 400 leave less than 10, 25 or 100",
+        not_highest(left[400], left.values()),
+    )
 
 
 _SECTIONS = {
@@ -327,7 +335,9 @@ SOURCE = Source(
         f"Most: more than half of the cases; much: more than {MUCH} points; close: within {CLOSE}.",
         "Undecided: within the sampling error of the images. Photographs are about 100 a row, as the percentages tell; the "
         "other numbers are taken to be of all test images (of ImageNet all validation images), less the 150 of Defense-GAN's "
-        "substitutes. The table of MagNet's autoencoders does not say its data set; 10,000 images are taken.",
+        "substitutes. The table of MagNet's autoencoders does not say its data set; it stands beside ours of MNIST, and 10,000 "
+        "images are taken.",
+        "Steps of Defense-GAN's descent: under FGSM by the gradient of the classifier alone, as the original measured it.",
     ),
     tables="`survey-<name>.md`",
 )
