@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import operator
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -122,10 +123,9 @@ class Record:
             return "epsilon" if self.epsilon < 0 else "seconds", "a value from 0 on"
         if self.correct_before is not None and self.correct_before > answers:
             return "correct_before", f"no more than the {answers} images"
-        for field in MEASURES:
-            value, is_share = getattr(self, field), field.endswith("_percent")
-            if value is not None and not 0 <= value <= (100 if is_share else math.inf):
-                return field, "a value from 0 to 100" if is_share else "a value from 0 on"
+        for number, value in enumerate(_measures(self)):
+            if value is not None and not 0 <= value <= (most := _MOST[number]):
+                return MEASURES[number], "a value from 0 to 100" if most == 100 else "a value from 0 on"
         return None
 
 
@@ -158,6 +158,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 # The fields that records had none of at first, but for the number of images that were right before.
 _OF_FIRST_RECORDS = ("accuracy_percent", "correct")
 MEASURES = tuple(dict.fromkeys(metric.field for metric in METRICS.values() if metric.field not in _OF_FIRST_RECORDS))
+# Of all of them at once, since a file may have 100,000 records.
+_measures = operator.attrgetter(*MEASURES)
+_MOST = tuple(100 if field.endswith("_percent") else math.inf for field in MEASURES)
 
 
 @dataclasses.dataclass(frozen=True)
