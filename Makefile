@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 
-.PHONY: help demo check test examples docs picture constraints clean
+.PHONY: help demo check test test-all examples docs picture constraints clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' Makefile
 
 demo: $(VENV)/installed  ## attack three shipped networks, then train and attack two on embedded real digits
 	$(VENV)/bin/python main.py --demo
@@ -18,9 +18,12 @@ check: $(VENV)/installed-test  ## style, format and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-test: check  ## check, and the tests in two processes; those of numerics without oneDNN's kernels too
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
-	TF_ENABLE_ONEDNN_OPTS=0 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m 'numerics and not long' --durations=5
+test: check  ## check, and the tests but those of whole trainings, processes and tables: minutes, in two processes
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'not slow and not long'
+
+test-all: test  ## test, then the tests that it leaves out, and those of numerics without oneDNN's kernels
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'slow and not long'
+	TF_ENABLE_ONEDNN_OPTS=0 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m 'numerics and not slow and not long'
 
 examples: $(VENV)/installed-test  ## the documentation's commands of many trainings, and the notebook, to their end
 	$(PIP) install --constraint constraints.txt --editable '.[notebook]'

@@ -159,7 +159,13 @@ def test_pages_have_the_commands_that_this_file_looks_for():
     assert "--table=3" in found, "expected the commands within lines too"
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize(
+    "command",
+    [
+        command if takes_many_trainings(command) or "--plan" in command else pytest.param(command, marks=pytest.mark.slow)
+        for command in commands()
+    ],
+)
 def test_command_of_the_pages_runs(command, run, places, tmp_path):
     if "--strategy=multi_worker" in command:
         pytest.skip("two processes run this in test_workers.py")
@@ -236,6 +242,7 @@ def test_clean_removes_what_the_makefile_made_and_leaves_other_runs(tmp_path):
     assert all((tmp_path / place / "file").exists() for place in kept)
 
 
+@pytest.mark.slow
 def test_python_of_the_pages_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pages = [page for page in PAGES if page.name != "extending.md"]  # whose code tests/test_extending.py puts in its place

@@ -93,6 +93,7 @@ def test_each_job_of_a_plan_has_a_gpu_of_its_own():
     assert {gpu for _, gpu in jobs} == {"0", "1"}
 
 
+@pytest.mark.slow
 def test_run_that_another_machine_trains_is_left_to_it(tmp_path):
     workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results")
 

@@ -42,6 +42,7 @@ def extended(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_they_are_listed_and_have_flags(extended):
     listed = extended("main.py", "--list")
     assert re.search(r"^  sign_noise +.*share=1\.0", listed, re.MULTILINE)
@@ -50,6 +51,7 @@ def test_they_are_listed_and_have_flags(extended):
     assert "--training_noise" in helped and "noise_training" in helped
 
 
+@pytest.mark.slow
 def test_they_are_trained_attacked_tabled_and_recorded(extended):
     small = ("--scale=tiny", "--steps=3", "--validation=0", "--noprogress", "--training_noise=0.2")
     printed = extended("main.py", "--method=noise_training", "--attack=sign_noise:share=0.5", *small)
@@ -62,5 +64,6 @@ def test_they_are_trained_attacked_tabled_and_recorded(extended):
     assert found == {"kind": "sign_noise", "epsilon": 0.15, "seed": 0, "share": 0.5}
 
 
+@pytest.mark.slow
 def test_the_attacks_own_test_passes(extended):
     assert "1 passed" in extended("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_sign_noise.py")

@@ -1,5 +1,6 @@
 """The wheel is whole and works away from the checkout; what the project says of its versions and targets agrees."""
 
+import itertools
 import json
 import os
 import re
@@ -87,6 +88,7 @@ def test_wheel_says_what_it_needs(wheel):
     assert set(metadata.get_all("Provides-Extra")) == {"attacks", "browser", "check", "dev", "docs", "notebook", "test"}
 
 
+@pytest.mark.slow
 def test_wheel_attacks_and_evaluates_a_model_away_from_the_checkout(wheel, tmp_path):
     venv.create(tmp_path / "environment")
     own = Path(sysconfig.get_path("purelib", "venv", {"base": str(tmp_path / "environment")}))
@@ -174,13 +176,27 @@ def test_version_is_that_of_the_changelog_and_of_the_citation():
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_targets_that_are_named_anywhere_exist_and_help_lists_them():
     listed = subprocess.run(["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    targets = set(re.findall(r"^  make (\w+)\t\w", listed, re.MULTILINE))
+    targets = set(re.findall(r"^  make ([a-z-]+)\t\w", listed, re.MULTILINE))
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert set(phony.split()) == targets
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / ".ci" / "run", ROOT / ".github" / "workflows" / "ci.yml"]
     for page in pages:
-        named = re.findall(r"(?:`|^ {4}|run: |^)make ([a-z]+)\b", page.read_text(encoding="utf-8"), re.MULTILINE)
+        named = re.findall(r"(?:`|^ {4}|run: |^)make ([a-z]+(?:-[a-z]+)*)\b", page.read_text(encoding="utf-8"), re.MULTILINE)
         assert set(named) <= targets, page
+
+
+def test_each_test_is_run_by_one_target_and_by_ci():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    chosen = re.findall(r"^\t\$\(VENV\)/bin/python -m pytest .*?-m (?:'([^']+)'|(\w+))", makefile, re.MULTILINE)
+    assert len(chosen) == 3
+    for slow, long in itertools.product([False, True], repeat=2):
+        expressions = [quoted or word for quoted, word in chosen]
+        runs = sum(bool(eval(expression, dict(slow=slow, long=long))) for expression in expressions)
+        assert runs == 1, f"expected one target for tests with slow = {slow} and long = {long}, found {runs}"
+    assert re.search(r"^test-all: test\b", makefile, re.MULTILINE)
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert "make test-all" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert re.search(r"run: make test-all\b", workflow) and re.search(r"run: make examples\b", workflow)
 
 
 @pytest.mark.parametrize("there", [[], ["absl", "numpy"]], ids=["nothing", "no TensorFlow"])

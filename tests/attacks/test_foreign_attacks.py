@@ -257,6 +257,7 @@ def test_other_ranges_and_criteria_are_refused(ours, classifier, with_art, with_
 # --- The command line ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_run_has_a_column_and_a_record_for_each(with_foolbox, run, tmp_path):
     small = "foolbox:L2DeepFoolAttack:steps=2:norm=l2:epsilon=0.5"
     options = ("--scale=tiny", "--steps=60", "--learning_rate=0.05", "--test_images=60", "--epsilon=0.05")

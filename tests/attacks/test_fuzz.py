@@ -89,6 +89,7 @@ def call(rng, model, x, y, epsilon):
     return functions[rng.integers(len(functions))]()
 
 
+@pytest.mark.slow
 def test_whatever_is_given_comes_to_images_in_the_ball_or_to_one_line(models):
     started, refused = time.process_time(), 0
     for case in range(CASES):

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from adv_networks.commands import demo
@@ -20,6 +21,7 @@ def test_networks_are_the_committed_ones():
         assert (ROOT / "adv_networks" / "sample" / file).read_bytes() == (RESULTS / "weights" / file).read_bytes()
 
 
+@pytest.mark.slow
 def test_demo_prints_what_the_table_leads_one_to_expect_and_draws_it(run, tmp_path):
     code, output, error = run("--demo")
     assert (code, error) == (0, "")

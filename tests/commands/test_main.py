@@ -32,6 +32,7 @@ def in_a_process(*arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED_DATA.exists(), reason="the prepared MNIST is not beside this checkout")
 @pytest.mark.parametrize("method", ["advnet", "advnet+ensemble"])  # tests/training has all of them, on the digits
 def test_method_on_mnist_trains_once_and_then_only_prints(method, run, tmp_path):
@@ -309,6 +310,7 @@ def test_wrong_usage_exits_the_process_with_2():
     assert error.startswith("main.py: ") and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_missing_data_set_is_the_only_line_of_the_process(tmp_path):
     process = in_a_process("--dataset=mnist", f"--data_dir={tmp_path}", f"--runs={tmp_path}/runs")
     output, error = process.communicate()
@@ -316,6 +318,7 @@ def test_missing_data_set_is_the_only_line_of_the_process(tmp_path):
     assert error.startswith("main.py: data set mnist: expected it prepared in")
 
 
+@pytest.mark.slow
 def test_interrupted_process_saves_and_the_same_command_goes_on(run, tmp_path):
     small = ("--method=standard", "--scale=tiny", "--steps=400", "--validation=0", "--noprogress")
     command = (f"--runs={tmp_path}/runs", f"--results={tmp_path}/results", *small)
@@ -337,6 +340,7 @@ def test_interrupted_process_saves_and_the_same_command_goes_on(run, tmp_path):
     assert steps == sorted(set(steps)) and steps[-1] == 400
 
 
+@pytest.mark.slow
 def test_libraries_speak_when_asked(tmp_path):
     process = in_a_process("--dataset=mnist", f"--data_dir={tmp_path}", f"--runs={tmp_path}/runs", "--verbosity=0")
     _, error = process.communicate()

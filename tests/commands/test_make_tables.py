@@ -229,6 +229,7 @@ def test_several_seeds_have_a_table_of_their_own_and_each_is_trained_and_evaluat
     assert plan.count("main.py") == len(workspace.trained) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["cifar100"])
 def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measures_nothing(dataset, tmp_path, shallow):
     table = Table("2", "A part", (dataset,), (Row("standard (A)", "standard"),), (Column("No Noise", "clean"),))
@@ -272,6 +273,7 @@ def test_rows_say_whether_all_the_data_was_there(images, training_images, option
     assert tables.make_table(TABLES["1"], [record], **options)[0]["data"] == expected
 
 
+@pytest.mark.slow
 def test_ablation_reports_what_its_runs_logged_and_times_them_once(tmp_path, monkeypatch):
     table = Table(
         "ablation", "Two regularisers", ("digits",),
@@ -313,6 +315,7 @@ def small_strong_table(monkeypatch):
     return table.under("strong"), dict(scale="tiny", attack_suite="strong", overrides=small | dict(test_images=40))
 
 
+@pytest.mark.slow
 def test_strong_suite_is_reported_beside_the_tables_own_columns(small_strong_table, tmp_path, monkeypatch):
     table, asked = small_strong_table
     workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results", progress=False)

@@ -134,6 +134,7 @@ def test_generator_makes_images_of_the_data_sets(shape):
     assert gan_critic(shape, 2).output_shape == (None, 1)
 
 
+@pytest.mark.slow
 def test_run_resumes_to_the_same_bits_and_its_classifier_is_evaluated_at_any_number_of_steps(run):
     again = run.parent / "again"
     stopped(tiny(), again, 2)
@@ -151,6 +152,7 @@ def test_run_resumes_to_the_same_bits_and_its_classifier_is_evaluated_at_any_num
         tiny(batch_size=4)
 
 
+@pytest.mark.slow
 def test_classifier_is_trained_on_what_the_generator_makes(run):
     spec = tiny(behind="reconstructed", reconstruction_steps=3).needs()["classifier"]
     assert spec.needs()["gan"].name == run.name

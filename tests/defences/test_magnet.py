@@ -45,6 +45,7 @@ def test_divergence_is_that_of_scipy():
     np.testing.assert_allclose(found, jensenshannon(*shares, axis=1) ** 2, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_run_keeps_the_marks_of_the_validation_images(run, classifier):
     spec = tiny()
     (_, validation), keep = data.training_and_validation(spec), np.load(run / "marks.npy")
@@ -57,6 +58,7 @@ def test_run_keeps_the_marks_of_the_validation_images(run, classifier):
     assert keep.shape == (len(magnet.DETECTORS), len(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", magnet.PARTS)
 def test_each_case_counts_as_it_must_image_by_image(parts, run, classifier):
     spec = tiny(magnet_parts=parts, detector_rate=0.5, detectors=("error_2", "error_1"))
@@ -76,6 +78,7 @@ def test_each_case_counts_as_it_must_image_by_image(parts, run, classifier):
     assert nothing == pytest.approx(np.mean((seen == labels) | refused), abs=0.011)
 
 
+@pytest.mark.slow
 def test_run_resumes_to_the_same_bits_and_loads_without_our_classes(run):
     again = run.parent / "again"
     stopped(tiny(), again, 7)
@@ -93,6 +96,7 @@ def grey(**overrides):
     return experiment("digits", "magnet_grey", scale="tiny", **(small | overrides))
 
 
+@pytest.mark.slow
 def test_random_autoencoder_has_the_exact_mean_of_the_eight_and_its_outputs_are_one_of_theirs(run, classifier):
     method, spec = METHODS["magnet_grey"], grey()
     workdir = train(spec, run.parent / spec.name)
@@ -108,6 +112,7 @@ def test_random_autoencoder_has_the_exact_mean_of_the_eight_and_its_outputs_are_
     np.testing.assert_allclose(nearest.min(0), 0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_autoencoders_differ_more_where_they_seek_to(run):
     spreads = []
     for diversity in (0.0, 20.0):

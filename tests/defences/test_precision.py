@@ -127,6 +127,7 @@ def test_products_of_too_little_precision_are_refused(settings, message):
     tiny("standard", **settings)
 
 
+@pytest.mark.slow
 def test_run_in_mixed_precision_saves_networks_of_float32(tmp_path):
     spec = tiny("advnet", generators=("released_mnist",), regulariser="none", precision="mixed_bfloat16", steps=3)
     training.train(spec, tmp_path, progress=False)

@@ -132,6 +132,7 @@ def test_own_settings_are_its_own(registered):
     assert "other" not in METHODS
 
 
+@pytest.mark.slow
 def test_it_trains_its_parts_upon_the_runs_that_it_needs(run):
     spec, description = reformer(), training.describe(run)
     assert training.is_finished(spec, run)
@@ -147,6 +148,7 @@ def test_it_trains_its_parts_upon_the_runs_that_it_needs(run):
     assert lines[-1]["d_loss"] == ""
 
 
+@pytest.mark.slow
 def test_its_steps_have_the_labels_that_its_batches_have_and_resume_to_the_same_bits(run):
     again = run.parent / "again"
     stopped(reformer(), again, 7)
@@ -154,6 +156,7 @@ def test_its_steps_have_the_labels_that_its_batches_have_and_resume_to_the_same_
     assert outcome(again) == outcome(run)
 
 
+@pytest.mark.slow
 def test_classifier_behind_it_is_a_classifier(run):
     spec = reformer()
     classifier = evaluation.load_classifier(run.parent / spec.needs()["classifier"].name)
@@ -169,6 +172,7 @@ def test_classifier_behind_it_is_a_classifier(run):
     assert (rejected.dtype, rejected.shape) == (tf.bool, (16,))
 
 
+@pytest.mark.slow
 def test_settings_of_a_defence_change_no_other_run(run, tmp_path):
     """Runs of before a defence existed, and of others, do not have its settings."""
     spec = experiment("digits", "standard", scale="tiny", steps=2, validation=0)

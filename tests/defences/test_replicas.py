@@ -134,6 +134,7 @@ def distance(states, others):
     return np.linalg.norm(a - b) / np.linalg.norm(b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("game", "replicas"), GAMES_AND_REPLICAS)
 def test_replicas_do_what_one_does(game, replicas, outcomes):
     (states, scalars), (expected, expected_scalars) = outcomes[game, replicas], outcomes[game, 1]
@@ -143,12 +144,14 @@ def test_replicas_do_what_one_does(game, replicas, outcomes):
         assert found == pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicas", (2, 4))
 def test_in_float32_replicas_are_no_farther_from_one_than_it_is_from_itself_on_reordered_batches(replicas, outcomes):
     (found,), (expected, *reordered) = outcomes["in float32", replicas], outcomes["in float32", 1]
     assert 0 < distance(found, expected) <= max(distance(other, expected) for other in reordered) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicas", (2, 4))
 def test_twenty_steps_of_pgd_training_differ_as_those_of_one_replica_on_reordered_batches(replicas, outcomes):
     """2 is for the chance that the orders drawn are near: all are sums of the same terms in other orders."""
@@ -167,6 +170,7 @@ def test_minibatch_that_does_not_split_evenly_is_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_run_on_two_replicas_ends_like_one(start, tmp_path):
     weights = []
     for replicas in ("0", "2"):

@@ -147,6 +147,7 @@ def _evaluate_on_two_devices(place):
     np.testing.assert_array_equal(units_on_two, units)
 
 
+@pytest.mark.slow
 def test_devices_that_take_the_batches_in_turn_change_no_bit(fork, tmp_path):
     image, layers = keras.Input((8, 8, 1), name="image"), keras.layers
     x = layers.BatchNormalization()(layers.Conv2D(4, 3)(layers.Rescaling(2, -1)(image)))

@@ -165,6 +165,7 @@ def test_subclassed_model_has_the_gradients_and_the_inference_of_its_functional_
     assert evaluation.weights_hash(own) == evaluation.weights_hash(twin), "expected attacks to leave BN's averages"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("further", [(), ("--method=generator", *SMALL)])
 def test_function_may_return_a_subclassed_model(further, trained, run, tmp_path, monkeypatch):
     trained.save(tmp_path / "own.keras")
@@ -206,6 +207,7 @@ def test_it_is_evaluated_under_the_protocol_of_its_generator(trained, run, tmp_p
     assert float(re.search(r"^PGD +(\d+\.\d\d)$", output, re.MULTILINE)[1]) == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.slow
 def test_generator_is_trained_against_it_and_the_worst_case_is_said(trained, run, tmp_path):
     trained.save(tmp_path / "own.keras")
     command = (f"--model={tmp_path}/own.keras", "--input_range=0,1", "--dataset=digits", "--method=generator", *SMALL)
@@ -240,6 +242,7 @@ def test_file_with_code_in_a_layer_is_refused(tmp_path, run):
     assert "code.keras: expected a Keras model, found" in error and "Lambda" in error
 
 
+@pytest.mark.slow
 def test_defence_is_trained_for_an_own_classifier_and_evaluated_before_and_after(run, tmp_path):
     spec = experiment("digits", "standard", scale="tiny", steps=3, validation=0, classifier_width=4)
     networks.classifier(spec).save(tmp_path / "mine.keras")

@@ -81,6 +81,7 @@ def test_step_is_a_function_of_state_seed_and_batch():
     assert np.abs(ends[2] - ends[0]).max() > 0
 
 
+@pytest.mark.slow
 def test_run_with_dropout_resumes_to_the_same_bits(tmp_path):
     spec = tiny("pgd", classifier="mlp", classifier_width=8, pgd_steps=2)
     training.train(spec, tmp_path / "run", progress=False)

@@ -69,6 +69,7 @@ def test_outputs_gradients_and_averages_are_those_of_the_whole_batch(make, train
         np.testing.assert_allclose(weight, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_step_in_double_precision_is_that_of_the_whole_batch(parts, float64):
     spec = experiment("digits", "advnet", scale="tiny", classifier="d2", classifier_width=2, generator_width=1)
     spec = dataclasses.replace(spec, regulariser="exact", batch_size=5, generator_steps=1, generators=("released_mnist",))
@@ -101,6 +102,7 @@ def _same_steps_again():
     return 0
 
 
+@pytest.mark.slow
 def test_two_cores_give_the_same_bits_again(fork):
     started = fork(_same_steps_again, TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="2")
     assert started.wait() == 0, started.said()

@@ -70,6 +70,7 @@ def game(tmp_path_factory):
     return place / "results" / "tiny", text
 
 
+@pytest.mark.slow
 def test_game_has_the_cells_of_its_rows_and_no_others(game):
     directory, text = game
     rows = {(row["row"], row["column"], row["metric"]): row for row in tables.read(directory / "mini.csv")}
@@ -80,6 +81,7 @@ def test_game_has_the_cells_of_its_rows_and_no_others(game):
     assert sorted(runs)[0].startswith("digits-alternating-tiny-s0-poster") and len(runs) == 2
 
 
+@pytest.mark.slow
 def test_game_comes_with_its_curves_patterns_and_pictures(game):
     directory, _ = game
     with (directory / "poster-curves.csv").open() as file:
@@ -92,6 +94,7 @@ def test_game_comes_with_its_curves_patterns_and_pictures(game):
     assert "| F, 0.1 |" in (directory / "mini.md").read_text()
 
 
+@pytest.mark.slow
 def test_claims_rest_on_what_appendices_derive_where_the_data_is_complete(game):
     directory, _ = game
     rows = statements.derived(directory)

@@ -17,6 +17,7 @@ from tests.tables.test_tables import record_of
 SMALL = ("--scale=tiny", "--steps=60", "--classifier_width=2", "--epsilon=0.05", "--noprogress")
 
 
+@pytest.mark.slow
 def test_each_class_has_the_accuracy_that_its_images_have_on_their_own(run, tmp_path, monkeypatch):
     table = TABLES["digits"]
     monkeypatch.setitem(TABLES, "digits", dataclasses.replace(table, rows=table.rows[:1], columns=table.columns[:2]))

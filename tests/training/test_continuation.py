@@ -31,6 +31,7 @@ def steps_of(spec, workdir):
     return done
 
 
+@pytest.mark.slow
 def test_run_of_more_steps_goes_on_from_the_one_beside_it_and_ends_with_the_same_bits(tmp_path, capfd):
     short, long = tiny("standard", steps=3), tiny("standard", steps=6)
     whole = train(long, tmp_path / "apart" / long.name)
@@ -77,6 +78,7 @@ def test_schedule_that_was_another_so_far_is_said_and_nothing_is_taken(tmp_path,
         train(long, shorter)
 
 
+@pytest.mark.slow
 def test_run_upon_another_classifier_is_not_gone_on_from(tmp_path, capfd):
     short, long = (tiny("generator", steps=steps) for steps in (2, 3))
     for spec in (short, long):
@@ -88,6 +90,7 @@ def test_run_upon_another_classifier_is_not_gone_on_from(tmp_path, capfd):
     assert "continued_from" not in provenance(tmp_path / long.name)
 
 
+@pytest.mark.slow
 def test_run_of_other_settings_or_in_a_directory_of_another_name_is_no_beginning(tmp_path, capfd):
     for other in (dict(seed=1), dict(learning_rate=0.1)):
         spec = tiny("standard", steps=2, **other)

@@ -84,6 +84,7 @@ def test_ten_steps_of_fit_are_those_of_the_update_rules(method, float64, plain):
     assert {"loss", "accuracy"} <= set(logged) and ("g_loss" in logged) == (method == "advnet")
 
 
+@pytest.mark.slow
 def test_ten_steps_of_fit_on_two_replicas_are_those_of_one(fork, tmp_path):
     process = fork(in_two_replicas, tmp_path / "found.json")
     assert process.wait() == 0, process.said()

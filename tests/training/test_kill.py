@@ -5,9 +5,13 @@ import os
 import signal
 import time
 
+import pytest
+
 from adv_networks.storage import records
 from adv_networks.storage.files import locked
 from benchmarks import kill
+
+pytestmark = pytest.mark.slow
 
 SMALL = ["--scale=tiny", "--generators=released_mnist", "--width=4", "--validation=0", "--noprogress"]
 

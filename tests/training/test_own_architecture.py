@@ -51,6 +51,7 @@ def mine(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_they_are_trained_saved_exported_and_left_once_finished(mine, run):
     files = (f"--save_adversarial={mine}/out.npz", f"--save_predictions={mine}/out.csv")
     command = (*OWN, *SMALLEST, "--method=advnet", "--test_images=60")

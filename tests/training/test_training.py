@@ -97,6 +97,7 @@ def tensorboard(advnet_run):
             process.terminate()
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_the_scalars_of_the_metrics_in_groups(tensorboard, advnet_run):
     runs = json.loads(tensorboard("plugin/scalars/tags"))
     tags = runs[advnet_run.name]
@@ -112,6 +113,7 @@ def test_tensorboard_shows_the_scalars_of_the_metrics_in_groups(tensorboard, adv
     np.testing.assert_allclose([value for *_, value in shown], [value for _, value in logged], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_tensorboard_has_a_layout_whose_frames_have_curves(tensorboard, advnet_run):
     layout = json.loads(tensorboard("plugin/custom_scalars/layout"))
     charts = {chart["title"]: chart["multiline"]["tag"] for category in layout["category"] for chart in category["chart"]}
@@ -123,6 +125,7 @@ def test_tensorboard_has_a_layout_whose_frames_have_curves(tensorboard, advnet_r
         assert all(any(re.fullmatch(pattern, tag) for tag in tags) for pattern in patterns), title
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_pictures_settings_and_graph(tensorboard, advnet_run):
     tags = json.loads(tensorboard("plugin/images/tags"))[advnet_run.name]
     assert "perturbations" in tags
@@ -175,7 +178,7 @@ def test_finished_run_is_left_as_it_is(advnet_run):
     assert {file: file.stat().st_mtime_ns for file in advnet_run.rglob("*") if file.is_file()} == before
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [one if one == "advnet" else pytest.param(one, marks=pytest.mark.slow) for one in METHODS])
 def test_stopped_run_goes_on_and_ends_like_an_uninterrupted_one(method, runs):
     # MagNet takes its thresholds from validation images, and one method may as well validate on its way.
     spec = tiny(method, steps=8, **{"advnet": {}, "magnet": dict(validation=64)}.get(method, dict(validation=0)))
@@ -198,6 +201,7 @@ def train_apart(spec, runs, name):
     return place / "run"
 
 
+@pytest.mark.slow
 def test_generator_is_trained_against_the_classifier_of_the_run_it_needs_which_stays_as_it_is(tmp_path):
     spec = tiny("generator", steps=80, learning_rate=0.1, generator_learning_rate=0.1)
     workdir = train(spec, tmp_path / "generator")
@@ -214,6 +218,7 @@ def test_generator_is_trained_against_the_classifier_of_the_run_it_needs_which_s
     assert [line["validation_clean"] + line["d_loss"] for line in metrics(workdir)] == [""] * len(metrics(workdir))
 
 
+@pytest.mark.slow
 def test_several_generators_and_static_examples_train_together_and_are_all_kept(tmp_path, shallow):
     spec = tiny("advnet+ensemble", generators=("released_mnist", "g3"), validation=0)
     workdir = train(spec, tmp_path / "several")
@@ -269,6 +274,7 @@ def test_finished_run_is_reused_where_its_images_are_not_to_be_had(tmp_path):
         train(spec, tmp_path, data_dir=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["generator", "ensemble"])
 def test_run_is_not_resumed_upon_another_classifier_than_it_was_begun_with(method, tmp_path):
     spec, workdir = tiny(method), tmp_path / "run"
@@ -373,6 +379,7 @@ def test_diverging_run_names_the_step_and_the_term(tmp_path):
         train(tiny("standard", learning_rate=1e9, steps=500), tmp_path)
 
 
+@pytest.mark.slow
 def test_full_disk_stops_the_run_which_goes_on_once_there_is_room(tmp_path, mounted):
     spec = tiny("standard")
     whole = train(spec, tmp_path / "whole")
@@ -422,6 +429,7 @@ def test_no_step_is_traced_twice(tmp_path):
     assert [line["validation_pgd"] != "" for line in metrics(tmp_path)].count(True) == 2
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_steps(tmp_path):
     resident = {}
 
@@ -434,6 +442,7 @@ def test_memory_does_not_grow_with_the_steps(tmp_path):
     assert resident[599] < 1.02 * resident[200]
 
 
+@pytest.mark.slow
 def test_ensemble_reuses_its_static_examples(tmp_path):
     spec = tiny("ensemble")
     train(spec, tmp_path / spec.name)

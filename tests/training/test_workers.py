@@ -69,6 +69,7 @@ def distance(run, expected):
     return np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
 
 
+@pytest.mark.slow
 def test_two_workers_do_what_one_process_does(fork, tmp_path):
     one = fork(train_in_float64, tmp_path / "one", "one")
     for process in [one, *both(functools.partial(fork, train_in_float64), tmp_path / "two", "multi_worker")]:
@@ -76,6 +77,7 @@ def test_two_workers_do_what_one_process_does(fork, tmp_path):
     assert distance(tmp_path / "two", tmp_path / "one") < 1e-10
 
 
+@pytest.mark.slow
 def test_stopped_and_killed_workers_go_on_and_end_with_the_same_bits(start, tmp_path):
     def start_both(place):
         return both(start, ["--strategy=multi_worker", *RUN, f"--workdir={place}/run", f"--results={tmp_path}/results"])
