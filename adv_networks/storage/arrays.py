@@ -1,4 +1,4 @@
-"""NumPy's files, read with as much memory as they are long, whatever they say of themselves, and without running their code."""
+"""Reads `.npy` and `.npz` files with no more memory than they are long, whatever their headers say. Runs no code in them."""
 
 from __future__ import annotations
 
@@ -19,21 +19,26 @@ _SUFFIX = ".npy"
 
 
 class NoArrays(ValueError):
-    """A file holds no such arrays; the message says what it holds, on one line."""
+    """A file does not hold the arrays asked for; the message says on one line what it holds."""
 
 
 def names_in_npz(file: Path) -> list[str]:
-    """The names of the arrays in an `.npz`, or NoArrays or an OSError."""
+    """The names of the arrays in an `.npz`.
+
+    Raises:
+        NoArrays: it is not a zip archive.
+        OSError: it cannot be read, or is not a regular file.
+    """
     with open_regular(file) as handle:
         return [name.removesuffix(_SUFFIX) for name in _archive(handle).namelist()]
 
 
 def read_npz(file: Path, names: Collection[str]) -> dict[str, np.ndarray]:
-    """The arrays of these names in an `.npz`; the others are not looked at.
+    """The arrays of these names in an `.npz`; its other arrays are not read.
 
     Raises:
-        NoArrays: it is damaged, lacks one of them, or has Python objects in it.
-        OSError: it cannot be read, or is no regular file.
+        NoArrays: it is damaged, lacks one of these arrays, or one of them holds Python objects.
+        OSError: it cannot be read, or is not a regular file.
     """
     with open_regular(file) as handle:
         archive = _archive(handle)
@@ -43,7 +48,7 @@ def read_npz(file: Path, names: Collection[str]) -> dict[str, np.ndarray]:
 def _archive(handle: BinaryIO) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(handle)
-    except Exception as error:  # Whatever zipfile raises of what is no zip file.
+    except Exception as error:  # zipfile raises many types for a file that is not a zip archive.
         raise NoArrays(reason(error)) from None
 
 
@@ -55,12 +60,12 @@ def _member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
             _check_size(shape, dtype, information.file_size - member.tell())
             content = _read_all(member, information.file_size - member.tell())
             return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
-    except Exception as error:  # Whatever zipfile, the compressions and NumPy raise of damaged or hostile bytes.
+    except Exception as error:  # Damaged or hostile bytes: zipfile, the codecs and NumPy raise many types.
         raise NoArrays(f"{name}: {reason(error)}") from None
 
 
 def _read_all(member: zipfile.ZipExtFile, size: int) -> bytearray:
-    """The next bytes, which are in memory once."""
+    """The next `size` bytes, read without a second copy in memory."""
     content = bytearray(size)
     rest = memoryview(content)
     while rest:
@@ -72,18 +77,23 @@ def _read_all(member: zipfile.ZipExtFile, size: int) -> bytearray:
 
 
 def map_npy(file: Path) -> np.ndarray:
-    """The array in an `.npy`, read from the file as it is used; NoArrays or an OSError where there is none."""
+    """The array in an `.npy`, memory-mapped: its parts are read from the file when they are used.
+
+    Raises:
+        NoArrays: it is damaged, or holds Python objects.
+        OSError: it cannot be read, or is not a regular file.
+    """
     with open_regular(file) as handle:
         try:
             shape, _, dtype = _header(handle)
             _check_size(shape, dtype, file.stat().st_size - handle.tell())
-        except Exception as error:  # Whatever NumPy raises of damaged or hostile bytes.
+        except Exception as error:  # Damaged or hostile bytes: NumPy raises many types.
             raise NoArrays(reason(error)) from None
     return np.load(file, mmap_mode="r")
 
 
 def release(array: np.ndarray) -> None:
-    """Lets the system take back the memory of what was read of a mapped array; of others nothing happens."""
+    """Frees the memory of the parts of a mapped array that were read; does nothing to other arrays."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
@@ -93,7 +103,7 @@ def release(array: np.ndarray) -> None:
 
 
 def load_npy(file: Path) -> np.ndarray:
-    """The array in an `.npy` that a run has made.
+    """The array in an `.npy` that a run wrote.
 
     Raises:
         UserError: it is missing or damaged.
@@ -105,7 +115,7 @@ def load_npy(file: Path) -> np.ndarray:
 
 
 def _header(handle: BinaryIO | zipfile.ZipExtFile) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran's order, and type of the array that follows."""
+    """The shape of the array that follows, whether it is in Fortran order, and its type."""
     version = np.lib.format.read_magic(handle)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
