@@ -9,7 +9,8 @@ import scipy.optimize
 import tensorflow as tf
 
 from adv_networks import attacks
-from adv_networks.attacks.one_pixel import distinct_triples, with_pixels
+from adv_networks.attacks.one_pixel import distinct_triples
+from adv_networks.attacks.pixels import as_seen, with_pixels
 from adv_networks.attacks.saliency_map import best_pairs
 from adv_networks.errors import UsageError
 from tests.conftest import randomised
@@ -179,6 +180,40 @@ def test_pixels_are_put_where_individuals_say():
     first, second = x.copy(), x.copy()
     first[:, 0, 3], first[:, 2, 2], second[:, 1, 0] = (0.1, 0.2), (0.3, 0.4), (0.7, 0.8)
     np.testing.assert_array_equal(found, [first[0], second[0], second[1], first[1]])
+
+
+@pytest.mark.parametrize("pixels", [1, 3])
+def test_individuals_are_seen_as_equal_exactly_where_they_make_the_same_image(pixels):
+    rng = np.random.default_rng(pixels)
+    x = rng.integers(0, 2, (3, 2, 2, 2)).astype(np.float32)
+    individuals = rng.integers(0, 4, (3, 200, pixels, 4)).astype(np.float32) / 4
+    individuals[..., 2:] = np.round(individuals[..., 2:])
+    images = with_pixels(tf.constant(x), tf.constant(individuals)).numpy().reshape(3, 200, -1)
+    seen = as_seen(x, individuals).reshape(3, 200, -1)
+    same_image, same_seen = ((own[:, :, None] == own[:, None]).all(-1) for own in (images, seen))
+    assert same_image.mean() > 0.02 and not same_image.all()
+    np.testing.assert_array_equal(same_seen, same_image)
+
+
+def test_the_model_is_asked_about_no_image_twice(problem):
+    model, x, y = problem[0], problem[1][:6], problem[2][:6]
+    asked = []
+
+    class Spy(keras.layers.Layer):
+        def call(self, inputs):
+            tf.py_function(lambda own: asked.append(own.numpy()), [inputs], [])
+            return inputs
+
+    image = keras.Input(x.shape[1:])
+    spied = keras.Model(image, model(Spy()(image)))
+    found = attacks.named("one_pixel:population=20:generations=30", 1).crafted(spied, x, y)
+    asked = np.concatenate(asked).reshape(-1, x[0].size)
+    # Labelling the images themselves is the first query of each; an individual may also change nothing.
+    twice = sum((asked[6:] == own).all(1).any() for own in asked[:6])
+    assert len(np.unique(asked, axis=0)) == len(asked) - twice
+    assert len(asked) == found.queries.sum() and found.queries.max() < 1 + 20 * 31
+    without = attacks.one_pixel(model, x, y, population=20, generations=30)
+    np.testing.assert_array_equal(found.images, without)
 
 
 def test_triples_are_distinct_and_equally_likely():

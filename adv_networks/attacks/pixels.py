@@ -1,0 +1,57 @@
+"""Images with a few pixels replaced, as the individuals of a search write them down."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from adv_networks.lazy import tf
+
+
+def with_pixels(x: tf.Tensor, individuals: tf.Tensor) -> tf.Tensor:
+    """Images with some pixels replaced as each individual of their populations says.
+
+    Args:
+        x: images in [0,1], [batch, height, width, channels].
+        individuals: [batch, population, pixels, 2 + channels], all in [0,1]: of each pixel its row and column, as shares of
+            the image's height and width, and its value in each channel. Of pixels in one place the last counts.
+
+    Returns:
+        [batch · population, height, width, channels].
+    """
+    population, pixels = individuals.shape[1:3]
+    height, width, channels = x.shape[1:]
+    images = tf.reshape(tf.repeat(x, population, 0), [-1, height * width, channels])
+    genes = tf.reshape(individuals, [-1, pixels, 2 + channels])
+    rows, columns = (
+        tf.minimum(tf.cast(genes[:, :, axis] * size, tf.int32), size - 1) for axis, size in enumerate((height, width))
+    )
+    for pixel in range(pixels):
+        places = tf.stack([tf.range(tf.shape(images)[0]), rows[:, pixel] * width + columns[:, pixel]], 1)
+        images = tf.tensor_scatter_nd_update(images, places, genes[:, pixel, 2:])
+    return tf.reshape(images, [-1, height, width, channels])
+
+
+def as_seen(x: np.ndarray, individuals: np.ndarray) -> np.ndarray:
+    """Individuals so written that two of an image are equal if they make the same image of it.
+
+    Their places are rows and columns in whole numbers, the pixels stand in the order of these, and a pixel that does not count,
+    as it is as it was or another one follows in its place, is −1 throughout.
+
+    Args:
+        x: images in [0,1], [batch, height, width, channels].
+        individuals: see `with_pixels`.
+    """
+    height, width = x.shape[1:3]
+    places = [np.minimum((individuals[..., axis] * size).astype(int), size - 1) for axis, size in ((0, height), (1, width))]
+    place, values = places[0] * width + places[1], individuals[..., 2:]
+    originals = x.reshape(len(x), 1, height * width, -1)
+    originals = np.take_along_axis(originals, place[..., None], 2)
+    counts = (values != originals).any(-1)
+    pixels = place.shape[-1]
+    for earlier, later in itertools.combinations(range(pixels), 2):
+        counts[..., earlier] &= place[..., earlier] != place[..., later]
+    seen = np.concatenate([place[..., None], values], -1, dtype=individuals.dtype)
+    seen[~counts] = -1
+    return np.take_along_axis(seen, np.argsort(seen[..., 0], -1, kind="stable")[..., None], 2)
