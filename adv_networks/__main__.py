@@ -58,16 +58,16 @@ def _run(process: flags.Process) -> int:
     except BrokenPipeError:
         return _pipe_is_closed()
     except OSError as error:
-        return failed(f"{error.filename or 'a file'}: expected to use it, found: {error.strerror or error}", 1)
+        return failed(f"{error.filename or 'a file'}: expected a file that can be used, found: {error.strerror or error}", 1)
     except Interrupted as interruption:
         return failed(interruption, 128 + interruption.signal_number)
     except KeyboardInterrupt:
-        return failed("interrupted; the same command goes on from what is saved", 128 + signal.SIGINT)
+        return failed("interrupted; the same command resumes from what is saved", 128 + signal.SIGINT)
     except Exception as error:
         # TensorFlow's own error cannot be named here, where it may not be loaded.
         if type(error).__name__ != "ResourceExhaustedError" and not isinstance(error, MemoryError):
             raise
-        return failed("expected enough memory, ran out of it (a smaller --batch_size or width takes less)", 1)
+        return failed("expected enough memory, ran out of it (a smaller --batch_size or width needs less)", 1)
     return 0
 
 

@@ -23,16 +23,16 @@ DATA.has(
     flags.DEFINE_list(
         "class_order",
         None,
-        "with a folder as --dataset: how its class folders are numbered, which a classifier from elsewhere must agree with: "
-        "numbers (default: numbers by value, then names), names (as texts, as Keras and torchvision do), or all names in order",
+        "with a folder as --dataset: the order of its class folders, which must be that of your classifier: numbers (the "
+        "default: numbers by value, then names), names (sorted as text, as Keras and torchvision do), or all names in order",
     ),
     "--class_order=names",
-    "how class folders are numbered: numbers by value, names as texts, or a list [numbers]",
+    "order of the class folders: numbers (by value), names (as text), or a list of the names [numbers]",
 )
 DATA.has(
-    flags.DEFINE_list("resize", None, "HEIGHT,WIDTH that the images of a folder, an .npz or tfds:NAME are brought to"),
+    flags.DEFINE_list("resize", None, "HEIGHT,WIDTH to which the images of a folder, an .npz or tfds:NAME are resized"),
     "--resize=64,64",
-    "bring the images of a folder, an .npz or tfds:NAME to a height and width [as they are]",
+    "resize the images of a folder, an .npz or tfds:NAME to this height and width [no resizing]",
 )
 # os.path.exists says no where Path.exists raises, of names too long for instance.
 flags.register_validator(
@@ -45,7 +45,7 @@ RUN.has(
         "demo", False, "attack the three trained MNIST networks that the package ships, print their accuracies and draw images"
     ),
     "--demo",
-    "no training: three shipped networks attacked on 200 test images, with a picture [off]",
+    "attack the three shipped networks on 200 test images, without training, and draw a picture [off]",
 )
 RUN.has(
     flags.DEFINE_enum(
@@ -65,12 +65,12 @@ RUN.has(
         "; ".join(f"{protocol.name}: {protocol.title}" for protocol in PROTOCOLS.values()),
     ),
     "--protocol=released",
-    "the paper's text, or the authors' code where it differs [paper]",
+    "follow the paper's text, or the authors' code where the two differ [paper]",
 )
 RUN.has(
     flags.DEFINE_enum("scale", "cpu", list(SCALES), "; ".join(f"{scale.name}: {scale.title}" for scale in SCALES.values())),
     "--scale=paper",
-    f"how much is computed, never what: {', '.join(SCALES)} [cpu]",
+    f"how much to compute (steps, widths, images): {', '.join(SCALES)} [cpu]",
 )
 RUN.has(
     flags.DEFINE_integer(
@@ -81,41 +81,41 @@ RUN.has(
         upper_bound=2**31 - 2,
     ),
     "--seed=1",
-    "of weights, data order, augmentation and attacks in training [0]",
+    "seed of weights, data order, augmentation and attacks in training [0]",
 )
 TABLES_AND_REPORTS.has(
     flags.DEFINE_list(
         "seeds",
         None,
-        "with --table: several seeds (0,1,2) instead of --seed; a cell is their mean, least and most",
+        "with --table: several seeds (0,1,2) instead of --seed; a cell gives the mean, minimum and maximum over them",
     ),
     "--seeds=0,1,2",
-    "a cell is the mean, least and most of these seeds [--seed alone]",
+    "give the mean, minimum and maximum of each cell over these seeds [--seed alone]",
 )
 TABLES_AND_REPORTS.has(
     flags.DEFINE_list(
-        "epsilons", None, "with --table: its networks under attacks of these ε instead, for instance 0.1,0.2,0.3, as curves"
+        "epsilons", None, "with --table: attack its networks at each of these ε instead (0.1,0.2,0.3), and draw curves"
     ),
     "--epsilons=0.1,0.2",
-    "the table's networks under attacks of these ε, as curves [none]",
+    "attack the table's networks at each of these ε, and draw curves [none]",
 )
 TABLES_AND_REPORTS.has(
     flags.DEFINE_bool(
         "by_class", False, "with --table: accuracy of each class, clean and under its white-box attacks, instead of the table"
     ),
     "--by_class",
-    "the accuracy of each class instead of the table [off]",
+    "give the accuracy of each class instead of the table [off]",
 )
 TABLES_AND_REPORTS.has(
     flags.DEFINE_enum(
         "table",
         None,
         [*TABLES, *bundles(), "claims", "all"],
-        "make this table, training and evaluating what is missing; 'claims': what the paper says of its tables, on the records "
-        "there are; 'all': the paper's seven, protocol, regulariser and claims, or the tables that --attack_suite can attack",
+        "make this table, training and evaluating what is missing; 'claims': check the papers' statements on the records so "
+        "far; 'all': the paper's seven, protocol, regulariser and claims, or the tables that --attack_suite can attack",
     ),
     "--table=1",
-    "make a table (--list), all of them, or the claims; trains what is missing [none]",
+    "make a table (--list), all tables, or the claims; train what is missing [none]",
 )
 ATTACKS.has(
     flags.DEFINE_enum(
@@ -132,53 +132,51 @@ ATTACKS.has(
         "attack",
         None,
         "further attacks, NAME[:ARGUMENT=VALUE]…: pgd:steps=100, art:CarliniL2Method, foolbox:L2DeepFoolAttack:steps=20 and so "
-        "on, held to the run's epsilon and norm, or to others (:norm=l2:epsilon=1.5); :source=METHOD crafts it on that "
-        "method's surrogate; --list shows the names",
+        "on, in the run's ε and norm or in others (:norm=l2:epsilon=1.5); :source=METHOD crafts the attack on that method's "
+        "surrogate; --list shows the names",
     ),
     "--attack=pgd:steps=100",
-    "further attacks with their arguments (--list); those of ART and Foolbox too [none]",
+    "further attacks, with arguments (--list); ART's and Foolbox's too [none]",
 )
 TABLES_AND_REPORTS.has(
     flags.DEFINE_bool(
-        "plan", False, "with --table: only print the runs it needs, a command a line, done or not, with the estimated time"
+        "plan", False, "with --table: only print the commands of the runs it needs, with their state and estimated time"
     ),
     "--plan",
-    "print the runs that a table needs, a command a line, with their time [off]",
+    "print the commands of the runs that a table needs, with estimated times [off]",
 )
 TABLES_AND_REPORTS.has(
     flags.DEFINE_bool(
         "finished_only",
         False,
-        "with --table: train nothing; unfinished runs have the cells that there are records of, the others stay empty",
+        "with --table: train nothing; an unfinished run has only the cells that were recorded, and the others stay empty",
     ),
     "--finished_only",
-    "train nothing; what has no finished run stays empty [off]",
+    "train nothing; leave cells without a finished run empty [off]",
 )
 OUTPUT.has(
     flags.DEFINE_bool(
         "list",
         False,
-        "print the data sets, methods and tables that there are, how far the tables are, and the runs' states",
+        "print the data sets, methods, networks, attacks and tables, how complete the tables are, and the runs' states",
     ),
     "--list",
-    "the data sets, methods, attacks and tables, and how far runs are [off]",
+    "list data sets, methods, networks, attacks, tables, and the state of the runs [off]",
 )
 EVALUATION.has(
     flags.DEFINE_bool(
         "verify",
         False,
-        "evaluate the weights committed in RESULTS/SCALE/weights again, and compare with the cells of the tables beside them "
-        "that rest on no other networks",
+        "evaluate the weights committed in RESULTS/SCALE/weights again, and compare with the tables beside them, in the cells "
+        "that need no other networks",
     ),
     "--verify",
-    "do the committed weights give the committed numbers? [off]",
+    "check that the committed weights give the committed numbers [off]",
 )
 TABLES_AND_REPORTS.has(
-    flags.DEFINE_bool(
-        "report", False, "write the tables that there are in RESULTS/SCALE as one HTML page, report.html, and as pictures"
-    ),
+    flags.DEFINE_bool("report", False, "write the tables in RESULTS/SCALE as one HTML page, report.html, and as pictures"),
     "--report",
-    "the results as one page, report.html, and pictures [off]",
+    "write the results as one page, report.html, and as pictures [off]",
 )
 TABLES_AND_REPORTS.has(
     flags.DEFINE_bool("open", False, "with --report: open the page in a browser"), "--open", "open the report's page [off]"
@@ -187,8 +185,8 @@ EVALUATION.has(
     flags.DEFINE_string(
         "model",
         None,
-        "evaluate this Keras classifier, which returns logits (a .keras file, a run's directory, or module:function, which "
-        "returns it), on --dataset; with --method=generator, train generators against it too",
+        "evaluate this Keras classifier on --dataset: a .keras file, a run's directory, or module:function that returns one; "
+        "it must return logits; with --method=generator, also train generators against it",
     ),
     "--model=mine.keras",
     "attack this Keras classifier: a file, a run's directory or module:function [none]",
@@ -197,35 +195,39 @@ EVALUATION.has(
     flags.DEFINE_string(
         "save_adversarial",
         None,
-        "of one run or --model: an .npz for the test images, their labels and predictions, and of every attack the adversarial "
-        "images, their predictions, distances and settings",
+        "for one run or --model: save the test images, labels and predictions in this .npz, and for every attack its settings, "
+        "the adversarial images, and their predictions and distances",
     ),
     "--save_adversarial=FILE.npz",
-    "keep the adversarial images, with predictions, distances and settings [off]",
+    "save the adversarial images, with predictions, distances and settings [off]",
 )
 EVALUATION.has(
     flags.DEFINE_string(
-        "save_predictions", None, "of one run or --model: a .csv for the labels and predictions, clean and under every attack"
+        "save_predictions", None, "for one run or --model: save labels and predictions, clean and under every attack, as .csv"
     ),
     "--save_predictions=FILE.csv",
-    "keep what the classifier sees in each image, clean and under every attack [off]",
+    "save the predicted class of each image, clean and under every attack [off]",
 )
 EVALUATION.has(
     flags.DEFINE_enum(
         "defence",
         None,
         [name for name, method in METHODS.items() if method.stands_in_front],
-        "with --model: train this defence, which stands in front of a classifier, for it, and evaluate it behind that too",
+        "with --model: train this defence to stand in front of the classifier, and evaluate with and without it",
     ),
     "--defence=magnet",
-    "train this defence for the classifier, and evaluate before and after [none]",
+    "train this defence in front of the classifier, and evaluate with and without it [none]",
 )
 DATA.has(
     flags.DEFINE_string("data_dir", None, "TensorFlow Datasets directory (default: TFDS's own)"),
     "--data_dir=DIR",
-    "where TensorFlow Datasets has its data sets [~/tensorflow_datasets]",
+    "directory of TensorFlow Datasets [~/tensorflow_datasets]",
 )
-DATA.has(flags.DEFINE_bool("download", False, "let TFDS fetch a missing data set"), "--download", "fetch what is missing [off]")
+DATA.has(
+    flags.DEFINE_bool("download", False, "let TFDS download a missing data set"),
+    "--download",
+    "download a missing data set [off]",
+)
 OUTPUT.has(
     flags.DEFINE_string("workdir", None, "directory of this one run (default: RUNS/its name)"),
     "--workdir=runs/mine",
@@ -255,10 +257,10 @@ DEVICES.has(
 )
 DEVICES.has(
     flags.DEFINE_integer(
-        "replicas", 0, "share the work among so many logical CPU devices, to try mirrored out without GPUs", lower_bound=0
+        "replicas", 0, "share the work among this many logical CPU devices, to try mirrored without GPUs", lower_bound=0
     ),
     "--replicas=2",
-    "so many logical CPU devices, to try mirrored without GPUs [0: none]",
+    "number of logical CPU devices, to try mirrored without GPUs [0: none]",
 )
 DEVICES.has(
     flags.DEFINE_enum(
@@ -268,12 +270,12 @@ DEVICES.has(
         "how TensorFlow runs: " + "; ".join(f"{name}: {title}" for name, title in runtime.MODES.items()),
     ),
     "--runtime=plain",
-    "with all that makes it faster here, or as TensorFlow comes [auto]",
+    "auto: with this project's speed-ups; plain: TensorFlow unchanged [auto]",
 )
 OUTPUT.has(
-    flags.DEFINE_enum("figures", "pdf", list(FORMATS), "what the figures of tables are written as, beside the PNG of pages"),
+    flags.DEFINE_enum("figures", "pdf", list(FORMATS), "file format of the tables' figures, besides PNG"),
     "--figures=svg",
-    f"what figures are written as, beside PNG: {', '.join(FORMATS)} [pdf]",
+    f"file format of the figures, besides PNG: {', '.join(FORMATS)} [pdf]",
 )
 OUTPUT.has(
     flags.DEFINE_float("checkpoint_seconds", 120, "time between the checkpoints of a run; the last two are kept"),
@@ -282,7 +284,7 @@ OUTPUT.has(
 )
 flags.register_validator("checkpoint_seconds", lambda value: value >= 0, "must be at least 0")
 OUTPUT.has(
-    flags.DEFINE_bool("progress", True, "show what is being done, and how far a run is, on standard error"),
+    flags.DEFINE_bool("progress", True, "show progress on standard error"),
     "--noprogress",
-    "say nothing of what is being done and how far it is [--progress]",
+    "do not show progress on standard error [--progress]",
 )

@@ -17,8 +17,8 @@ _GRIDS = {*TABLES, *bundles()}
 
 @flags.multi_flags_validator(
     ["model", "classifier", "input_range", "dataset"],
-    "--model, and a --classifier of your own, need --dataset, and --input_range=LOW,HIGH, what the classifier's inputs for "
-    "black and white are: two numbers, LOW < HIGH; others have none",
+    "--model and your own --classifier need --dataset and --input_range=LOW,HIGH, the classifier's inputs for black and white "
+    "(LOW < HIGH); nothing else takes an --input_range",
 )
 def _model_is_described(values: dict[str, Any]) -> bool:
     if values["model"] is None and not is_own(values["classifier"] or ""):
@@ -32,7 +32,7 @@ def _model_is_described(values: dict[str, Any]) -> bool:
 
 @flags.multi_flags_validator(
     ["resize", "class_order", "dataset"],
-    "--resize=HEIGHT,WIDTH, two whole numbers above 0, and --class_order go with a folder, an .npz or tfds:NAME as --dataset",
+    "--resize=HEIGHT,WIDTH (whole numbers above 0) needs a folder, an .npz or tfds:NAME as --dataset; --class_order a folder",
 )
 def _own_data_is_read(values: dict[str, Any]) -> bool:
     if values["resize"] is None and values["class_order"] is None:
@@ -46,7 +46,7 @@ def _own_data_is_read(values: dict[str, Any]) -> bool:
 
 @flags.multi_flags_validator(
     ["seeds", "seed", "table"],
-    "--seeds are different whole numbers from 0 on, and go with a --table other than claims and all, and without --seed",
+    "--seeds takes different whole numbers of at least 0, needs a --table other than claims or all, and excludes --seed",
 )
 def _seeds_are_of_a_table(values: dict[str, Any]) -> bool:
     if values["seeds"] is None:
@@ -57,8 +57,8 @@ def _seeds_are_of_a_table(values: dict[str, Any]) -> bool:
 
 @flags.multi_flags_validator(
     ["epsilons", "table", "seeds", "plan", "attack_suite"],
-    "--epsilons are ascending numbers above 0, and go with a --table other than claims, all and several at once, "
-    "without --seeds, --plan and an --attack_suite",
+    "--epsilons takes ascending numbers above 0, needs a single --table other than claims, and excludes --seeds, --plan and "
+    "--attack_suite",
 )
 def _epsilons_are_of_a_table(values: dict[str, Any]) -> bool:
     if values["epsilons"] is None:
@@ -74,8 +74,7 @@ def _epsilons_are_of_a_table(values: dict[str, Any]) -> bool:
 
 @flags.multi_flags_validator(
     ["by_class", "table", "seeds", "epsilons", "plan", "attack_suite"],
-    "--by_class goes with a --table other than claims, all and several at once, without --seeds, --epsilons, --plan and an "
-    "--attack_suite",
+    "--by_class needs a single --table other than claims, and excludes --seeds, --epsilons, --plan and --attack_suite",
 )
 def _classes_are_of_a_table(values: dict[str, Any]) -> bool:
     others = values["seeds"] is None and values["epsilons"] is None and not values["plan"]
@@ -84,8 +83,7 @@ def _classes_are_of_a_table(values: dict[str, Any]) -> bool:
 
 @flags.multi_flags_validator(
     ["attack", "table", "plan", "epsilons", "by_class"],
-    "--attack is for one run, --model, or a --table other than claims and all: it goes with none of --plan, --epsilons and "
-    "--by_class",
+    "--attack is for one run, --model, or a --table other than claims or all, and excludes --plan, --epsilons and --by_class",
 )
 def _attack_is_of_a_grid(values: dict[str, Any]) -> bool:
     others = any(values[name] for name in ("plan", "epsilons", "by_class"))
@@ -93,7 +91,7 @@ def _attack_is_of_a_grid(values: dict[str, Any]) -> bool:
 
 
 @flags.multi_flags_validator(
-    ["plan", "finished_only", "table"], "--plan and --finished_only need a --table other than claims, and not each other"
+    ["plan", "finished_only", "table"], "--plan and --finished_only need a --table other than claims, and exclude each other"
 )
 def _plan_has_a_table(values: dict[str, Any]) -> bool:
     asked = values["plan"] + values["finished_only"]
@@ -101,14 +99,14 @@ def _plan_has_a_table(values: dict[str, Any]) -> bool:
 
 
 @flags.multi_flags_validator(
-    ["workdir", "attack_suite"], "--workdir is for one run: it goes with no attack suite that trains another"
+    ["workdir", "attack_suite"], "--workdir is for one run: it excludes an --attack_suite that trains another one"
 )
 def _workdir_is_of_a_run(values: dict[str, Any]) -> bool:
     return values["workdir"] is None or not any(column.fresh for column in SUITES[values["attack_suite"]].columns)
 
 
 @flags.multi_flags_validator(
-    ["strategy", "model", "plan"], "--strategy=multi_worker is for training: it goes with neither --model nor --plan"
+    ["strategy", "model", "plan"], "--strategy=multi_worker is for training: it excludes --model and --plan"
 )
 def _workers_train(values: dict[str, Any]) -> bool:
     return (values["model"] is None and not values["plan"]) or values["strategy"] != "multi_worker"
@@ -125,7 +123,7 @@ def _table_has_the_dataset(values: dict[str, Any]) -> bool:
     return any(values["dataset"] in TABLES[name].datasets or not TABLES[name].datasets for name in names)
 
 
-@flags.multi_flags_validator(["table", "dataset"], "--table=grid is of any data set, and needs --dataset")
+@flags.multi_flags_validator(["table", "dataset"], "--table=grid works on any data set, and needs --dataset")
 def _table_of_any_dataset_has_one(values: dict[str, Any]) -> bool:
     of_any = values["table"] in TABLES and not TABLES[values["table"]].datasets
     return values["dataset"] is not None or not of_any
@@ -133,14 +131,14 @@ def _table_of_any_dataset_has_one(values: dict[str, Any]) -> bool:
 
 @flags.multi_flags_validator(
     ["model", "table", "method"],
-    "--model, --table and --method exclude one another, but for --model with --method=generator",
+    "--model, --table and --method exclude one another, except --model with --method=generator",
 )
 def _one_thing_is_asked(values: dict[str, Any]) -> bool:
     against_own = values["table"] is None and values["method"] == "generator"
     return against_own or sum(value is not None for value in values.values()) <= 1
 
 
-@flags.multi_flags_validator(["defence", "model", "method"], "--defence goes with --model, and without --method")
+@flags.multi_flags_validator(["defence", "model", "method"], "--defence needs --model, and excludes --method")
 def _defence_is_of_a_model(values: dict[str, Any]) -> bool:
     return values["defence"] is None or (values["model"] is not None and values["method"] is None)
 
@@ -190,4 +188,4 @@ def check_all_are_read() -> None:
     command = command_name()
     for name in sorted(frozenset().union(*READ_BY.values()) - READ_BY[command]):
         if flags.FLAGS[name].present:
-            raise flags.Error(f"{command}: expected no --{name}, which it does not read, received it")
+            raise flags.Error(f"{command}: expected no --{name}, received it (this command does not use it)")

@@ -13,16 +13,16 @@ from flags.groups import GROUPS, RECIPE, Group
 
 _WIDTH = 110
 _COMMANDS = (
-    ("--demo", "attack three trained networks: nothing to fetch"),
-    ("", "train and attack one on embedded digits"),
-    ("--dataset=mnist --method=pgd", "train (or resume) and attack one run"),
+    ("--demo", "attack three networks that ship with it"),
+    ("", "train a classifier on embedded digits, and attack it"),
+    ("--dataset=mnist --method=pgd", "train (or resume) a classifier, and attack it"),
     ("--model=mine.keras --input_range=0,1 --dataset=mnist", "attack your own Keras classifier"),
-    ("--table=1", "a table of the paper: results/cpu/table1.csv"),
-    ("--list", "what there is, and how far the runs are"),
+    ("--table=1", "make a table of the paper: results/cpu/table1.csv"),
+    ("--list", "list what these flags accept, and the runs so far"),
 )
 _CODES = (
-    "Exit codes: 0 done; 1 something needed is missing, damaged or of another kind; 2 wrong usage; 128 + n by signal n.",
-    "--verbosity=0 shows what TensorFlow and its data sets say meanwhile.",
+    "Exit codes: 0 done; 1 something is missing, damaged or of the wrong kind; 2 wrong usage; 128 + n stopped by signal n.",
+    "--verbosity=0 also shows the messages of TensorFlow and TensorFlow Datasets.",
 )
 
 
@@ -31,10 +31,10 @@ def brief(invocation: Sequence[str]) -> str:
     lines = [*_commands(invocation), ""]
     for group in GROUPS:
         if group is not RECIPE:
-            lines.append(group.title + " (an example; what it does [default])" * (group is GROUPS[0]))
+            lines.append(group.title + " (each flag: an example, what it does, [default])" * (group is GROUPS[0]))
             width = max(len(example) for own in GROUPS if own is not RECIPE for example, _ in own.entries.values())
             lines += [f"  {example:<{width}}  {text}" for example, text in group.entries.values()]
-    lines.append(f"{RECIPE.title}: --epsilon=0.2 --steps=500 --norm=l2 and {len(SETTINGS) - 3} more: --helpfull has them all")
+    lines.append(f"{RECIPE.title}: --epsilon=0.2 --steps=500 --norm=l2 and {len(SETTINGS) - 3} more, listed by --helpfull")
     return "\n".join([*lines, "", *_CODES])
 
 
@@ -50,7 +50,7 @@ def full(invocation: Sequence[str]) -> str:
 
 def as_markdown() -> str:
     """All flags as a page: a table for each group."""
-    parts = ["# Flags", "`--help` prints them in short, `--helpfull` as here. Every flag has one place."]
+    parts = ["# Flags", "`--help` prints a short form of this list, `--helpfull` all of it. Each flag is listed once."]
     for group in GROUPS:
         rows = [f"| `{example}` | {_escaped(_meaning(group, name))} |" for name, (example, _) in group.entries.items()]
         parts += [f"## {group.title}", "\n".join(["| example | what it does |", "| --- | --- |", *rows])]
@@ -60,7 +60,7 @@ def as_markdown() -> str:
 def _commands(invocation: Sequence[str]) -> Iterator[str]:
     called = " ".join(invocation)
     width = max(len(arguments) for arguments, _ in _COMMANDS)
-    yield "Adversarial attacks and defences, and the reproduction of an ICLR 2019 paper that they surround."
+    yield "Adversarial attacks and defences, built around the reproduction of an ICLR 2019 paper."
     for arguments, text in _COMMANDS:
         yield f"  {called} {arguments:<{width}}  {text}"
 
@@ -72,8 +72,10 @@ def _paragraph(group: Group, name: str) -> list[str]:
 
 def _meaning(group: Group, name: str) -> str:
     """All that is known of a flag: what it does, its values and its default."""
-    flag = flags.FLAGS[name]
+    flag, (example, _) = flags.FLAGS[name], group.entries[name]
     text = re.sub("^<[^>]*>: ", "", flag.help).removeprefix("override: ")  # absl puts the values first
+    if example == f"--no{name}":
+        text += f" (--no{name} switches this off)"
     values = getattr(flag.parser, "enum_values", None)
     bounds = getattr(flag.parser, "syntactic_help", "")
     if values:

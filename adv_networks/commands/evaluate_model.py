@@ -273,12 +273,12 @@ def _as_text(
     width = max(12, *(len(label) + 1 for label in accuracies))
     lines += [f"{label:<{width}}{_written(own)}" for label, own in masks.items()]
     lines.append(
-        f"It labels {accuracies['No Noise']:.2f}% of the images correctly as they are, and in the worst case of these "
-        f"{accuracies[lowest]:.2f}% ({lowest})."
+        f"It labels {accuracies['No Noise']:.2f}% of the clean images correctly, and {accuracies[lowest]:.2f}% in the worst "
+        f"case above ({lowest})."
     )
     before = found["No Noise"].own.right
     attacked = {label: one.own.measures(before) for label, one in every.items() if one.attack.has_source}
-    lines += ["What the attacks did:", measures.as_text(attacked)]
+    lines += ["What each attack did to the images:", measures.as_text(attacked)]
     checked_row = check_records.Checked("model", check_records.records_of("this classifier", checked, "", ()))
     return "\n".join([*lines, check_records.as_text([checked_row])])
 

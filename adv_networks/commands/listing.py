@@ -55,7 +55,7 @@ def _listing(runs_directory: Path, group: Path, data_dir: Path | None) -> str:
     begun = [[workdir.name, run_directories.state(workdir)] for workdir in run_directories.directories(runs_directory)]
     sections = {
         "data sets (--dataset)": [_dataset(dataset, place) for dataset in DATASETS.values()]
-        + [["FOLDER or FILE.npz", "a data set of your own: class folders of PNG or JPEG images, or arrays"]],
+        + [["FOLDER or FILE.npz", "your own data set: class folders of PNG or JPEG images, or arrays"]],
         "methods (--method)": [[name, method.letter, method.title] for name, method in METHODS.items()],
         "classifiers (--classifier)": _families(CLASSIFIERS),
         "generators (--generators)": _families(GENERATORS),
@@ -80,7 +80,7 @@ def _tables(group: Path) -> dict[str, list[list[str]]]:
         if rows:
             sections[f"tables of the {source.kind} (--table){where}"] = rows
     every = "the paper's seven, protocol, regulariser, and the claims"
-    return sections | {"of all sources (--table)": [["claims", "what they say of their tables"], ["all", every]]}
+    return sections | {"of all sources (--table)": [["claims", "the sources' statements about their tables"], ["all", every]]}
 
 
 def _others(group: Path) -> str:
@@ -88,7 +88,7 @@ def _others(group: Path) -> str:
     if group.is_dir():
         return ""
     found = sorted(place.name for place in group.parent.glob("*") if any(place.glob("*.csv")))
-    return f", which is not there; there {'are' if len(found) > 1 else 'is'} {', '.join(found) or 'none'} in {group.parent}"
+    return f", which does not exist ({group.parent} has {', '.join(found) or 'none'})"
 
 
 def _attack(named: tuple[str, DeclaredAttack]) -> list[str]:

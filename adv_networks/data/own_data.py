@@ -146,7 +146,9 @@ def _read(path: str, class_order: tuple[str, ...], resize: tuple[int, int] | Non
     if place.is_dir():
         return _of_folder(place, class_order, resize, in_memory)
     if class_order != BY_NUMBERS:
-        raise UsageError(f"class_order: expected a folder of class folders with it, received {path}, whose labels are numbers")
+        raise UsageError(
+            f"class_order: expected a folder of class folders as data set, received {path}, whose labels are numbers"
+        )
     parts = npz.read(place)
     if resize is not None:
         parts = {part: Images(pictures.resized(own.images, resize), own.labels) for part, own in parts.items()}

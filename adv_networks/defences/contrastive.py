@@ -30,13 +30,13 @@ _REFERENCES = 5
 class Settings:
     """The settings of the loss and of the head."""
 
-    contrastive_margin: float = setting(2.0, "α, how far apart latent vectors of two classes are to be", above=0)
+    contrastive_margin: float = setting(2.0, "α, the distance to which latent vectors of two classes are pushed apart", above=0)
     contrastive_weight: float = setting(1.0, "weight of the contrastive loss; 0: none", least=0)
     contrastive_pairs: str = setting(
-        "shifted", "pairs: the minibatch against itself shifted by half, or all", choices=("shifted", "all")
+        "shifted", "pairs of images: first half of the minibatch with the second (shifted), or all", choices=("shifted", "all")
     )
     contrastive_head: str = setting(
-        "softmax", "what labels images at test: the last layer, or the nearest of 5 references a class", "test",
+        "softmax", "what labels images at test: the last layer, or the nearest of 5 references per class", "test",
         choices=("softmax", "nearest"),
     )  # fmt: skip
 

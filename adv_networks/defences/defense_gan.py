@@ -37,17 +37,19 @@ class GANSettings:
     """The settings of the GAN's training."""
 
     gan_width: int = setting(16, "filters of the GAN's first convolution (the authors': 64)", least=1)
-    gan_latent: int = setting(128, "numbers of a latent vector of the GAN", least=1)
+    gan_latent: int = setting(128, "dimensions of the GAN's latent vectors", least=1)
     gan_learning_rate: float = setting(1e-4, "learning rate of the GAN's Adam", above=0)
     gan_penalty: float = setting(10.0, "weight of the penalty on the critic's gradient", least=0)
-    critic_steps: int = setting(5, "steps of the critic to one of the generator, each on its part of the minibatch", least=1)
+    critic_steps: int = setting(5, "steps of the critic per step of the generator, each on its part of the minibatch", least=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(GANSettings):
     """The settings that Defense-GAN alone has."""
 
-    projection_steps: int = setting(200, "L, steps of the descent to the generator's nearest image", "test", least=1)
+    projection_steps: int = setting(
+        200, "L, steps of the descent to the generator's image nearest to the input", "test", least=1
+    )
     projection_restarts: int = setting(10, "R, latent vectors that the descent starts from", "test", least=1)
     projection_rate: float = setting(10.0, "learning rate of that descent", "test", above=0)
     behind: str = setting(

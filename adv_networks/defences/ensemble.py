@@ -96,7 +96,7 @@ class Ensemble(OnStaticExamples):
     class Settings:
         """The settings that it alone has."""
 
-        own_examples: bool = setting(False, "ensemble: FGS examples of the model in training are one more kind of example")
+        own_examples: bool = setting(False, "ensemble: add FGS examples crafted on the model in training")
 
     def pairs(self, spec: Experiment) -> bool:
         """See `OnStaticExamples.pairs`."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Settings:
     """The setting of the mixture."""
 
-    fgs_clean_weight: float = setting(0.0, "α, the weight of the images as they are beside the perturbed ones", least=0, most=1)
+    fgs_clean_weight: float = setting(0.0, "α, the weight of the clean images relative to the perturbed ones", least=0, most=1)
 
 
 @compiled

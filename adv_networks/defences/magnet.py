@@ -41,7 +41,7 @@ class ReconstructionSettings:
 
     autoencoder_width: int = setting(3, "filters of the autoencoders' inner convolutions", least=1)
     autoencoder_noise: float = setting(
-        0.1, "standard deviation of the noise on the images that autoencoders are trained to make again", least=0
+        0.1, "standard deviation of the noise on the images that autoencoders learn to reconstruct", least=0
     )
     autoencoder_learning_rate: float = setting(
         0.03, "learning rate of the autoencoders' Adam (the authors': 0.001, for 100 epochs)", above=0
@@ -54,8 +54,8 @@ class Settings(ReconstructionSettings):
 
     detectors: tuple[str, ...] = setting(
         ("error_1", "error_2"),
-        "what decides that an image is refused: the error of an autoencoder, or how the classifier's outputs of the image and "
-        "of what autoencoder 1 makes of it diverge at a temperature",
+        "what decides whether an image is refused: an autoencoder's reconstruction error, or, at a temperature, the divergence "
+        "of the classifier's outputs for the image and for autoencoder 1's reconstruction",
         "test",
         choices=DETECTORS,
     )

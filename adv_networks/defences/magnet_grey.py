@@ -33,13 +33,13 @@ class Settings(magnet.ReconstructionSettings):
     """The settings of the eight autoencoders, those that all of MagNet's have among them."""
 
     diversity: float = setting(
-        0.05, "weight of how far the autoencoders' images are from their mean, which they seek (ours; the authors are silent)",
+        0.05, "weight of the distance of the autoencoders' images from their mean, which is maximised (ours; not published)",
         least=0,
     )  # fmt: skip
-    alone: float = setting(0.25, "share of the steps, the first ones, in which they do not seek that", least=0, most=1)
+    alone: float = setting(0.25, "share of the steps, at the start, without that diversity term", least=0, most=1)
     autoencoder: str = setting(
         "random",
-        "which one stands in front of the classifier, or one that is drawn at random for each image",
+        "the autoencoder in front of the classifier; random draws one for each image",
         "test",
         choices=(*AUTOENCODERS, "random"),
     )

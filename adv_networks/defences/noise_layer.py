@@ -31,7 +31,9 @@ class Settings:
     noise_position: str = setting(
         "convolution", "the noise follows the first convolution, or the first dense layer", choices=tuple(_AFTER)
     )
-    noise_draws: int = setting(10, "noisy passes averaged at test (their probabilities); 0: no noise at test", "test", least=0)
+    noise_draws: int = setting(
+        10, "noisy passes whose probabilities are averaged at test; 0: no noise at test", "test", least=0
+    )
 
 
 def with_noise(model: keras.Model, deviation: float, position: str) -> keras.Model:

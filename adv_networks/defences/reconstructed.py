@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 class Settings(GANSettings):
     """The settings that this method alone has, and those of the GAN that it builds upon."""
 
-    reconstruction_steps: int = setting(100, "L, steps of the descent to the generator's nearest training image", least=1)
+    reconstruction_steps: int = setting(
+        100, "L, steps of the descent to the generator's image nearest to a training image", least=1
+    )
     reconstruction_restarts: int = setting(2, "R, latent vectors that the descent starts from on training images", least=1)
     reconstruction_rate: float = setting(10.0, "learning rate of that descent", above=0)
 

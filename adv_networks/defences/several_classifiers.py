@@ -20,7 +20,7 @@ class Settings:
     """The settings that this defence alone has."""
 
     classifiers: tuple[str, ...] = setting(
-        ("d1", "d1"), "classifiers in the game, each one that --list shows; one may come twice", choices=CLASSIFIERS
+        ("d1", "d1"), "classifiers in the game, names that --list shows; a name may come twice", choices=CLASSIFIERS
     )
 
 

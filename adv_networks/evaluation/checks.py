@@ -141,7 +141,7 @@ def _scale_of_logits_changes_little(right, pgd: Attack, model: keras.Model) -> C
     """Whether PGD on a loss free of the logits' scale leaves no less; cross-entropy is flat by large logits."""
     loss = "dlr" if (classes_of(model) or math.inf) > 2 else "margin"
     own, scale_free = (_percent(right(attack)) for attack in (pgd, dataclasses.replace(pgd, loss=loss)))
-    detail = f"PGD {own:.1f}%, on a loss free of it ({loss}) {scale_free:.1f}%"
+    detail = f"PGD {own:.1f}%, on a loss that ignores the scale ({loss}) {scale_free:.1f}%"
     return Check.of("the logits' scale hides nothing", own - scale_free <= _SMALL_CHANGE, detail)
 
 
@@ -199,7 +199,7 @@ def _outputs_are_sound(model, x, bn_evaluation) -> list[Check]:
     by, differs = difference(first, again)
     detail = f"two calls differ by {by:.3g}"
     if differs:  # The compiled calls that attacks make do not.
-        detail += ", but not in a graph: let it draw by keras.random"
+        detail += ", but not in a graph: draw its random numbers with keras.random"
     checks.append(Check.of(_DETERMINISTIC, not differs, detail))
     if differs:
         return [*checks, Check(_ALONE, NOT_APPLICABLE, "inference is not deterministic")]
@@ -213,7 +213,7 @@ def _random_outputs_are_sound(model, x, training) -> list[Check]:
     (repeated, differs), (moved, _) = difference(first, again), difference(first, other)
     detail = f"random; given the seed two calls differ by {repeated:.3g}, without it by {moved:.3g}"
     if differs:
-        detail += ": let it draw by keras.random"
+        detail += ": draw its random numbers with keras.random"
     return [
         _outputs_are_logits(model, first),
         Check.of(_DETERMINISTIC, not differs, detail),
@@ -235,9 +235,9 @@ def _outputs_are_logits(model: keras.Model, outputs: np.ndarray) -> Check:
     in_unit_range = low >= 0 and high <= 1 + _BEYOND_ONE
     bounded = in_unit_range or (low >= -1 - _BEYOND_ONE and high <= 1 + _BEYOND_ONE and at_the_ends > _SHARE_AT_THE_ENDS)
     if activation in _BOUNDED:
-        numbers += f"; the last layer's activation is {activation}: let it return what that is applied to"
+        numbers += f"; the last layer applies {activation}: let the classifier return the values before it"
     elif bounded:
-        numbers += "; let the classifier return what its last activation is applied to"
+        numbers += "; let the classifier return the values before its last activation"
     return Check.of("outputs are logits, not probabilities", not bounded and activation not in _BOUNDED, numbers)
 
 

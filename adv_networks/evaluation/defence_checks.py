@@ -51,7 +51,7 @@ def _no_gradient_is_better(defended: Defended, pgd: Attack, right: Callable[[Att
     own = pgd.gradient or defended.gradient
     names = [gradient for gradient in GRADIENTS if offered[gradient] is not None]
     if names == [own]:
-        return Check(name, NOT_APPLICABLE, f"there is only the one that attacks get: {own}")
+        return Check(name, NOT_APPLICABLE, f"attacks already get its only gradient: {own}")
     left = {gradient: _percent(right(dataclasses.replace(pgd, gradient=gradient))) for gradient in names}
     detail = ", ".join(f"{gradient} {percent:.1f}%" for gradient, percent in left.items())
     return Check.of(name, left[own] <= min(left.values()) + _SMALL_CHANGE, f"attacks get {own}; PGD by {detail}")
@@ -65,7 +65,7 @@ def _refusals(defended: Defended, x: np.ndarray, pgd: Attack, right: Callable[[A
         return Check(name, NOT_APPLICABLE, "the defence refuses no image")
     clean = f"{_percent(refused):.1f}% of the images are refused as they are"
     if defended.excess is None:
-        return Check(name, WARNING, f"{clean}; no attack can follow what decides that")
+        return Check(name, WARNING, f"{clean}; no attack can follow the rule that refuses them")
     steps = _STEPS * getattr(pgd, "steps", 1)
     evading = EvadingPGD(epsilon=pgd.epsilon, norm=pgd.norm, seed=pgd.seed, steps=steps)
     plain, evaded = _percent(right(pgd)), _percent(right(evading))

@@ -213,5 +213,7 @@ def _answers(
         logits = np.stack([drawn(target.model, images, _SCORING, number, draw, training=training) for draw in range(draws)])
     if not np.isfinite(logits).all():
         unsound = int((~np.isfinite(logits)).any(-1).reshape(-1, len(labels)).any(0).sum())
-        raise UserError(f"{target.name}: expected finite logits, found others for {unsound} of {len(labels)} images")
+        raise UserError(
+            f"{target.name}: expected finite logits, found infinite or NaN ones for {unsound} of {len(labels)} images"
+        )
     return logits.argmax(-1) == labels, scipy.special.softmax(logits.astype(np.float64), -1).max(-1)

@@ -68,8 +68,8 @@ def check_range(model: keras.Model, input_range: Range, examples: data.Images, d
     unsound = int((predicted[input_range] < 0).sum())
     if unsound:
         raise UserError(
-            f"classifier: expected finite logits of inputs in {_written(input_range)}, found others for {unsound} of "
-            f"{len(examples.images)} images"
+            f"classifier: expected finite logits for inputs in {_written(input_range)}, found infinite or NaN ones for "
+            f"{unsound} of {len(examples.images)} images"
         )
     predicted |= {other: _predicted(model, other, examples) for other in COMMON_RANGES if other != input_range}
     correct = {

@@ -202,13 +202,13 @@ def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
     declared = ATTACKS[name]
     gradient = own.pop("gradient", "")
     if gradient and declared.kind.access != "gradients":
-        raise UsageError(f"attack {name}: expected no gradient, as it follows none, received {gradient}")
+        raise UsageError(f"attack {name}: expected no gradient argument, as it follows no gradient, received {gradient}")
     if gradient:
         choose(dict.fromkeys(GRADIENTS), gradient, f"gradient of {text}")
     for argument, value in own.items():
         if argument not in declared.fields:
             accepted = ", ".join(sorted({*declared.fields, *_BALL, *["gradient"] * (declared.kind.access == "gradients")}))
-            raise UsageError(f"attack {name}: expected arguments among {accepted}, received {argument}")
+            raise UsageError(f"attack {name}: expected an argument among {accepted}, received {argument}")
         try:
             own[argument] = checked(declared.fields[argument], value)
         except UsageError as error:
@@ -216,7 +216,7 @@ def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
     values = {**declared.arguments, **declared.kind.of_experiment(spec, declared.arguments), **own}
     if declared.kind.wraps:
         if outside := [argument for argument in _BALL if argument in given]:
-            raise UsageError(f"attack {name}: expected {outside[0]} after attack=NAME, whose it is, received {text}")
+            raise UsageError(f"attack {name}: expected {outside[0]} after attack=NAME, to which it belongs, received {text}")
         values["wrapped"] = resolve_attack(values.get("attack", declared.fields["attack"].default), spec)
     ball = _ball(text, given, spec) if declared.kind.needs_ball else _own_ball(text, given)
     return declared.kind(**values, gradient=gradient, text=written_name, **(ball if declared.kind.has_ball else {}))
@@ -227,7 +227,7 @@ def _ball(text: str, given: Mapping[str, Any], spec: AttackDefaults) -> dict[str
     norm, epsilon = given.get("norm", spec.norm), given.get("epsilon")
     choose(NORMS, norm, f"norm of {text}")
     if epsilon is None and norm != spec.norm:
-        raise UsageError(f"epsilon of {text}: expected a value with norm {norm} (the other is of {spec.norm}), received none")
+        raise UsageError(f"epsilon of {text}: expected a value with norm {norm} (the run's is for {spec.norm}), received none")
     return {"epsilon": _epsilon(text, spec.epsilon if epsilon is None else epsilon), "norm": norm}
 
 

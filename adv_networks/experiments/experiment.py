@@ -167,7 +167,7 @@ def experiment(
     norm = checked_setting("norm", overrides.get("norm", SETTINGS["norm"].default))
     if norm != SETTINGS["norm"].default:
         if "epsilon" not in overrides:
-            raise UsageError(f"epsilon: expected a value with norm {norm} (the recipe's is of linf), received none")
+            raise UsageError(f"epsilon: expected a value with norm {norm} (the recipe's is for linf), received none")
         settings["epsilon"] = None  # The recipe's number is of L∞; without it, an override that equals it is kept.
     kept = _kept_for_what_it_needs(METHODS[method], dataset, protocol, scale, overrides)
     limits = {"epsilon": {"most": math.prod(declared.image_shape) ** (1 / CONVEX_NORMS[norm])}}

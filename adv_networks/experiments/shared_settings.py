@@ -17,7 +17,7 @@ class SharedSettings:
     epsilon: float = setting(0.3, "size of the perturbations in the norm, on the [0,1] pixel scale", "perturbation", above=0)
     norm: str = setting(
         "linf",
-        "norm of the perturbations, in training and under attack; others than linf need an epsilon",
+        "norm of the perturbations, in training and under attack; l2 and l1 need an epsilon",
         "perturbation",
         choices=tuple(CONVEX_NORMS),
     )
@@ -25,29 +25,29 @@ class SharedSettings:
     batch_size: int = setting(64, "images per minibatch", least=1)
     precision: str = setting(
         "float32",
-        "in which the layers of a network in training compute; weights, sums and what is saved are float32",
+        "precision in which layers compute in training; weights, sums and saved files are float32",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
     xla: bool = setting(False, "compile the training step by XLA")
 
     classifier: str = setting(
         "d1",
-        "discriminative network: one of those that --list shows, or your own, a .keras file or module:function, which returns "
-        "a Keras model of logits; that needs an input_range",
+        "discriminative network: a name that --list shows, or your own: a .keras file, or module:function that returns a Keras "
+        "model with logits as output; your own needs an input_range",
         choices=CLASSIFIERS,
     )
     input_range: tuple[float, ...] = setting(
-        (0.0, 1.0), "LOW,HIGH: what the inputs for black and white are of your own classifier, with --model or --classifier"
+        (0.0, 1.0), "LOW,HIGH: the inputs that your own classifier takes for black and white, with --model or --classifier"
     )
     classifier_weights: str = setting(
-        "kept", "your own classifier starts from the weights that it has, or from fresh ones", choices=("kept", "fresh")
+        "kept", "your own classifier starts from its saved weights, or from fresh ones", choices=("kept", "fresh")
     )
     from_run: str = setting(
-        "", "directory of a finished run, or its name beside this one's, from whose weights the networks start (--from)"
+        "", "start from the weights of this finished run: its directory, or its name beside this run's (--from)"
     )
     class_weights: str = setting(
         "none",
-        "weigh the loss by class, the rarer the more (balanced), so that each counts as much as any other",
+        "weights of the loss by class; balanced weighs rare classes more, so that all classes count the same",
         "classes",
         choices=("none", "balanced"),
     )
@@ -61,13 +61,13 @@ class SharedSettings:
     final_normalisation: bool = setting(False, "d2: BN and ReLU precede the pooling")
     kernel_initializer: str = setting(
         "he_normal",
-        "initial kernels of d2 and of the generators; truncated_normal, of standard deviation 0.02, those of their fully "
-        "connected layers too",
+        "initial kernels of d2 and of the generators; truncated_normal (standard deviation 0.02) also sets those of their "
+        "fully connected layers",
         choices=_INITIALIZERS,
     )
     strided_padding: str = setting(
         "same",
-        "padding of strided convolutions: TensorFlow's, or as much at the end as at the beginning",
+        "padding of strided convolutions: TensorFlow's (same), or equal at both ends (symmetric)",
         choices=("same", "symmetric"),
     )
     pixel_levels: int = setting(255, "the networks see pixel / this, rescaled to [-1,1]", choices=(255, 256))
@@ -82,8 +82,8 @@ class SharedSettings:
 
     generators: tuple[str, ...] = setting(
         ("g1",),
-        "generative networks that share out the examples of each minibatch, of those that --list shows, or your own: .keras "
-        "files or module:function, which returns a Keras model from images in [0,1] to perturbations",
+        "generative networks, which divide each minibatch among them: names that --list shows, or your own: .keras files, or "
+        "module:function that returns a Keras model from images in [0,1] to perturbations",
         "generator",
         choices=GENERATORS,
     )
@@ -93,7 +93,7 @@ class SharedSettings:
     )
     intensity_unit: str = setting(
         "normalised",
-        "poster_g: its tanh is cut at epsilon over the standard deviation of the images, as they are normalised, or at epsilon",
+        "poster_g: its tanh is cut at epsilon over the standard deviation of the images (normalised), or at epsilon (pixel)",
         "generator",
         choices=("normalised", "pixel"),
     )
@@ -104,18 +104,18 @@ class SharedSettings:
     generator_learning_rate: float = setting(0.002, "learning rate of G, η_G", "generator", above=0)
     generator_momentum: float = setting(0.5, "G's momentum: β1 of Adam, momentum of SGD", "generator", least=0, most=1)
     generator_steps: int = setting(5, "gradient steps of G on each minibatch", "generator", least=1)
-    generator_weight_decay: float = setting(0.0, "wd of the same term over G's kernels", "generator", least=0)
+    generator_weight_decay: float = setting(0.0, "wd of the term wd/2 Σ w² over G's kernels", "generator", least=0)
     clip_perturbed: bool = setting(False, "clip x + εG(x) to [0,1] in training", "generator")
-    discriminator_period: int = setting(1, "D is updated on every this many-th minibatch", "game", least=1)
+    discriminator_period: int = setting(1, "D is updated once in this many minibatches", "game", least=1)
 
     against: str = setting(
         "standard",
-        "method of the classifier that a generator alone is trained against",
+        "method=generator: method of the classifier that the generator is trained against",
         "lone",
         choices=("standard", "pgd", "advnet", "ensemble", "advnet+ensemble"),
     )
     adversarial_weight: float = setting(1.0, "λ, the weight of the adversarial loss (Eq. 4)", "generator", least=0)
-    clean_weight: float = setting(1.0, "the weight of the loss on images as they are in D's step (Eq. 4)", "game", least=0)
+    clean_weight: float = setting(1.0, "weight of the loss on clean images in D's step (Eq. 4)", "game", least=0)
     gradient_penalty: float = setting(0.01, "γ, the weight of the gradient regulariser (Eq. 5)", "game", least=0)
     regulariser: str = setting(
         "fd",
@@ -132,17 +132,17 @@ class SharedSettings:
     )
 
     pgd_steps: int = setting(10, "steps of PGD in training and evaluation (Eq. 7)", "pgd", least=1)
-    pgd_step_fraction: float = setting(0.25, "step size of PGD over ε", "pgd", above=0)
+    pgd_step_fraction: float = setting(0.25, "step size of PGD, as a fraction of ε", "pgd", above=0)
     pgd_random_start: bool = setting(True, "start PGD at random in the ball, not at the image", "pgd")
     pgd_clip_start: bool = setting(True, "clip PGD's random start to [0,1]", "pgd")
 
     augment_pad: int = setting(0, "random pad-and-crop by at most this many pixels, with flips; 0: no augmentation", least=0)
     extra_images: int = setting(0, "images drawn at random from the extra split", least=0)
-    extra_replacement: bool = setting(False, "draw them with replacement")
+    extra_replacement: bool = setting(False, "draw the extra images with replacement")
     validation: int = setting(0, "training images held out for validation", least=0)
-    validations: int = setting(10, "how often a run measures them, every ten iterations at most", least=1)
-    train_images: int = setting(0, "use only the first this many training images; 0: all", least=0)
-    test_images: int = setting(0, "use only the first this many test images; 0: all", "test", least=0)
+    validations: int = setting(10, "how many times a run is validated; at most once in ten iterations", least=1)
+    train_images: int = setting(0, "use only this many training images, the first ones; 0: all", least=0)
+    test_images: int = setting(0, "use only this many test images, the first ones; 0: all", "test", least=0)
     bn_evaluation: str = setting(
         "moving", "BN at evaluation: moving averages, or statistics of each batch of 64", "frozen", choices=("moving", "batch")
     )

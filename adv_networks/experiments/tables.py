@@ -186,7 +186,7 @@ class Table:
         if not self.rows_are_classifiers:
             rows = f"table {self.name}" if self.name in TABLES else f"method {self.rows[0].method}"
             raise UsageError(
-                f"{argument}: expected classifiers to attack with {attack}, received {rows}, which is of generators"
+                f"{argument}: expected classifiers to attack with {attack}, received {rows}, whose rows are generators"
             )
 
     def on(self, datasets: tuple[str, ...] | None) -> Table:

@@ -42,12 +42,12 @@ def as_classifier(model: keras.Model, dataset: Dataset, where: str) -> keras.Mod
     if logits is None:
         received = " and ".join(str(tuple(tensor.shape)) for tensor in (taken or [image]))
         made = " and ".join(f"{name}{tuple(tensor.shape)}" for name, tensor in outputs.items())
-        hint = " (let it return one of them alone)" if len(outputs) > 1 else ""
+        hint = " (let it return only one of them)" if len(outputs) > 1 else ""
         expected = " to ".join(map(str, wanted))
         raise UserError(f"{where}: expected a classifier of {dataset.name}, {expected}, found {received} to {made}{hint}")
     if logits.shape[1] == 1:
         if (activation := _last_activation(model)) in _BOUNDED:
-            raise UserError(f"{where}: expected one logit, found its {activation} (let it return what that is applied to)")
+            raise UserError(f"{where}: expected one logit, found its {activation} (return the values before the {activation})")
         logits = keras.ops.concatenate([keras.ops.zeros_like(logits), logits], 1)
     return keras.Model(image, logits, name=model.name)
 
@@ -63,8 +63,8 @@ def mapped_by_name(model: keras.Model, own: Sequence[str], dataset: Dataset, whe
     if sorted(own) != sorted(dataset.class_names):
         unknown = sorted(set(dataset.class_names) ^ set(own))
         raise UserError(
-            f"{where}: expected a classifier of the classes of {dataset.name}, found one of others "
-            f"({', '.join(unknown[:5])}{' and more' if len(unknown) > 5 else ''} of one of the two alone)"
+            f"{where}: expected a classifier of the classes of {dataset.name}, found one of other classes "
+            f"(only one of the two has {', '.join(unknown[:5])}{' and more' if len(unknown) > 5 else ''})"
         )
     image = keras.Input(dataset.image_shape, name="image")
     order = [list(own).index(name) for name in dataset.class_names]

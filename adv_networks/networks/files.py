@@ -43,7 +43,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
         found = _NO_KERAS_MODELS.get(file.suffix, "a SavedModel (wrap it in keras.layers.TFSMLayer in a module:function)")
         raise UserError(f"{file}: expected a .keras file, found {found}")
     if not file.is_file():
-        raise UserError(f"{file}: expected a .keras file, found none (a run's directory or module:function will do too)")
+        raise UserError(f"{file}: expected a .keras file, found none (a run's directory and module:function are accepted too)")
     of_run = run_directories.is_network_of_run(file)
     if of_run:
         run_directories.checked_file(file.parent, file.name)

@@ -35,8 +35,8 @@ def _classifier(name: str, spec: Experiment) -> keras.Model:
             model = keras.models.clone_model(model)
         except Exception as error:  # Whatever the user's code raises.
             raise UserError(
-                f"{name}: expected a model that Keras can make again with fresh weights, found {type(error).__name__}: "
-                f"{reason(error)} (let module:function return one, with classifier_weights kept)"
+                f"{name}: expected a model that Keras can rebuild with fresh weights, found {type(error).__name__}: "
+                f"{reason(error)} (give a module:function that returns a fresh one, with --classifier_weights=kept)"
             ) from error
     return with_unit_range(model, spec.input_range)
 

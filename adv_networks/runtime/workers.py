@@ -49,7 +49,8 @@ class Workers:
         """Raises a UserError where this worker's number differs from the chief's; every worker has to ask."""
         expected = self.by_chief(lambda: own)
         if own != expected:
-            raise UserError(f"{what}: expected {expected}, as the chief has it, found {own} (workers share command and files)")
+            advice = "all workers need the same command and files"
+            raise UserError(f"{what}: expected {expected}, the chief's value, found {own} ({advice})")
 
     @contextlib.contextmanager
     def together(self, name: str) -> Iterator[None]:
@@ -65,8 +66,8 @@ class Workers:
                 raise
             found = re.search(r"Collective ops is aborted by: (.*)", error.message)
             raise UserError(
-                f"{name}: expected every worker to go on, lost one ({(found[1] if found else error.message)[:200]}); "
-                "start all of them again"
+                f"{name}: expected every worker to keep running, lost one ({(found[1] if found else error.message)[:200]}); "
+                "restart all of them"
             ) from None
 
 

@@ -19,7 +19,7 @@ from adv_networks.storage.files import reason
 from adv_networks.storage.hashes import DIGITS
 from adv_networks.storage.names import printable
 
-MEND = "(mend it or move it away)"
+MEND = "(repair it, or move it away)"
 
 
 def _or_none(type_: Callable[[str], Any]) -> Callable[[str], Any]:

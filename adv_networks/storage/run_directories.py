@@ -98,7 +98,7 @@ def checked_file(workdir: Path, name: str) -> Path:
         if found != known["file"]:
             raise UserError(
                 f"{file}: expected the file that its run saved, hash {shortened(printable(known['file']))} in experiment.json, "
-                f"found another, hash {found} (put it back, or remove it, and its run saves it again from its last checkpoint)"
+                f"found another, hash {found} (restore it, or remove this one: the run then saves it again from its checkpoint)"
             )
     return file
 

@@ -116,8 +116,8 @@ def check_begun_with(workdir: Path, made_of: Mapping[str, Any]) -> None:
     if different := made_otherwise(describe(workdir) or {}, made_of):
         name, expected, received = different
         raise UserError(
-            f"{workdir}: expected {name} = {expected}, with which its run was begun, received {received} "
-            "(go on with what it was begun with, or name another directory by --workdir or --runs)"
+            f"{workdir}: expected {name} = {expected}, as when its run was started, received {received} "
+            "(use the same again, or another directory: --workdir or --runs)"
         )
 
 

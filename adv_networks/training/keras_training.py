@@ -54,7 +54,7 @@ class Hardened(keras.Model):
         super().__init__(**options)
         if not classifier.built or len(getattr(classifier, "output_shape", ())) != 2:
             raise UsageError(
-                "classifier: expected a built Keras model of one output, logits [batch, classes], received another"
+                "classifier: expected a built Keras model with one output, logits [batch, classes], received a different one"
             )
         self.classifier, self.spec = classifier, spec
         self._unit = with_unit_range(classifier, input_range)

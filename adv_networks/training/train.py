@@ -167,8 +167,8 @@ def _say_incomplete(experiment: Experiment, images: int) -> None:
     expected = min(experiment.train_images or declared, declared)
     if images < expected:
         _LOGGER.warning(
-            "%s: training on %s of the %s training images of %s, as no more are there: its accuracies are not those of the "
-            "whole data set",
+            "%s: training on %s of the %s training images of %s, since the others are missing; expect other accuracies than "
+            "with the whole data set",
             experiment.name, f"{images:,}", f"{expected:,}", experiment.dataset,
         )  # fmt: skip
 

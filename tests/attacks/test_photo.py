@@ -136,8 +136,11 @@ def test_settings_are_those_of_both():
         ("photo:only=rain", "attack photo: only: expected one of all, homography, blur, .*, received rain"),
         ("photo:blur=-1", "attack photo: blur: expected a value of at least 0 .*, received -1.0"),
         ("photo:attack=sepia", "attack: expected .*, received sepia"),
-        ("photo:attack=fgs:blur=2", "attack fgs: expected arguments among .*, received blur"),
-        ("photo:epsilon=0.1:attack=fgs", "attack photo: expected epsilon after attack=NAME, whose it is, received photo:.*"),
+        ("photo:attack=fgs:blur=2", "attack fgs: expected an argument among .*, received blur"),
+        (
+            "photo:epsilon=0.1:attack=fgs",
+            "attack photo: expected epsilon after attack=NAME, to which it belongs, received photo:.*",
+        ),
         ("photo:least_contrast=2", "least_contrast: expected a value of at most most_contrast, 1.1, received 2"),
         ("photo:attack=worst", "attack photo: expected an attack that crafts images, received worst"),
     ],

@@ -52,12 +52,15 @@ def test_list_names_everything_and_what_is_measured(run, tmp_path):
 
 
 def test_list_of_results_that_are_not_there_says_which_are(run, tmp_path):
-    assert "measured in " + str(tmp_path / "results" / "cpu") + ", which is not there; there is none in " in run("--list")[1]
+    assert (
+        "measured in " + str(tmp_path / "results" / "cpu") + f", which does not exist ({tmp_path}/results has none)"
+        in run("--list")[1]
+    )
     table = TABLES["1"]
     tables.write(table, tables.make_table(table, [], scale="cpu"), tmp_path / "results" / "cpu", scale="cpu")
-    assert "which is not there" not in run("--list")[1]
+    assert "which does not exist" not in run("--list")[1]
     said = run("--list", "--epsilon=0.1")[1]
-    assert f"cpu-epsilon=0.1, which is not there; there is cpu in {tmp_path}/results" in said
+    assert f"cpu-epsilon=0.1, which does not exist ({tmp_path}/results has cpu)" in said
 
 
 def test_columns_are_aligned():

@@ -122,7 +122,7 @@ def test_another_pixel_is_another_data_set(tmp_path):
         (lambda place: (folder(place), transparent(place / "2" / "0.png", "P")), "0.png: .* found transparent pixels"),
         (lambda place: (folder(place), transparent(place / "2" / "0.png", "RGB")), "0.png: .* found transparent pixels"),
         (lambda place: (folder(place), transparent(place / "2" / "0.png", "L")), "0.png: .* found transparent pixels"),
-        (lambda place: (folder(place), deep(place / "2" / "0.png")), "0.png: expected 8 bits a channel, found 16"),
+        (lambda place: (folder(place), deep(place / "2" / "0.png")), "0.png: expected 8 bits per channel, found 16"),
     ],
 )  # fmt: skip
 def test_other_folders_are_refused(make, message, tmp_path):
@@ -237,7 +237,7 @@ def test_class_order_says_which_folder_is_which_number(order, names, tmp_path):
 def test_class_order_of_other_classes_or_of_arrays_is_refused(tmp_path):
     with pytest.raises(UsageError, match="class_order: expected numbers, names, or all of 10, 2, cat, received cat, 2"):
         data.own_data.opened(folder(tmp_path / "mine"), class_order=("cat", "2"))
-    with pytest.raises(UsageError, match="expected a folder of class folders with it"):
+    with pytest.raises(UsageError, match="expected a folder of class folders as data set"):
         data.own_data.opened(digits(tmp_path / "mine.npz"), class_order=("names",))
 
 
@@ -269,7 +269,7 @@ def test_opaque_palettes_are_read_and_sizes_are_brought_to_one(tmp_path):
     assert find_dataset(str(place)).image_shape == (8, 8, 3)
     Image.new("L", (20, 9), 20).save(place / "2" / "1.png")
     data.own_data.forget()
-    with pytest.raises(UserError, match="--resize=HEIGHT,WIDTH brings all to one size"):
+    with pytest.raises(UserError, match="--resize=HEIGHT,WIDTH resizes all of them"):
         find_dataset(str(place))
     own = data.own_data.opened(place, resize=(12, 16))
     assert (own.image_shape, own.options) == ((12, 16, 3), {"resize": "12,16"})

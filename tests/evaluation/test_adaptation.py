@@ -186,7 +186,7 @@ def test_other_common_order_of_class_folders_is_noticed(tmp_path):
 def test_range_where_logits_are_not_finite_is_not_the_better_one():
     own = model(lambda x: dense(keras.ops.sqrt(1.0001 - x), 10))
     own_model.check_range(own, (0, 1), data.load("digits", "train", limit=50))
-    with pytest.raises(UserError, match="expected finite logits of inputs in 0,255, found others for 50 of 50 images"):
+    with pytest.raises(UserError, match="expected finite logits for inputs in 0,255, found infinite or NaN ones for 50 of 50"):
         own_model.check_range(own, (0, 255), data.load("digits", "train", limit=50))
 
 
@@ -206,7 +206,8 @@ def test_class_names_are_in_the_file_and_logits_follow_them(tmp_path):
         assert [dataset.class_names.index(name) for name in trained_on.class_names] == expected
     foreign = data.find_dataset(str(shades(tmp_path / "two" / "mine", ("ant", "bee", "dog"))))
     with pytest.raises(
-        UserError, match=r"expected a classifier of the classes of mine-.*, found one of others \(cat, dog of one"
+        UserError,
+        match=r"expected a classifier of the classes of mine-.*, found one of other classes \(only one of the two has cat, dog",
     ):
         own_model.load(tmp_path / "own.keras", foreign.name)
     assert evaluation.class_names_of(tmp_path / "two") == ()

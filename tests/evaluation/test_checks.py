@@ -91,14 +91,14 @@ def test_plain_classifier_passes_everything(digits):
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda: to_class_means(scale=1e4), {VANISH: "gradient of zero", SCALE: "on a loss free of it (dlr)"}),
+        (lambda: to_class_means(scale=1e4), {VANISH: "gradient of zero", SCALE: "on a loss that ignores the scale (dlr)"}),
         (
             lambda: before(keras.layers.Lambda(lambda x: keras.ops.round(4 * x) / 4)),
             {VANISH: "100.0% of the images", FALLS: "1: "},
         ),
         (lambda: before(keras.layers.Lambda(keras.ops.sqrt)), {VANISH: "100.0% one that is not finite"}),
         (lambda: keras.Sequential([to_class_means(), keras.layers.Softmax()]), {LOGITS: "their sums from 1 to 1"}),
-        (lambda: before(OfNumPy()), {DETERMINISTIC: "but not in a graph: let it draw by keras.random"}),
+        (lambda: before(OfNumPy()), {DETERMINISTIC: "but not in a graph: draw its random numbers with keras.random"}),
         (lambda: before(OfTensorFlow()), {DETERMINISTIC: "random; given the seed two calls differ by"}),
         (lambda: before(Training(keras.layers.BatchNormalization())), {ALONE: "alone and in a batch differ by"}),
     ],

@@ -104,7 +104,9 @@ def test_attack_gets_the_gradient_that_it_asks_for():
     assert crafted_on(plain, dataclasses.replace(PGD, gradient="none")) is plain
     with pytest.raises(UsageError, match="expected exact or none, received straight_through"):
         crafted_on(plain, dataclasses.replace(PGD, gradient="straight_through"))
-    with pytest.raises(UsageError, match="attack square: expected no gradient, as it follows none, received exact"):
+    with pytest.raises(
+        UsageError, match="attack square: expected no gradient argument, as it follows no gradient, received exact"
+    ):
         attacks.named("square:gradient=exact", 0.3)
     with pytest.raises(UsageError, match="expected one of exact, straight_through, none, received own"):
         attacks.named("pgd:gradient=own", 0.3)

@@ -83,7 +83,7 @@ def test_images_and_labels_of_another_kind_are_refused(change, message, images, 
 def test_logits_that_are_not_finite_are_no_predictions(images, models):
     broken = keras.models.clone_model(models["a"])
     broken.get_layer("logits").bias.assign([np.nan] + [0] * 9)
-    with pytest.raises(UserError, match="d1: expected finite logits, found others for 250 of 250 images"):
+    with pytest.raises(UserError, match="d1: expected finite logits, found infinite or NaN ones for 250 of 250 images"):
         evaluation.accuracy(broken, *images)
 
 

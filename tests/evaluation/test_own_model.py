@@ -218,7 +218,7 @@ def test_generator_is_trained_against_it_and_the_worst_case_is_said(trained, run
     assert len(numbers) == 4
     assert float(numbers["G released_mnist"]) < float(numbers["No Noise"]) - 10
     worst = min(numbers, key=lambda name: float(numbers[name]))
-    assert f"labels {numbers['No Noise']}% of the images correctly as they are" in output
+    assert f"labels {numbers['No Noise']}% of the clean images correctly" in output
     assert f"in the worst case of these {numbers[worst]}% ({worst})." in output
     (workdir,) = (tmp_path / "runs").iterdir()
     weights = evaluation.weights_hash(trained)

@@ -80,7 +80,7 @@ def test_overrides_are_named_and_those_that_change_nothing_are_not():
         ({"generators": "g7"}, "generators: expected one of g1, g2, g3, released_mnist, poster_g, received g7"),
         ({"colour": 1}, "received colour"),
         ({"norm": "l3", "epsilon": 0.1}, "norm: expected one of linf, l2, l1, received l3"),
-        ({"norm": "l2"}, r"epsilon: expected a value with norm l2 \(the recipe's is of linf\), received none"),
+        ({"norm": "l2"}, r"epsilon: expected a value with norm l2 \(the recipe's is for linf\), received none"),
         ({"norm": "l1"}, "epsilon: expected a value with norm l1"),
         ({"norm": "l2", "epsilon": 28.1}, "epsilon: expected a value above 0 and of at most 28, received 28.1"),
         ({"norm": "l1", "epsilon": 784.1}, "epsilon: expected a value above 0 and of at most 784, received 784.1"),

@@ -62,4 +62,4 @@ def test_run_on_a_part_of_its_images_says_so_before_the_first_step(tmp_path, cap
     with caplog.at_level(logging.WARNING, "adv_networks"):
         train(spec, tmp_path / "short")
     (said,) = caplog.messages
-    assert "training on 1,797 of the 5,000 training images of digits, as no more are there" in said
+    assert "training on 1,797 of the 5,000 training images of digits, since the others are missing" in said

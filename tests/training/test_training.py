@@ -249,7 +249,7 @@ def test_run_on_other_images_is_neither_resumed_nor_reused(finished, tmp_path):
     whole = described(tmp_path)
     described(tmp_path, change=lambda provenance: provenance.update(training_images=500))
     before = (tmp_path / "experiment.json").read_bytes()
-    other = r"expected training_images = 500, with which its run was begun, received 1437 \(.*--workdir or --runs\)$"
+    other = r"expected training_images = 500, as when its run was started, received 1437 \(.*--workdir or --runs\)$"
     with pytest.raises(UserError, match=other):
         train(spec, tmp_path)
     assert (tmp_path / "experiment.json").read_bytes() == before
@@ -288,7 +288,7 @@ def test_run_is_not_resumed_upon_another_classifier_than_it_was_begun_with(metho
     with pytest.raises(UserError, match=r"d\.keras: expected the file that its run saved"):
         train(spec, workdir)
     described(needed.parent, hashes={})
-    with pytest.raises(UserError, match=f"expected classifier_weights = {weights}, with which its run was begun, received"):
+    with pytest.raises(UserError, match=f"expected classifier_weights = {weights}, as when its run was started, received"):
         train(spec, workdir)
     assert (workdir / "experiment.json").read_bytes() == whole
     needed.write_bytes(before)

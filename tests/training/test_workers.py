@@ -101,7 +101,7 @@ def test_stopped_and_killed_workers_go_on_and_end_with_the_same_bits(start, tmp_
     wait_for_checkpoint(run, stopped, chief, other)
     os.kill(chief.pid, signal.SIGKILL)
     assert (chief.wait(), other.wait()) == (-signal.SIGKILL, 1)
-    assert re.fullmatch(r"main.py: .*: expected every worker to go on, lost one .*; start all of them again\n", other.said())
+    assert re.fullmatch(r"main.py: .*: expected every worker to keep running, lost one .*; restart all of them\n", other.said())
 
     chief, other = start_both(place)
     assert (chief.wait(), other.wait()) == (0, 0), [process.said() for process in (chief, other)]
@@ -139,5 +139,5 @@ def test_worker_of_another_command_or_other_files_is_refused():
     second = Second(devices.make("one"))
     second.is_chief = False
     second.check_same("step", 7)
-    with pytest.raises(UserError, match="step: expected 7, as the chief has it, found 8"):
+    with pytest.raises(UserError, match="step: expected 7, the chief's value, found 8"):
         second.check_same("step", 8)

@@ -52,7 +52,7 @@ def check_arguments(attack: ForeignAttack, accepted: Iterable[str]) -> None:
     for argument, _ in attack.arguments:
         if argument not in accepted:
             names = ", ".join(sorted({*accepted, "epsilon", "norm"}))
-            raise UsageError(f"attack {attack.name}: expected arguments among {names}, received {argument}")
+            raise UsageError(f"attack {attack.name}: expected an argument among {names}, received {argument}")
 
 
 def target_of(attack: ForeignAttack, accepted: Collection[str], *, can: bool, must: bool) -> str | None:

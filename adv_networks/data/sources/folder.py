@@ -59,7 +59,7 @@ def listed(folder: Path, class_order: Sequence[str] = ("numbers",)) -> Listed:
         empty = [name for name, count in zip(classes, counts, strict=True) if not count]
         raise UserError(
             f"{folder}: expected images in every class folder, found none of {_listed(empty)} in {roots['train'].name} "
-            "(remove a folder that is no class)"
+            "(remove folders that are not classes)"
         )
     return Listed(files, labels, tuple(classes))
 
@@ -90,7 +90,7 @@ def decoded(files: Sequence[str], into: np.ndarray, resize: tuple[int, int] | No
         if picture.shape[:2] != into.shape[1:3]:
             raise UserError(
                 f"{file}: expected {_size(into.shape[1:])} pixels like {files[0]}, found {_size(picture.shape)} "
-                "(--resize=HEIGHT,WIDTH brings all to one size)"
+                "(--resize=HEIGHT,WIDTH resizes all of them)"
             )
         if picture.ndim == 3 and into.shape[3] == 1:
             return False

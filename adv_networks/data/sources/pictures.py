@@ -61,12 +61,12 @@ def _check_depth(file: Path, handle: BinaryIO) -> None:
     start = handle.read(_BIT_DEPTH_AT + 1)
     handle.seek(0)
     if start.startswith(_PNG) and len(start) > _BIT_DEPTH_AT and start[_BIT_DEPTH_AT] == 16:
-        raise UserError(f"{file}: expected 8 bits a channel, found 16 (save it with 8)")
+        raise UserError(f"{file}: expected 8 bits per channel, found 16 (save it with 8)")
 
 
 def _check_mode(file: Path, opened: Any) -> None:
     """Refuses modes other than grey and RGB, and pixels that are transparent: what is behind them is for the user to say."""
     if opened.mode not in ("1", "L", "P", "RGB"):
-        raise UserError(f"{file}: expected 8 bits a channel, grey or RGB without transparency, found mode {opened.mode}")
+        raise UserError(f"{file}: expected 8 bits per channel, grey or RGB without transparency, found mode {opened.mode}")
     if "transparency" in opened.info and opened.convert("RGBA").getchannel("A").getextrema()[0] < 255:
         raise UserError(f"{file}: expected an image without transparency, found transparent pixels")

@@ -149,8 +149,8 @@ class Tfds(Source):
         for server in dict.fromkeys("/".join(url.split("/", 3)[:3]) for url in builder.url_infos or ()):
             if not _answers(server):
                 raise UserError(
-                    f"data set {self.name}: expected {server} to answer, found no connection to it; prepare the data set where "
-                    f"there is one, and put it into {place}, or say where it is by --data_dir"
+                    f"data set {self.name}: expected {server} to answer, found no connection to it; prepare the data set on a "
+                    f"connected machine and put it into {place}, or say where it is with --data_dir"
                 )
 
 
