@@ -219,7 +219,7 @@ def test_generator_is_trained_against_it_and_the_worst_case_is_said(trained, run
     assert float(numbers["G released_mnist"]) < float(numbers["No Noise"]) - 10
     worst = min(numbers, key=lambda name: float(numbers[name]))
     assert f"labels {numbers['No Noise']}% of the clean images correctly" in output
-    assert f"in the worst case of these {numbers[worst]}% ({worst})." in output
+    assert f"and {numbers[worst]}% in the worst case above ({worst})." in output
     (workdir,) = (tmp_path / "runs").iterdir()
     weights = evaluation.weights_hash(trained)
     assert workdir.name.endswith(f"-own-{weights[:8]}-inputs=0_1")
