@@ -47,6 +47,7 @@ def test_method_on_mnist_trains_once_and_then_only_prints(method, run, tmp_path)
     assert (code, second) == (0, first) and written_at(tmp_path) == written
 
 
+@pytest.mark.slow
 def test_demo_table_has_standard_and_advnet_and_the_generator(run, tmp_path):
     code, output, _ = run("--table=digits", *SMALL)
     assert code == 0
@@ -60,6 +61,7 @@ def test_demo_table_has_standard_and_advnet_and_the_generator(run, tmp_path):
     assert all(row["measured_percent"] and not row["published_percent"] for row in rows)
 
 
+@pytest.mark.slow
 def test_plan_lists_each_run_once_and_what_is_done(run, tmp_path):
     run("--dataset=digits", "--method=standard", *SMALL)
     code, output, _ = run("--table=digits", "--plan", *SMALL)
@@ -100,6 +102,7 @@ def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
     assert re.search(r"360 test images of digits, ε = 0\.1.*\nNo Noise +\d+\.\d\d\nFGS +\d+\.\d\d\nPGD +\d+\.\d\d", output)
 
 
+@pytest.mark.slow
 def test_run_in_l2_trains_and_evaluates_in_it(run, tmp_path):
     code, output, error = run("--norm=l2", "--epsilon=1.5", *SMALL)
     assert code == 0, error
@@ -125,6 +128,7 @@ def test_plan_of_another_norm_says_its_epsilon_even_if_it_is_the_recipes(run):
     assert len(runs) == 2 and all("--epsilon=0.15" in line and "--norm=l2" in line for line in runs)
 
 
+@pytest.mark.slow
 def test_plan_passes_on_what_its_runs_are_told(run, tmp_path):
     told = ("--strategy=mirrored", "--checkpoint_seconds=30", "--test_images=16", "--bn_evaluation=batch")
     code, output, error = run("--table=digits", "--plan", *told, *SMALL)
@@ -347,26 +351,38 @@ def test_libraries_speak_when_asked(tmp_path):
     assert "main.py: data set mnist" in error and error.count("\n") > 1
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--epsilon=8"], r"epsilon: expected a value above 0 and of at most 1, received 8\.0 .*8/255"),
-        (["--table=6", "--generator_width=8"], "generator_width: expected no override with table 6"),
-        (["--attack=pdg"], "attack: expected pgd, received pdg"),
-        (["--attack=pgd:steps=0"], "attack pgd: steps: expected a value of at least 1"),
-        (["--attack=apgd_ce:norm=l2:epsilon=1"], "norm: expected linf for attack apgd_ce, received l2"),
-        (["--table=digits", "--attack_suite=strong", "--norm=l2", "--epsilon=1"], "norm: expected linf for attack"),
-    ],
-)
-def test_wrong_values_are_refused_before_tensorflow_is_loaded(options, said):
-    code = (
-        "import sys, flags; from adv_networks import __main__; flags.parse(['main.py', *sys.argv[1:]]); "
-        "code = __main__.main(); "
-        "sys.exit(100 if 'tensorflow' in sys.modules else code)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *options], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
-    assert re.search(said, done.stderr)
+# The options of each list of standard input, in one process: exit code, output, error, and whether TensorFlow is loaded.
+IN_ONE_PROCESS = """
+import contextlib, io, json, sys
+import flags
+from absl.testing import flagsaver
+from adv_networks import __main__ as program
+
+found = []
+for options in json.load(sys.stdin):
+    output, error = io.StringIO(), io.StringIO()
+    with flagsaver.flagsaver(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
+        flags.parse(["main.py", *options])
+        code = program.main()
+    found.append((code, output.getvalue(), error.getvalue(), "tensorflow" in sys.modules))
+json.dump(found, sys.stdout)
+"""
+
+
+def test_wrong_values_are_refused_before_tensorflow_is_loaded():
+    messages = {
+        ("--epsilon=8",): r"epsilon: expected a value above 0 and of at most 1, received 8\.0 .*8/255",
+        ("--table=6", "--generator_width=8"): "generator_width: expected no override with table 6",
+        ("--attack=pdg",): "attack: expected pgd, received pdg",
+        ("--attack=pgd:steps=0",): "attack pgd: steps: expected a value of at least 1",
+        ("--attack=apgd_ce:norm=l2:epsilon=1",): "norm: expected linf for attack apgd_ce, received l2",
+        ("--table=digits", "--attack_suite=strong", "--norm=l2", "--epsilon=1"): "norm: expected linf for attack",
+    }
+    command, asked = [sys.executable, "-c", IN_ONE_PROCESS], json.dumps(list(messages))
+    done = subprocess.run(command, input=asked, cwd=ROOT, capture_output=True, text=True, check=True)
+    for message, (code, output, error, has_tensorflow) in zip(messages.values(), json.loads(done.stdout), strict=True):
+        assert (code, output, error.count("\n"), has_tensorflow) == (2, "", 1, False), error
+        assert re.search(message, error)
 
 
 def test_epsilon_is_a_fraction_too_and_data_sets_go_by_any_case(run):

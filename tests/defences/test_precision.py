@@ -163,6 +163,7 @@ def test_step_by_xla_is_the_same_step(float64, nondeterministic, minibatch):
     np.testing.assert_allclose(*ends, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_run_by_xla_leaves_determinism_alone_and_takes_one_replica(tmp_path, nondeterministic):
     training.train(tiny(steps=2, xla=True), tmp_path, progress=False)
     assert not determinism.is_deterministic()

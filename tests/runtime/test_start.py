@@ -49,6 +49,7 @@ def test_who_imports_tensorflow_first_is_told_once():
     assert "found None True" in output
 
 
+@pytest.mark.slow
 def test_the_first_use_of_tensorflow_starts_it_so():
     output = said(f"{SLOW}from adv_networks.lazy import tf\n{SHOW}\ntf.constant\n{SHOW}", TF_CPP_MIN_LOG_LEVEL="3")
     assert "found None False" in output
