@@ -1,37 +1,79 @@
-"""Attacks without a ball, which look for the nearest adversarial image, of this project and of libraries at equal steps."""
+"""Attacks without a ball, which look for the nearest adversarial image, of this project and of libraries at equal settings."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.side_by_side import Contender
 
-# By case: ours, Foolbox's and ART's, each by its name there and with its options.
-_CASES: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
-    "DeepFool L2": (
-        ("deepfool", dict(steps=50)),
-        ("L2DeepFoolAttack", dict(steps=50)),
-        ("DeepFool", dict(max_iter=50)),
+_Call = tuple[str, dict[str, Any]]
+
+
+class _Case(NamedTuple):
+    """An attack by its names and options here and in the libraries that have it, and on how many images it is timed.
+
+    `labels` is how many classes further than the true one the label is that ART is given, the target's of a targeted attack.
+    """
+
+    images: int
+    ours: _Call
+    foolbox: _Call | None = None
+    art: _Call | None = None
+    labels: int = 0
+
+
+_DEEPFOOL = ("deepfool", dict(steps=50))
+_CW_L2 = ("cw_l2", dict(searches=2, steps=50, c=1.0, rate=0.05))
+# ART takes seconds an image, so that its cases are of few.
+_CASES = {
+    "JSMA, θ = 1, Υ = 0.145": _Case(
+        10,
+        ("jsma", dict(target="next", theta=1.0, share=0.145)),
+        art=("SaliencyMapMethod", dict(theta=1.0, gamma=0.145, batch_size=10)),
+        labels=1,
     ),
-    "C&W L2, 2 searches of 50 steps": (
-        ("cw_l2", dict(searches=2, steps=50, c=1.0, rate=0.05)),
-        ("L2CarliniWagnerAttack", dict(binary_search_steps=2, steps=50, initial_const=1.0, stepsize=0.05)),
-        ("CarliniL2Method", dict(binary_search_steps=2, max_iter=50, initial_const=1.0, learning_rate=0.05)),
+    # ART's population is a multiple of an individual's three numbers.
+    "one pixel, 100 generations of 399": _Case(
+        2, ("one_pixel", dict(population=399, generations=100)), art=("PixelAttack", dict(th=1, es=1, max_iter=100))
+    ),
+    "DeepFool L2": _Case(250, _DEEPFOOL, foolbox=("L2DeepFoolAttack", dict(steps=50))),
+    "DeepFool L2 beside ART": _Case(20, _DEEPFOOL, art=("DeepFool", dict(max_iter=50, batch_size=20))),
+    "C&W L2, 2 searches of 50 steps": _Case(
+        250,
+        _CW_L2,
+        foolbox=("L2CarliniWagnerAttack", dict(binary_search_steps=2, steps=50, initial_const=1.0, stepsize=0.05)),
+    ),
+    "C&W L2 beside ART, 2 searches of 50 steps": _Case(
+        5,
+        _CW_L2,
+        art=(
+            "CarliniL2Method",
+            dict(binary_search_steps=2, max_iter=50, initial_const=1.0, learning_rate=0.05, batch_size=5),
+        ),
     ),
 }
 
 
-def contenders(images: int, libraries: Collection[str]) -> dict[str, dict[str, Contender]]:
-    """By case the contenders on so many images: this project, and those of foolbox and art that are asked for."""
+def contenders(libraries: Collection[str], most: int | None = None) -> dict[str, dict[str, Contender]]:
+    """By case the contenders: this project, and those of foolbox and art that are asked for.
+
+    Args:
+        libraries: of foolbox and art; a case that none of them has is left out.
+        most: images; None for as many as each case has.
+    """
     cases = {}
-    for case, (ours, foolbox, art) in _CASES.items():
+    for name, case in _CASES.items():
+        images = min(case.images, most or case.images)
         own: dict[str, Contender] = {
-            "ours": ("benchmarks.contenders", "minimum_norm", dict(name=ours[0], images=images, options=ours[1]))
+            "ours": ("benchmarks.contenders", "minimum_norm", dict(name=case.ours[0], images=images, options=case.ours[1]))
         }
-        for library, (kind, options) in (("foolbox", foolbox), ("art", art)):
-            if library in libraries:
-                arguments = dict(kind=kind, images=images, options=options)
-                own[f"{library} (TensorFlow)"] = ("benchmarks.tensorflow_libraries", f"{library}_minimum_norm", arguments)
-        cases[f"D1 {case}, {images} images"] = own
+        if case.foolbox and "foolbox" in libraries:
+            arguments: dict[str, Any] = dict(kind=case.foolbox[0], images=images, options=case.foolbox[1])
+            own["foolbox (TensorFlow)"] = ("benchmarks.tensorflow_libraries", "foolbox_minimum_norm", arguments)
+        if case.art and "art" in libraries:
+            arguments = dict(kind=case.art[0], images=images, options=case.art[1], labels=case.labels)
+            own["art (TensorFlow)"] = ("benchmarks.tensorflow_libraries", "art_minimum_norm", arguments)
+        if len(own) > 1:
+            cases[f"D1 {name}, {images} images"] = own
     return cases

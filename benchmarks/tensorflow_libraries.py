@@ -51,13 +51,13 @@ def foolbox_minimum_norm(kind: str, images: int, options: dict[str, Any]) -> Cal
     return lambda: made(model, x, y, epsilons=None)[1].numpy()
 
 
-def art_minimum_norm(kind: str, images: int, options: dict[str, Any]) -> Callable[[], None]:
-    """One of the Adversarial Robustness Toolbox."""
+def art_minimum_norm(kind: str, images: int, options: dict[str, Any], labels: int) -> Callable[[], None]:
+    """One of the Adversarial Robustness Toolbox, given labels that are so many classes further than the true ones."""
     import art.attacks.evasion
     from art.estimators.classification import TensorFlowV2Classifier
 
     model, x, y = trained(images)
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     wrapped = TensorFlowV2Classifier(model, 10, (28, 28, 1), loss_object=loss, clip_values=(0, 1))
-    made = getattr(art.attacks.evasion, kind)(wrapped, batch_size=images, verbose=False, **options)
-    return lambda: made.generate(x, y)
+    made = getattr(art.attacks.evasion, kind)(wrapped, verbose=False, **options)
+    return lambda: made.generate(x, (y + labels) % 10)
