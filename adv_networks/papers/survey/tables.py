@@ -10,7 +10,8 @@ from adv_networks.experiments import SUITES, AttackSuite, Column, Row, Table, de
 
 _ERROR, _CONFIDENCE, _SUCCESS = "error", "confidence", "attack success rate"
 
-# The numbers of the authors' codes are for hours; these come within a few percent of their norms in minutes.
+# The numbers of the authors' codes take hours, these take minutes. In L∞ they are too few steps: on 100 MNIST images the median
+# norm on A is 0.27 where DeepFool needs 0.16, and 6 images withstand it.
 _CW_L2, _CW_LINF, _CW_L0 = (
     "cw_l2:searches=5:steps=200:c=0.01:rate=0.05", "cw_linf:steps=100:rate=0.02:c=0.01", "cw_l0:steps=100:rate=0.1:c=0.01",
 )  # fmt: skip
