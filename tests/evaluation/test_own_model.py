@@ -257,7 +257,7 @@ def test_defence_is_trained_for_an_own_classifier_and_evaluated_before_and_after
     assert "checks against false security" in after and "evades the detectors" not in before
     assert len(list((tmp_path / "runs").glob("digits-magnet-*mine*"))) == 1
     code, _, errors = run("--dataset=digits", "--defence=magnet")
-    assert code == 2 and "--defence goes with --model" in errors
+    assert code == 2 and "--defence needs --model" in errors
 
 
 class AlwaysNoise(keras.layers.GaussianNoise):
