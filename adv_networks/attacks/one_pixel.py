@@ -94,14 +94,15 @@ def _first_individuals(seeds, population, pixels, channels, dtype):
 
 
 @functools.cache
-def _compiled_children() -> Callable[..., tf.Tensor]:
+def _compiled_children(population: int, pixels: int, genes: int) -> Callable[..., tf.Tensor]:
     """The function of the individuals, the seeds and a generation's number that returns its children, one of each individual.
 
-    A child is x_1 + F (x_2 − x_3) of three different individuals, clipped to [0,1].
+    A child is x_1 + F (x_2 − x_3) of three different individuals, clipped to [0,1]. Each shape of a population has a function of its
+    own: one for all would be traced anew for shapes that are not known, and the numbers of parents have to be.
     """
 
     def children(individuals, seeds, number):
-        population = individuals.shape[1]
+        individuals = tf.ensure_shape(individuals, [None, population, pixels, genes])
 
         def drawn(seed):
             own = tf.random.experimental.stateless_fold_in(seed, number)
@@ -185,7 +186,7 @@ def _evolution(
         if not len(rows):
             break
         given = tf.constant(individuals[rows]), tf.gather(seeds, rows), tf.constant(number)
-        children = _compiled_children()(*given).numpy()
+        children = _compiled_children(*individuals.shape[1:])(*given).numpy()
         found = asking.scores(rows, children)
         fitter = found < scores[rows]
         individuals[rows] = np.where(fitter[..., None, None], children, individuals[rows])

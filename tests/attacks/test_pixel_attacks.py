@@ -232,6 +232,13 @@ def test_only_so_many_pixels_change_and_the_fooled_images_are_fooled(pixels, pro
     np.testing.assert_array_equal(labels_of(model, found) != y, changed > 0)
 
 
+def test_populations_of_any_size_evolve_one_after_another(problem):
+    model, x, y = problem
+    for population, pixels in ((4, 1), (5, 1), (6, 2), (7, 3)):
+        found = attacks.one_pixel(model, x[:pixels], y[:pixels], pixels=pixels, population=population, generations=1)
+        assert pixels_changed(x[:pixels], found.numpy()).max() <= pixels
+
+
 def test_one_pixel_reaches_targets(problem):
     model, x, y = problem
     targets = runners_up(model, x, y)

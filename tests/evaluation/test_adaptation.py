@@ -118,7 +118,7 @@ def weights(place):
 REFUSED = {
     "two that fit": (
         lambda place: model(lambda x: [dense(x, 10), dense(x, 10)]),
-        r"found .* to 0: \(None, 10\) and 1: .*alone",
+        r"found .* to 0: \(None, 10\) and 1: .*only one",
     ),
     "none that fits": (lambda place: model(lambda x: dense(x, 9)), r"\(None, 10\), found \(None, 8, 8, 1\) to \(None, 9\)"),
     "one logit of ten": (lambda place: model(lambda x: dense(x, 1)), r"to \(None, 1\)"),
@@ -137,7 +137,7 @@ REFUSED = {
     ),
     "nothing": (
         lambda place: str(place / "nosuch"),
-        "expected a .keras file, found none .*run's directory or module:function",
+        "expected a .keras file, found none .*run's directory and module:function",
     ),
 }
 
