@@ -97,8 +97,8 @@ def _first_individuals(seeds, population, pixels, channels, dtype):
 def _compiled_children(population: int, pixels: int, genes: int) -> Callable[..., tf.Tensor]:
     """The function of the individuals, the seeds and a generation's number that returns its children, one of each individual.
 
-    A child is x_1 + F (x_2 − x_3) of three different individuals, clipped to [0,1]. Each shape of a population has a function of its
-    own: one for all would be traced anew for shapes that are not known, and the numbers of parents have to be.
+    A child is x_1 + F (x_2 − x_3) of three different individuals, clipped to [0,1]. Each shape of a population has its own
+    function: a function of all would be traced anew for unknown shapes, and the number of parents must be known.
     """
 
     def children(individuals, seeds, number):
