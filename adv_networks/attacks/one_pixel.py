@@ -56,7 +56,7 @@ class OnePixel(MinimumNormAttack):
 
 
 def _scores(model, x, y, individuals, targeted):
-    """Of each image with its one individual the logarithm of the probability of y, or of minus that of a target, [batch].
+    """The fitness of one individual of each image, [batch]: the log-probability of y, or minus that of a target.
 
     Less is fitter.
     """
@@ -116,10 +116,10 @@ def _compiled_children(population: int, pixels: int, genes: int) -> Callable[...
 
 
 class _Asking:
-    """Some images, and the model's answers to all that it was asked about them; nothing is asked twice.
+    """Some images, and what the model answered about each of their individuals. It is asked about none twice.
 
-    Most children of a population that has come close to a place, or to black or white, are old acquaintances: of 100
-    generations on MNIST three in four.
+    Once a population has gathered at one place, or at black or white, most of its children are known already: three in four
+    over 100 generations on MNIST.
     """
 
     def __init__(self, model: keras.Model, targeted: bool, x: np.ndarray, labels: np.ndarray):
