@@ -167,12 +167,13 @@ class EvaluateModel:
         return {f"G {name}": (attack, workdir / generator_file(number)) for number, name in enumerate(adversary.generators)}
 
     def _train(self, spec: Experiment, own: keras.Model, model: keras.Model) -> Path:
-        """Trains a run that builds upon the classifier, unless it is there; its directory."""
-        workspace = self.workspace
-        workdir = workspace.runs / f"{spec.name}-{own_model.run_name(self.model, self.input_range, own)}"
+        """Trains a run that builds upon the classifier, or stands in front of any, unless it is there; its directory."""
+        workspace, knows = self.workspace, METHODS[spec.method].knows_classifier
+        of_this_one = f"-{own_model.run_name(self.model, self.input_range, own)}" if knows else ""
+        workdir = workspace.runs / f"{spec.name}{of_this_one}"
         places = dict(data_dir=workspace.data_dir, download=workspace.download)
         how = dict(checkpoint_seconds=workspace.checkpoint_seconds, progress=workspace.progress)
-        return training.train(spec, workdir, classifier=model, **places, **how)
+        return training.train(spec, workdir, classifier=model if knows else None, **places, **how)
 
     def _source(self, text: str, dataset: str, model: Target, attack: Attack) -> tuple[Target, str]:
         """What a further attack is crafted on, and its label."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from adv_networks.commands.base import Request
-from adv_networks.experiments import METHODS, Cell, Experiment, Table, experiments_of
+from adv_networks.experiments import Cell, Experiment, Table, experiments_of
 from adv_networks.storage.records import check
 from adv_networks.tables.evaluate import check_attacks
 from adv_networks.training import Workspace
@@ -90,8 +90,7 @@ class Plan:
 
 def _runs_of(cell: Cell) -> set[str]:
     specs = [spec for spec in (cell.target, cell.source) if spec is not None]
-    behind = [spec.needs()["classifier"] for spec in specs if METHODS[spec.method].stands_in_front]
-    return {spec.name for spec in (*specs, *behind)}
+    return {own.name for spec in specs for own in (spec, spec.behind()) if own is not None}
 
 
 def _needed_by(spec: Experiment) -> Iterable[Experiment]:

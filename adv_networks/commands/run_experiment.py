@@ -81,7 +81,7 @@ class RunExperiment:
         plan.check(workspace)
         # What a run builds upon it trains itself, and waits where another process does so already.
         sources = [cell.source.name for cell in plan.every_cell if cell.source]
-        behind = [spec.needs()["classifier"].name] if METHODS[spec.method].stands_in_front else []
+        behind = [own.name for own in [spec.behind()] if own is not None]
         workspace.train(plan.runs[name] for name in dict.fromkeys([*behind, spec.name, *sources]))
         if not workspace.is_chief:
             return
@@ -116,4 +116,4 @@ def _table_of(spec: Experiment) -> Table:
     if not method.gives_classifier:
         columns = [dataclasses.replace(column, target=spec.against, same_seed=True) for column in columns]
         label += f" against {spec.against} ({METHODS[spec.against].letter})"
-    return Table("run", spec.name, (spec.dataset,), (Row(label, spec.method),), tuple(columns))
+    return Table("run", spec.target_name, (spec.dataset,), (Row(label, spec.method),), tuple(columns))

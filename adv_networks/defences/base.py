@@ -67,6 +67,8 @@ class Defence:
         title: one line.
         reads: the parts of the settings (`experiments.setting`) that its training depends on, beside those of no part.
         trains_classifier: whether the run has a classifier of its own, `d.keras`.
+        knows_classifier: whether its training depends on a classifier, its own or another run's. Where it does not, one run
+            stands in front of any classifier, and settings of the part "classifier" are those of the one behind alone.
         stands_in_front: whether its run is of what stands in front of a classifier (`InputDefence`).
         static_examples: whether its training set is enlarged by examples that are crafted before.
         settings: what the source gives this method on every data set.
@@ -83,6 +85,7 @@ class Defence:
     title: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ()
     trains_classifier: ClassVar[bool] = True
+    knows_classifier: ClassVar[bool] = True
     stands_in_front: ClassVar[bool] = False
     static_examples: ClassVar[bool] = False
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -105,6 +108,10 @@ class Defence:
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
         """The experiments whose runs one of this method builds upon, by their role in it: "classifier", "teacher" and so on."""
         return {}
+
+    def behind(self, spec: Experiment) -> Experiment | None:
+        """The run of the classifier that it stands in front of; None for a method that stands in front of none."""
+        return None
 
     def check(self, spec: Experiment) -> None:
         """Raises a UsageError where the settings contradict one another, or ask for what the method does not have."""
@@ -228,9 +235,13 @@ class InputDefence(Defence):
     stands_in_front = True
     trains_classifier = False
 
+    def behind(self, spec: Experiment) -> Experiment:
+        """See `Defence.behind`: the undefended classifier."""
+        return spec.sibling("standard")
+
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
-        """The classifier behind the defence."""
-        return {"classifier": spec.sibling("standard")}
+        """See `Defence.needs`: the classifier behind the defence, if it is known in training."""
+        return {"classifier": self.behind(spec)} if self.knows_classifier else {}
 
     def wrap(self, classifier: keras.Model, parts: Mapping[str, Any], spec: Experiment) -> Defended:
         """The classifier behind the defence.

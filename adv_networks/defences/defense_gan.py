@@ -152,13 +152,14 @@ class DefenseGAN(InputDefence):
 
     name, letter, title = "defense_gan", "DG", "Defense-GAN: a classifier of what a GAN of clean images makes of an image"
     Settings = Settings
+    knows_classifier = False
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType(dict(batch_size=250))
     metrics = ("critic_distance", "critic_penalty", "generator_learning_rate", "validation_critic_distance")
     adaptive = "pgd:steps=40:step_fraction=0.1:gradient=exact"
 
-    def needs(self, spec: Experiment) -> dict[str, Experiment]:
-        """The classifier behind the defence."""
-        return {"classifier": spec.sibling(spec.own.behind)}
+    def behind(self, spec: Experiment) -> Experiment:
+        """See `Defence.behind`."""
+        return spec.sibling(spec.own.behind)
 
     def check(self, spec: Experiment) -> None:
         """Refuses minibatches that have no image for each of the critic's steps; those too many to share out are left out."""

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
     from adv_networks.data import Images
 
-# The marks that there are, in the order in which a run keeps them.
+# The marks that there are.
 DETECTORS = ("error_1", "error_2", "divergence_10", "divergence_40")
 PARTS = ("both", "detector", "reformer", "none")
 _FILES = ("autoencoder_1.keras", "autoencoder_2.keras")
-_MARKS = "marks.npy"
+_HELD_OUT = "held_out.npy"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +145,7 @@ class MagNet(InputDefence):
 
     name, letter, title = "magnet", "M", "MagNet: autoencoders in front of A, which refuse images and reform the others"
     Settings = Settings
+    knows_classifier = False
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType(dict(batch_size=256))
     metrics = (
         "reconstruction_error_1", "reconstruction_error_2", "validation_reconstruction_error_1",
@@ -154,7 +155,7 @@ class MagNet(InputDefence):
 
     def files(self, spec: Experiment) -> tuple[str, ...]:
         """See `Defence.files`."""
-        return (*_FILES, _MARKS, "reconstructions.png")
+        return (*_FILES, _HELD_OUT, "reconstructions.png")
 
     def multiply_adds(self, spec: Experiment) -> float:
         """See `Defence.multiply_adds`."""
@@ -199,10 +200,8 @@ class MagNet(InputDefence):
     def arrays(
         self, players: Autoencoders, needed: Mapping[str, NeededRun], validation: Images, spec: Experiment
     ) -> dict[str, np.ndarray]:
-        """The marks of the validation images, of which the thresholds are."""
-        image = keras.Input(find_dataset(spec.dataset).image_shape)
-        marking = keras.Model(image, marks_of(players.models, needed["classifier"].classifier(), image))
-        return {_MARKS: outputs(marking, validation.images / np.float32(255)).T}
+        """The validation images, of whose marks the thresholds are; some of these depend on the classifier behind."""
+        return {_HELD_OUT: validation.images}
 
     def wrap(self, classifier: keras.Model, parts: Mapping[str, Any], spec: Experiment) -> Defended:
         """See `InputDefence.wrap`."""
@@ -213,11 +212,11 @@ class MagNet(InputDefence):
         model = keras.Model(image, classifier(autoencoders[0](image) if reforms else image), name="magnet")
         if not detects:
             return Defended(model=model, undefended=classifier, settings=settings)
-        rows = [DETECTORS.index(name) for name in own.detectors]
-        limits = thresholds(parts[_MARKS][rows], own.detector_rate)
+        marks = marks_of(autoencoders, classifier, image, own.detectors)
+        limits = thresholds(outputs(keras.Model(image, marks), parts[_HELD_OUT] / np.float32(255)).T, own.detector_rate)
         # An image without a mark, as an empty one, is suspicious to a detector of threshold 0.
         limits = np.maximum(limits, np.finfo(np.float32).tiny).astype(np.float32)
-        excess = keras.Model(image, marks_of(autoencoders, classifier, image, own.detectors) / limits - 1)
+        excess = keras.Model(image, marks / limits - 1)
         return Defended(
             model=model,
             undefended=classifier,

@@ -69,6 +69,7 @@ class GreyMagNet(InputDefence):
 
     name, letter, title = "magnet_grey", "MG", "MagNet's reformer, one of eight autoencoders that were trained to differ"
     Settings = Settings
+    knows_classifier = False
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType(dict(batch_size=128))
     metrics = ("reconstruction_error", "spread", "validation_reconstruction_error")
 

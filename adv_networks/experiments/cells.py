@@ -56,6 +56,6 @@ def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
 
     for cell in cells:
         for spec in filter(None, (cell.target, cell.source)):
-            for own in (*spec.needs().values(), spec.trained()):  # The first may be needed to evaluate alone.
+            for own in filter(None, (spec.behind(), spec.trained())):
                 add(own)
     return list(ordered)

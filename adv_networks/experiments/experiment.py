@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +39,28 @@ class Experiment(SharedSettings):
     @property
     def name(self) -> str:
         """The run's directory name: data set, method, scale, seed, then the protocol and the overrides that training reads."""
+        return self._named(self.trains_with)
+
+    def _named(self, is_told: Callable[[str], bool]) -> str:
+        """The name that tells these of the overrides."""
         parts = [self.dataset, self.method, self.scale, f"s{self.seed}"]
         parts += [self.protocol] * (self.protocol != "paper")
-        parts += [f"{key}={written(value)}" for key, value in self.overrides if self.trains_with(key)]
+        parts += [f"{key}={written(value)}" for key, value in self.overrides if is_told(key)]
         return shortened("-".join(parts))
 
     @property
     def target_name(self) -> str:
-        """What records call its classifier: the run, and what evaluation alone reads of the settings of a defence in front."""
+        """What records call its classifier: the run, what the classifier behind a defence that does not know it was trained
+        with, and what evaluation alone reads of the defence's settings."""
         method = METHODS[self.method]
+
+        def is_told(key: str) -> bool:
+            of_one_behind = method.stands_in_front and key in _SHARED and SETTINGS[key].metadata["part"] == "classifier"
+            return of_one_behind or self.trains_with(key)
+
         own = set() if method.Settings is None else {field.name for field in dataclasses.fields(method.Settings)}
         parts = [f"{key}={written(value)}" for key, value in self.overrides if key in own and not self.trains_with(key)]
-        return "-".join([self.name, *parts])
+        return "-".join([self._named(is_told), *parts])
 
     def trains_with(self, setting: str) -> bool:
         """Whether the training reads a setting; the others only change how its result is evaluated."""
@@ -59,7 +69,7 @@ class Experiment(SharedSettings):
             own = [] if method.Settings is None else dataclasses.fields(method.Settings)
             return any(field.name == setting and field.metadata["part"] != "test" for field in own)
         part = SETTINGS[setting].metadata["part"]
-        return not part or part in method.reads
+        return not part or part in method.reads or (part == "classifier" and method.knows_classifier)
 
     def trained(self) -> Experiment:
         """The experiment that is trained for this one: without the overrides that its training does not read."""
@@ -91,6 +101,10 @@ class Experiment(SharedSettings):
     def needs(self) -> dict[str, Experiment]:
         """The experiments whose runs this one builds upon, by their role in it."""
         return METHODS[self.method].needs(self)
+
+    def behind(self) -> Experiment | None:
+        """The run of the classifier that this one's method stands in front of; None where it stands in front of none."""
+        return METHODS[self.method].behind(self)
 
     def attack(self, text: str) -> Attack:
         """The attack that a text of the grammar names (`resolve_attack`), at this experiment's ε, norm, scale and settings."""

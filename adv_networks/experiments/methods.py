@@ -17,6 +17,7 @@ class Method(Protocol):
     title: str
     reads: tuple[str, ...]
     trains_classifier: bool
+    knows_classifier: bool
     stands_in_front: bool
     static_examples: bool
     settings: Mapping[str, Any]
@@ -33,6 +34,9 @@ class Method(Protocol):
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
         """The experiments whose runs one of this method builds upon, by their role in it."""
+
+    def behind(self, spec: Experiment) -> Experiment | None:
+        """The run of the classifier that it stands in front of; None for a method that stands in front of none."""
 
     def check(self, spec: Experiment) -> None:
         """Raises a UsageError where the experiment's settings contradict one another."""

@@ -35,10 +35,10 @@ def setting(
     Args:
         default: the value where neither recipe nor override says another; its type is the setting's.
         help: one line for `--help`, which may be cut there.
-        part: what reads it: "" every training; "perturbation" those with perturbed images; "generator" those of a
-            generator; "game" those of D against generators; "pgd" those that run PGD; "frozen" those that attack a finished
-            classifier; "lone" those of a generator alone; "classes" those that can
-            weigh classes; "test" none. Evaluation may read any of them.
+        part: what reads it: "" every training; "classifier" those that know a classifier; "perturbation" those with perturbed
+            images; "generator" those of a generator; "game" those of D against generators; "pgd" those that run PGD; "frozen"
+            those that attack a finished classifier; "lone" those of a generator alone; "classes" those that can weigh classes;
+            "test" none. Evaluation may read any of them.
         choices: the values there are; a registry that fills up later, for names.
         above: what a number must be above.
         least: the least number that is allowed.

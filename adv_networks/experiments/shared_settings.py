@@ -34,13 +34,19 @@ class SharedSettings:
         "d1",
         "discriminative network: a name that --list shows, or your own: a .keras file, or module:function that returns a Keras "
         "model with logits as output; your own needs an input_range",
+        "classifier",
         choices=CLASSIFIERS,
     )
     input_range: tuple[float, ...] = setting(
-        (0.0, 1.0), "LOW,HIGH: the inputs that your own classifier takes for black and white, with --model or --classifier"
+        (0.0, 1.0),
+        "LOW,HIGH: the inputs that your own classifier takes for black and white, with --model or --classifier",
+        "classifier",
     )
     classifier_weights: str = setting(
-        "kept", "your own classifier starts from its saved weights, or from fresh ones", choices=("kept", "fresh")
+        "kept",
+        "your own classifier starts from its saved weights, or from fresh ones",
+        "classifier",
+        choices=("kept", "fresh"),
     )
     from_run: str = setting(
         "", "start from the weights of this finished run: its directory, or its name beside this run's (--from)"
@@ -51,14 +57,22 @@ class SharedSettings:
         "classes",
         choices=("none", "balanced"),
     )
-    classifier_width: int = setting(32, "filters of the discriminative network's first convolution; units of mlp's", least=1)
-    input_dropout: float = setting(0.2, "mlp: the share of pixels that training drops", least=0, below=1)
-    dropout: float = setting(
-        0.5, "mlp, cnn_cw, report_cnn: the share of hidden units of full layers that training drops", least=0, below=1
+    classifier_width: int = setting(
+        32, "filters of the discriminative network's first convolution; units of mlp's", "classifier", least=1
     )
-    logits_initializer: str = setting("zeros", "d1: initial kernel of the last layer", choices=("zeros", "glorot_uniform"))
-    stem_normalisation: bool = setting(True, "d2: BN and ReLU follow the first convolution")
-    final_normalisation: bool = setting(False, "d2: BN and ReLU precede the pooling")
+    input_dropout: float = setting(0.2, "mlp: the share of pixels that training drops", "classifier", least=0, below=1)
+    dropout: float = setting(
+        0.5,
+        "mlp, cnn_cw, report_cnn: the share of hidden units of full layers that training drops",
+        "classifier",
+        least=0,
+        below=1,
+    )
+    logits_initializer: str = setting(
+        "zeros", "d1: initial kernel of the last layer", "classifier", choices=("zeros", "glorot_uniform")
+    )
+    stem_normalisation: bool = setting(True, "d2: BN and ReLU follow the first convolution", "classifier")
+    final_normalisation: bool = setting(False, "d2: BN and ReLU precede the pooling", "classifier")
     kernel_initializer: str = setting(
         "he_normal",
         "initial kernels of d2 and of the generators; truncated_normal (standard deviation 0.02) also sets those of their "
@@ -71,14 +85,14 @@ class SharedSettings:
         choices=("same", "symmetric"),
     )
     pixel_levels: int = setting(255, "the networks see pixel / this, rescaled to [-1,1]", choices=(255, 256))
-    learning_rate: float = setting(0.01, "initial learning rate of D, η_D", above=0)
+    learning_rate: float = setting(0.01, "initial learning rate of D, η_D", "classifier", above=0)
     learning_rate_drops: tuple[float, ...] = setting(
-        (), "fractions of the iterations after which η_D is divided by 10", above=0, most=1
+        (), "fractions of the iterations after which η_D is divided by 10", "classifier", above=0, most=1
     )
-    optimizer: str = setting("sgd", "optimiser of D", choices=("sgd", "rmsprop", "adam"))
-    momentum: float = setting(0.9, "momentum of D's SGD, ρ of RMSProp, β1 of Adam", least=0, most=1)
-    weight_decay: float = setting(1e-5, "wd of the term wd/2 Σ w² over D's kernels", least=0)
-    weight_l1: float = setting(0.0, "λ of the term λ Σ |w| over D's kernels", least=0)
+    optimizer: str = setting("sgd", "optimiser of D", "classifier", choices=("sgd", "rmsprop", "adam"))
+    momentum: float = setting(0.9, "momentum of D's SGD, ρ of RMSProp, β1 of Adam", "classifier", least=0, most=1)
+    weight_decay: float = setting(1e-5, "wd of the term wd/2 Σ w² over D's kernels", "classifier", least=0)
+    weight_l1: float = setting(0.0, "λ of the term λ Σ |w| over D's kernels", "classifier", least=0)
 
     generators: tuple[str, ...] = setting(
         ("g1",),

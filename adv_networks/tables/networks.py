@@ -33,7 +33,7 @@ class Networks:
         method = METHODS[spec.method]
         if not method.stands_in_front:
             return method.as_evaluated(self.of(spec), spec, lambda: self.workspace.training_and_validation(spec)[0])
-        return method.load(self.of(spec.needs()["classifier"]), self.workspace.of(spec), spec)
+        return method.load(self.of(spec.behind()), self.workspace.of(spec), spec)
 
     def of(self, spec: Experiment, file: str = "d.keras") -> keras.Model:
         """The network of a run that is in that file of its directory."""

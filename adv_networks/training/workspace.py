@@ -46,7 +46,8 @@ class Workspace:
 
     def with_workdir(self, spec: Experiment, directory: Path) -> Workspace:
         """The same with that directory for one run; what the run builds upon is beside it."""
-        beside = {needed.name: directory.parent / needed.name for needed in spec.needs().values()}
+        needed = [*spec.needs().values(), *filter(None, [spec.behind()])]
+        beside = {one.name: directory.parent / one.name for one in needed}
         return dataclasses.replace(self, workdirs={**beside, spec.name: directory})
 
     def directory(self, run: str) -> Path:

@@ -142,7 +142,8 @@ def test_run_resumes_to_the_same_bits_and_its_classifier_is_evaluated_at_any_num
     assert outcome(again) == outcome(run)
     longer = tiny(projection_steps=9)
     assert (longer.name, longer.trained().name) == (run.name, run.name) and longer.target_name != tiny().target_name
-    classifier = evaluation.load_classifier(run.parent / tiny().needs()["classifier"].name)
+    behind = tiny().behind()
+    classifier = evaluation.load_classifier(train(behind, run.parent / behind.name))
     images, labels = data.load("digits", "test", limit=20)
     defended, other = (METHODS["defense_gan"].load(classifier, run, spec) for spec in (tiny(), longer))
     assert evaluation.target_hash(defended) != evaluation.target_hash(other)
@@ -154,7 +155,7 @@ def test_run_resumes_to_the_same_bits_and_its_classifier_is_evaluated_at_any_num
 
 @pytest.mark.slow
 def test_classifier_is_trained_on_what_the_generator_makes(run):
-    spec = tiny(behind="reconstructed", reconstruction_steps=3).needs()["classifier"]
+    spec = tiny(behind="reconstructed", reconstruction_steps=3).behind()
     assert spec.needs()["gan"].name == run.name
     workdir = train(spec, run.parent / spec.name)
     assert evaluation.load_classifier(workdir, "digits") is not None

@@ -255,7 +255,7 @@ def test_defence_is_trained_for_an_own_classifier_and_evaluated_before_and_after
     before, after = output.split("behind magnet: ")
     assert all("Adaptive" in part and "No Noise" in part for part in (before, after))
     assert "checks against false security" in after and "evades the detectors" not in before
-    assert len(list((tmp_path / "runs").glob("digits-magnet-*mine*"))) == 1
+    assert [place.name for place in (tmp_path / "runs").iterdir()] == ["digits-magnet-tiny-s0-batch_size=16-steps=4"]
     code, _, errors = run("--dataset=digits", "--defence=magnet")
     assert code == 2 and "--defence needs --model" in errors
 

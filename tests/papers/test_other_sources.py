@@ -7,7 +7,7 @@ import math
 import pytest
 
 from adv_networks.claims import SOURCES, Verdict
-from adv_networks.experiments import TABLES
+from adv_networks.experiments import TABLES, experiments_of
 from adv_networks.papers.published import published
 
 HOLDS, FAILS, UNDECIDED, NOT_MEASURED = Verdict
@@ -191,6 +191,19 @@ def test_substitutes_learn_the_defended_classifier_that_they_attack():
     assert (cell.source, cell.target.own.behind, cell.target.classifier) == (None, "reconstructed", "dg_b")
     assert (cell.attack.network, cell.attack.wrapped.epsilon, cell.is_white_box) == ("dg_e", 0.3, False)
     assert cells["D/B", "adversarial training 0.15"].target.epsilon == 0.15
+
+
+def test_one_gan_and_one_magnet_stand_in_front_of_all_classifiers():
+    """Their training knows none; records tell apart what they stand in front of."""
+    cells = [cell for table in TABLES.values() if table.paper == "survey" for cell in table.cells("paper", datasets=("mnist",))]
+    runs = {spec.name for spec in experiments_of(cells)}
+    in_front = {"mnist-defense_gan-paper-s0", "mnist-magnet-paper-s0", "mnist-magnet_grey-paper-s0"}
+    assert {name for name in runs if "defense_gan" in name or "magnet" in name} == in_front
+    assert {f"mnist-standard-paper-s0-classifier=dg_{letter}" for letter in "abcd"} < runs
+    targets = {cell.target.target_name for cell in cells if cell.target.method == "defense_gan"}
+    assert {f"mnist-defense_gan-paper-s0-classifier=dg_{letter}" for letter in "abcd"} < targets
+    cell = next(cell for cell in cells if cell.measured_cell[2:] == ("A/B", "Defense-GAN-Rec"))
+    assert cell.target.behind().name == "mnist-reconstructed-paper-s0-classifier=dg_a" in runs
 
 
 def test_suite_without_a_ball_shows_success_and_its_own_norm():
