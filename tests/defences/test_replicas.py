@@ -47,13 +47,20 @@ def play(replicas, games, file):
 
 def three_steps(method, overrides):
     spec, states, scalars = experiment("digits", method, dropout=0.25, **overrides), [], []
-    rng, players = np.random.default_rng(0), defences.make_players(spec)
+    rng, players = np.random.default_rng(0), METHODS[method].build(spec, needed_by(spec))
+    shape = SHAPE if METHODS[method].trains_classifier else (8, 8, 1)
     for number in range(3):
-        x = rng.random((2, 24, *SHAPE) if METHODS[method].static_examples else (24, *SHAPE))
+        x = rng.random((2, 24, *shape) if METHODS[method].static_examples else (24, *shape))
         logged = METHODS[method].step(players, x, rng.integers(0, 10, 24), spec, (spec.seed, number))
         scalars.append({name: float(value) for name, value in logged.items()})
         states.append([value.numpy().ravel().tolist() for value in players.variables()])
     return states, scalars
+
+
+def needed_by(spec):
+    """Fresh classifiers in place of finished runs, from another seed than the player's own."""
+    keras.utils.set_random_seed(7)
+    return {role: defences.NeededRun(own, None, "", classifier(own)) for role, own in spec.needs().items() if role == "teacher"}
 
 
 def changes_in_float32(reorderings):
@@ -105,6 +112,12 @@ GAMES = {
     "exact regulariser": ("advnet", dict(regulariser="exact", gradient_penalty=0.1)),
     "own examples": ("ensemble", dict(own_examples=True)),
     "several adversaries": ("advnet+ensemble", dict(generators=("g1", "g2"))),
+    "noise": ("noise", {}),
+    "distillation": ("distillation", dict(temperature=5.0)),
+    "contrastive": ("contrastive", {}),
+    "autoencoders": ("magnet", dict(validation=10, autoencoder_learning_rate=1e-3)),
+    "diverse autoencoders": ("magnet_grey", dict(autoencoder_width=1, alone=0.0, autoencoder_learning_rate=1e-3)),
+    "GAN": ("defense_gan", dict(gan_width=2, gan_latent=3, critic_steps=2)),
 }
 GAMES_AND_REPLICAS = [*((game, 2) for game in GAMES), ("adversarial network", 4)]
 
