@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adv_networks.experiments import ADAPTIVE, TABLES, WHITE_BOX, Column, Row, Table
 
-# So few steps that no attack through Defense-GAN's descent takes more than a minute; the numbers of the authors are the settings' own.
+# So few steps that an attack through Defense-GAN's descent takes a minute at most; the authors' numbers are the settings' own.
 _PROJECTION = (("projection_steps", 25), ("projection_restarts", 1))
 # A worst case is of attacks that are held to the ball: these, and the images as they are.
 _HELD = (
