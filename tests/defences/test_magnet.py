@@ -61,7 +61,8 @@ def test_thresholds_are_of_the_marks_of_the_validation_images(run, classifier):
     }
     defended = METHOD.load(classifier, run, tiny(detectors=tuple(marks), detector_rate=0.1))
     expected = [np.sort(own)[-int(0.1 * len(own))] for own in marks.values()]
-    np.testing.assert_allclose(defended.settings["thresholds"], expected, rtol=0.02)
+    # Float32 holds a divergence of two distributions so near one another no better.
+    np.testing.assert_allclose(defended.settings["thresholds"], expected, rtol=0.02, atol=1e-7)
 
 
 def marks_of_errors(run, x):
