@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from adv_networks.errors import UserError
 from adv_networks.storage.files import reason
@@ -35,16 +35,53 @@ _LONG_TEXT = 30
 
 
 class Keyed(Protocol):
-    """A line: a frozen dataclass of texts, whole numbers from 0 on and finite numbers, either perhaps None, with a key.
+    """A line: a frozen dataclass of texts, whole numbers and finite numbers, either perhaps None, with a key.
 
-    It may have a method `fault`, which says of the first field that cannot be what it is beside the others its name and what
-    was expected, or None.
+    Its numbers are from 0 on, but for those that its `limits` name with the least and the most that they may be. It may have a
+    method `fault`, which says of the first field that cannot be what it is beside the others its name and what was expected,
+    or None.
     """
 
     key: str
 
 
 Line = TypeVar("Line", bound=Keyed)
+
+
+class _Field(NamedTuple):
+    """What the texts of a field must be."""
+
+    type: Callable[[str], Any]
+    is_hash: bool
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, kind: type, name: str) -> _Field:
+        """That of a kind's field of that name."""
+        is_hash = name in ("key", "identity") or name.endswith("_hash")
+        return cls(field_types(kind)[name], is_hash, *getattr(kind, "limits", {}).get(name, (0, math.inf)))
+
+    @property
+    def expected(self) -> str:
+        """What is expected of a text, where one is refused."""
+        if self.type is str:
+            return f"{DIGITS} hexadecimal digits, not the number that a spreadsheet makes of them"
+        number = "a whole number" if self.type in (int, _TYPES["int | None"]) else "a finite number"
+        limits = f"from {self.least} on" if self.most == math.inf else f"from {self.least} to {self.most}"
+        return f"{number} {limits}{'' if self.type in (int, float) else ', or nothing'}"
+
+    def values(self, texts: Sequence[str], shared: dict[str, str]) -> Sequence[Any]:
+        """What texts stand for; of long ones `shared` keeps one each. A ValueError where a value cannot be."""
+        if self.type is str:
+            if self.is_hash and any(map(_is_number, set(texts))):
+                raise ValueError
+            return list(map(shared.setdefault, texts, texts)) if len(texts[0]) > _LONG_TEXT else texts
+        values = {text: self.type(text) for text in set(texts)}
+        numbers = [value for value in values.values() if value is not None]
+        if not all(map(math.isfinite, numbers)) or (numbers and not self.least <= min(numbers) <= max(numbers) <= self.most):
+            raise ValueError
+        return list(map(values.__getitem__, texts))
 
 
 def field_types(kind: type) -> dict[str, Callable[[str], Any]]:
@@ -93,7 +130,7 @@ def _header(file: Path, kind: type, data: bytes) -> list[str]:
 
 def _maker(kind: type[Line], header: Sequence[str]) -> Callable[[list[list[str]]], list[Line]]:
     """A function of rows to lines, fast as files are long; where a value cannot be it raises a ValueError."""
-    columns = [(field_types(kind)[name], _is_hash(name)) for name in header]
+    fields = [_Field.of(kind, name) for name in header]
     # Made by a class that is not frozen, whose constructor takes a quarter of the time, and then given their own.
     open_kind = dataclasses.make_dataclass(
         kind.__name__,
@@ -105,10 +142,7 @@ def _maker(kind: type[Line], header: Sequence[str]) -> Callable[[list[list[str]]
     def make(rows: list[list[str]]) -> list[Line]:
         if set(map(len, rows)) != {len(header)}:
             raise ValueError
-        values = [
-            _column(texts, type_, is_hash, shared)
-            for texts, (type_, is_hash) in zip(zip(*rows, strict=True), columns, strict=True)
-        ]
+        values = [field.values(texts, shared) for field, texts in zip(fields, zip(*rows, strict=True), strict=True)]
         lines = list(map(open_kind, *values))
         for line in lines:
             line.__class__ = kind
@@ -117,22 +151,6 @@ def _maker(kind: type[Line], header: Sequence[str]) -> Callable[[list[list[str]]
         return lines
 
     return make
-
-
-def _column(texts: Sequence[str], type_: Callable[[str], Any], is_hash: bool, shared: dict[str, str]) -> Sequence[Any]:
-    if type_ is str:
-        if is_hash and any(map(_is_number, set(texts))):
-            raise ValueError
-        return list(map(shared.setdefault, texts, texts)) if len(texts[0]) > _LONG_TEXT else texts
-    values = {text: type_(text) for text in set(texts)}
-    known = [value for value in values.values() if value is not None]
-    if not all(map(math.isfinite, known)) or (known and isinstance(known[0], int) and min(known) < 0):
-        raise ValueError
-    return list(map(values.__getitem__, texts))
-
-
-def _is_hash(field: str) -> bool:
-    return field in ("key", "identity") or field.endswith("_hash")
 
 
 def _is_number(text: str) -> bool:
@@ -162,20 +180,13 @@ def _first_fault(kind: type[Line], header: Sequence[str], data: bytes) -> tuple[
 def _fault(kind: type[Line], header: Sequence[str], row: Sequence[str]) -> str | None:
     if len(row) != len(header):
         return f"expected {len(header)} fields, found {len(row)}"
-    expected = {
-        str: f"{DIGITS} hexadecimal digits, not the number that a spreadsheet makes of them",
-        int: "a whole number from 0 on",
-        float: "a finite number",
-        _TYPES["int | None"]: "a whole number from 0 on, or nothing",
-        _TYPES["float | None"]: "a finite number, or nothing",
-    }
-    values = []
+    values: list[Any] = []
     for name, text in zip(header, row, strict=True):
-        type_ = field_types(kind)[name]
+        field = _Field.of(kind, name)
         try:
-            values += _column([text], type_, _is_hash(name), {})
+            values += field.values([text], {})
         except ValueError:
-            return f"column {name}: expected {expected[type_]}, found {printable(text[:40])}"
+            return f"column {name}: expected {field.expected}, found {printable(text[:40])}"
     found = getattr(kind, "fault", lambda line: None)(kind(*values))
     if found is None:
         return None

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import operator
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -20,6 +19,8 @@ from adv_networks.storage.lines import Line
 # Of an accuracy, which is rounded, against its counts.
 _ROUNDING = 0.01
 _HEXADECIMAL = frozenset("0123456789abcdef")
+_COUNTED = MappingProxyType(dict.fromkeys(("images", "draws"), (1, math.inf)))
+_SHARES = ("accuracy", "confidence", "wrong_confidence", "changed", "conditioned", "success", "destruction", "rejected")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,10 @@ class Record:
     rejected_percent: float | None = None
     gradient: str = ""
 
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType(
+        {**_COUNTED, **{f"{share}_percent": (0, 100) for share in _SHARES}}
+    )
+
     def measure(self, metric: str) -> float | None:
         """The number that a key of `METRICS` names; None where it was not measured, or there is none."""
         value = getattr(self, METRICS[metric].field)
@@ -108,24 +113,13 @@ class Record:
 
     def fault(self) -> tuple[str, str] | None:
         """The first field that cannot be, and what was expected of it; None where all can."""
-        if not 0 <= self.accuracy_percent <= 100:
-            return "accuracy_percent", "a value from 0 to 100"
-        if self.images < 1:
-            return "images", "a whole number from 1 on"
-        if self.draws < 1:
-            return "draws", "a whole number from 1 on"
         answers = self.images * self.draws
         if self.correct > answers:
             return "correct", f"no more than the {answers} images"
         if abs(self.accuracy_percent - 100 * self.correct / answers) > _ROUNDING:
             return "accuracy_percent", f"that of {self.correct} out of {answers} images"
-        if self.epsilon < 0 or self.seconds < 0:
-            return "epsilon" if self.epsilon < 0 else "seconds", "a value from 0 on"
         if self.correct_before is not None and self.correct_before > answers:
             return "correct_before", f"no more than the {answers} images"
-        for number, value in enumerate(_measures(self)):
-            if value is not None and not 0 <= value <= (most := _MOST[number]):
-                return MEASURES[number], "a value from 0 to 100" if most == 100 else "a value from 0 on"
         return None
 
 
@@ -158,9 +152,6 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 # The fields that records had none of at first, but for the number of images that were right before.
 _OF_FIRST_RECORDS = ("accuracy_percent", "correct")
 MEASURES = tuple(dict.fromkeys(metric.field for metric in METRICS.values() if metric.field not in _OF_FIRST_RECORDS))
-# Of all of them at once, since a file may have 100,000 records.
-_measures = operator.attrgetter(*MEASURES)
-_MOST = tuple(100 if field.endswith("_percent") else math.inf for field in MEASURES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +166,8 @@ class Outcome:
     right: str
     draws: int = 1
 
+    limits: ClassVar[Mapping[str, tuple[float, float]]] = _COUNTED
+
     @classmethod
     def of(cls, key: str, right: np.ndarray) -> Outcome:
         """The outcome of a record, from booleans [images] or [draws, images]."""
@@ -182,10 +175,6 @@ class Outcome:
 
     def fault(self) -> tuple[str, str] | None:
         """The first field that cannot be, and what was expected of it; None where all can."""
-        if self.images < 1:
-            return "images", "a whole number from 1 on"
-        if self.draws < 1:
-            return "draws", "a whole number from 1 on"
         digits = 2 * -(-self.images * self.draws // 8)
         if len(self.right) != digits or not _HEXADECIMAL.issuperset(self.right):
             return "right", f"{digits} hexadecimal digits for {self.images} images"

@@ -145,17 +145,17 @@ def test_full_disk_leaves_the_file_as_it_was(file):
 
 
 IMPOSSIBLE = [
-    ("accuracy_percent", "250", "a value from 0 to 100"),
-    ("accuracy_percent", "-1", "a value from 0 to 100"),
+    ("accuracy_percent", "250", "a finite number from 0 to 100"),
+    ("accuracy_percent", "-1", "a finite number from 0 to 100"),
     ("accuracy_percent", "nan", "a finite number"),
     ("accuracy_percent", "12.5", "that of 9 out of 12 images"),
     ("epsilon", "inf", "a finite number"),
-    ("epsilon", "-0.1", "a value from 0 on"),
+    ("epsilon", "-0.1", "a finite number from 0 on"),
     ("seconds", "1e400", "a finite number"),
     ("seconds", "soon", "a finite number"),
     ("images", "0", "a whole number from 1 on"),
-    ("images", "-12", "a whole number from 0 on"),
-    ("images", "12.0", "a whole number from 0 on"),
+    ("images", "-12", "a whole number from 1 on"),
+    ("images", "12.0", "a whole number from 1 on"),
     ("correct", "13", "no more than the 12 images"),
     ("steps", "many", "a whole number from 0 on"),
     ("key", "1.23E+15", "16 hexadecimal digits"),
@@ -186,9 +186,9 @@ def test_impossible_values_are_refused_with_their_place_and_the_file_is_left(fie
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(accuracy_percent=float("nan")), "column accuracy_percent: expected a finite number, found nan"),
+        (dict(accuracy_percent=float("nan")), "column accuracy_percent: expected a finite number from 0 to 100, found nan"),
         (dict(correct=0, images=0), "column images: expected a whole number from 1 on, found 0"),
-        (dict(epsilon=None), "column epsilon: expected a finite number, found"),
+        (dict(epsilon=None), "column epsilon: expected a finite number from 0 on, found"),
     ],
 )
 def test_new_record_with_an_impossible_value_is_refused(changes, message, file):
