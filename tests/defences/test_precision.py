@@ -14,6 +14,7 @@ from adv_networks.errors import UsageError
 from adv_networks.evaluation import own_model
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.runtime import determinism
+from tests.training.helpers import train
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +131,7 @@ def test_products_of_too_little_precision_are_refused(settings, message):
 @pytest.mark.slow
 def test_run_in_mixed_precision_saves_networks_of_float32(tmp_path):
     spec = tiny("advnet", generators=("released_mnist",), regulariser="none", precision="mixed_bfloat16", steps=3)
-    training.train(spec, tmp_path, progress=False)
+    train(spec, tmp_path)
     for name in ("d.keras", "g.keras"):
         model = evaluation.load_model(tmp_path / name)
         assert {layer.compute_dtype for layer in model.layers} == {"float32"}
@@ -165,7 +166,7 @@ def test_step_by_xla_is_the_same_step(float64, nondeterministic, minibatch):
 
 @pytest.mark.slow
 def test_run_by_xla_leaves_determinism_alone_and_takes_one_replica(tmp_path, nondeterministic):
-    training.train(tiny(steps=2, xla=True), tmp_path, progress=False)
+    train(tiny(steps=2, xla=True), tmp_path)
     assert not determinism.is_deterministic()
     tf.config.list_logical_devices()
     strategy = types.SimpleNamespace(num_replicas_in_sync=2)

@@ -15,7 +15,7 @@ from adv_networks.errors import UsageError
 from adv_networks.evaluation import gallery
 from adv_networks.experiments import METHODS, SETTINGS, experiment, setting
 from benchmarks.kill import outcome
-from tests.training.helpers import stopped
+from tests.training.helpers import stopped, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +152,7 @@ def test_it_trains_its_parts_upon_the_runs_that_it_needs(run):
 def test_its_steps_have_the_labels_that_its_batches_have_and_resume_to_the_same_bits(run):
     again = run.parent / "again"
     stopped(reformer(), again, 7)
-    training.train(reformer(), again, progress=False)
+    train(reformer(), again)
     assert outcome(again) == outcome(run)
 
 
@@ -176,6 +176,6 @@ def test_classifier_behind_it_is_a_classifier(run):
 def test_settings_of_a_defence_change_no_other_run(run, tmp_path):
     """Runs of before a defence existed, and of others, do not have its settings."""
     spec = experiment("digits", "standard", scale="tiny", steps=2, validation=0)
-    workdir = training.train(spec, tmp_path / "run", progress=False)
+    workdir = train(spec, tmp_path / "run")
     assert "noise" not in json.loads((workdir / "experiment.json").read_text())["experiment"]
     assert training.is_finished(spec, workdir)

@@ -13,6 +13,7 @@ from adv_networks.evaluation import own_model
 from adv_networks.experiments import experiment
 from adv_networks.training import Workspace
 from tests.conftest import SMALL, randomised, written_at
+from tests.training.helpers import train
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_generator_of_mixed_precision_is_saved_in_float32_with_the_given_classif
     small = dict(steps=2, generators=("released_mnist",), generator_width=4, validation=0)
     spec = experiment("digits", "generator", scale="tiny", precision="mixed_bfloat16", **small)
     before = evaluation.weights_hash(trained)
-    training.train(spec, tmp_path, classifier=trained, progress=False)
+    train(spec, tmp_path, classifier=trained)
     assert evaluation.weights_hash(trained) == before
     assert {layer.compute_dtype for layer in evaluation.load_model(tmp_path / "g.keras").layers} == {"float32"}
 

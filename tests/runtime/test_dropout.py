@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import attacks, defences, runtime, training
+from adv_networks import attacks, defences, runtime
 from adv_networks.experiments import experiment
 from benchmarks.kill import outcome
-from tests.training.helpers import stopped, tiny
+from tests.training.helpers import stopped, tiny, train
 
 ONES = tf.ones((400, 50))
 
@@ -84,7 +84,7 @@ def test_step_is_a_function_of_state_seed_and_batch():
 @pytest.mark.slow
 def test_run_with_dropout_resumes_to_the_same_bits(tmp_path):
     spec = tiny("pgd", classifier="mlp", classifier_width=8, pgd_steps=2)
-    training.train(spec, tmp_path / "run", progress=False)
+    train(spec, tmp_path / "run")
     stopped(spec, tmp_path / "again", 3)
-    training.train(spec, tmp_path / "again", progress=False)
+    train(spec, tmp_path / "again")
     assert outcome(tmp_path / "again") == outcome(tmp_path / "run")

@@ -37,7 +37,7 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def advnet_run(runs):
-    return train(tiny("advnet"), runs / "advnet")
+    return train(tiny("advnet"), runs / "advnet", drawn=True)
 
 
 def test_run_leaves_its_files(advnet_run):
@@ -183,7 +183,7 @@ def test_stopped_run_goes_on_and_ends_like_an_uninterrupted_one(method, runs):
     # MagNet takes its thresholds from validation images, and one method may as well validate on its way.
     spec = tiny(method, steps=8, **{"advnet": {}, "magnet": dict(validation=64)}.get(method, dict(validation=0)))
     whole, again = (train_apart(spec, runs, name) for name in ("whole", "stopped"))
-    train(spec, whole)
+    train(spec, whole, drawn=True)
     stopped(spec, again, 4)
     assert not list(again.glob("*.keras"))
     train(spec, again)
