@@ -53,17 +53,17 @@ def copy_of_d1(d: Any) -> Any:
 
 def own_attacks(steps: int = STEPS, queries: int = QUERIES) -> dict[str, Attack]:
     """The attacks of this project, by name: of a Keras classifier, images in [0,1], labels and ε."""
-    from adv_networks.attacks import strong_attacks
+    from adv_networks import attacks
 
     def apgd(d, x, y, epsilon, **options):
-        return strong_attacks.apgd(d, x, y, epsilon, steps=steps, **options).numpy()
+        return attacks.apgd(d, x, y, epsilon, steps=steps, **options).numpy()
 
     return {
         "APGD-CE": apgd,
         "APGD-DLR": functools.partial(apgd, loss="dlr"),
         "APGD-T": functools.partial(apgd, loss="dlr", targets=TARGETS),
-        "FAB-T": lambda d, x, y, epsilon: strong_attacks.fab(d, x, y, epsilon, targets=TARGETS, steps=steps).numpy(),
-        "Square": lambda d, x, y, epsilon: strong_attacks.square(d, x, y, epsilon, queries=queries).numpy(),
+        "FAB-T": lambda d, x, y, epsilon: attacks.fab(d, x, y, epsilon, targets=TARGETS, steps=steps).numpy(),
+        "Square": lambda d, x, y, epsilon: attacks.square(d, x, y, epsilon, queries=queries).numpy(),
     }
 
 
