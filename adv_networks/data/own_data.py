@@ -128,7 +128,10 @@ def _declared(
 ) -> Dataset:
     shape = own.parts["train"].images.shape[1:]
     train, test = (len(own.parts[part].labels) for part in ("train", "test"))
-    held_out = len(own.parts["validation"].labels) if "validation" in own.parts else min(_LARGEST_VALIDATION, train // 10)
+    half_of_each = int((np.bincount(own.parts["train"].labels) // 2).sum())
+    held_out = min(_LARGEST_VALIDATION, train // 10, half_of_each)
+    if "validation" in own.parts:
+        held_out = len(own.parts["validation"].labels)
     options = {} if tuple(class_order) == BY_NUMBERS else {"class_order": ",".join(class_order)}
     options |= {} if resize is None else {"resize": ",".join(map(str, resize))}
     declared = Dataset(
@@ -222,8 +225,21 @@ def _chosen(labels: Mapping[str, np.ndarray]) -> dict[str, tuple[str, np.ndarray
     else:
         rows["train"], rows["test"] = _split(labels["train"])
         origins = {"train": "train", "test": "train"}
-    generators = {part: np.random.default_rng(SEED) for part in origins}
-    return {part: (origin, generators[part].permutation(rows[part])) for part, origin in origins.items()}
+    orders = {part: np.random.default_rng(SEED).permutation(rows[part]) for part in origins}
+    if "validation" not in origins:
+        orders["train"] = _rare_ones_behind(orders["train"], labels["train"])
+    return {part: (origin, orders[part]) for part, origin in origins.items()}
+
+
+def _rare_ones_behind(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The rows, in an order in which no class has more than half its images in the first fifth, which validation may take."""
+    own = labels[rows]
+    grouped = np.argsort(own, kind="stable")
+    counts = np.bincount(own)
+    ranks = np.empty_like(grouped)
+    ranks[grouped] = np.arange(len(own)) - np.repeat(np.cumsum(counts) - counts, counts)
+    front = np.flatnonzero(ranks < counts[own] // 2)[: len(own) // _TEST_FRACTION]
+    return np.concatenate([rows[front], np.delete(rows, front)])
 
 
 def _split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,7 @@ from adv_networks.evaluation.outcomes import FAIL, NOT_APPLICABLE, PASS, WARNING
 from adv_networks.evaluation.random_classifiers import difference, drawn, is_random, worst_case
 from adv_networks.experiments import NORMS
 from adv_networks.lazy import keras
+from adv_networks.networks.adaptation import last_activation
 from adv_networks.runtime import run_compiled
 
 __all__ = [
@@ -230,7 +231,7 @@ def _outputs_are_logits(model: keras.Model, outputs: np.ndarray) -> Check:
     low, high = float(outputs.min()), float(outputs.max())
     sums = outputs.sum(1)
     numbers = f"outputs from {low:.3g} to {high:.3g}, their sums from {sums.min():.3g} to {sums.max():.3g}"
-    activation = _last_activation(model)
+    activation = last_activation(model)
     at_the_ends = float(np.mean(np.abs(outputs) > _AT_THE_END))
     in_unit_range = low >= 0 and high <= 1 + _BEYOND_ONE
     bounded = in_unit_range or (low >= -1 - _BEYOND_ONE and high <= 1 + _BEYOND_ONE and at_the_ends > _SHARE_AT_THE_ENDS)
@@ -239,13 +240,3 @@ def _outputs_are_logits(model: keras.Model, outputs: np.ndarray) -> Check:
     elif bounded:
         numbers += "; let the classifier return the values before its last activation"
     return Check.of("outputs are logits, not probabilities", not bounded and activation not in _BOUNDED, numbers)
-
-
-def _last_activation(model: keras.Model) -> str | None:
-    """The name of the activation that the outputs went through, as far as the last layer, in whatever model it is, says."""
-    while getattr(model, "layers", None):
-        model = model.layers[-1]
-    if isinstance(model, keras.layers.Softmax):
-        return "softmax"
-    function = getattr(model, "activation", None)
-    return getattr(function, "__name__", None)

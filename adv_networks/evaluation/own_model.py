@@ -71,6 +71,7 @@ def check_range(model: keras.Model, input_range: Range, examples: data.Images, d
             f"classifier: expected finite logits for inputs in {_written(input_range)}, found infinite or NaN ones for "
             f"{unsound} of {len(examples.images)} images"
         )
+    _check_logit(model, input_range, examples)
     predicted |= {other: _predicted(model, other, examples) for other in COMMON_RANGES if other != input_range}
     correct = {
         (tried, name): own == (examples.labels if order is None else order[examples.labels])
@@ -78,9 +79,7 @@ def check_range(model: keras.Model, input_range: Range, examples: data.Images, d
         for name, order in {"": None, **orders}.items()
     }
     best = max(correct, key=lambda tried: int(correct[tried].sum()))
-    gained = int(correct[best].sum()) - int(correct[declared].sum())
-    differing = int((correct[best] != correct[declared]).sum())
-    if 100 * gained <= _POINTS * len(examples.labels) or gained <= _STANDARD_ERRORS * differing**0.5:
+    if not _evidently_better(correct[best], correct[declared]):
         return
     better = [f"with {_written(best[0])}"] * (best[0] != input_range) + [f"with --class_order={best[1]}"] * bool(best[1])
     what, received = "input_range: expected the range", _written(input_range)
@@ -90,6 +89,27 @@ def check_range(model: keras.Model, input_range: Range, examples: data.Images, d
         f"{what} that the classifier was trained on, received {received}, where it labels {correct[declared].mean():.0%} of "
         f"{len(examples.labels)} training images correctly ({correct[best].mean():.0%} {' and '.join(better)})"
     )
+
+
+def _check_logit(model: keras.Model, input_range: Range, examples: data.Images) -> None:
+    """Raises a UserError where one logit, which `as_classifier` made two of, evidently has a sigmoid behind it."""
+    if model.output_shape[1] != 2:
+        return
+    zeros, values = _logits(model, input_range, examples).T
+    if not zeros.any() and values.min() >= 0 and values.max() <= 1:
+        correct, of_halves = ((values > border) == examples.labels for border in (0, 0.5))
+        if _evidently_better(of_halves, correct):
+            raise UserError(
+                f"classifier: expected one logit, found values from {values.min():.3g} to {values.max():.3g}, which are right "
+                f"for {of_halves.mean():.0%} of {len(correct)} training images as probabilities and for {correct.mean():.0%} "
+                "as logits (return the values before the sigmoid)"
+            )
+
+
+def _evidently_better(other: np.ndarray, declared: np.ndarray) -> bool:
+    """Whether of two masks of what is labelled correctly the other one is so much better that it is no chance."""
+    gained = int(other.sum()) - int(declared.sum())
+    return 100 * gained > _POINTS * len(declared) and gained > _STANDARD_ERRORS * int((other != declared).sum()) ** 0.5
 
 
 def _other_orders(dataset: Dataset) -> dict[str, np.ndarray]:
@@ -105,13 +125,17 @@ def _written(input_range: Range) -> str:
 
 def _predicted(model: keras.Model, input_range: Range, examples: data.Images) -> np.ndarray:
     """The class that the classifier sees in each image, -1 where its logits are not finite."""
+    logits = _logits(model, input_range, examples)
+    return np.where(np.isfinite(logits).all(1), logits.argmax(1), -1)
+
+
+def _logits(model: keras.Model, input_range: Range, examples: data.Images) -> np.ndarray:
     low, high = input_range
-    predicted = []
+    found = []
     for start in range(0, len(examples.images), evaluation.BATCH_SIZE):
         x = examples.images[start : start + evaluation.BATCH_SIZE] / np.float32(255)
-        logits = np.asarray(keras.ops.cast(model(x * (high - low) + low, training=False), "float64"))
-        predicted.append(np.where(np.isfinite(logits).all(1), logits.argmax(1), -1))
-    return np.concatenate(predicted)
+        found.append(np.asarray(keras.ops.cast(model(x * (high - low) + low, training=False), "float64")))
+    return np.concatenate(found)
 
 
 def title(source: Source) -> str:

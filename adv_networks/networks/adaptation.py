@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from adv_networks import runtime
 from adv_networks.errors import UserError
@@ -12,13 +14,27 @@ from adv_networks.lazy import keras
 from adv_networks.storage.files import reason
 
 _BOUNDED = ("sigmoid", "hard_sigmoid", "tanh")
+# How far the sums of probabilities in half precision are from 1, and the sides of images where a model takes any.
+_OF_A_SUM, _SOME_SIDE = 0.01, 32
+
+
+class _Wanted(NamedTuple):
+    """What a classifier is to be: the shape of its images, its classes (None for any number), and what errors call it."""
+
+    shape: tuple[int | None, ...]
+    classes: int | None
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name}, {(None, *self.shape)} to {f'(None, {self.classes})' if self.classes else '(None, classes)'}"
 
 
 def as_classifier(model: keras.Model, dataset: Dataset, where: str) -> keras.Model:
     """The model as a classifier of a data set: itself where it is one, else a functional model around it.
 
-    Of several outputs the one that has as many numbers as there are classes is taken, where only one has. One logit, of two
-    classes, becomes the logits 0 and that one. Sides of any length and a fixed batch size become those of the images.
+    Of several outputs, however they are nested, the one that has as many numbers as there are classes is taken, where only one
+    has. One logit, of two classes, becomes the logits 0 and that one. Sides of any length and a fixed batch size become those
+    of the images, and logits of another precision than the weights' are cast to theirs.
 
     Args:
         model: a built Keras model, functional, sequential or subclassed.
@@ -26,30 +42,113 @@ def as_classifier(model: keras.Model, dataset: Dataset, where: str) -> keras.Mod
         where: it was found, for messages.
 
     Raises:
-        UserError: it is not a classifier of the data set, was never built, or takes integers, through which no gradient passes.
+        UserError: it is not a classifier of the data set, was never built, or takes or returns integers, through which no
+            gradient passes.
     """
+    return _adapted(model, _Wanted(dataset.image_shape, dataset.classes, f"a classifier of {dataset.name}"), where)
+
+
+def as_any_classifier(model: keras.Model, shape: Sequence[int] | None = None) -> keras.Model:
+    """The same of a model alone, of as many classes as it says, and of images of the given shape or of those it was built for.
+
+    Raises:
+        UserError: as `as_classifier`.
+    """
+    if shape is None:
+        taken = getattr(model, "inputs", None)
+        built_for = taken[0].shape if taken else (model.get_build_config() or {}).get("input_shape")
+        if not model.built or not isinstance(built_for, (tuple, list)) or len(built_for) != 4:
+            raise UserError(
+                "classifier: expected a model built for images [batch, height, width, channels], found one built for "
+                f"{built_for} (call it on some first)"
+            )
+        shape = built_for[1:]
+    return _adapted(model, _Wanted(tuple(shape), None, "a classifier"), "classifier")
+
+
+def check_no_probabilities(model: keras.Model, where: str) -> None:
+    """Raises a UserError where a classifier returns the results of a softmax: it would be trained on another one of these."""
+    outputs = _of_noise(model)
+    if np.isfinite(outputs).all() and outputs.min() >= 0 and np.abs(outputs.sum(1) - 1).max() < _OF_A_SUM:
+        raise UserError(
+            f"{where}: expected logits for training, found probabilities (return the values before the softmax; models of "
+            "keras.applications do with classifier_activation=None)"
+        )
+
+
+def last_activation(model: keras.Model) -> str | None:
+    """The name of the activation that the outputs went through, as far as the last layer, in whatever model it is, says."""
+    while getattr(model, "layers", None):
+        model = model.layers[-1]
+    if isinstance(model, keras.layers.Softmax):
+        return "softmax"
+    function = getattr(model, "activation", None)
+    return getattr(function, "__name__", None)
+
+
+def _adapted(model: keras.Model, wanted: _Wanted, where: str) -> keras.Model:
     if not model.built:
-        raise UserError(f"{where}: expected a classifier of {dataset.name}, found a model that was never built")
-    wanted = (None, *dataset.image_shape), (None, dataset.classes)
+        raise UserError(f"{where}: expected {wanted.name}, found a model that was never built")
     taken = getattr(model, "inputs", None)
     if taken is not None:
-        _check_inputs(taken, dataset, where)
-        if runtime.returns_one_tensor(model) and (tuple(taken[0].shape), tuple(model.outputs[0].shape)) == wanted:
+        _check_inputs(taken, wanted, where)
+        if _is_one(model, wanted):
             return model
-    image = keras.Input(dataset.image_shape, name="image")
-    outputs = _named(_called(model, image, dataset, where))
-    logits = _logits(outputs, dataset.classes)
+    image = keras.Input(wanted.shape, name="image")
+    outputs = _named(_called(model, image, wanted, where))
+    logits = _logits(list(outputs.values()), wanted.classes)
     if logits is None:
         received = " and ".join(str(tuple(tensor.shape)) for tensor in (taken or [image]))
-        made = " and ".join(f"{name}{tuple(tensor.shape)}" for name, tensor in outputs.items())
+        made = " and ".join(f"{f'{name}: ' * (len(outputs) > 1)}{tuple(tensor.shape)}" for name, tensor in outputs.items())
         hint = " (let it return only one of them)" if len(outputs) > 1 else ""
-        expected = " to ".join(map(str, wanted))
-        raise UserError(f"{where}: expected a classifier of {dataset.name}, {expected}, found {received} to {made}{hint}")
+        raise UserError(f"{where}: expected {wanted}, found {received} to {made}{hint}")
+    if "float" not in (dtype := keras.backend.standardize_dtype(logits.dtype)):
+        raise UserError(
+            f"{where}: expected {wanted.name} that returns floats, found one that returns {dtype}, through which no gradient "
+            "passes to the images (let it return the logits as they are)"
+        )
+    if dtype != (own := _dtype_of_weights(model)):
+        logits = keras.ops.cast(logits, own)
     if logits.shape[1] == 1:
-        if (activation := _last_activation(model)) in _BOUNDED:
+        if (activation := last_activation(model)) in _BOUNDED:
             raise UserError(f"{where}: expected one logit, found its {activation} (return the values before the {activation})")
         logits = keras.ops.concatenate([keras.ops.zeros_like(logits), logits], 1)
-    return keras.Model(image, logits, name=model.name)
+    found = keras.Model(image, logits, name=model.name)
+    if taken is not None and taken[0].shape[0] is not None:
+        _check_takes_any_batch(found, taken[0].shape[0], wanted, where)
+    return found
+
+
+def _is_one(model: keras.Model, wanted: _Wanted) -> bool:
+    """Whether a functional or sequential model is such a classifier as it is."""
+    if not runtime.returns_one_tensor(model) or tuple(model.inputs[0].shape) != (None, *wanted.shape):
+        return False
+    shape, dtype = tuple(model.outputs[0].shape), keras.backend.standardize_dtype(model.outputs[0].dtype)
+    classes = wanted.classes or (shape[1] if len(shape) == 2 and shape[1] != 1 else None)
+    return shape == (None, classes) and dtype == _dtype_of_weights(model)
+
+
+def _dtype_of_weights(model: keras.Model) -> str:
+    weights = model.trainable_variables
+    return keras.backend.standardize_dtype(weights[0].dtype if weights else model.variable_dtype)
+
+
+def _of_noise(model: keras.Model, images: int = 4) -> np.ndarray:
+    """What a classifier makes of noise from 0 to 1, in double precision."""
+    sides = (side or _SOME_SIDE for side in model.input_shape[1:])
+    noise = np.random.default_rng(0).random((images, *sides), np.float32)
+    return np.asarray(keras.ops.cast(model(noise, training=False), "float64"))
+
+
+def _check_takes_any_batch(model: keras.Model, fixed: int, wanted: _Wanted, where: str) -> None:
+    """Raises a UserError where a model of a fixed batch size fails with another one."""
+    try:
+        _of_noise(model, fixed + 1)
+    except Exception as error:  # Whatever the user's code raises.
+        raise UserError(
+            f"{where}: expected {wanted.name} of any number of images, found one of batches of {fixed}, which fails with "
+            f"{fixed + 1}: {type(error).__name__} (build it without batch_size, and reshape by -1)"
+        ) from None
 
 
 def mapped_by_name(model: keras.Model, own: Sequence[str], dataset: Dataset, where: str) -> keras.Model:
@@ -79,14 +178,10 @@ def with_unit_range(model: keras.Model, input_range: tuple[float, float]) -> ker
     return keras.Sequential([keras.Input(model.input_shape[1:]), keras.layers.Rescaling(high - low, low), model])
 
 
-def _check_inputs(taken: Sequence[Any], dataset: Dataset, where: str) -> None:
-    shapes = " and ".join(str(tuple(tensor.shape)) for tensor in taken)
-    fits = len(taken) == 1 and len(taken[0].shape) == 1 + len(dataset.image_shape)
-    if not fits or any(side not in (None, own) for side, own in zip(taken[0].shape[1:], dataset.image_shape, strict=True)):
-        raise UserError(
-            f"{where}: expected a classifier of {dataset.name}, {(None, *dataset.image_shape)} to {(None, dataset.classes)}, "
-            f"found {shapes}"
-        )
+def _check_inputs(taken: Sequence[Any], wanted: _Wanted, where: str) -> None:
+    fits = len(taken) == 1 and len(taken[0].shape) == 1 + len(wanted.shape)
+    if not fits or any(side not in (None, own) for side, own in zip(taken[0].shape[1:], wanted.shape, strict=True)):
+        raise UserError(f"{where}: expected {wanted}, found {' and '.join(str(tuple(tensor.shape)) for tensor in taken)}")
     dtype = keras.backend.standardize_dtype(taken[0].dtype)
     if "float" not in dtype:
         raise UserError(
@@ -95,38 +190,32 @@ def _check_inputs(taken: Sequence[Any], dataset: Dataset, where: str) -> None:
         )
 
 
-def _called(model: keras.Model, image: Any, dataset: Dataset, where: str) -> Any:
+def _called(model: keras.Model, image: Any, wanted: _Wanted, where: str) -> Any:
     try:
         return model(image)
     except Exception as error:  # Whatever the user's code raises.
         raise UserError(
-            f"{where}: expected a classifier of {dataset.name} whose call can be traced, found {type(error).__name__}: "
-            f"{reason(error)}"
+            f"{where}: expected {wanted.name} whose call can be traced, found {type(error).__name__}: {reason(error)}"
         ) from error
 
 
-def _named(outputs: Any) -> dict[str, Any]:
-    """The tensors that a model returns, by a name where they have one."""
-    if isinstance(outputs, Mapping):
-        return {f"{name} ": tensor for name, tensor in outputs.items()}
-    several = isinstance(outputs, (list, tuple))
-    return (
-        {f"{number}: ": own for number, own in enumerate(outputs)}
-        if several and len(outputs) > 1
-        else {"": outputs[0] if several else outputs}
-    )
+def _named(outputs: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The tensors that a model returns, in lists and dictionaries of whatever depth, by where they are there."""
+    if not isinstance(outputs, (Mapping, list, tuple)):
+        return {".".join(path): outputs}
+    found: dict[str, Any] = {}
+    for name, own in outputs.items() if isinstance(outputs, Mapping) else enumerate(outputs):
+        found |= _named(own, (*path, str(name)))
+    return found
 
 
-def _logits(outputs: Mapping[str, Any], classes: int) -> Any:
+def _logits(outputs: Sequence[Any], classes: int | None) -> Any:
     """The one output that has a number a class, or one for two classes; None where none or several have."""
-    sizes = [classes, *[1] * (classes == 2)]
-    for size in sizes:
-        fitting = [own for own in outputs.values() if len(own.shape) == 2 and own.shape[1] == size]
+    flat = [own for own in outputs if len(own.shape) == 2]
+    if classes is None:
+        return flat[0] if len(flat) == 1 else None
+    for size in [classes, *[1] * (classes == 2)]:
+        fitting = [own for own in flat if own.shape[1] == size]
         if len(fitting) == 1:
             return fitting[0]
     return None
-
-
-def _last_activation(model: keras.Model) -> str:
-    activation = getattr(model.layers[-1], "activation", None) if model.layers else None
-    return getattr(activation, "__name__", "")

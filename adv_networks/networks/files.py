@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -85,7 +86,10 @@ def _why_not(file: Path, error: Exception) -> str:
         return "weights alone (build the model and load them into it in a module:function)"
     if "Lambda" in str(error):
         return "a Lambda layer, which is code (give module:function, which returns the model)"
-    if unknown := _unknown_layers(file):
+    if file.suffix == ".keras" and not zipfile.is_zipfile(file):
+        return "another kind of file under that name, or a part of one"
+    named = re.search(r"Unknown layer: '?(\w+)", str(error))  # as of an .h5
+    if unknown := [named[1]] if named else _unknown_layers(file):
         return (
             f"layers that Keras does not have: {', '.join(unknown)} (give module:function, which defines them and returns it)"
         )

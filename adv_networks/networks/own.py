@@ -9,7 +9,7 @@ import numpy as np
 from adv_networks.errors import UserError
 from adv_networks.experiments import OWN_BUILDERS, Experiment, find_dataset, is_own
 from adv_networks.lazy import keras
-from adv_networks.networks.adaptation import as_classifier, mapped_by_name, with_unit_range
+from adv_networks.networks.adaptation import as_classifier, check_no_probabilities, mapped_by_name, with_unit_range
 from adv_networks.networks.files import class_names_of, imported, load_model, made_by
 from adv_networks.storage.files import reason
 
@@ -20,10 +20,11 @@ def classifier_as_it_is(name: str, spec: Experiment) -> keras.Model:
     """The classifier of that name for the images of an experiment, in its own range of inputs and with its own weights.
 
     Raises:
-        UserError: there is none, or it is no classifier of these images.
+        UserError: there is none, it is no classifier of these images, or it returns probabilities.
     """
     dataset = find_dataset(spec.dataset)
     model = as_classifier(_found(name), dataset, name)
+    check_no_probabilities(model, name)
     return mapped_by_name(model, class_names_of(Path(name)), dataset, name) if _is_file(name) else model
 
 

@@ -12,7 +12,7 @@
     ['accuracy', 'gradient_norm', 'loss']
 
 Images are uint8 or floats in [0,1], whatever range the classifier itself takes (`input_range`); labels are integers; the
-classifier returns logits. `save` writes the classifier alone, as plain Keras loads it.
+classifier, functional, sequential or subclassed, returns logits. `save` writes it alone, as plain Keras loads it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from adv_networks.errors import UsageError
 from adv_networks.evaluation.own_model import Range, with_unit_range
 from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras, tf
+from adv_networks.networks.adaptation import as_any_classifier, check_no_probabilities
 
 # The attacks that can be a part of a training step.
 _IN_STEPS = (attacks.FGS, attacks.PGD, attacks.LeastLikely)
@@ -52,12 +53,9 @@ class Hardened(keras.Model):
 
     def __init__(self, classifier: keras.Model, spec: Experiment, input_range: Range, **options: Any):
         super().__init__(**options)
-        if not classifier.built or len(getattr(classifier, "output_shape", ())) != 2:
-            raise UsageError(
-                "classifier: expected a built Keras model with one output, logits [batch, classes], received a different one"
-            )
         self.classifier, self.spec = classifier, spec
-        self._unit = with_unit_range(classifier, input_range)
+        self._unit = with_unit_range(as_any_classifier(classifier), input_range)
+        check_no_probabilities(self._unit, "classifier")
         self._players: Players | None = None
         self._sums: dict[str, tf.Tensor] = {}
         self._steps = 0
@@ -110,7 +108,7 @@ class Hardened(keras.Model):
             raise UsageError("fit: expected a compiled model, received one before compile()")
         weights = None
         if class_weight:
-            weights = [float(class_weight.get(label, 1)) for label in range(self.classifier.output_shape[-1])]
+            weights = [float(class_weight.get(label, 1)) for label in range(self._unit.output_shape[-1])]
         self._players.weigh_classes(weights)
         return super().fit(*data, **options)
 
@@ -141,7 +139,7 @@ class Hardened(keras.Model):
         if not self._steps:
             for images, labels in zip(*map(strategy.experimental_local_results, (x, y)), strict=True):
                 check_images(images)
-                check_labels(labels, images.shape[0], self.classifier.output_shape[-1])
+                check_labels(labels, images.shape[0], self._unit.output_shape[-1])
         scalars = self._update(self._floats(x), y, (self.spec.seed, int(self.optimizer.iterations.numpy())))
         self._steps += 1
         logs = {}
@@ -171,7 +169,7 @@ class AdversarialTraining(Hardened):
     """A classifier in training on adversarial images in place of the images (Eq. 3), crafted anew in every step.
 
     Args:
-        classifier: a built Keras model of one output, logits [batch, classes].
+        classifier: a built Keras model, logits [batch, classes] its only output or the only one with two dimensions.
         attack: a text of the grammar of attacks: fgs, pgd and least_likely with their arguments.
         epsilon: radius of the ball, on the [0,1] pixel scale.
         norm: of the ball: linf, l2 or l1.
@@ -180,7 +178,7 @@ class AdversarialTraining(Hardened):
         seed: of what the attack draws; a step is a function of it, the number of the step, the batch and the weights.
 
     Raises:
-        UsageError: another attack, or a model that is no classifier.
+        UserError: another attack, a model that is no classifier, or one that returns probabilities.
 
     Source: Madry et al., 2018, "Towards deep learning models resistant to adversarial attacks".
 
@@ -223,7 +221,7 @@ class AdversarialNetwork(Hardened):
     """A classifier in training together with a generator that attacks it (Eq. 4-5 of the paper).
 
     Args:
-        classifier: a built Keras model of one output, logits [batch, classes].
+        classifier: a built Keras model, logits [batch, classes] its only output or the only one with two dimensions.
         generator: a built Keras model from images in [0,1] to perturbations of their shape, in [-1,1] for linf (a last layer
             of tanh) or of norm 1 for the others; None for the paper's G1 of width 16, for image sides that are multiples of 4.
         epsilon: size of the perturbations, on the [0,1] pixel scale.
@@ -237,7 +235,7 @@ class AdversarialNetwork(Hardened):
         seed: of what is drawn.
 
     Raises:
-        UsageError: a model that is no classifier, or no generator of its images.
+        UserError: a model that is no classifier, or returns probabilities, or no generator of its images.
 
     Example:
         >>> model = an.keras.AdversarialNetwork(classifier, generator, epsilon=0.1)
@@ -268,6 +266,8 @@ class AdversarialNetwork(Hardened):
         )  # fmt: skip
         super().__init__(classifier, spec, input_range, **options)
         shape = tuple(self._unit.input_shape[1:])
+        if generator is None and None in shape:
+            raise UsageError(f"generator: expected one, as the classifier takes images {shape} of any size, received none")
         self.generator = generator or networks.g1(shape, 16, norm=norm)
         if self.generator.output_shape != (None, *shape):
             raise UsageError(f"generator: expected perturbations {(None, *shape)}, received {self.generator.output_shape}")

@@ -10,6 +10,7 @@ from adv_networks import attacks
 from adv_networks.evaluation import accuracy
 from adv_networks.evaluation.own_model import Range, with_unit_range
 from adv_networks.lazy import keras
+from adv_networks.networks.adaptation import as_any_classifier
 from adv_networks.training.keras_training import Hardened
 
 
@@ -46,10 +47,19 @@ class RobustAccuracy(keras.callbacks.Callback):
         super().__init__()
         self.attack, self.images, self.labels = attacks.named(attack, epsilon, norm=norm), images, labels
         self.input_range, self.every, self.name = input_range, every, name
+        self._unit: tuple[keras.Model, keras.Model] | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the accuracy to the logs of the epoch."""
         if (epoch + 1) % self.every == 0 and logs is not None:
-            model = self.model
-            unit = model.unit_classifier if isinstance(model, Hardened) else with_unit_range(model, self.input_range)
-            logs[self.name] = accuracy(unit, self.images, self.labels, attack=self.attack)
+            logs[self.name] = accuracy(self._unit_classifier(), self.images, self.labels, attack=self.attack)
+
+    def _unit_classifier(self) -> keras.Model:
+        """The model in training, for images in [0,1]: the same at every epoch, so that attacks are compiled once."""
+        if self._unit is None or self._unit[0] is not self.model:
+            if isinstance(self.model, Hardened):
+                unit = self.model.unit_classifier
+            else:
+                unit = with_unit_range(as_any_classifier(self.model, self.images.shape[1:]), self.input_range)
+            self._unit = self.model, unit
+        return self._unit[1]

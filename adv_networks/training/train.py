@@ -96,6 +96,11 @@ def train(
         ...     (workdir / "d.keras").exists()
         True
     """
+    if not isinstance(experiment, Experiment):
+        raise UsageError(
+            f"experiment: expected what experiments.experiment(data set or arrays, method) returns, received a "
+            f"{type(experiment).__name__}"
+        )
     workdir, strategy = Path(workdir), strategy or tf.distribute.get_strategy()
     experiment = experiment.trained()
     _check(experiment, strategy, classifier)

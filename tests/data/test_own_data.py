@@ -51,6 +51,12 @@ def deep(file):
     assert Image.open(file).mode == "RGB"
 
 
+def animated(file, kind):
+    """Three images in one file, of a format that its name may not say."""
+    frames = [Image.new("L", (8, 8), 80 * number) for number in range(3)]
+    frames[0].save(file, format=kind, save_all=True, append_images=frames[1:])
+
+
 def digits(file, count=360):
     images, labels = load_digits(return_X_y=True)
     images = np.round(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
@@ -123,6 +129,12 @@ def test_another_pixel_is_another_data_set(tmp_path):
         (lambda place: (folder(place), transparent(place / "2" / "0.png", "RGB")), "0.png: .* found transparent pixels"),
         (lambda place: (folder(place), transparent(place / "2" / "0.png", "L")), "0.png: .* found transparent pixels"),
         (lambda place: (folder(place), deep(place / "2" / "0.png")), "0.png: expected 8 bits per channel, found 16"),
+        (lambda place: (folder(place), animated(place / "2" / "0.png", "PNG")), "0.png: .* found an animation of 3"),
+        (lambda place: (folder(place), animated(place / "2" / "0.png", "GIF")), "0.png: .* found another kind of file"),
+        (lambda place: (folder(place), animated(place / "2" / "0.jpg", "WEBP")), "0.jpg: .* found another kind of file"),
+        (lambda place: (folder(place), (place / "2" / "0.png").write_bytes(b"P6 8 8 65535\n" + bytes(384))), "another kind"),
+        (lambda place: (folder(place), (place / "2" / "0.png").write_bytes(b"")), "0.png: .* found another kind of file"),
+        (lambda place: (folder(place), Image.new("CMYK", (8, 8)).save(place / "2" / "0.jpg")), "0.jpg: .* found mode CMYK"),
     ],
 )  # fmt: skip
 def test_other_folders_are_refused(make, message, tmp_path):
@@ -223,6 +235,20 @@ def test_a_fifth_of_each_class_is_for_testing_however_small_the_class(tmp_path):
     assert (labels_of(arrays, "train"), labels_of(arrays, "test")) == ([40, 8, 1], [10, 2, 1])
     seen = np.concatenate([data.load(arrays, split).images[:, 0, 0, 0] for split in ("train", "test")])
     assert sorted(seen) == list(range(62)), "expected every image in one part"
+
+
+@pytest.mark.parametrize("rare", [1, 2, 3])
+def test_no_class_loses_its_training_images_to_validation(rare):
+    for common in range(30, 50):
+        labels = np.repeat([0, 1, 2], [common, rare, rare])
+        images = np.arange(len(labels), dtype=np.uint8).reshape(-1, 1, 1)
+        own = data.from_arrays((images, labels), (images[:2], labels[:2]), name=f"rare{rare}")
+        spec = experiment(own.name, "standard", validation=len(labels) // 5)
+        training, held_out = data.training_and_validation(spec)
+        assert len(held_out.labels) == len(labels) // 5
+        assert (2 * np.bincount(training.labels) >= [common, rare, rare]).all()
+        together = np.concatenate([training.images, held_out.images]).ravel()
+        assert sorted(together) == list(range(len(labels))), "expected every image in one part"
 
 
 @pytest.mark.parametrize(("order", "names"), [("numbers", ("2", "10", "cat")), ("names", ("10", "2", "cat")),

@@ -61,6 +61,10 @@ def subclassed():
 WORK = {
     "two outputs": (lambda: several(lambda *both: list(both)), lambda own, x: own(x)[1]),
     "dictionary": (lambda: several(lambda few, ten: {"few": few, "logits": ten}), lambda own, x: own(x)["logits"]),
+    "nested": (
+        lambda: several(lambda few, ten: {"few": few, "deep": [few, {"logits": ten}]}),
+        lambda own, x: own(x)["deep"][1]["logits"],
+    ),
     "dictionary of one": (lambda: model(lambda x: {"logits": dense(x, 10)}), lambda own, x: own(x)["logits"]),
     "list of one": (lambda: model(lambda x: [dense(x, 10)]), lambda own, x: own(x)),
     "subclassed dictionary": (subclassed, lambda own, x: own(x)["logits"]),
@@ -81,6 +85,7 @@ def test_logits_are_those_of_the_model(kind):
     found = own_model.load(own, "digits")
     logits = np.asarray(found(IMAGES), np.float64)
     assert logits.shape == (5, 10) and found.input_shape == (None, *SHAPE)
+    assert found.outputs[0].dtype == own.trainable_variables[0].dtype, "expected a loss to have the type of the weights"
     np.testing.assert_allclose(logits, np.asarray(expected(own, IMAGES), np.float64), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(np.asarray(found(IMAGES[:3]), np.float64), logits[:3], rtol=1e-3, atol=1e-3)
     assert evaluation.weights_hash(found) == evaluation.weights_hash(own)
@@ -90,8 +95,23 @@ def test_one_logit_of_two_classes_is_two():
     own = model(lambda x: dense(x, 1))
     found = np.asarray(own_model.load(own, "coins")(IMAGES))
     np.testing.assert_array_equal(found, np.concatenate([np.zeros((5, 1)), own(IMAGES)], 1))
-    with pytest.raises(UserError, match="expected one logit, found its sigmoid"):
-        own_model.load(model(lambda x: dense(x, 1, activation="sigmoid")), "coins")
+    sigmoid = model(lambda x: dense(x, 1, activation="sigmoid"))
+    for bounded in (sigmoid, model(sigmoid)):
+        with pytest.raises(UserError, match="expected one logit, found its sigmoid"):
+            own_model.load(bounded, "coins")
+
+
+def test_sigmoid_that_no_layer_names_is_noticed_by_what_it_is_right_about():
+    images = np.random.default_rng(0).integers(0, 256, (200, *SHAPE), np.uint8)
+    labels = (images[:, 0, 0, 0] > 127).astype(np.int32)
+
+    def of(activation):
+        return lambda x: activation(20 * (x[:, 0, 0, :] - 0.5))
+
+    examples = data.Images(images, labels)
+    own_model.check_range(own_model.load(model(of(lambda x: x)), "coins"), (0, 1), examples)
+    with pytest.raises(UserError, match=r"expected one logit, found values from .* for 100% .* as probabilities and for "):
+        own_model.check_range(own_model.load(model(of(keras.ops.sigmoid)), "coins"), (0, 1), examples)
 
 
 class Unknown(keras.layers.Layer):
@@ -123,8 +143,24 @@ REFUSED = {
     "none that fits": (lambda place: model(lambda x: dense(x, 9)), r"\(None, 10\), found \(None, 8, 8, 1\) to \(None, 9\)"),
     "one logit of ten": (lambda place: model(lambda x: dense(x, 1)), r"to \(None, 1\)"),
     "integers": (lambda place: model(lambda x: dense(keras.ops.cast(x, "float32"), 10), dtype="uint8"), "found one of uint8, "),
+    "integers out": (
+        lambda place: model(lambda x: keras.ops.cast(100 * dense(x, 10), "int32")),
+        "found one that returns int32, through which no gradient",
+    ),
+    "batches of 4 alone": (
+        lambda place: model(lambda x: dense(keras.ops.reshape(keras.ops.reshape(x, (4, 64)), (4, 8, 8)), 10), batch_size=4),
+        "found one of batches of 4, which fails with 5: .*build it without batch_size",
+    ),
     "other images": (lambda place: model(lambda x: dense(x, 10), (64,)), r"found \(None, 64\)"),
     "custom layer": (saved(lambda: model(lambda x: Unknown()(dense(x, 10)))), "does not have: Unknown .*module:function"),
+    "custom layer in .h5": (
+        saved(lambda: model(lambda x: Unknown()(dense(x, 10))), "own.h5"),
+        "does not have: Unknown .*module:function",
+    ),
+    "text": (
+        lambda place: str((place / "own.keras").write_bytes(b"text") and place / "own.keras"),
+        "found: another kind of file under that name",
+    ),
     "lambda": (
         saved(lambda: model(lambda x: keras.layers.Lambda(lambda x: x)(dense(x, 10)))),
         "a Lambda layer, .*module:funct",

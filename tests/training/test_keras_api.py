@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import adv_networks as an
 from adv_networks import attacks, data, defences, evaluation, runtime
-from adv_networks.errors import UsageError
+from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.runtime import devices
 from tests.conftest import precision
@@ -116,27 +116,107 @@ def test_fit_has_callbacks_metrics_validation_and_saves_plain_keras(tmp_path):
     assert accuracy == pytest.approx(expected) == history.history["val_accuracy"][-1]
     crafted = attacks.named("pgd:steps=2", 0.05)
     assert history.history["val_robust_accuracy"][-1] == evaluation.accuracy(model.classifier, *held_out, attack=crafted)
-    assert type(keras.models.load_model(tmp_path / "best.keras")) is keras.Model or True
+    assert not isinstance(keras.models.load_model(tmp_path / "best.keras"), an.keras.AdversarialTraining)
 
 
-def test_class_weights_and_ranges_and_what_is_refused():
+class Halved(keras.layers.Layer):
+    """A layer of the user's own."""
+
+    def call(self, x):
+        return x / 2
+
+
+class Subclassed(keras.Model):
+    """A subclassed model, which says nothing of its shapes and returns more than logits, these in another precision."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        layers = keras.layers
+        self.features = [layers.Conv2D(4, 3, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.2), Halved()]
+        self.logits = layers.Dense(10)
+
+    def call(self, x, training=None):
+        for layer in self.features:
+            x = layer(x, training=training) if isinstance(layer, keras.layers.Dropout) else layer(x)
+        logits = self.logits(keras.ops.reshape(x, (-1, 144)))
+        return {"features": x, "deep": [keras.ops.cast(logits, "float64")]}
+
+
+def test_subclassed_model_of_several_outputs_is_trained_attacked_and_saved(tmp_path):
+    keras.utils.set_random_seed(0)
+    (images, labels), held_out = data.load("digits", "train", limit=64), data.load("digits", "test", limit=32)
+    own = Subclassed()
+    with pytest.raises(UserError, match="expected a model built for images"):
+        an.keras.AdversarialTraining(own, "fgs", epsilon=0.05)
+    own(images[:2] / np.float32(255))
+    before = own.get_weights()
+    model = an.keras.AdversarialTraining(own, "fgs", epsilon=0.05)
+    model.compile(keras.optimizers.Adam(0.01), metrics=["accuracy"])
+    history = model.fit(images, labels, batch_size=32, verbose=0, validation_data=held_out).history
+    assert any(np.abs(one - other).max() > 0 for one, other in zip(before, own.get_weights(), strict=True))
+    model.save(tmp_path / "robust.keras")
+    custom = {"Subclassed": Subclassed, "Halved": Halved}
+    plain = keras.models.load_model(tmp_path / "robust.keras", custom_objects=custom)
+    seen = np.asarray(plain(held_out.images / np.float32(255), training=False)["deep"][0]).argmax(1)
+    assert history["val_accuracy"][-1] == pytest.approx(float(np.mean(seen == held_out.labels)))
+    # In a `fit` of Keras' own, too.
+    robust, logs = an.keras.RobustAccuracy("fgs", *held_out, epsilon=0.05), {}
+    robust.set_model(plain)
+    robust.on_epoch_end(0, logs)
+    expected = evaluation.accuracy(model.unit_classifier, *held_out, attack=attacks.named("fgs", 0.05))
+    assert logs["val_robust_accuracy"] == expected
+
+
+def test_class_weights_multiply_the_loss_of_their_images():
     images, labels = data.load("digits", "train", limit=64)
-    one, other = (an.keras.AdversarialTraining(tiny(), "fgs", epsilon=0.1, input_range=(0, 255)) for _ in range(2))
-    for model in (one, other):
-        model.classifier.layers[-1].trainable = True
-        model.compile(keras.optimizers.SGD(1e-4))
-    one.fit(images, labels, class_weight={0: 0.0}, batch_size=64, verbose=0)
-    kept = labels != 0
-    # Images of weight 0 count in BN's moments and in the mean's denominator alone.
-    expected = np.concatenate([np.where(kept, 1.0, 0.0)])
-    assert one.optimizer.iterations.numpy() == 1 and expected.sum() < 64
-    other.fit(images, labels, class_weight=dict.fromkeys(range(10), 1.0), batch_size=64, verbose=0)
-    differ = [float(np.abs(a - b).max()) for a, b in zip(one.get_weights(), other.get_weights(), strict=True)]
-    assert max(differ) > 0
+    image = keras.Input((8, 8, 1))
+    model = an.keras.AdversarialTraining(
+        keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(image))), "fgs", epsilon=1e-9
+    )
+    kernel, bias = (np.float64(weight) for weight in model.classifier.get_weights())
+    model.compile(keras.optimizers.SGD(0.1))
+    model.fit(images, labels, class_weight={0: 0.0, 3: 2.5}, batch_size=64, verbose=0)
+    x = images.reshape(64, -1) / 255
+    logits = x @ kernel + bias
+    errors = np.exp(logits) / np.exp(logits).sum(1, keepdims=True) - np.eye(10)[labels]
+    errors *= np.where(labels == 0, 0, np.where(labels == 3, 2.5, 1))[:, None] / 64
+    for found, expected in zip(
+        model.classifier.get_weights(), (kernel - 0.1 * x.T @ errors, bias - 0.1 * errors.sum(0)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def with_outputs(outputs, shape=(8, 8, 1), **options):
+    image = keras.Input(shape, **options)
+    return keras.Model(image, outputs(image))
+
+
+def ten(x):
+    return keras.layers.Dense(10)(keras.layers.GlobalMaxPooling2D()(x))
+
+
+def test_what_is_no_classifier_or_batch_is_refused():
+    images, labels = data.load("digits", "train", limit=64)
+    one = an.keras.AdversarialTraining(tiny(), "fgs", epsilon=0.1, input_range=(0, 255))
+    one.compile(keras.optimizers.SGD(1e-4))
+    for outputs, options, message in (
+        (lambda x: keras.ops.softmax(ten(x)), {}, "classifier: expected logits for training, found probabilities"),
+        (lambda x: ten(keras.ops.cast(x, "float32")), dict(dtype="uint8"), "classifier: expected a classifier of floats"),
+        (lambda x: [ten(x), ten(x)], {}, r"classifier: expected a classifier, .* found .* to 0: \(None, 10\) and 1: "),
+        (lambda x: x, {}, r"found \(None, 8, 8, 1\) to \(None, 8, 8, 1\)"),
+    ):
+        with pytest.raises(UserError, match=message):
+            an.keras.AdversarialTraining(with_outputs(outputs, **options), epsilon=0.1)
+    any_sides = with_outputs(ten, (None, None, 1))
+    assert an.keras.AdversarialTraining(any_sides, epsilon=0.1).unit_classifier is any_sides
+    one_logit = with_outputs(lambda x: keras.layers.Dense(1)(keras.layers.Flatten()(x)))
+    assert an.keras.AdversarialTraining(one_logit, epsilon=0.1).unit_classifier.output_shape == (None, 2)
     for call, message in (
         (lambda: one.fit(images.astype(np.float32), labels, verbose=0), r"images: expected uint8, or floats in \[0,1\]"),
         (lambda: one.fit(images, labels + 5, verbose=0), "labels: expected integers from 0 to 9"),
         (lambda: one.fit(images, labels, sample_weight=np.ones(64), verbose=0), "sample_weight: expected none"),
+        (lambda: an.keras.AdversarialNetwork(any_sides, epsilon=0.1), "generator: expected one, as the classifier takes"),
+        (lambda: an.train((images, labels), "nowhere"), "experiment: expected what .*, received a tuple"),
         (lambda: an.keras.AdversarialTraining(tiny(), "square", epsilon=0.1), "attack: expected fgs, pgd or least_likely"),
         (lambda: an.keras.AdversarialTraining(tiny(), epsilon=0.1).fit(images, labels), "expected a compiled model"),
         (

@@ -29,6 +29,10 @@ def classifier():
     x = Halved()(keras.layers.Dropout(0.2)(x))
     return keras.Model(image, {"logits": keras.layers.Dense(10)(keras.layers.Flatten()(x))})
 
+def probabilities():
+    model = classifier()
+    return keras.Model(model.input, keras.layers.Softmax()(model.output["logits"]))
+
 def generator():
     image = keras.Input((8, 8, 1))
     return keras.Model(image, keras.layers.Conv2D(1, 3, padding="same", activation="tanh")(image))
@@ -153,3 +157,9 @@ def test_what_is_no_generator_is_one_line(name, message, mine):
     with pytest.raises(UserError, match=message) as error:
         networks.generators(spec)
     assert "\n" not in str(error.value)
+
+
+def test_probabilities_are_not_trained_as_logits(mine):
+    spec = experiment("digits", "pgd", classifier="mine:probabilities", input_range=(0, 255), scale="tiny")
+    with pytest.raises(UserError, match="mine:probabilities: expected logits for training, found probabilities"):
+        defences.make_players(spec)

@@ -11,6 +11,9 @@ from adv_networks.errors import UserError
 from adv_networks.storage.files import open_regular, reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+# Told by what is in a file, not by its name: Pillow would hand others to further decoders and programs (Ghostscript), and would
+# read 16 bits a channel as 8.
+_FORMATS = ("PNG", "JPEG")
 _PNG, _BIT_DEPTH_AT = b"\x89PNG\r\n\x1a\n", 24
 
 
@@ -24,14 +27,14 @@ def read(file: Path, resize: tuple[int, int] | None = None) -> np.ndarray:
     Raises:
         UserError: it is no such image, or one whose pixels are not 8 bits of grey or RGB.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if file.suffix.lower() not in SUFFIXES:
         raise UserError(f"{file}: expected a PNG or JPEG image, found another file")
     try:
         with open_regular(file) as handle:
             _check_depth(file, handle)
-            with Image.open(handle) as opened:
+            with Image.open(handle, formats=_FORMATS) as opened:
                 _check_mode(file, opened)
                 picture = ImageOps.exif_transpose(opened)
                 picture = picture.convert("RGBA") if "transparency" in opened.info else picture
@@ -41,6 +44,8 @@ def read(file: Path, resize: tuple[int, int] | None = None) -> np.ndarray:
         return np.asarray(picture)
     except UserError:
         raise
+    except UnidentifiedImageError:
+        raise UserError(f"{file}: expected a PNG or JPEG image, found another kind of file under that name") from None
     except Exception as error:  # Whatever Pillow and its codecs raise of damaged or hostile bytes.
         raise UserError(f"{file}: expected a PNG or JPEG image, found: {reason(error)}") from None
 
@@ -65,7 +70,9 @@ def _check_depth(file: Path, handle: BinaryIO) -> None:
 
 
 def _check_mode(file: Path, opened: Any) -> None:
-    """Refuses modes other than grey and RGB, and pixels that are transparent: what is behind them is for the user to say."""
+    """Refuses animations, modes other than grey and RGB, and transparent pixels: what is behind them is for the user to say."""
+    if opened.format == "PNG" and getattr(opened, "n_frames", 1) > 1:
+        raise UserError(f"{file}: expected one image, found an animation of {opened.n_frames}")
     if opened.mode not in ("1", "L", "P", "RGB"):
         raise UserError(f"{file}: expected 8 bits per channel, grey or RGB without transparency, found mode {opened.mode}")
     if "transparency" in opened.info and opened.convert("RGBA").getchannel("A").getextrema()[0] < 255:
