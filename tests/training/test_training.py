@@ -383,7 +383,7 @@ def test_diverging_run_names_the_step_and_the_term(tmp_path):
 def test_full_disk_stops_the_run_which_goes_on_once_there_is_room(tmp_path, mounted):
     spec = tiny("standard")
     whole = train(spec, tmp_path / "whole")
-    place = mounted("-t", "tmpfs", "-o", "size=2000k", "tmpfs")
+    place = mounted("-t", "tmpfs", "-o", "size=1300k", "tmpfs")
     with pytest.raises(UserError, match=r"writing \S+: expected a place to write to, found: .*[Nn]o space left on device"):
         train(spec, place / "run", checkpoint_seconds=0)
     assert tf.train.latest_checkpoint(place / "run" / "checkpoints").endswith("ckpt-2")
