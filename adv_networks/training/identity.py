@@ -95,7 +95,8 @@ def is_reusable(experiment: Experiment, workdir: Path, data_dir: str | os.PathLi
     if not is_finished(experiment, workdir):
         return False
     read = ("dataset", "seed", "train_images", "validation", "extra_images", "extra_replacement")
-    key = (data_dir, *(getattr(experiment, name) for name in read))
+    # The same images in folders of other names are another data set of the same name.
+    key = (data_dir, data.find_dataset(experiment.dataset).class_names, *(getattr(experiment, name) for name in read))
     if key not in _identities:
         # Results are of use where the images are not to be had.
         with contextlib.suppress(UserError):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import re
 import struct
 import zlib
@@ -11,10 +12,11 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from adv_networks import data, networks
+from adv_networks import data, evaluation, networks
 from adv_networks.data import find_dataset
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import DATASETS, TABLES, experiment
+from adv_networks.storage import records
 from tests.conftest import SMALL, randomised, written_at
 
 SHADES = {"2": 20, "10": 100, "cat": 200}  # in the order in which the classes are numbered
@@ -192,10 +194,25 @@ def test_recipe_follows_the_images_and_every_number_of_it_is_a_setting(size, mod
     assert np.array_equal(data.load(path, "test")[0], data.load(declared.name, "test")[0])
 
 
-def test_every_command_takes_it(run, tmp_path, monkeypatch):
-    path = str(digits(tmp_path / "mine.npz"))
+def as_folders(file, place):
+    """The images of a file of `digits` in class folders."""
+    with np.load(file) as arrays:
+        for number, (image, label) in enumerate(zip(arrays["images"], arrays["labels"], strict=True)):
+            (place / str(label)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(place / str(label) / f"{number}.png")
+    return place
+
+
+def test_every_command_takes_it_and_keeps_the_names_of_its_classes(run, tmp_path, monkeypatch):
+    path = str(as_folders(digits(tmp_path / "digits.npz"), tmp_path / "mine"))
     code, output, error = run(f"--dataset={path}", "--method=standard", *SMALL)
     assert code == 0, error
+    (file,) = (tmp_path / "results").rglob("records.csv")
+    names = [str(number) for number in range(10)]
+    for record in records.read(file):
+        assert (json.loads(record.class_names), record.split) == (names, "a fifth of each class for testing, seed 0")
+    (workdir,) = (tmp_path / "runs").iterdir()
+    assert evaluation.class_names_of(workdir / "d.keras") == tuple(names)
     assert re.search(r"mine-[0-9a-f]{8}-standard-tiny-s0.*\n.*\n.* +\d+\.\d\d +\d+\.\d\d", output)
     code, output, error = run("--table=grid", f"--dataset={path}", "--plan", *SMALL)
     assert code == 0, error
@@ -212,6 +229,13 @@ def test_every_command_takes_it(run, tmp_path, monkeypatch):
     code, output, error = run(f"--model={tmp_path}/own.keras", "--input_range=0,1", f"--dataset={path}")
     assert code == 0, error
     assert re.search(r"on 72 test images of mine-[0-9a-f]{8}, ε = 0\.3", output)
+    (tmp_path / "mine" / "9").rename(tmp_path / "mine" / "nine")
+    data.own_data.forget()
+    code, output, error = run(f"--dataset={path}", "--method=standard", *SMALL)
+    assert (code, output, error.count("\n")) == (1, "", 1)
+    assert "expected class_names = ['0', " in error and "'nine'], " not in error.partition("received")[0]
+    code, output, error = run(f"--model={workdir}", "--input_range=0,1", f"--dataset={path}")
+    assert (code, output) == (1, "") and "found one of other classes (only one of the two has 9, nine)" in error
 
 
 def test_sides_that_the_networks_do_not_take_are_one_line(run, tmp_path):
