@@ -1,10 +1,10 @@
 """Kills runs with kill -9, starts them again, and compares how they end with a run that was left alone, bit by bit.
 
-    python benchmarks/kill.py                      20 kills of each of three methods, 8 of them aimed at checkpoint writes
-    python benchmarks/kill.py --methods=pgd --kills=4 --aimed=2
+    python -m benchmarks.kill                      20 kills of each method, 8 of them aimed at checkpoint writes
+    python -m benchmarks.kill --methods=pgd --kills=4 --aimed=2
 
-The run is `python main.py` on the embedded digits. Prints a table and writes benchmarks/kill.csv; exit code 1 where a run
-ended otherwise, or too few kills hit a checkpoint write.
+The run is `python main.py` on the embedded digits. Prints a table and writes benchmarks/kill.csv, where the lines of other
+methods stay; exit code 1 where a run ended otherwise, or too few kills hit a checkpoint write.
 """
 
 from __future__ import annotations
@@ -25,12 +25,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.side_by_side import write_lines
+
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 SETTINGS = {
     "standard": ["--steps=200"],
     "pgd": ["--steps=100"],
     "advnet": ["--steps=30", "--generators=released_mnist", "--width=4"],
+    "noise": ["--steps=200"],
+    "contrastive": ["--steps=200"],
+    "distillation": ["--steps=200"],
+    "magnet": ["--steps=200"],
+    "magnet_grey": ["--steps=100", "--autoencoder_width=1"],
+    "defense_gan": ["--steps=100", "--gan_width=4", "--gan_latent=8", "--critic_steps=2", "--projection_steps=2"],
 }
 
 
@@ -170,16 +178,16 @@ def main() -> int:
     parser.add_argument("--aimed", type=int, default=8, help="of them at checkpoint writes")
     options = parser.parse_args()
     print(" ".join(field.name for field in dataclasses.fields(Kill)))
-    found = []
-    for method in options.methods.split(","):
+    methods, found = options.methods.split(","), []
+    for method in methods:
         with tempfile.TemporaryDirectory() as place:
             found += kills(method, options.kills, options.aimed, Path(place))
-    with (ROOT / "benchmarks" / "kill.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Kill)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(dataclasses.asdict(one) for one in found)
+    results = ROOT / "benchmarks" / "kill.csv"
+    with results.open(newline="", encoding="utf-8") as known:
+        others = [line for line in csv.DictReader(known) if line["method"] not in methods]
+    write_lines(results, [*others, *map(dataclasses.asdict, found)])
     good = True
-    for method in options.methods.split(","):
+    for method in methods:
         own = [one for one in found if one.method == method]
         same, inside = sum(one.identical and one.tidy for one in own), sum(one.inside_write for one in own)
         print(f"{method}: {same} of {options.kills} ended with the same bits; {inside} kills hit a checkpoint write")
@@ -188,5 +196,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main())
