@@ -93,6 +93,8 @@ class Contrastive(Defence):
     name, letter, title = "contrastive", "L", "a latent space in which a contrastive loss keeps classes apart"
     Settings = Settings
     metrics = ("contrastive_loss", "validation_between_within")
+    # Distances are so large as logits that a softmax of them saturates; differences of logits in ratio have no scale.
+    adaptive = "apgd_targeted:steps=50"
     pictured: ClassVar[int] = 500
 
     def check(self, spec: Experiment) -> None:
