@@ -1,5 +1,6 @@
 """A classifier from elsewhere, trained here with model.fit: its input range, where it comes from, and attacks on it."""
 
+import csv
 import re
 
 import keras
@@ -45,17 +46,31 @@ def of_range(model, low, high):
 
 @pytest.mark.parametrize("input_range", [(-1, 1), (0, 255)])
 def test_declared_range_gives_the_numbers_of_the_rescaled_twin(input_range, trained, run, tmp_path):
-    of_range(trained, *input_range).save(tmp_path / "own.keras")
+    own = of_range(trained, *input_range)
+    own.save(tmp_path / "own.keras")
     trained.save(tmp_path / "twin.keras")
     printed = []
     for name, declared in (("own", input_range), ("twin", (0, 1))):
         declared = ",".join(map(str, declared))
-        code, output, error = run(f"--model={tmp_path}/{name}.keras", f"--input_range={declared}", "--dataset=digits")
+        files = (f"--save_adversarial={tmp_path}/own.npz", f"--save_predictions={tmp_path}/own.csv") * (name == "own")
+        code, output, error = run(f"--model={tmp_path}/{name}.keras", f"--input_range={declared}", "--dataset=digits", *files)
         assert code == 0, error
         printed.append(output.splitlines()[1:])
     assert printed[0] == printed[1]
-    clean, *attacked = (float(line.split()[-1]) for line in printed[0][:3])
+    clean, *attacked = accuracies = [float(line.split()[-1]) for line in printed[0][:3]]
     assert clean > 90 and max(attacked) < clean - 20
+    # The saved images, classified by plain Keras in the range that the file's model takes, give what was printed.
+    low, high = input_range
+    with np.load(tmp_path / "own.npz") as saved:
+        shown = [saved["images"] / np.float32(255), *saved["adversarial"]]
+        labels, attacks_of_file = saved["labels"], list(saved["attacks"])
+    seen = [own.predict(x * (high - low) + low, verbose=0).argmax(1) for x in shown]
+    assert [round(100 * float(np.mean(one == labels)), 2) for one in seen] == accuracies
+    assert attacks_of_file == ["FGS", "PGD"]
+    with (tmp_path / "own.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name, one in zip(("No Noise", "FGS", "PGD"), seen, strict=True):
+        assert [int(row[name]) for row in rows] == one.tolist()
 
 
 @pytest.mark.parametrize(
