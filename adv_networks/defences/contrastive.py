@@ -11,10 +11,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from adv_networks import runtime
 from adv_networks.defences.base import Defence, NeededRun, register, setting
 from adv_networks.defences.players import Players, make_players
 from adv_networks.defences.updates import Scalars, accuracy, compiled, cross_entropy, descend_on
-from adv_networks.errors import UsageError
+from adv_networks.errors import UsageError, UserError
 from adv_networks.evaluation import latent_space
 from adv_networks.experiments import Experiment, find_dataset
 from adv_networks.lazy import keras, tf
@@ -112,11 +113,18 @@ class Contrastive(Defence):
 
         Raises:
             UsageError: all pairs with several replicas, which have a part of them each.
+            UserError: your own classifier has no last layer that takes a vector.
         """
-        fresh = make_players(spec)
+        fresh = make_players(spec, runtime.flattened)
+        both, last = latent_space.with_latents(fresh.d), fresh.d.layers[-1]
+        if isinstance(last, keras.Model) or len(both.outputs[0].shape) != 2:
+            raise UserError(
+                f"classifier: expected functional or sequential with method {self.name}, its last layer taking a vector, "
+                f"found {type(last).__name__} as last layer"
+            )
         if spec.own.contrastive_pairs == "all" and fresh.strategy.num_replicas_in_sync > 1:
             raise UsageError("contrastive_pairs: expected shifted on several devices, received all")
-        return LatentPlayers(fresh.d, fresh.d_optimizer, both=latent_space.with_latents(fresh.d))
+        return LatentPlayers(fresh.d, fresh.d_optimizer, both=both)
 
     def as_evaluated(self, classifier: keras.Model, spec: Experiment, training: Callable[[], Images]) -> keras.Model:
         """See `Defence.as_evaluated`: the head that `contrastive_head` names."""

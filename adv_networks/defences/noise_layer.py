@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from adv_networks import runtime
 from adv_networks.defences.base import Defence, NeededRun, register, setting
 from adv_networks.defences.players import Players, make_players
 from adv_networks.defences.standard import standard_step
@@ -37,17 +38,17 @@ class Settings:
 
 
 def with_noise(model: keras.Model, deviation: float, position: str) -> keras.Model:
-    """A classifier with the same weights and a layer of noise, which Keras has in training only.
+    """A classifier with the same layers and one of noise among them, which Keras has in training only.
 
     Args:
-        model: functional classifier.
+        model: functional classifier, or one with functional or sequential models within, as your own in another range is.
         deviation: standard deviation of the noise, from 0 to 1.
         position: "convolution" or "dense": after the first such layer and its activation.
 
     Raises:
         UsageError: there is no such layer before the last one.
     """
-    kind = getattr(keras.layers, _AFTER[position])
+    model, kind = runtime.flattened(model), getattr(keras.layers, _AFTER[position])
     after = next((layer for layer in model.layers[:-1] if type(layer) is kind), None)
     if after is None:
         raise UsageError(f"noise_position: expected a layer of the classifier {model.name}, received {position}")
@@ -56,9 +57,7 @@ def with_noise(model: keras.Model, deviation: float, position: str) -> keras.Mod
         outputs = layer(*inputs, **options)
         return keras.layers.GaussianNoise(deviation)(outputs) if layer.name == after.name else outputs
 
-    noisy = keras.models.clone_model(model, call_function=call)
-    noisy.set_weights(model.get_weights())
-    return noisy
+    return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
 
 
 def noisy_at_test(model: keras.Model, draws: int) -> keras.Model:

@@ -29,12 +29,23 @@ def distances(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
 
 def with_latents(model: keras.Model) -> keras.Model:
     """A classifier's own layers, with two outputs: what its last layer takes, [batch, n], and its logits."""
-    return keras.Model(model.inputs[0], [model.layers[-1].input, model.outputs[0]])
+    taken = []
+
+    def call(layer: keras.Layer, *inputs: Any, **options: Any) -> Any:
+        if layer is model.layers[-1]:
+            taken.append(inputs[0])
+        return layer(*inputs, **options)
+
+    # A layer that is a part of several models says of the first one what it takes.
+    functional = keras.Model(model.inputs[0], model.outputs[0]) if isinstance(model, keras.Sequential) else model
+    again = keras.models.clone_model(functional, clone_function=lambda layer: layer, call_function=call)
+    return keras.Model(again.inputs[0], [taken[0], again.outputs[0]])
 
 
 def latents_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """The latent vectors [N, n] of images, uint8 or floats in [0,1], in inference mode."""
-    return _outputs(keras.Model(model.inputs[0], model.layers[-1].input), images)
+    both = with_latents(model)
+    return _outputs(keras.Model(both.inputs[0], both.outputs[0]), images)
 
 
 def labels_of(model: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from adv_networks.runtime.caching import caches
 from adv_networks.runtime.chosen import choices
 from adv_networks.runtime.compiled import for_loops, run_compiled, trace_counts
 from adv_networks.runtime.dropout import dropping
+from adv_networks.runtime.nesting import flattened
 from adv_networks.runtime.optimizers import adam, sgd
 from adv_networks.runtime.preparation import prepare
 from adv_networks.runtime.randomness import DRAWS, drawing, may_draw
@@ -35,6 +36,7 @@ __all__ = [
     "discarding_statistics",
     "drawing",
     "dropping",
+    "flattened",
     "for_loops",
     "is_plain",
     "loss_scale",

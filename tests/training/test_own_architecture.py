@@ -10,7 +10,7 @@ import pytest
 
 from adv_networks import data, defences, evaluation, networks, training
 from adv_networks.errors import UserError
-from adv_networks.experiments import Experiment, experiment
+from adv_networks.experiments import METHODS, Experiment, experiment
 from adv_networks.training import beginning
 from tests.conftest import SMALL, randomised, written_at
 
@@ -33,6 +33,19 @@ def classifier():
 def probabilities():
     model = classifier()
     return keras.Model(model.input, keras.layers.Softmax()(model.output["logits"]))
+
+class Opaque(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.logits = keras.layers.Dense(10)
+
+    def call(self, x):
+        return self.logits(keras.ops.reshape(x, (-1, 64)))
+
+def subclassed():
+    model = Opaque()
+    model(keras.ops.zeros((1, 8, 8, 1)))
+    return model
 
 def generator():
     image = keras.Input((8, 8, 1))
@@ -167,3 +180,22 @@ def test_probabilities_are_not_trained_as_logits(mine):
     spec = experiment("digits", "pgd", classifier="mine:probabilities", input_range=(0, 255), scale="tiny")
     with pytest.raises(UserError, match="mine:probabilities: expected logits for training, found probabilities"):
         defences.make_players(spec)
+
+
+@pytest.mark.parametrize("method", ["noise", "contrastive"])
+def test_defences_that_look_for_layers_find_those_of_your_own(method, mine):
+    spec = experiment("digits", method, classifier="mine:classifier", input_range=(0, 255), scale="tiny", batch_size=16)
+    players = METHODS[method].build(spec, {})
+    names = [type(layer).__name__ for layer in players.d.layers]
+    assert ("GaussianNoise" in names) == (method == "noise") and "Conv2D" in names
+    images, labels = data.load("digits", "train", limit=16)
+    before = players.d.get_weights()
+    METHODS[method].step(players, images / np.float32(255), labels, spec, (0, 0))
+    assert any(np.abs(one - other).max() > 0 for one, other in zip(before, players.d.get_weights(), strict=True))
+
+
+def test_classifier_whose_layers_nobody_knows_is_refused_by_what_looks_for_them(mine):
+    settings = dict(classifier="mine:subclassed", input_range=(0, 1), scale="tiny")
+    for method, message in (("noise", "noise_position: expected a layer"), ("contrastive", "found Opaque as last layer")):
+        with pytest.raises(UserError, match=message):
+            METHODS[method].build(experiment("digits", method, **settings), {})

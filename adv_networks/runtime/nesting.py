@@ -1,0 +1,33 @@
+"""Models within models, whose layers some defences look for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adv_networks.lazy import keras
+
+
+def flattened(model: keras.Model) -> keras.Model:
+    """The same network with the layers of functional and sequential models within it as its own; it shares them.
+
+    A model without such ones is returned as it is; subclassed ones within it stay as they are, as nobody knows their graph.
+    """
+    if not any(_graph_of(layer) for layer in model.layers):
+        return model
+    image = keras.Input(model.input_shape[1:], name="image")
+    return keras.Model(image, _run(model, image), name=model.name)
+
+
+def _graph_of(operation: Any) -> Any:
+    """The functional model that an operation is, or has within as a sequential one; None for another operation."""
+    if not isinstance(operation, keras.Model):
+        return None
+    found = getattr(operation, "_functional", None) or operation
+    return found if hasattr(found, "_run_through_graph") else None
+
+
+def _run(operation: Any, *inputs: Any, **options: Any) -> Any:
+    graph = _graph_of(operation)
+    if graph is None:
+        return operation(*inputs, **options)
+    return graph._run_through_graph(inputs[0], operation_fn=lambda inner: lambda *a, **k: _run(inner, *a, **k))
