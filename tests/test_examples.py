@@ -7,12 +7,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
+from adv_networks.attacks.gradient import loss_gradient
 from adv_networks.commands.base import Request
 from adv_networks.commands.print_plan import PrintPlan
+from adv_networks.networks.adaptation import as_any_classifier
 from adv_networks.storage.files import locked
 from adv_networks.training import Workspace
+from examples import fine_tune
 
 ROOT = Path(__file__).resolve().parents[1]
 SLURM = ROOT / "examples" / "slurm_array.sh"
@@ -26,6 +31,13 @@ def shell(*command, **options):
 def test_script_is_well_formed(script):
     assert shell("bash", "-n", script).returncode == 0
     assert os.access(script, os.X_OK)
+
+
+def test_resnet_of_the_documentation_is_a_classifier_that_gradients_pass_through():
+    model = as_any_classifier(fine_tune.classifier(weights=None, side=32, classes=4))
+    images, labels = np.random.default_rng(0).random((2, 32, 32, 3), np.float32), np.array([1, 3])
+    assert model.output_shape == (None, 4)
+    assert loss_gradient(model, False, tf.constant(images), tf.constant(labels)).numpy().any((1, 2, 3)).all()
 
 
 @pytest.fixture

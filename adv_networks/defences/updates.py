@@ -85,11 +85,14 @@ def apply_gradient(
 
 
 def gradient_of(tape: tf.GradientTape, loss: tf.Tensor, sources: Sequence[tf.Tensor], *models: keras.Model) -> list[tf.Tensor]:
-    """The gradient of a loss of models, the mean over replicas; in float16 the loss is scaled, and the gradient scaled back."""
-    scale = max(map(networks.loss_scale, models))
+    """The gradient of a loss of models, the mean over replicas; in float16 the loss is scaled, and the gradient scaled back.
+
+    It is 0 for what the loss does not depend on, as the further heads of your own classifier.
+    """
+    scale, unconnected = max(map(networks.loss_scale, models)), tf.UnconnectedGradients.ZERO
     if scale == 1:
-        return replicas.mean(tape.gradient(loss, sources))
-    scaled = tape.gradient(loss, sources, output_gradients=tf.constant(scale, loss.dtype))
+        return replicas.mean(tape.gradient(loss, sources, unconnected_gradients=unconnected))
+    scaled = tape.gradient(loss, sources, tf.constant(scale, loss.dtype), unconnected_gradients=unconnected)
     return [part / scale for part in replicas.mean(scaled)]
 
 

@@ -66,8 +66,14 @@ def as_any_classifier(model: keras.Model, shape: Sequence[int] | None = None) ->
     return _adapted(model, _Wanted(tuple(shape), None, "a classifier"), "classifier")
 
 
-def check_no_probabilities(model: keras.Model, where: str) -> None:
-    """Raises a UserError where a classifier returns the results of a softmax: it would be trained on another one of these."""
+def check_trainable(model: keras.Model, where: str) -> None:
+    """Raises a UserError where a classifier returns the results of a softmax, or its weights are of several types.
+
+    Another softmax would follow in training; and the rules take all weights for one vector.
+    """
+    types = sorted({keras.backend.standardize_dtype(weight.dtype) for weight in model.trainable_variables})
+    if len(types) > 1:
+        raise UserError(f"{where}: expected weights of one type for training, found {' and '.join(types)} (build it in one)")
     outputs = _of_noise(model)
     if np.isfinite(outputs).all() and outputs.min() >= 0 and np.abs(outputs.sum(1) - 1).max() < _OF_A_SUM:
         raise UserError(

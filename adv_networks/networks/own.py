@@ -9,7 +9,7 @@ import numpy as np
 from adv_networks.errors import UserError
 from adv_networks.experiments import OWN_BUILDERS, Experiment, find_dataset, is_own
 from adv_networks.lazy import keras
-from adv_networks.networks.adaptation import as_classifier, check_no_probabilities, mapped_by_name, with_unit_range
+from adv_networks.networks.adaptation import as_classifier, check_trainable, mapped_by_name, with_unit_range
 from adv_networks.networks.files import class_names_of, imported, load_model, made_by
 from adv_networks.storage.files import reason
 
@@ -24,7 +24,7 @@ def classifier_as_it_is(name: str, spec: Experiment) -> keras.Model:
     """
     dataset = find_dataset(spec.dataset)
     model = as_classifier(_found(name), dataset, name)
-    check_no_probabilities(model, name)
+    check_trainable(model, name)
     return mapped_by_name(model, class_names_of(Path(name)), dataset, name) if _is_file(name) else model
 
 

@@ -32,7 +32,7 @@ from adv_networks.errors import UsageError
 from adv_networks.evaluation.own_model import Range, with_unit_range
 from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras, tf
-from adv_networks.networks.adaptation import as_any_classifier, check_no_probabilities
+from adv_networks.networks.adaptation import as_any_classifier, check_trainable
 
 # The attacks that can be a part of a training step.
 _IN_STEPS = (attacks.FGS, attacks.PGD, attacks.LeastLikely)
@@ -55,7 +55,7 @@ class Hardened(keras.Model):
         super().__init__(**options)
         self.classifier, self.spec = classifier, spec
         self._unit = with_unit_range(as_any_classifier(classifier), input_range)
-        check_no_probabilities(self._unit, "classifier")
+        check_trainable(self._unit, "classifier")
         self._players: Players | None = None
         self._sums: dict[str, tf.Tensor] = {}
         self._steps = 0

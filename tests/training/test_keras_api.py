@@ -133,13 +133,14 @@ class Subclassed(keras.Model):
         super().__init__(**options)
         layers = keras.layers
         self.features = [layers.Conv2D(4, 3, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.2), Halved()]
-        self.logits = layers.Dense(10)
+        self.logits, self.few = layers.Dense(10), layers.Dense(3)
 
     def call(self, x, training=None):
         for layer in self.features:
             x = layer(x, training=training) if isinstance(layer, keras.layers.Dropout) else layer(x)
         logits = self.logits(keras.ops.reshape(x, (-1, 144)))
-        return {"features": x, "deep": [keras.ops.cast(logits, "float64")]}
+        few = self.few(keras.ops.mean(x, (1, 2)))[:, None]  # a head that no loss depends on
+        return {"features": x, "deep": [keras.ops.cast(logits, "float64"), few]}
 
 
 def test_subclassed_model_of_several_outputs_is_trained_attacked_and_saved(tmp_path):
@@ -202,6 +203,7 @@ def test_what_is_no_classifier_or_batch_is_refused():
     for outputs, options, message in (
         (lambda x: keras.ops.softmax(ten(x)), {}, "classifier: expected logits for training, found probabilities"),
         (lambda x: ten(keras.ops.cast(x, "float32")), dict(dtype="uint8"), "classifier: expected a classifier of floats"),
+        (lambda x: keras.layers.Dense(10, dtype="float64")(ten(x)), {}, "weights of one type for training, found float32 and"),
         (lambda x: [ten(x), ten(x)], {}, r"classifier: expected a classifier, .* found .* to 0: \(None, 10\) and 1: "),
         (lambda x: x, {}, r"found \(None, 8, 8, 1\) to \(None, 8, 8, 1\)"),
     ):
