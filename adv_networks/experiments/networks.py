@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adv_networks.errors import UsageError
@@ -79,8 +80,14 @@ class Families(dict[str, Family]):
 
 
 def is_own(name: str) -> bool:
-    """Whether a name says where a network of the user's own is: `module:function`, or the path of a file that Keras saved."""
-    return bool(re.fullmatch(r"[\w.]+:\w+", name)) or name.endswith((".keras", ".h5"))
+    """Whether a name says where a network of the user's own is: `module:function`, or a path of what is taken for one.
+
+    Of these, files of Keras are loaded; whoever loads another one is told what to do.
+    """
+    is_model = (
+        name.endswith((".keras", ".h5", ".tflite", ".onnx", ".pt", ".pth", ".pb")) or Path(name, "saved_model.pb").is_file()
+    )
+    return is_model or bool(re.fullmatch(r"[\w.]+:\w+", name))
 
 
 def _own_family(kind: str) -> Callable[[str], Family]:

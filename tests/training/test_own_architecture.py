@@ -194,6 +194,16 @@ def test_defences_that_look_for_layers_find_those_of_your_own(method, mine):
     assert any(np.abs(one - other).max() > 0 for one, other in zip(before, players.d.get_weights(), strict=True))
 
 
+def test_exported_models_are_one_line_that_says_what_to_do(mine):
+    (mine / "saved").mkdir()
+    for name, message in (("saved/saved_model.pb", "TFSMLayer"), ("saved", "TFSMLayer"), ("own.tflite", "no gradients"),
+                          ("own.weights.h5", "expected a Keras model"), ("own.onnx", "an ONNX model")):  # fmt: skip
+        if "." in name:
+            (mine / name).write_bytes(b"")
+        with pytest.raises(UserError, match=message):
+            networks.classifier(experiment("digits", "pgd", classifier=name, scale="tiny"))
+
+
 def test_classifier_whose_layers_nobody_knows_is_refused_by_what_looks_for_them(mine):
     settings = dict(classifier="mine:subclassed", input_range=(0, 1), scale="tiny")
     for method, message in (("noise", "noise_position: expected a layer"), ("contrastive", "found Opaque as last layer")):
