@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adv_networks.errors import UsageError
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import keras
 
     from adv_networks.experiments.experiment import Experiment
+
+
+_FILES = (".keras", ".h5", ".tflite", ".onnx", ".pt", ".pth", ".pb")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,10 +87,9 @@ def is_own(name: str) -> bool:
 
     Of these, files of Keras are loaded; whoever loads another one is told what to do.
     """
-    is_model = (
-        name.endswith((".keras", ".h5", ".tflite", ".onnx", ".pt", ".pth", ".pb")) or Path(name, "saved_model.pb").is_file()
-    )
-    return is_model or bool(re.fullmatch(r"[\w.]+:\w+", name))
+    # os.path.isfile says no where Path.is_file raises, of names too long for instance.
+    is_saved_model = os.path.isfile(os.path.join(name, "saved_model.pb"))  # noqa: PTH113, PTH118
+    return is_saved_model or name.endswith(_FILES) or bool(re.fullmatch(r"[\w.]+:\w+", name))
 
 
 def _own_family(kind: str) -> Callable[[str], Family]:

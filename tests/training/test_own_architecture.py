@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from adv_networks import data, defences, evaluation, networks, training
-from adv_networks.errors import UserError
+from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import METHODS, Experiment, experiment
 from adv_networks.training import beginning
 from tests.conftest import SMALL, randomised, written_at
@@ -202,6 +202,8 @@ def test_exported_models_are_one_line_that_says_what_to_do(mine):
             (mine / name).write_bytes(b"")
         with pytest.raises(UserError, match=message):
             networks.classifier(experiment("digits", "pgd", classifier=name, scale="tiny"))
+    with pytest.raises(UsageError, match="classifier: expected one of d1, "):
+        experiment("digits", "pgd", classifier="x" * 5_000, scale="tiny")
 
 
 def test_classifier_whose_layers_nobody_knows_is_refused_by_what_looks_for_them(mine):
