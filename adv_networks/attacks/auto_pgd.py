@@ -50,7 +50,7 @@ class APGD(StrongAttack):
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> tf.Tensor:
         """See `Attack.craft`."""
-        self.check(classes=classes_of(source) or math.inf, bn_evaluation="batch" if training else "moving")
+        self.check(classes=classes_of(source, x) or math.inf, bn_evaluation="batch" if training else "moving")
         return apgd(
             source,
             x,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from adv_networks.attacks.inputs import ROUNDING
+from adv_networks.attacks.inputs import ROUNDING, check_sizes
 from adv_networks.errors import UsageError
 from adv_networks.experiments import ATTACKS, AttackDefaults, DeclaredAttack, Defaults, resolve_attack, setting
 from adv_networks.runtime import DRAWS
@@ -46,7 +47,7 @@ def are_changed(x: Array, moved: Array) -> np.ndarray:
     """Which images differ from x by more than rounding, booleans [batch]; x is uint8 or floats in [0,1]."""
     x = np.asarray(x)
     x = x / np.float32(255) if x.dtype == np.uint8 else x
-    return (np.abs(np.asarray(moved) - x) > ROUNDING).reshape(len(x), -1).any(1)
+    return (np.abs(np.asarray(moved) - x) > ROUNDING).any(tuple(range(1, x.ndim)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,18 @@ class Attack:
     draws: int = setting(DRAWS, "draws of a random classifier over which a gradient is averaged (EOT)", least=1, omitted=True)
     gradient: str = ""
     text: str = dataclasses.field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        """Takes numbers of NumPy for Python's, of which records are made.
+
+        Raises:
+            UsageError: ε is not one number of at least 0; infinite it may be.
+        """
+        for field in dataclasses.fields(self):
+            if isinstance(value := getattr(self, field.name), np.generic):
+                object.__setattr__(self, field.name, value.item())
+        if not (isinstance(self.epsilon, float) and self.epsilon == math.inf):
+            check_sizes(epsilon=self.epsilon)
 
     @property
     def name(self) -> str:

@@ -15,8 +15,7 @@ import numpy as np
 
 from adv_networks import runtime
 from adv_networks.attacks.base import Attack, Crafted
-from adv_networks.attacks.inputs import check_images, check_labels
-from adv_networks.errors import UsageError
+from adv_networks.attacks.inputs import as_arrays
 from adv_networks.experiments import BATCH_STATISTICS_SIZE
 from adv_networks.lazy import keras, tf
 
@@ -38,11 +37,7 @@ def batches_of(
     Raises:
         UsageError: images neither uint8 nor floats in [0,1], or labels that are not one integer an image.
     """
-    images, labels = np.asarray(images), np.asarray(labels)
-    check_images(images)
-    check_labels(labels, len(images), classes)
-    if not len(images):
-        raise UsageError("images: expected at least one, received none")
+    images, labels = as_arrays(images, labels, classes=classes)
     for number, start in enumerate(range(0, len(images), size)):
         start = max(0, min(start, len(images) - size)) if filled else start
         x = images[start : start + size]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from adv_networks.attacks.inputs import ROUNDING
@@ -28,8 +30,8 @@ def distances(x: np.ndarray, moved: np.ndarray, norm: str) -> np.ndarray:
     p = choose(NORMS, norm, "norm")
     change = np.abs(np.subtract(moved, x, dtype=np.float64))
     if p == 0:
-        return (change > CHANGED).any(-1).reshape(len(change), -1).sum(1).astype(np.float64)
-    return np.linalg.norm(change.reshape(len(change), -1), p, axis=1)
+        return (change > CHANGED).any(-1).sum(tuple(range(1, change.ndim - 1))).astype(np.float64)
+    return np.linalg.norm(change.reshape(len(change), math.prod(change.shape[1:])), p, axis=1)
 
 
 def are_within(x: np.ndarray, moved: np.ndarray, epsilon: float, norm: str) -> np.ndarray:

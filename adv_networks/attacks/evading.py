@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adv_networks import networks
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.geometry import direction, project, uniform_in_ball
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
+from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, check_sizes
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.standing import where_images
-from adv_networks.experiments import NORMS, SCALES, AttackDefaults, choose
+from adv_networks.experiments import CONVEX_NORMS, SCALES, AttackDefaults, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import run_compiled
 
@@ -80,8 +80,9 @@ def evading_pgd(
     Raises:
         UsageError: images, labels or ε that are none, another norm, or fewer than one step.
     """
+    check_sizes(step_size=step_size)
     check_epsilon(epsilon, steps=steps)
-    x, p = as_images(model, x), choose(NORMS, norm, "norm")
+    x, p = as_images(model, x), choose(CONVEX_NORMS, norm, "norm")
     y = as_labels(y, x, model)
     radius, size = as_scalar(epsilon, x.dtype), as_scalar(step_size, x.dtype)
     draw = functools.partial(uniform_in_ball, seed=as_seed(seed), p=p, dtype=x.dtype)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adv_networks import networks
 from adv_networks.attacks.base import Attack, register
 from adv_networks.attacks.geometry import project
-from adv_networks.attacks.gradient import raw_outputs
 from adv_networks.attacks.inputs import as_floats, as_labels, as_scalar, as_seed, check_epsilon, check_shape
 from adv_networks.experiments import CONVEX_NORMS, choose
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import run_compiled
+from adv_networks.runtime import raw_outputs, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed

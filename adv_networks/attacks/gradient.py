@@ -14,7 +14,7 @@ from adv_networks.attacks.inputs import as_images, as_scalar
 from adv_networks.attacks.losses import LOSSES
 from adv_networks.experiments import CONVEX_NORMS, choose
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import for_loops, mean_over_draws, replicas, run_compiled
+from adv_networks.runtime import for_loops, mean_over_draws, raw_outputs, replicas, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array
@@ -63,11 +63,6 @@ def _follow_gradient(model, training, p, loss, temperature, x, start, y, epsilon
         return step + 1, moved(adversarial, gradient(adversarial))
 
     return tf.while_loop(lambda step, _: step < steps, advance, (0, start), parallel_iterations=1)[1]
-
-
-def raw_outputs(model, training, x):
-    """What the model returns for its inputs as they are, for `run_compiled`."""
-    return networks.discarding_statistics(model, x, training=training)
 
 
 def expected_outputs(model, training, x):

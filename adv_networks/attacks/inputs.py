@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, tf
+from adv_networks.runtime import described, raw_outputs, returns_one_tensor
+from adv_networks.storage.files import reason
 
 if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray | tf.Tensor
@@ -31,11 +33,11 @@ def as_scalar(value: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 
 def check_images(x: Array) -> None:
     """Raises a UsageError where images are neither uint8 nor floats in [0,1]; inside a graph only their type is known."""
-    kind = tf.as_dtype(x.dtype)
+    kind = _kind_of(x)
     if kind == tf.uint8 or (kind.is_floating and (not _is_known(x) or not math.prod(x.shape))):
         return
     received = kind.name
-    if _is_known(x) and math.prod(x.shape):
+    if (kind.is_floating or kind.is_integer) and _is_known(x) and math.prod(x.shape):
         # Reductions of the library that the images are of, so that none is copied.
         low, high = (float(reduce(x)) for reduce in ((tf.reduce_min, tf.reduce_max) if tf.is_tensor(x) else (np.min, np.max)))
         if kind.is_floating and low >= -ROUNDING and high <= 1 + ROUNDING:
@@ -52,7 +54,7 @@ def check_labels(y: Array, images: int | None, classes: int | None) -> None:
         images: how many there must be; None where that is not known yet.
         classes: how many classes there are; None where that is not known.
     """
-    shape, kind = y.shape, tf.as_dtype(y.dtype)
+    shape, kind = y.shape, _kind_of(y)
     if not kind.is_integer or len(shape) != 1 or (images is not None and shape[0] not in (images, None)):
         count = "N" if images is None else images
         raise UsageError(f"labels: expected integers [{count}], received {kind.name} {list(shape)}")
@@ -64,15 +66,59 @@ def check_labels(y: Array, images: int | None, classes: int | None) -> None:
         raise UsageError(f"labels: expected integers from 0 {upper}, received {low if low < 0 else high}")
 
 
+def _kind_of(array: Array) -> tf.DType:
+    """The type of its elements; that of a string for what is no number at all."""
+    try:
+        return tf.as_dtype(array.dtype)
+    except TypeError:
+        return tf.string
+
+
 def _is_known(array: Array) -> bool:
     """Whether the values are at hand, not those of a graph that is being built."""
     return not tf.is_tensor(array) or hasattr(array, "numpy")
 
 
-def classes_of(model: keras.Model) -> int | None:
-    """How many classes a classifier has, where its layers say so."""
-    shape = getattr(model, "output_shape", None)
-    return shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
+def check_model(model: keras.Model) -> None:
+    """Raises a UsageError for what is no Keras model."""
+    if not isinstance(model, keras.Model):
+        raise UsageError(f"classifier: expected a Keras model, received {type(model).__name__}")
+
+
+def classes_of(model: keras.Model, x: Array | None = None) -> int | None:
+    """How many classes a classifier has; None where neither it says so nor its graph for such images, where these are given."""
+    shape = _logits_shape(model, x)
+    return shape[-1] if isinstance(shape, tf.TensorShape) and shape.rank == 2 else None
+
+
+def _logits_shape(model: keras.Model, x: Array | None) -> Any:
+    """The shape of a classifier's logits, as it says it or its graph for such images; None where neither is known.
+
+    A list or dictionary of shapes stands for several outputs. Where the second of two is a number an image, that is the excess
+    of what refuses images (`Defended.with_excess`), and the first has the logits.
+    """
+    check_model(model)
+    if returns_one_tensor(model):
+        return tf.TensorShape(model.output_shape)
+    shapes = _traced_shapes(model, x) if x is not None and _is_known(x) else None
+    if isinstance(shapes, list) and len(shapes) == 2 and isinstance(shapes[1], tf.TensorShape) and shapes[1].rank == 1:
+        return shapes[0]
+    return shapes
+
+
+def _traced_shapes(model: keras.Model, x: Array) -> Any:
+    """The shapes of a model's outputs, of which one of the user's own class says none, from the graph that predictions have."""
+    shape = np.shape(x)[1:]
+    images = tf.TensorSpec([None, *shape], model.variable_dtype)
+    try:
+        outputs = described(raw_outputs, model, False, images)
+    except Exception as error:  # Whatever the user's code raises.
+        received = ", ".join(map(str, shape))
+        raise UsageError(
+            f"classifier: expected a built model that takes images [batch, {received}] and whose call can be traced, received "
+            f"{type(error).__name__}: {reason(error)}"
+        ) from error
+    return tf.nest.map_structure(lambda output: output.shape, outputs)
 
 
 def check_shape(taken: object, x: Array) -> None:
@@ -87,9 +133,17 @@ def check_shape(taken: object, x: Array) -> None:
 
 
 def check_fits(model: keras.Model, x: Array) -> None:
-    """Raises a UsageError where the model does not take images of that shape, or returns one logit, which names no class."""
+    """Raises a UsageError where the model does not take images of that shape to logits, or to one, which names no class."""
     check_shape(getattr(model, "input_shape", None), x)
-    if classes_of(model) == 1:
+    shape = _logits_shape(model, x)
+    if shape is None or (isinstance(shape, tf.TensorShape) and shape.rank is None):
+        return
+    if not isinstance(shape, tf.TensorShape) or shape.rank != 2:
+        received = f"a {type(shape).__name__} of {len(shape)}"
+        if isinstance(shape, tf.TensorShape):
+            received = f"[{', '.join(map(str, ['batch', *shape[1:]] if shape.rank else []))}]"
+        raise UsageError(f"classifier: expected one output, logits [batch, classes], received {received}")
+    if shape[1] == 1:
         raise UsageError(
             "classifier: expected logits [batch, classes] of at least 2 classes, received one logit "
             "(let it return 0 and that logit, for the classes 0 and 1)"
@@ -102,6 +156,7 @@ def as_images(model: keras.Model, x: Array) -> tf.Tensor:
     Raises:
         UsageError: they are neither uint8, which are divided by 255, nor floats in [0,1], or the model takes others.
     """
+    check_model(model)
     floats = as_floats(x, model.variable_dtype)
     check_fits(model, floats)
     return floats
@@ -133,7 +188,7 @@ def as_labels(y: Array, x: Array | None = None, model: keras.Model | None = None
         UsageError: they are not one integer an image, or name no class.
     """
     y = y if tf.is_tensor(y) else np.asarray(y)
-    check_labels(y, None if x is None else x.shape[0], None if model is None else classes_of(model))
+    check_labels(y, None if x is None else x.shape[0], None if model is None else classes_of(model, x))
     return tf.cast(y, tf.int32)
 
 
@@ -161,6 +216,20 @@ def as_targets(target: Array, x: Array, y: tf.Tensor, model: keras.Model) -> tf.
     return target
 
 
+def as_arrays(images: Array, labels: Array, *, classes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a data set as arrays.
+
+    Raises:
+        UsageError: there are none, or they are no images or no labels of theirs, of so many classes where that is known.
+    """
+    images, labels = np.asarray(images), np.asarray(labels)
+    check_images(images)
+    check_labels(labels, len(images) if images.ndim else None, classes)
+    if not images.size:
+        raise UsageError("images: expected at least one, received none")
+    return images, labels
+
+
 def check_epsilon(epsilon: float | tf.Tensor, **counts: int) -> None:
     """Raises a UsageError unless ε is one finite number of at least 0, and steps, restarts and so on are above 0.
 
@@ -168,17 +237,27 @@ def check_epsilon(epsilon: float | tf.Tensor, **counts: int) -> None:
         epsilon: radius of the ball; inside a graph a scalar tensor, whose value is not known.
         counts: numbers of steps, restarts, targets or queries, by name.
     """
-    number = epsilon.numpy() if tf.is_tensor(epsilon) and _is_known(epsilon) else epsilon
-    if not tf.is_tensor(number):
-        is_number = isinstance(number, (numbers.Real, np.ndarray)) and np.ndim(number) == 0 and not isinstance(number, bool)
-        if not is_number or not 0 <= number < math.inf:
-            received = f"an array {list(np.shape(number))}" if np.ndim(number) else number
-            raise UsageError(f"epsilon: expected one number of at least 0, received {received}")
+    check_sizes(epsilon=epsilon)
     check_counts(**counts)
 
 
+def check_sizes(**sizes: float | tf.Tensor) -> None:
+    """Raises a UsageError unless radii and lengths of steps, by name, are each one finite number of at least 0.
+
+    Inside a graph they may be scalar tensors, whose values are not known.
+    """
+    for name, size in sizes.items():
+        number = size.numpy() if tf.is_tensor(size) and _is_known(size) else size
+        if tf.is_tensor(number):
+            continue
+        is_number = isinstance(number, (numbers.Real, np.ndarray)) and np.ndim(number) == 0 and not isinstance(number, bool)
+        if not is_number or not 0 <= number < math.inf:
+            received = f"an array {list(np.shape(number))}" if np.ndim(number) else number
+            raise UsageError(f"{name}: expected one number of at least 0, received {received}")
+
+
 def check_counts(**counts: int) -> None:
-    """Raises a UsageError unless numbers of steps, restarts and so on, by name, are at least 1."""
+    """Raises a UsageError unless numbers of steps, restarts and so on, by name, are whole and at least 1."""
     for name, count in counts.items():
-        if count < 1:
+        if not isinstance(count, numbers.Integral) or count < 1:
             raise UsageError(f"{name}: expected at least 1, received {count}")

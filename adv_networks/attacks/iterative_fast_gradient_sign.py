@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.gradient import gradient_attack, predict
-from adv_networks.attacks.inputs import as_images, as_labels, check_epsilon
+from adv_networks.attacks.inputs import as_images, as_labels, check_epsilon, check_sizes
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, tf
 
@@ -74,6 +74,7 @@ def iterative(
         UsageError: α is not above 0, fewer than one step, another norm, or images of another kind.
     """
     check_epsilon(epsilon, steps=1 if steps is None else steps)
+    check_sizes(alpha=alpha)
     if not alpha > 0:
         raise UsageError(f"alpha: expected a value above 0, received {alpha}")
     x = as_images(model, x)

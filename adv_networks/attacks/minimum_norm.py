@@ -68,7 +68,7 @@ class MinimumNormAttack(StrongAttack):
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> Crafted:
         """See `Attack.crafted`."""
-        self.check(classes=classes_of(source) or math.inf, bn_evaluation="batch" if training else "moving")
+        self.check(classes=classes_of(source, x) or math.inf, bn_evaluation="batch" if training else "moving")
         x = as_images(source, x)
         found = self.search(source, x, as_labels(y, x, source), seed=seed)
         original = x.numpy()

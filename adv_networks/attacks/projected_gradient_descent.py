@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.geometry import uniform_in_ball
 from adv_networks.attacks.gradient import gradient_attack, losses_and_logits
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
+from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, check_sizes
 from adv_networks.attacks.losses import LOSSES
 from adv_networks.experiments import CONVEX_NORMS, AttackDefaults, choose
 from adv_networks.lazy import keras, tf
@@ -110,6 +110,7 @@ def pgd(
     x, seed = as_images(model, x), as_seed(seed)
     y = as_labels(y, x, model)
     step_size = epsilon / 4 if step_size is None else step_size
+    check_sizes(step_size=step_size)
     p, best = choose(CONVEX_NORMS, norm, "norm"), None
     for restart in range(restarts):
         start = x

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.gradient import gradient_attack
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon
+from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, check_sizes
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, tf
 
@@ -39,6 +39,7 @@ class RandomisedFGS(Attack):
 
 def check_alpha(alpha: float, epsilon: float) -> None:
     """Raises a UsageError where the random step is not shorter than ε; at ε 0 it is 0 as well."""
+    check_sizes(alpha=alpha)
     if not 0 <= alpha < epsilon and not alpha == epsilon == 0:
         raise UsageError(f"alpha: expected a value of at least 0 and below ε {epsilon:g}, received {alpha:g}")
 

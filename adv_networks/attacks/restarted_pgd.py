@@ -11,7 +11,7 @@ import numpy as np
 
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.gradient import gradient_attack
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, classes_of
+from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, check_sizes, classes_of
 from adv_networks.attacks.standing import StrongAttack, attack_standing, random_start
 from adv_networks.lazy import keras, tf
 
@@ -34,7 +34,7 @@ class RestartedPGD(StrongAttack):
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> tf.Tensor:
         """See `Attack.craft`."""
-        self.check(classes=classes_of(source) or math.inf, bn_evaluation="batch" if training else "moving")
+        self.check(classes=classes_of(source, x) or math.inf, bn_evaluation="batch" if training else "moving")
         return restarted_pgd(
             source,
             x,
@@ -75,6 +75,7 @@ def restarted_pgd(
     Raises:
         UsageError: a negative ε, fewer than one step or restart.
     """
+    check_sizes(step_size=step_size)
     check_epsilon(epsilon, steps=steps, restarts=restarts)
     x, seed = as_images(model, x), as_seed(seed)
     y = as_labels(y, x, model)

@@ -40,7 +40,7 @@ class Square(StrongAttack):
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> tf.Tensor:
         """See `Attack.craft`."""
-        self.check(classes=classes_of(source) or math.inf, bn_evaluation="batch" if training else "moving")
+        self.check(classes=classes_of(source, x) or math.inf, bn_evaluation="batch" if training else "moving")
         return square(source, x, y, self.epsilon, queries=self.steps, seed=seed)
 
 

@@ -154,12 +154,15 @@ def train_substitute(
     if not 0 < step < math.inf:
         raise UsageError(f"step: expected a value above 0, received {step}")
     x = as_images(target, x).numpy()
+    if not len(x):
+        raise UsageError("images: expected at least one, received none")
     y = _labels(target, x)
     model = network
     if model is None:
-        model = fresh_substitute("dg_e", x.shape[1:], classes_of(target) or int(y.max()) + 1, seed=seed)
-    if classes_of(model) != (classes_of(target) or classes_of(model)):
-        raise UsageError(f"network: expected logits of {classes_of(target)} classes, received {classes_of(model)}")
+        model = fresh_substitute("dg_e", x.shape[1:], classes_of(target, x) or int(y.max()) + 1, seed=seed)
+    expected, received = classes_of(target, x), classes_of(model, x)
+    if received != (expected or received):
+        raise UsageError(f"network: expected logits of {expected} classes, received {received}")
     optimizer = runtime.adam(_LEARNING_RATE)
     train, rng, steps = _compiled_step(model, optimizer), np.random.default_rng(seed), itertools.count()
     for number in range(rounds):

@@ -109,6 +109,8 @@ def universal_perturbation(
     if not 0 < rate <= 1:
         raise UsageError(f"rate: expected a value above 0 and of at most 1, received {rate}")
     x = as_images(model, x).numpy()
+    if not len(x):
+        raise UsageError("images: expected at least one, received none")
     labels, rng = _labels(model, x), np.random.default_rng(seed)
     found = best = np.zeros(x.shape[1:], x.dtype)
     most = 0.0

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adv_networks.attacks.crafting import BATCH_SIZE, batches_of, on_devices
-from adv_networks.attacks.gradient import raw_outputs
 from adv_networks.data import Images
 from adv_networks.defences.base import Defence, NeededRun, register, setting
 from adv_networks.defences.defense_gan import GENERATOR, GANSettings, projected
@@ -21,7 +20,7 @@ from adv_networks.defences.updates import Scalars
 from adv_networks.errors import UserError
 from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import run_compiled
+from adv_networks.runtime import raw_outputs, run_compiled
 from adv_networks.storage.arrays import load_npy
 from adv_networks.storage.files import remove_leftovers
 from adv_networks.storage.hashes import check_hashed, images_hash, write_hashed

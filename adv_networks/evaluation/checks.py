@@ -19,7 +19,7 @@ import numpy as np
 from adv_networks import attacks
 from adv_networks.attacks import FGS, Attack
 from adv_networks.attacks.gradient import loss_gradient
-from adv_networks.attacks.inputs import as_images, as_labels, classes_of
+from adv_networks.attacks.inputs import as_arrays, as_images, as_labels, classes_of
 from adv_networks.evaluation.accuracy import correct_masks
 from adv_networks.evaluation.defence_checks import of_defence
 from adv_networks.evaluation.defended import Defended, Target, as_defended, crafted_on
@@ -89,6 +89,7 @@ def of_classifier(
         bn_evaluation: as in `evaluation.accuracy`.
         changed: of every attack of the grid, other libraries' too, how many images it changed.
     """
+    x, y = as_arrays(x, y)
     x = x / np.float32(255) if x.dtype == np.uint8 else x
     right = functools.cache(functools.partial(_right, model, x, y, bn_evaluation))
     tolerance = _TOLERANCE + 100 / len(x)  # One of a few images may always be the exception.
@@ -97,7 +98,7 @@ def of_classifier(
         _pgd_is_not_weaker_than_fgs(right, pgd, tolerance),
         _accuracy_falls_with_epsilon(right, pgd, math.prod(x.shape[1:]), tolerance),
         _more_steps_and_restarts_change_little(right, pgd),
-        _scale_of_logits_changes_little(right, pgd, network),
+        _scale_of_logits_changes_little(right, pgd, network, x),
         black_box_is_not_stronger(list(measured)),
         every_attack_changes_images(changed),
         _gradients_do_not_vanish(crafted_on(model, pgd), x, y, bn_evaluation),
@@ -138,9 +139,9 @@ def _more_steps_and_restarts_change_little(right, pgd: Attack) -> Check:
     return Check.of("more steps or restarts change little", own - min(longer, restarted) <= _SMALL_CHANGE, detail)
 
 
-def _scale_of_logits_changes_little(right, pgd: Attack, model: keras.Model) -> Check:
+def _scale_of_logits_changes_little(right, pgd: Attack, model: keras.Model, x: np.ndarray) -> Check:
     """Whether PGD on a loss free of the logits' scale leaves no less; cross-entropy is flat by large logits."""
-    loss = "dlr" if (classes_of(model) or math.inf) > 2 else "margin"
+    loss = "dlr" if (classes_of(model, x) or math.inf) > 2 else "margin"
     own, scale_free = (_percent(right(attack)) for attack in (pgd, dataclasses.replace(pgd, loss=loss)))
     detail = f"PGD {own:.1f}%, on a loss that ignores the scale ({loss}) {scale_free:.1f}%"
     return Check.of("the logits' scale hides nothing", own - scale_free <= _SMALL_CHANGE, detail)
@@ -172,8 +173,8 @@ def every_attack_changes_images(changed: Iterable[Changed]) -> Check:
 
 
 def _gradients_do_not_vanish(model, x, y, bn_evaluation) -> Check:
-    gradients = run_compiled(loss_gradient, model, bn_evaluation == "batch", as_images(model, x), as_labels(y)).numpy()
-    gradients = gradients.reshape(len(gradients), -1)
+    training, images, labels = bn_evaluation == "batch", as_images(model, x), as_labels(y, x, model)
+    gradients = run_compiled(loss_gradient, model, training, images, labels).numpy().reshape(len(x), -1)
     broken = 100 * np.mean(~np.isfinite(gradients).all(1))
     vanished = 100 * np.mean(np.isfinite(gradients).all(1) & ~gradients.any(1))
     detail = f"{vanished:.1f}% of the images have a gradient of zero, {broken:.1f}% one that is not finite"

@@ -82,7 +82,13 @@ Target: TypeAlias = "keras.Model | Defended"
 
 
 def as_defended(target: Target) -> Defended:
-    """The target itself, or the classifier as one that no defence stands in front of."""
+    """The target itself, or the classifier as one that no defence stands in front of.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if not isinstance(target, (Defended, keras.Model)):
+        raise UsageError(f"classifier: expected a Keras model, or a Defended one, received {type(target).__name__}")
     return target if isinstance(target, Defended) else Defended(model=target, undefended=target)
 
 
@@ -110,7 +116,7 @@ def gradient_of(source: Target | None, attack: Attack) -> str:
 def target_hash(target: Target) -> str:
     """`weights_hash` of a classifier; of one behind a defence a hash of its networks' weights and of the defence's settings."""
     if not isinstance(target, Defended):
-        return weights_hash(target)
+        return weights_hash(as_defended(target).model)
     networks = [weights_hash(network) for network in (target.model, target.excess) if network is not None]
     text = json.dumps([networks, dict(target.settings)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]

@@ -11,6 +11,7 @@ import numpy as np
 
 from adv_networks.attacks import Attack, craft_all, predict
 from adv_networks.attacks.crafting import BATCH_SIZE
+from adv_networks.attacks.inputs import as_arrays
 from adv_networks.errors import UsageError
 from adv_networks.evaluation.defended import Target, as_defended, crafted_on
 from adv_networks.evaluation.learning import Training, learn, lesson_of
@@ -65,7 +66,7 @@ class Exports:
         """
         if not self:
             return []
-        model = as_defended(target).model
+        model, (images, labels) = as_defended(target).model, as_arrays(images, labels)
         seen = _predicted(model, images)
         x = images / np.float32(255) if images.dtype == np.uint8 else images
         found: dict[str, dict[str, Any]] = {}

@@ -35,8 +35,8 @@ def gradient_report(model: keras.Model, images: np.ndarray, labels: np.ndarray) 
     """
     norms, gaps = [], []
     for _, x, y in batches_of(images, labels, BATCH_SIZE):
-        gradient = run_compiled(loss_gradient, model, False, as_images(model, x), as_labels(y)).numpy().astype(np.float64)
-        norms.append(np.linalg.norm(gradient.reshape(len(y), -1), axis=1))
+        gradient = run_compiled(loss_gradient, model, False, as_images(model, x), as_labels(y, x, model)).numpy()
+        norms.append(np.linalg.norm(gradient.astype(np.float64).reshape(len(y), -1), axis=1))
         two = np.sort(predict(model, x).numpy(), 1)[:, -2:]
         gaps.append(two[:, 1] - two[:, 0])
     norm = np.concatenate(norms)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from adv_networks.attacks import Attack, Clean
+from adv_networks.attacks.inputs import as_arrays
 from adv_networks.evaluation.defended import Target, as_defended, gradient_of, target_hash
 from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.evaluation.measures import measure
@@ -66,6 +67,7 @@ def grid(
     Raises:
         UsageError: an attack learns first, and there are no training images.
     """
+    images, labels = as_arrays(images, labels)
     by_key = {
         record.key: record
         for record in known

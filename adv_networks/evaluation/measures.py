@@ -12,7 +12,7 @@ import scipy.special
 from adv_networks.attacks import Attack, predict
 from adv_networks.attacks.crafting import batch_size, batches_of, crafted, on_devices
 from adv_networks.attacks.distances import distances
-from adv_networks.attacks.inputs import classes_of
+from adv_networks.attacks.inputs import as_arrays, classes_of
 from adv_networks.errors import UserError
 from adv_networks.evaluation.defended import Defended, Target, as_defended, counted_as_right, crafted_on, rejected
 from adv_networks.evaluation.random_classifiers import DRAWS, drawn, is_random
@@ -149,6 +149,7 @@ def measure(
         UsageError: images or labels of another kind, or a gradient that a defence does not offer.
         UserError: a target's logits are not finite, so that it labels nothing.
     """
+    images, labels = as_arrays(images, labels)
     training, network = bn_evaluation == "batch", crafted_on(source, attack)
 
     def answered(target: Target, draws: int, images: tf.Tensor, y: np.ndarray, number: int) -> tuple[np.ndarray, ...]:
@@ -178,7 +179,7 @@ def measure(
         not as_defended(target).members and is_random(classifier, images, training=training)
         for target, classifier in zip(targets, classifiers, strict=True)
     ]
-    batches = batches_of(images, labels, batch_size(bn_evaluation), classes=classes_of(classifiers[0]))
+    batches = batches_of(images, labels, batch_size(bn_evaluation), classes=classes_of(classifiers[0], images))
     if training:
         batches = (batch for batch in batches if batch[0] == 0 or len(batch[1]) == BATCH_STATISTICS_SIZE)
     return [_joined(parts) for parts in zip(*on_devices(measured, batches), strict=True)]

@@ -49,4 +49,5 @@ def check_classifier(model: keras.Model, dataset: str, where: str) -> None:
 
 def is_generator(model: keras.Model) -> bool:
     """Whether the model returns images rather than logits."""
-    return len(model.outputs[0].shape) == 4
+    shape = getattr(model, "output_shape", None)
+    return isinstance(shape, tuple) and len(shape) == 4

@@ -8,7 +8,7 @@ The modules `devices`, `replicas`, `workers`, `determinism` and `start` are publ
 
 from adv_networks.runtime.caching import caches
 from adv_networks.runtime.chosen import choices
-from adv_networks.runtime.compiled import for_loops, run_compiled, trace_counts
+from adv_networks.runtime.compiled import described, for_loops, run_compiled, trace_counts
 from adv_networks.runtime.dropout import dropping
 from adv_networks.runtime.nesting import flattened
 from adv_networks.runtime.optimizers import adam, sgd
@@ -21,6 +21,7 @@ from adv_networks.runtime.stateless import (
     discarding_statistics,
     loss_scale,
     mean_over_draws,
+    raw_outputs,
     returns_one_tensor,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "caches",
     "choices",
     "configure",
+    "described",
     "discarding_statistics",
     "drawing",
     "dropping",
@@ -44,6 +46,7 @@ __all__ = [
     "mean_over_draws",
     "mode",
     "prepare",
+    "raw_outputs",
     "returns_one_tensor",
     "run_compiled",
     "sgd",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import graphs, settings
+from adv_networks.runtime import graphs, randomness, settings
 from adv_networks.runtime.caching import caches
 from adv_networks.runtime.snapshots import Snapshot
 from adv_networks.runtime.stateless import Weighted, Weights
@@ -33,6 +33,12 @@ def run_compiled(function: Callable[..., Any], model: keras.Model, *arguments: A
     if not tf.executing_eagerly():
         return function(model, *arguments)
     return _graphs_of(model).run(function, model, arguments)
+
+
+def described(function: Callable[..., Any], model: keras.Model, *arguments: Any) -> Any:
+    """What `run_compiled` would return, a `tf.TensorSpec` for each tensor; the graph is traced, and nothing is computed."""
+    with randomness.drawing():  # Nothing is drawn: the calls to come must get the seeds that they would have got.
+        return _graphs_of(model).concrete(function, model, arguments)[0].structured_outputs
 
 
 def trace_counts(model: keras.Model | None = None) -> collections.Counter[str]:
@@ -71,7 +77,7 @@ class _Graph:
         self.traces += 1
         return self._function(Weighted(self._model, weights), *arguments)
 
-    def concrete(self, model: keras.Model, weights: Weights, specs: list[Any]) -> Callable[..., Any]:
+    def concrete(self, model: keras.Model, weights: Weights, specs: list[Any]) -> Any:
         """The graph for arguments of that kind, traced through the model if there is none yet."""
         with self._lock:
             self._model = model
@@ -94,6 +100,12 @@ class _Graphs:
 
     def run(self, function: Callable[..., Any], model: keras.Model, arguments: tuple[Any, ...]) -> Any:
         """The function's value, in its graph."""
+        concrete, weights = self.concrete(function, model, arguments)
+        # All arguments, since TensorFlow, given the tensors alone, first puts their values into the message of an error.
+        return concrete(weights, *arguments)
+
+    def concrete(self, function: Callable[..., Any], model: keras.Model, arguments: tuple[Any, ...]) -> tuple[Any, Weights]:
+        """The graph for such arguments, and the weights that it takes before them."""
         weights = Weights.for_next_call(model)
         # setdefault, as several threads may come here at once.
         graph = self.by_function.get(function) or self.by_function.setdefault(function, _Graph(function))
@@ -101,8 +113,7 @@ class _Graphs:
         concrete = graph.concrete(model, weights, [_spec(argument) for argument in arguments])
         if graph.traces > before and self._snapshot is not None:
             self._snapshot = Snapshot(model)  # A layer may note in itself that it was called.
-        # All arguments, since TensorFlow, given the tensors alone, first puts their values into the message of an error.
-        return concrete(weights, *arguments)
+        return concrete, weights
 
 
 _by_architecture: dict[Hashable, _Graphs] = caches.add({})

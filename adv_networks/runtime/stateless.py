@@ -84,6 +84,11 @@ def discarding_statistics(
     return outputs
 
 
+def raw_outputs(model: keras.Model | Weighted, training: bool, inputs: tf.Tensor) -> Any:
+    """What the model returns for its inputs as they are, for `run_compiled`."""
+    return discarding_statistics(model, inputs, training=training)
+
+
 def mean_over_draws(model: keras.Model | Weighted, compute: Callable[[keras.Model | Weighted], Any]) -> Any:
     """The mean of `compute(model)`, tensors of floats, over the draws of a random model (EOT); of another model it as it is.
 

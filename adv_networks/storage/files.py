@@ -31,7 +31,10 @@ def explained(doing: str, *kinds: type[Exception]) -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """What an error says, on one line, without the names of nodes and the file that TensorFlow puts before it."""
-    said = re.sub(r"^(\{\{.*?\}\}\s*)*(/.*?; )?", "", getattr(error, "strerror", None) or str(error).strip())
+    said = getattr(error, "strerror", None) or str(error).strip()
+    # Keras first says whose call failed, and then why, in bold letters.
+    said = re.sub(r"^Exception encountered when calling .*\n\s*(\x1b\[1m)?([^\x1b\n]+)(\x1b\[0m)?", r"\2", said)
+    said = re.sub(r"^(\{\{.*?\}\}\s*)*(/.*?; )?", "", said)
     return said.splitlines()[0][:200] if said else type(error).__name__
 
 

@@ -22,7 +22,19 @@ def models():
         layers = [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(6, "relu"), keras.layers.Dense(classes)]
         return randomised(keras.Sequential(layers))
 
-    return {classes: classifier(classes) for classes in (1, 2, 3, 10)}
+    return {classes: classifier(classes) for classes in (1, 2, 3, 10)} | {"own": OfOnesOwn(3), "own, one logit": OfOnesOwn(1)}
+
+
+class OfOnesOwn(keras.Model):
+    """A model of the user's own class, which says neither what it takes nor what it returns."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.flatten, self.logits = keras.layers.Flatten(), keras.layers.Dense(classes)
+        self(np.zeros((1, *SHAPE)))
+
+    def call(self, x):
+        return self.logits(self.flatten(x))
 
 
 def some_images(rng, count):
@@ -41,6 +53,10 @@ def some_images(rng, count):
         lambda: (255 * unit).astype(int),
         lambda: np.where(unit < 0.1, np.nan, unit),
         lambda: unit > 0.5,
+        lambda: unit.astype(complex),
+        lambda: unit.astype(str),
+        lambda: unit.astype(object),
+        lambda: unit.tolist(),
     ]
     return kinds[rng.integers(len(kinds)) if rng.random() < 0.5 else rng.integers(5)]()
 
@@ -73,17 +89,24 @@ def call(rng, model, x, y, epsilon):
     """The result of a public function, and the norm of the ball that it is to be in; None where it returns no images."""
     norm = ["linf", "l2", "l1", "l3"][rng.integers(4 if rng.random() < 0.1 else 3)]
     steps = int(rng.integers(-1, 3))
+    size = [0.05, 0.0, np.nan, np.inf, -0.1, np.full(3, 0.05)][rng.integers(6 if rng.random() < 0.2 else 1)]
     functions = [
         lambda: (attacks.fgs(model, x, y, epsilon, norm=norm), norm),
         lambda: (attacks.fgs(model, x, None, epsilon, norm=norm), norm),
         lambda: (attacks.least_likely(model, x, epsilon, norm=norm), norm),
         lambda: (attacks.pgd(model, x, y, epsilon, norm=norm, steps=steps, restarts=int(rng.integers(0, 3))), norm),
-        lambda: (attacks.restarted_pgd(model, x, y, epsilon, step_size=0.05, steps=steps, restarts=2), "linf"),
+        lambda: (attacks.restarted_pgd(model, x, y, epsilon, step_size=size, steps=steps, restarts=2), "linf"),
+        lambda: (attacks.iterative(model, x, y, epsilon, alpha=size, steps=steps, norm=norm), norm),
+        lambda: (attacks.r_fgs(model, x, y, epsilon, alpha=size), "linf"),
+        lambda: (attacks.fgs_targeted(model, x, y, epsilon, norm=norm), norm),
+        lambda: (attacks.evading_pgd(model, x, y, epsilon, step_size=size, steps=steps, norm=norm), norm),
+        lambda: (attacks.DeepFool(epsilon=epsilon, norm="linf", steps=2).craft(model, x, y), "linf"),
         lambda: (attacks.apgd(model, x, y, epsilon, steps=steps, loss=["cross_entropy", "dlr"][rng.integers(2)]), "linf"),
         lambda: (attacks.fab(model, x, y, epsilon, targets=2, steps=steps), "linf"),
         lambda: (attacks.square(model, x, y, epsilon, queries=steps), "linf"),
         lambda: (attacks.predict(model, x), None),
         lambda: (evaluation.accuracy(model, x, y), None),
+        lambda: (evaluation.grid({"d": model}, {"d": model}, [attacks.FGS(epsilon=epsilon)], x, y), None),
         lambda: (evaluation.evaluate(model, x, y, [f"pgd:steps={steps}"], epsilon=epsilon, norm=norm)["worst"], None),
     ]
     return functions[rng.integers(len(functions))]()
@@ -98,7 +121,9 @@ def test_whatever_is_given_comes_to_images_in_the_ball_or_to_one_line(models):
         classes = int(rng.choice([1, 2, 3, 10], p=[0.05, 0.3, 0.3, 0.35]))
         x, y, epsilon = some_images(rng, count), some_labels(rng, count, classes), some_epsilon(rng)
         try:
-            found, norm = call(rng, models[classes], x, y, epsilon)
+            model = models["own" if classes == 3 and rng.random() < 0.3 else classes]
+            model = models["own, one logit" if classes == 1 and rng.random() < 0.5 else classes] if classes == 1 else model
+            found, norm = call(rng, model, x, y, epsilon)
         except UsageError as error:
             assert "\n" not in str(error) and "expected" in str(error), (case, error)
             refused += 1

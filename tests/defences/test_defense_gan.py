@@ -7,12 +7,12 @@ import scipy.optimize
 import tensorflow as tf
 
 from adv_networks import data, evaluation
-from adv_networks.attacks.gradient import loss_gradient, raw_outputs
+from adv_networks.attacks.gradient import loss_gradient
 from adv_networks.defences.defense_gan import GENERATOR, gradient_penalty, projected
 from adv_networks.errors import UsageError
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.networks.gans import gan_critic, gan_generator
-from adv_networks.runtime import run_compiled
+from adv_networks.runtime import raw_outputs, run_compiled
 from benchmarks.kill import outcome
 from tests.conftest import randomised
 from tests.training.helpers import stopped, train
