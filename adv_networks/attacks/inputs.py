@@ -135,6 +135,11 @@ def check_shape(taken: object, x: Array) -> None:
 def check_fits(model: keras.Model, x: Array) -> None:
     """Raises a UsageError where the model does not take images of that shape to logits, or to one, which names no class."""
     check_shape(getattr(model, "input_shape", None), x)
+    if len(x.shape) != 4:
+        raise UsageError(
+            f"images: expected [batch, height, width, channels], received {list(x.shape)} "
+            "(give them one channel, and let the classifier's first layer reshape them)"
+        )
     shape = _logits_shape(model, x)
     if shape is None or (isinstance(shape, tf.TensorShape) and shape.rank is None):
         return

@@ -19,7 +19,7 @@ from adv_networks.lazy import keras
 from adv_networks.storage import run_directories
 from adv_networks.storage.files import reason
 from adv_networks.storage.hashes import weights_hash
-from adv_networks.storage.names import printable
+from adv_networks.storage.names import printable, shortened
 
 # Files of other kinds that are taken for models, and what to do instead.
 _NO_KERAS_MODELS = {
@@ -30,7 +30,10 @@ _NO_KERAS_MODELS = {
     ".pb": "a part of a SavedModel (wrap its directory in keras.layers.TFSMLayer in a module:function)",
     ".json": "a configuration without weights (build the model and load its weights in a module:function)",
 }
-_METADATA, _CLASS_NAMES = "metadata.json", "class_names"
+_METADATA, _CONFIG, _WEIGHTS, _CLASS_NAMES = "metadata.json", "config.json", "model.weights.h5", "class_names"
+_LARGEST_JSON = 2**24  # Bytes; the configuration of a thousand layers has about one million.
+# Settings of layers that have at least a weight for each of so many.
+_SIZES = frozenset({"units", "filters", "input_dim", "output_dim", "num_heads", "key_dim", "groups"})
 
 
 def load_model(file: str | os.PathLike) -> keras.Model:
@@ -49,9 +52,10 @@ def load_model(file: str | os.PathLike) -> keras.Model:
     if of_run:
         run_directories.checked_file(file.parent, file.name)
     try:
+        _check_sizes(file)
         model = keras.models.load_model(file, compile=False)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{file}: expected a Keras model, found: {_why_not(file, error)}") from None
+    except Exception as error:  # Whatever Keras and HDF5 raise at a file that is damaged, or made to do harm.
+        raise UserError(f"{file}: expected a Keras model, found: {printable(_why_not(file, error))}") from None
     if of_run:
         run_directories.check_weights(file.parent, file.name, weights_hash(model))
     return runtime.prepare(model)
@@ -74,10 +78,38 @@ def class_names_of(file: Path) -> tuple[str, ...]:
     """The names of the classes of a classifier, from its `.keras` file; none where that does not say them."""
     try:
         with zipfile.ZipFile(file) as saved:
-            names = json.loads(saved.read(_METADATA)).get(_CLASS_NAMES, [])
-    except (OSError, KeyError, ValueError, AttributeError, zipfile.BadZipFile):
+            names = _said(saved, _METADATA).get(_CLASS_NAMES, [])
+    except (OSError, KeyError, ValueError, AttributeError, RecursionError, zipfile.BadZipFile):
         return ()
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
+
+
+def _check_sizes(file: Path) -> None:
+    """Raises a ValueError where a layer is larger than all weights in the file, before Keras makes room for it.
+
+    A layer of so many units has at least a number for each.
+    """
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as saved:
+        weights = saved.getinfo(_WEIGHTS).file_size
+        parts = [_said(saved, _CONFIG)]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            for name in _SIZES.intersection(part):
+                if isinstance(part[name], int) and part[name] > weights:
+                    raise ValueError(f"a layer with {name} = {shortened(str(part[name]))}, and weights of {weights} bytes")
+            parts += part.values()
+        elif isinstance(part, list):
+            parts += part
+
+
+def _said(saved: zipfile.ZipFile, name: str) -> Any:
+    """What a JSON file within a `.keras` file says; a ValueError where it is larger than any that Keras writes."""
+    if (size := saved.getinfo(name).file_size) > _LARGEST_JSON:
+        raise ValueError(f"{name} of {size} bytes")
+    return json.loads(saved.read(name))
 
 
 def _why_not(file: Path, error: Exception) -> str:
@@ -115,7 +147,7 @@ def _unknown_layers(file: Path) -> list[str]:
 
     try:
         with zipfile.ZipFile(file) as saved:
-            visit(json.loads(saved.read("config.json")))
+            visit(_said(saved, _CONFIG))
     except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile):
         return []
     return list(found)

@@ -183,6 +183,31 @@ def own_models():
 
 
 @each_attack
+def test_a_radius_is_one_number(name):
+    attack = few(name)
+    if ATTACKS[name].kind.wraps:
+        pytest.skip("its ball is that of the attack that it works on")
+    of_numpy = dataclasses.replace(attack, epsilon=np.float32(0.25))
+    assert of_numpy.settings() == dataclasses.replace(attack, epsilon=0.25).settings()
+    for epsilon in (np.full(7, 0.1), np.full((7, 1, 1, 1), 0.1), [0.1], tf.fill([3], 0.1), float("nan"), -0.1, "0.1", None):
+        with pytest.raises(UsageError, match=r"^epsilon: expected one number of at least 0, received"):
+            dataclasses.replace(attack, epsilon=epsilon)
+
+
+@each_attack
+@pytest.mark.parametrize("shape", [(6, 6), (36,)])
+def test_images_without_channels_are_refused_in_one_line(name, shape):
+    attack, (images, labels) = few(name), examples()
+    if attack.access == "generator" or not attack.has_ball or attack.learns:
+        pytest.skip("it is crafted on no classifier")
+    model = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(5)])
+    with pytest.raises(
+        UsageError, match=r"images: expected \[batch, height, width, channels\], received \[7, 6, 6\]|\[7, 36\]"
+    ):
+        attack.craft(model, images.reshape(7, *shape), labels)
+
+
+@each_attack
 def test_models_of_ones_own_class_pass_the_same_door(name, own_models):
     attack, (images, labels) = few(name), examples()
     if attack.access == "generator" or not attack.has_ball or attack.learns:
