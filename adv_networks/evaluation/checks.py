@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.special
 
 from adv_networks import attacks
 from adv_networks.attacks import FGS, Attack
@@ -27,7 +28,7 @@ from adv_networks.evaluation.outcomes import FAIL, NOT_APPLICABLE, PASS, WARNING
 from adv_networks.evaluation.random_classifiers import difference, drawn, is_random, worst_case
 from adv_networks.experiments import NORMS
 from adv_networks.lazy import keras
-from adv_networks.networks.adaptation import last_activation
+from adv_networks.networks.adaptation import BOUNDED_ACTIVATIONS, last_activation
 from adv_networks.runtime import run_compiled
 
 __all__ = [
@@ -42,9 +43,8 @@ _TOLERANCE, _SMALL_CHANGE, _ABOUT_ZERO = 1.0, 5.0, 5.0
 _NEXT_TO_NONE = 0.01
 # Of the images, how many may have no gradient.
 _VANISHED_SHARE = 0.05
-# Activations whose outputs are bounded, and what outputs that nobody names count as bounded by (see `_outputs_are_logits`).
-_BOUNDED = frozenset({"softmax", "sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softsign", "sparsemax"})
-_BEYOND_ONE, _AT_THE_END, _SHARE_AT_THE_ENDS = 0.02, 0.99, 0.1
+# What outputs count as bounded by whose activation nobody names (see `_outputs_are_logits`).
+_BEYOND_ONE, _NEXT_TO, _SHARE_AT_AN_END, _FEWEST_AT_AN_END = 0.02, 0.01, 0.1, 4
 _SWEEP = (0.25, 0.5, 1.0, 2.0)
 _MORE_STEPS, _MORE_RESTARTS = 5, 5
 _SINGLE_IMAGES = 4
@@ -226,18 +226,30 @@ def _random_outputs_are_sound(model, x, training) -> list[Check]:
 def _outputs_are_logits(model: keras.Model, outputs: np.ndarray) -> Check:
     """Whether outputs [images, classes] are not bounded: gradients through a softmax or a sigmoid are small where it is sure.
 
-    Bounded are those of a last layer with such an activation, and those that all lie in [0,1], or in [-1,1] with a tenth of
-    them at the ends. A softmax in half precision has sums that are only about 1, which therefore do not count.
+    Bounded are those of a last layer with such an activation, and those that all lie in [0,1], or of which many are at
+    an end. A softmax in half precision has sums that are only about 1, which therefore do not count.
     """
+    outputs = outputs.astype(np.float64)
     low, high = float(outputs.min()), float(outputs.max())
     sums = outputs.sum(1)
     numbers = f"outputs from {low:.3g} to {high:.3g}, their sums from {sums.min():.3g} to {sums.max():.3g}"
     activation = last_activation(model)
-    at_the_ends = float(np.mean(np.abs(outputs) > _AT_THE_END))
-    in_unit_range = low >= 0 and high <= 1 + _BEYOND_ONE
-    bounded = in_unit_range or (low >= -1 - _BEYOND_ONE and high <= 1 + _BEYOND_ONE and at_the_ends > _SHARE_AT_THE_ENDS)
-    if activation in _BOUNDED:
+    bounded = (low >= 0 and high <= 1 + _BEYOND_ONE) or _share_an_end(outputs) or _share_an_end(-outputs)
+    if activation in BOUNDED_ACTIVATIONS:
         numbers += f"; the last layer applies {activation}: let the classifier return the values before it"
     elif bounded:
         numbers += "; let the classifier return the values before its last activation"
-    return Check.of("outputs are logits, not probabilities", not bounded and activation not in _BOUNDED, numbers)
+    return Check.of("outputs are logits, not probabilities", not bounded and activation not in BOUNDED_ACTIVATIONS, numbers)
+
+
+def _share_an_end(outputs: np.ndarray) -> bool:
+    """Whether a tenth of the outputs are next to the largest, by what outputs of a class vary from image to image.
+
+    So are those of sigmoids, of tanh or of clipping, whatever they were multiplied by. The logarithms of probabilities have an
+    end too, at 0, but are logits: a softmax leaves them as they are.
+    """
+    variation = float((outputs - outputs.mean(0)).std())
+    if not variation or np.abs(scipy.special.logsumexp(outputs, 1)).max() < _BEYOND_ONE:
+        return False
+    shared = int((outputs >= outputs.max() - _NEXT_TO * variation).sum())
+    return shared > max(_SHARE_AT_AN_END * outputs.size, _FEWEST_AT_AN_END)

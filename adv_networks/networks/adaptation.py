@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,16 @@ from adv_networks.experiments import Dataset
 from adv_networks.lazy import keras
 from adv_networks.storage.files import reason
 
-_BOUNDED = ("sigmoid", "hard_sigmoid", "tanh")
+# Activations and operations whose results are bounded, and what leaves results bounded that were so.
+BOUNDED_ACTIVATIONS = frozenset(
+    {"softmax", "sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softsign", "soft_sign", "sparsemax", "clip", "relu6", "relu_6"}
+)
+_LEAVE_BOUNDS = frozenset(
+    {
+        "activation", "add", "cast", "divide", "dropout", "expand_dims", "flatten", "identity", "input_layer", "multiply",
+        "negative", "rescaling", "reshape", "squeeze", "subtract", "true_divide",
+    }
+)  # fmt: skip
 # How far the sums of probabilities in half precision are from 1, and the sides of images where a model takes any.
 _OF_A_SUM, _SOME_SIDE = 0.01, 32
 
@@ -83,13 +93,22 @@ def check_trainable(model: keras.Model, where: str) -> None:
 
 
 def last_activation(model: keras.Model) -> str | None:
-    """The name of the activation that the outputs went through, as far as the last layer, in whatever model it is, says."""
-    while getattr(model, "layers", None):
-        model = model.layers[-1]
-    if isinstance(model, keras.layers.Softmax):
-        return "softmax"
-    function = getattr(model, "activation", None)
-    return getattr(function, "__name__", None)
+    """The name of the activation that the outputs went through last, but for scaling and the like; None where that is not seen.
+
+    In a model of the user's own class that is what the layer which was made last has.
+    """
+    operations = iter(runtime.last_operations(model))
+    for operation in operations if getattr(model, "outputs", None) else [model]:
+        while getattr(operation, "layers", None):
+            operation = operation.layers[-1]
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(operation).__name__).lower()
+        if name in BOUNDED_ACTIVATIONS:
+            return name
+        if hasattr(operation, "activation") and (name != "activation" or operation.activation is not keras.activations.linear):
+            return getattr(operation.activation, "__name__", None)
+        if name not in _LEAVE_BOUNDS:
+            return None
+    return None
 
 
 def _adapted(model: keras.Model, wanted: _Wanted, where: str) -> keras.Model:
@@ -116,7 +135,7 @@ def _adapted(model: keras.Model, wanted: _Wanted, where: str) -> keras.Model:
     if dtype != (own := _dtype_of_weights(model)):
         logits = keras.ops.cast(logits, own)
     if logits.shape[1] == 1:
-        if (activation := last_activation(model)) in _BOUNDED:
+        if (activation := last_activation(model)) in BOUNDED_ACTIVATIONS:
             raise UserError(f"{where}: expected one logit, found its {activation} (return the values before the {activation})")
         logits = keras.ops.concatenate([keras.ops.zeros_like(logits), logits], 1)
     found = keras.Model(image, logits, name=model.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from adv_networks.lazy import keras, tf
@@ -128,3 +128,17 @@ def returns_one_tensor(model: keras.Model) -> bool:
     """Whether a functional or sequential model returns one tensor, and no list or dictionary of them."""
     functional = getattr(model, "_functional", None) or model  # which a sequential model has within
     return isinstance(getattr(functional, "_outputs_struct", None), keras.KerasTensor)
+
+
+def last_operations(model: keras.Model) -> Iterator[Any]:
+    """The layers and operations that made a functional model's output, the last first, until one that takes several tensors.
+
+    Those of a model within it are among them; one of a user's own class is there itself.
+    """
+    outputs = getattr(model, "outputs", None)
+    while outputs and len(outputs) == 1:
+        operation, node, _ = outputs[0]._keras_history
+        yield from (
+            last_operations(operation) if isinstance(operation, keras.Model) and hasattr(operation, "outputs") else [operation]
+        )
+        outputs = operation._inbound_nodes[node].input_tensors

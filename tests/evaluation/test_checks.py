@@ -223,7 +223,51 @@ BOUNDED = {
     "softmax in bfloat16": lambda x: keras.ops.cast(keras.ops.softmax(keras.ops.cast(x, "bfloat16")), "float32"),
     "softmax in float16": lambda x: keras.ops.cast(keras.ops.softmax(keras.ops.cast(x, "float16")), "float32"),
     "sigmoids that nobody names": lambda x: keras.ops.sigmoid(x),
+    "ten times sigmoids": lambda x: 10 * keras.ops.sigmoid(20 * (x - 8)),
+    "sigmoids less a half in float16": lambda x: keras.ops.cast(
+        keras.ops.sigmoid(keras.ops.cast(20 * (x - 8), "float16")) - 0.5, "float32"
+    ),
+    "five times tanh in bfloat16": lambda x: keras.ops.cast(
+        5 * keras.ops.tanh(keras.ops.cast(20 * (x - 8), "bfloat16")), "float32"
+    ),
+    "clipping": lambda x: keras.ops.clip(20 * (x - 8), -30.0, 30.0),
+    "an arc tangent": lambda x: keras.ops.arctan(1000 * (x - 8)),
 }
+# What is bounded by little enough that only its name tells.
+NAMED = {
+    "softmax": lambda x: 100 * keras.ops.softmax(x) - 50,
+    "sigmoid": lambda x: keras.ops.cast(keras.ops.sigmoid(keras.ops.cast(x / 10, "bfloat16")), "float32") * 30,
+    "tanh": lambda x: keras.layers.Rescaling(5.0, 1.0)(keras.layers.Activation("tanh")(x)),
+    "clip": lambda x: keras.layers.Flatten()(keras.ops.clip(x, -10.0, 10.0)),
+    "hard_sigmoid": lambda x: -keras.layers.Activation("hard_sigmoid")(x),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_bounded_outputs_are_named_however_they_are_scaled(name, digits):
+    few, pgd = [part[:12] for part in digits], dataclasses.replace(PGD, steps=1)
+    image = keras.Input((8, 8, 1))
+    inner = keras.Model(image, NAMED[name](to_class_means()(image)))
+    for model in (inner, keras.Sequential([keras.Input((8, 8, 1)), inner, keras.layers.Activation("linear")])):
+        (found,) = [check for check in checks.of_classifier(model, *few, pgd, MEASURED) if check.name == LOGITS]
+        assert found.outcome == FAIL and f"applies {name}: let the classifier return the values before it" in found.detail
+
+
+LOGITS_OF_SEVERAL_KINDS = {
+    "one is far above the others": lambda x: x + 1000.0 * keras.ops.cast(keras.ops.arange(10) == 3, "float32"),
+    "one is far below": lambda x: x - 1000.0 * keras.ops.cast(keras.ops.arange(10) == 3, "float32"),
+    "all are large": lambda x: 1e4 * x,
+    "all are small": lambda x: 1e-3 * x - 0.01,
+    "moved": lambda x: x + 100,
+    "in float16": lambda x: keras.ops.cast(keras.ops.cast(x, "float16"), "float32"),
+}
+
+
+@pytest.mark.parametrize("function", LOGITS_OF_SEVERAL_KINDS.values(), ids=LOGITS_OF_SEVERAL_KINDS)
+def test_logits_of_every_size_are_logits(function, digits):
+    model = keras.Sequential([keras.Input((8, 8, 1)), to_class_means(), keras.layers.Lambda(function)])
+    few, pgd = [part[:12] for part in digits], dataclasses.replace(PGD, steps=1)
+    assert {check.name: check.outcome for check in checks.of_classifier(model, *few, pgd, MEASURED)}[LOGITS] == PASS
 
 
 @pytest.mark.parametrize("function", BOUNDED.values(), ids=BOUNDED)
