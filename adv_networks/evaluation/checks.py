@@ -33,7 +33,7 @@ from adv_networks.runtime import run_compiled
 
 __all__ = [
     "FAIL", "NOT_APPLICABLE", "PASS", "WARNING", "Changed", "Check", "Measured", "black_box_is_not_stronger",
-    "every_attack_changes_images", "of_classifier",
+    "every_attack_changes_images", "of_classifier", "outputs_are_logits",
 ]  # fmt: skip
 
 # In points: what one accuracy may exceed another by that should not be below it, how much further steps and restarts may take
@@ -43,7 +43,7 @@ _TOLERANCE, _SMALL_CHANGE, _ABOUT_ZERO = 1.0, 5.0, 5.0
 _NEXT_TO_NONE = 0.01
 # Of the images, how many may have no gradient.
 _VANISHED_SHARE = 0.05
-# What outputs count as bounded by whose activation nobody names (see `_outputs_are_logits`).
+# What outputs count as bounded by whose activation nobody names (see `outputs_are_logits`).
 _BEYOND_ONE, _NEXT_TO, _SHARE_AT_AN_END, _FEWEST_AT_AN_END = 0.02, 0.01, 0.1, 4
 _SWEEP = (0.25, 0.5, 1.0, 2.0)
 _MORE_STEPS, _MORE_RESTARTS = 5, 5
@@ -197,7 +197,7 @@ def _outputs_are_sound(model, x, bn_evaluation) -> list[Check]:
         one_by_one = np.concatenate([call(x[number : number + 1]) for number in range(min(_SINGLE_IMAGES, len(x)))])
     finally:
         model.set_weights(weights)
-    checks = [_outputs_are_logits(model, first)]
+    checks = [outputs_are_logits(model, first)]
     by, differs = difference(first, again)
     detail = f"two calls differ by {by:.3g}"
     if differs:  # The compiled calls that attacks make do not.
@@ -217,13 +217,13 @@ def _random_outputs_are_sound(model, x, training) -> list[Check]:
     if differs:
         detail += ": draw its random numbers with keras.random"
     return [
-        _outputs_are_logits(model, first),
+        outputs_are_logits(model, first),
         Check.of(_DETERMINISTIC, not differs, detail),
         Check(_ALONE, NOT_APPLICABLE, "inference is random"),
     ]
 
 
-def _outputs_are_logits(model: keras.Model, outputs: np.ndarray) -> Check:
+def outputs_are_logits(model: keras.Model, outputs: np.ndarray) -> Check:
     """Whether outputs [images, classes] are not bounded: gradients through a softmax or a sigmoid are small where it is sure.
 
     Bounded are those of a last layer with such an activation, and those that all lie in [0,1], or of which many are at
