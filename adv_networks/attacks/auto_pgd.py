@@ -12,7 +12,7 @@ import numpy as np
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.geometry import finite
-from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.gradient import logits_of, predict
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, classes_of
 from adv_networks.attacks.losses import LOSSES
 from adv_networks.attacks.standing import StrongAttack, attack_standing, likeliest_targets, random_start, where_images
@@ -117,7 +117,7 @@ def ascend(model, loss, x, start, y, target, epsilon, lengths):
     def one_draw(points, model):
         with tf.GradientTape() as tape:
             tape.watch(points)
-            logits = networks.discarding_statistics(model, points, training=False)
+            logits = logits_of(model, points)
             losses = LOSSES[loss](logits, y, target)
             total = networks.loss_scale(model) * tf.reduce_sum(losses)
         return losses, tape.gradient(total, points, unconnected_gradients=tf.UnconnectedGradients.ZERO), logits

@@ -17,7 +17,7 @@ import numpy as np
 from adv_networks import networks
 from adv_networks.attacks.base import setting
 from adv_networks.attacks.geometry import finite, flat
-from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.gradient import logits_of, predict
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.minimum_norm import MinimumNormAttack
@@ -175,7 +175,7 @@ def _advance(
         with tf.GradientTape() as tape:
             tape.watch(w)
             image = image_of(w)
-            logits = networks.discarding_statistics(one, image, training=False)
+            logits = logits_of(one, image)
             gap = -margins(logits, labels) if targeted else margins(logits, labels)
             change = flat(image - x)
             by_size = tf.reduce_sum(change**2 if size == "l2" else tf.nn.relu(tf.abs(change) - threshold[:, None]), 1)

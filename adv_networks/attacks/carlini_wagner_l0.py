@@ -11,6 +11,7 @@ from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, descend, in_batch, prepared, standing
 from adv_networks.attacks.distances import CHANGED
+from adv_networks.attacks.gradient import logits_of
 from adv_networks.attacks.inputs import check_counts
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.minimum_norm import Found
@@ -121,7 +122,7 @@ def _slopes(model, x, images, labels, c, targeted):
     """∂(‖δ‖² + c gap)/∂x at some images; the gap is not cut off, as it is at a success."""
     with tf.GradientTape() as tape:
         tape.watch(images)
-        found = margins(networks.discarding_statistics(model, images, training=False), labels)
+        found = margins(logits_of(model, images), labels)
         gap = -found if targeted else found
         total = networks.loss_scale(model) * tf.reduce_sum(c * gap + tf.reduce_sum((images - x) ** 2, (1, 2, 3)))
     gradient = tape.gradient(total, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)

@@ -10,7 +10,7 @@ import numpy as np
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.geometry import finite, flat
-from adv_networks.attacks.gradient import expected_outputs, predict
+from adv_networks.attacks.gradient import expected_outputs, logits_of, predict
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, check_counts
 from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
 from adv_networks.errors import UsageError
@@ -108,7 +108,7 @@ def _gaps(model, point, y, others):
     scale = networks.loss_scale(model)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(point)
-        logits = networks.discarding_statistics(model, point, training=False)
+        logits = logits_of(model, point)
         gaps = tf.gather(logits, others, batch_dims=1) - tf.gather(logits, y, batch_dims=1)[:, None]
         sums = [scale * tf.reduce_sum(gaps[:, number]) for number in range(others.shape[1])]
     zero = tf.UnconnectedGradients.ZERO

@@ -93,7 +93,8 @@ def evading_pgd(
 def _evade(model, training, p, x, start, y, epsilon, step_size, steps):
     def outputs(images):
         found = networks.discarding_statistics(model, images, training=training)
-        return found if isinstance(found, (list, tuple)) else (found, -tf.ones_like(found[:, 0]))
+        logits, *excess = (tf.cast(own, x.dtype) for own in (found if isinstance(found, (list, tuple)) else [found]))
+        return logits, excess[0] if excess else -tf.ones_like(logits[:, 0])
 
     def evaluated(images):
         """Whether each image is mislabelled, whether it evades too, and the gradient of what is still to be done."""

@@ -12,7 +12,7 @@ import numpy as np
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.geometry import finite
-from adv_networks.attacks.gradient import expected_outputs
+from adv_networks.attacks.gradient import expected_outputs, logits_of
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, check_epsilon, classes_of
 from adv_networks.attacks.standing import StrongAttack, attack_standing, likeliest_targets, where_images
 from adv_networks.lazy import keras, tf
@@ -89,7 +89,7 @@ def approach_boundary(model, x, y, target, steps):
     def one_draw(point, model):
         with tf.GradientTape() as tape:
             tape.watch(point)
-            logits = networks.discarding_statistics(model, tf.reshape(point, tf.shape(x)), training=False)
+            logits = logits_of(model, tf.reshape(point, tf.shape(x)))
             gap = tf.gather(logits, target, batch_dims=1) - tf.gather(logits, y, batch_dims=1)
             total = networks.loss_scale(model) * tf.reduce_sum(gap)
         normal = tape.gradient(total, point, unconnected_gradients=tf.UnconnectedGradients.ZERO) / networks.loss_scale(model)

@@ -20,9 +20,17 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array
 
 
+def logits_of(model: keras.Model, x: tf.Tensor, *, training: bool = False) -> tf.Tensor:
+    """Logits [batch, classes] of images, BN averages left as they are, in the type of the images.
+
+    That a classifier ends in may be another one, of half the precision or of twice as much.
+    """
+    return tf.cast(networks.discarding_statistics(model, x, training=training), x.dtype)
+
+
 def losses_and_logits(model: keras.Model, x: tf.Tensor, y: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
     """Cross-entropy [batch] and logits [batch, classes] of images, BN averages left as they are."""
-    logits = networks.discarding_statistics(model, x, training=training)
+    logits = logits_of(model, x, training=training)
     return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits), logits
 
 
@@ -36,7 +44,7 @@ def loss_gradient(model, training, x, y, loss="cross_entropy", temperature=1.0):
     def gradient(model):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            losses = LOSSES[loss](raw_outputs(model, training, x) / temperature, y)
+            losses = LOSSES[loss](logits_of(model, x, training=training) / temperature, y)
             total = networks.loss_scale(model) * tf.reduce_sum(losses)
         # Through a layer without a gradient, rounding for instance, it is zero: the attack fails, and the checks say why.
         return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)

@@ -88,7 +88,8 @@ def check_model(model: keras.Model) -> None:
 def classes_of(model: keras.Model, x: Array | None = None) -> int | None:
     """How many classes a classifier has; None where neither it says so nor its graph for such images, where these are given."""
     shape = _logits_shape(model, x)
-    return shape[-1] if isinstance(shape, tf.TensorShape) and shape.rank == 2 else None
+    classes = shape[-1] if isinstance(shape, tf.TensorShape) and shape.rank == 2 else None
+    return None if classes == 1 else classes  # One logit names no class, as `check_fits` says.
 
 
 def _logits_shape(model: keras.Model, x: Array | None) -> Any:

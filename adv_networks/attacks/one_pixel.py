@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from adv_networks import networks
 from adv_networks.attacks.base import register, setting
-from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.gradient import logits_of, predict
 from adv_networks.attacks.inputs import as_images, as_labels, as_seed, as_targets
 from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
 from adv_networks.attacks.pixels import as_seen, with_pixels
@@ -60,7 +59,7 @@ def _scores(model, x, y, individuals, targeted):
 
     Less is fitter.
     """
-    logits = networks.discarding_statistics(model, with_pixels(x, individuals[:, None]), training=False)
+    logits = logits_of(model, with_pixels(x, individuals[:, None]))
     # As logarithms probabilities near 1 can still be told apart.
     likelihood = -tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
     is_label = tf.argmax(logits, 1, tf.int32) == y

@@ -13,7 +13,7 @@ import numpy as np
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.geometry import finite, flat
-from adv_networks.attacks.gradient import predict
+from adv_networks.attacks.gradient import logits_of, predict
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_targets
 from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
 from adv_networks.attacks.standing import likeliest_targets
@@ -111,7 +111,7 @@ def _logits_and_gradients(model, of, point, target):
     scale = networks.loss_scale(model)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(point)
-        logits = networks.discarding_statistics(model, point, training=False)
+        logits = logits_of(model, point)
         outputs = tf.nn.softmax(logits) if of == "probabilities" else logits
         own = scale * tf.reduce_sum(tf.gather(outputs, target, batch_dims=1))
         total = scale * tf.reduce_sum(outputs)

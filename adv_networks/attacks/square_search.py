@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from adv_networks import networks
 from adv_networks.attacks.base import register, setting
+from adv_networks.attacks.gradient import logits_of
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, classes_of
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.standing import Attempt, StrongAttack, attack_standing, where_images
@@ -59,7 +59,7 @@ def _change_squares(model, x, y, point, rows, epsilon, count, seed, first, sides
     height, width, channels = x.shape[1:]
 
     def margins_of(points):
-        return margins(networks.discarding_statistics(model, points, training=False), y)
+        return margins(logits_of(model, points), y)
 
     def advance(step, point, margin):
         corner_seed, sign_seed = tf.unstack(

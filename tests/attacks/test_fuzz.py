@@ -20,7 +20,10 @@ SHAPE = (4, 4, 1)
 def models():
     def classifier(classes):
         layers = [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(6, "relu"), keras.layers.Dense(classes)]
-        return randomised(keras.Sequential(layers))
+        model = randomised(keras.Sequential(layers))
+        # Some classifiers' logits are of another type than their weights.
+        dtype = {2: "float16", 10: "float64"}.get(classes, "float32")
+        return model if dtype == "float32" else keras.Model(model.inputs, keras.ops.cast(model.outputs[0], dtype))
 
     return {classes: classifier(classes) for classes in (1, 2, 3, 10)} | {"own": OfOnesOwn(3), "own, one logit": OfOnesOwn(1)}
 
