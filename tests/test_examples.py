@@ -1,5 +1,6 @@
 """The scripts that run a plan: on a machine, on several that share the run directory, as a Slurm job array."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from adv_networks.attacks.gradient import loss_gradient
 from adv_networks.commands.base import Request
-from adv_networks.commands.print_plan import PrintPlan
+from adv_networks.commands.print_plan import PrintPlan, shell_word
 from adv_networks.networks.adaptation import as_any_classifier
 from adv_networks.storage.files import locked
 from adv_networks.training import Workspace
@@ -103,6 +104,25 @@ def test_each_job_of_a_plan_has_a_gpu_of_its_own():
     jobs = [line.split() for line in done.stdout.splitlines()]
     assert sorted(job for job, _ in jobs) == ["0", "1", "2", "3"]
     assert {gpu for _, gpu in jobs} == {"0", "1"}
+
+
+HOSTILE = ["a b", "it's", "a\ntouch evil", "$(touch evil)", "`touch evil`", "x  # done", "{}", "\\n", "-n", "\t;\x01", '"']
+
+
+def test_names_of_every_kind_reach_the_runs_of_a_plan_as_they_are(array, tmp_path):
+    words = tmp_path / "words.py"
+    words.write_text("import sys, json\nprint(json.dumps(sys.argv[1:]))\n")
+    program = f"{shell_word(sys.executable)} {shell_word(str(words))}"
+    lines = [f"{program} {shell_word(f'--runs={name}')} --last=1  # to do, 3 s" for name in HOSTILE]
+    expected = [[f"--runs={name}", "--last=1"] for name in HOSTILE]
+    done = shell(ROOT / "examples" / "run_plan.sh", "2", input="".join(f"{line}\n" for line in lines))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(map(json.loads, done.stdout.splitlines())) == sorted(expected)
+    kept = shell("grep", "-v", "-e", "^#", "-e", "  # done$", input="".join(f"{line}\n" for line in lines)).stdout.splitlines()
+    assert kept == lines
+    for number in (3, 6):
+        assert json.loads(array(number, kept).communicate()[0]) == expected[number - 1]
+    assert not (ROOT / "evil").exists()
 
 
 @pytest.mark.slow
