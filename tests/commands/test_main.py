@@ -383,6 +383,13 @@ def test_wrong_values_are_refused_before_tensorflow_is_loaded():
         assert re.search(message, error)
 
 
+def test_running_out_of_memory_is_one_line(run):
+    # Its second kernel would have 1.8 PB, which no process can address.
+    code, output, error = run("--method=standard", "--classifier_width=3000000", *SMALL[:2])
+    assert (code, output) == (1, "")
+    assert error == "main.py: expected enough memory, ran out of it (a smaller --batch_size or width needs less)\n"
+
+
 def test_epsilon_is_a_fraction_too_and_data_sets_go_by_any_case(run):
     assert "--epsilon=0.03137" in run("--dataset=MNIST", "--table=grid", "--plan", "--epsilon=8/255")[1]
 
