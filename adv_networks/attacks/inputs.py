@@ -253,9 +253,12 @@ def check_sizes(**sizes: float | tf.Tensor) -> None:
     Inside a graph they may be scalar tensors, whose values are not known.
     """
     for name, size in sizes.items():
-        number = size.numpy() if tf.is_tensor(size) and _is_known(size) else size
-        if tf.is_tensor(number):
-            continue
+        number = size
+        # A plain number is looked at without TensorFlow, which an attack may be named before.
+        if not isinstance(size, numbers.Real) and tf.is_tensor(size):
+            if not _is_known(size):
+                continue
+            number = size.numpy()
         is_number = isinstance(number, (numbers.Real, np.ndarray)) and np.ndim(number) == 0 and not isinstance(number, bool)
         if not is_number or not 0 <= number < math.inf:
             received = f"an array {list(np.shape(number))}" if np.ndim(number) else number

@@ -10,6 +10,7 @@ from adv_networks import claims, evaluation, tables
 from adv_networks.attacks import FGS
 from adv_networks.attacks.composed import Clean
 from adv_networks.attacks.distances import are_within, distances
+from adv_networks.errors import UserError
 from adv_networks.evaluation import PerImage
 from adv_networks.evaluation.measures import as_text
 from adv_networks.experiments import TABLES, Column, Row, Table
@@ -92,10 +93,11 @@ def test_records_have_the_measures_and_older_ones_are_measured_again_where_they_
         ({"correct_before": 5}, "correct"),
     ],
 )
-def test_impossible_measures_are_faults(changes, field, classifier):
+def test_impossible_measures_are_refused(changes, field, classifier, tmp_path):
     (record,) = evaluation.grid({"d": classifier}, {}, [Clean()], IMAGES, LABELS)
-    assert record.fault() is None
-    assert dataclasses.replace(record, **changes).fault()[0].startswith(field)
+    merge(tmp_path / "records.csv", [record])
+    with pytest.raises(UserError, match=rf"a new line, column {field}\w*: expected "):
+        merge(tmp_path / "records.csv", [dataclasses.replace(record, **changes)])
 
 
 def test_tables_show_any_metric_and_claims_take_shares_with_their_images(tmp_path):

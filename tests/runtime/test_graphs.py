@@ -32,10 +32,15 @@ def sharing(model, *, seed=0, **options):
     return runtime.prepare(randomised(model, seed=seed), share_graphs=True, **options)
 
 
+def computed(model, x, *, training=False):
+    """What a model returns, which need not be logits."""
+    return runtime.run_compiled(runtime.raw_outputs, model, training, tf.constant(x))
+
+
 def graphs_traced(models, x=IMAGE):
     """How many graphs it takes to predict with each of the models."""
     for model in models:
-        attacks.predict(model, x)
+        computed(model, x)
     return runtime.trace_counts()["raw_outputs"]
 
 
@@ -43,10 +48,10 @@ def graphs_traced(models, x=IMAGE):
 def test_networks_share_graphs_but_no_weights(make, shallow):
     first, second = (sharing(make(), seed=seed) for seed in (0, 1))
     x = np.random.default_rng(0).random((4, *first.input_shape[1:]), np.float32)
-    outputs = [attacks.predict(first, x).numpy()]
-    outputs += [attacks.predict(model, x).numpy() for model in (second, first)]
+    outputs = [computed(first, x).numpy()]
+    outputs += [computed(model, x).numpy() for model in (second, first)]
     second.set_weights(first.get_weights())
-    outputs.append(attacks.predict(second, x).numpy())
+    outputs.append(computed(second, x).numpy())
     assert runtime.trace_counts() == runtime.trace_counts(second) == {"raw_outputs": 1}
     assert not np.allclose(outputs[0], outputs[1], atol=0.01)
     np.testing.assert_allclose(outputs[0], first(x, training=False), atol=1e-6)
@@ -68,7 +73,7 @@ def test_batch_statistics_leave_the_averages_of_both_networks_alone():
     models = [sharing(networks.d2((8, 8, 3), 3, 2), seed=seed) for seed in (0, 1)]
     before = [model.get_weights() for model in models]
     x = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
-    first, second = (attacks.predict(model, x, training=True) for model in models)
+    first, second = (computed(model, x, training=True) for model in models)
     assert not np.allclose(first, second, atol=0.01)
     for model, weights in zip(models, before, strict=True):
         for weight, kept in zip(model.get_weights(), weights, strict=True):
@@ -78,13 +83,13 @@ def test_batch_statistics_leave_the_averages_of_both_networks_alone():
 def test_mirrored_weights_are_read_by_the_graph_of_the_architecture():
     x = np.random.default_rng(0).random((4, *SHAPE), np.float32)
     alone = sharing(networks.d1(SHAPE, 3, 2), seed=0)
-    expected = attacks.predict(alone, x)
+    expected = computed(alone, x)
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         mirrored = sharing(networks.d1(SHAPE, 3, 2), seed=1)
         assert isinstance(mirrored.variables[0].value, tf.distribute.DistributedValues)
-        assert not np.allclose(attacks.predict(mirrored, x), expected, atol=0.01)
+        assert not np.allclose(computed(mirrored, x), expected, atol=0.01)
         mirrored.set_weights(alone.get_weights())
-        np.testing.assert_allclose(attacks.predict(mirrored, x), expected, atol=1e-6)
+        np.testing.assert_allclose(computed(mirrored, x), expected, atol=1e-6)
 
 
 def test_networks_of_others_have_graphs_of_their_own():
@@ -96,10 +101,10 @@ def test_a_network_that_is_frozen_later_no_longer_shares_graphs(frozen, shallow)
     models = [sharing(networks.d2((8, 8, 3), 3, 2), seed=seed) for seed in range(3)]
     x = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)
     for model in models[:2]:
-        attacks.predict(model, x, training=True)
+        computed(model, x, training=True)
     models[frozen].trainable = False
     for model in models:
-        found = attacks.predict(model, x, training=True)
+        found = computed(model, x, training=True)
         np.testing.assert_allclose(found, networks.discarding_statistics(model, x, training=True), atol=1e-5)
     assert runtime.trace_counts()["raw_outputs"] == 2
     first, other = models[:frozen] + models[frozen + 1 :]
@@ -110,10 +115,10 @@ def test_a_network_that_is_frozen_later_no_longer_shares_graphs(frozen, shallow)
 
 def test_a_network_that_is_changed_later_no_longer_shares_graphs():
     models = [sharing(networks.d1(SHAPE, 3, 2), seed=seed) for seed in (0, 1)]
-    before = [attacks.predict(model, IMAGE) for model in models]
+    before = [computed(model, IMAGE) for model in models]
     models[0].layers[-1].activation = keras.activations.relu
-    np.testing.assert_allclose(attacks.predict(models[0], IMAGE), np.maximum(before[0], 0), atol=1e-6)
-    np.testing.assert_array_equal(attacks.predict(models[1], IMAGE), before[1])
+    np.testing.assert_allclose(computed(models[0], IMAGE), np.maximum(before[0], 0), atol=1e-6)
+    np.testing.assert_array_equal(computed(models[1], IMAGE), before[1])
 
 
 def test_names_of_layers_are_not_taken_for_their_settings():
@@ -122,8 +127,8 @@ def test_names_of_layers_are_not_taken_for_their_settings():
         return sharing(keras.Model(image, keras.layers.Activation(activation, name=activation)(image)))
 
     relu, tanh = named("relu"), named("tanh")
-    np.testing.assert_array_equal(attacks.predict(relu, IMAGE), IMAGE)
-    np.testing.assert_allclose(attacks.predict(tanh, IMAGE), np.tanh(IMAGE), atol=1e-6)
+    np.testing.assert_array_equal(computed(relu, IMAGE), IMAGE)
+    np.testing.assert_allclose(computed(tanh, IMAGE), np.tanh(IMAGE), atol=1e-6)
 
 
 def test_networks_that_nothing_else_refers_to_are_forgotten():
