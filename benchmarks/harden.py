@@ -53,13 +53,13 @@ def _mobilenet(side: int) -> keras.Model:
 
 @keras.saving.register_keras_serializable("benchmarks")
 class Subclassed(keras.Model):
-    """A residual network with dropout: convolutions with a stride until the sides are 8 or less, then two blocks."""
+    """A residual network with dropout: convolutions that halve the image until a side is below 16, then two blocks."""
 
     def __init__(self, side: int, **options):
         super().__init__(**options)
         self.side = side
-        strides = [2] * (side // 8).bit_length()
-        self.stem = [keras.layers.Conv2D(16, 3, stride, "same", activation="relu") for stride in strides[:-1] or [1]]
+        strides = [2] * ((side // 8).bit_length() - 1) or [1]
+        self.stem = [keras.layers.Conv2D(16, 3, stride, "same", activation="relu") for stride in strides]
         self.blocks = [Residual(16), Residual(16)]
         self.rescaling, self.dropout = keras.layers.Rescaling(1 / 127.5, -1), keras.layers.Dropout(0.1)
         self.pooling, self.logits = keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)

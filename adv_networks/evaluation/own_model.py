@@ -107,7 +107,7 @@ def _check_logit(model: keras.Model, input_range: Range, examples: data.Images) 
 
 
 def _evidently_better(other: np.ndarray, declared: np.ndarray) -> bool:
-    """Whether of two masks of what is labelled correctly the other one is so much better that it is no chance."""
+    """Whether the other of two masks of correct labels is better by more than chance explains."""
     gained = int(other.sum()) - int(declared.sum())
     return 100 * gained > _POINTS * len(declared) and gained > _STANDARD_ERRORS * int((other != declared).sum()) ** 0.5
 

@@ -14,7 +14,7 @@ from adv_networks.experiments import Dataset
 from adv_networks.lazy import keras
 from adv_networks.storage.files import reason
 
-# Activations and operations whose results are bounded, and what leaves results bounded that were so.
+# Activations and operations whose results are bounded, and operations that keep bounded results bounded.
 BOUNDED_ACTIVATIONS = frozenset(
     {"softmax", "sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softsign", "soft_sign", "sparsemax", "clip", "relu6", "relu_6"}
 )
@@ -59,7 +59,7 @@ def as_classifier(model: keras.Model, dataset: Dataset, where: str) -> keras.Mod
 
 
 def as_any_classifier(model: keras.Model, shape: Sequence[int] | None = None) -> keras.Model:
-    """The same of a model alone, of as many classes as it says, and of images of the given shape or of those it was built for.
+    """The same without a data set: the model says how many classes it has, and `shape` or its building what images it takes.
 
     Raises:
         UserError: as `as_classifier`.

@@ -58,7 +58,7 @@ class _Field(NamedTuple):
 
     @classmethod
     def of(cls, kind: type, name: str) -> _Field:
-        """That of a kind's field of that name."""
+        """The field of that name in lines of a kind."""
         is_hash = name in ("key", "identity") or name.endswith("_hash")
         return cls(field_types(kind)[name], is_hash, *getattr(kind, "limits", {}).get(name, (0, math.inf)))
 
@@ -72,7 +72,7 @@ class _Field(NamedTuple):
         return f"{number} {limits}{'' if self.type in (int, float) else ', or nothing'}"
 
     def values(self, texts: Sequence[str], shared: dict[str, str]) -> Sequence[Any]:
-        """What texts stand for; of long ones `shared` keeps one each. A ValueError where a value cannot be."""
+        """The values of texts; equal long ones share memory, by `shared`. ValueError if one cannot be."""
         if self.type is str:
             if self.is_hash and any(map(_is_number, set(texts))):
                 raise ValueError

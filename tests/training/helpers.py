@@ -23,14 +23,14 @@ def tiny(method, **overrides):
 
 
 def train(spec, workdir, *, drawn=False, **options):
-    """Trains a run, whose pictures are empty unless they are to be drawn: the attacks on them take as long as a few steps."""
+    """Trains a run. Its pictures are empty unless `drawn`: crafting what real ones show takes as long as a few steps."""
     with contextlib.nullcontext() if drawn else undrawn():
         return training.train(spec, workdir, progress=False, **options)
 
 
 @contextlib.contextmanager
 def undrawn():
-    """In its context every method has empty pictures of the names that it promises."""
+    """Inside, each method draws empty pictures, under the names of its real ones."""
 
     def pictures(method, players, shown, spec):
         found = {Path(file).stem: Figure((0.5, 0.5)) for file in method.files(spec) if file.endswith(".png")}
