@@ -11,7 +11,7 @@ from adv_networks.evaluation import accuracy
 from adv_networks.evaluation.own_model import Range, with_unit_range
 from adv_networks.lazy import keras
 from adv_networks.networks.adaptation import as_any_classifier
-from adv_networks.training.keras_training import Hardened
+from adv_networks.training.hardened import Hardened
 
 
 class RobustAccuracy(keras.callbacks.Callback):

@@ -216,6 +216,9 @@ def test_what_is_no_classifier_or_batch_is_refused():
     for call, message in (
         (lambda: one.fit(images.astype(np.float32), labels, verbose=0), r"images: expected uint8, or floats in \[0,1\]"),
         (lambda: one.fit(images, labels + 5, verbose=0), "labels: expected integers from 0 to 9"),
+        (lambda: one.evaluate(images.astype(np.float32), labels), r"images: expected uint8, or floats in \[0,1\]"),
+        (lambda: one.evaluate(images, np.eye(10)[labels]), r"labels: expected integers \[N\], received float64 \[64, 10\]"),
+        (lambda: one.predict(images.astype(np.float32)), r"images: expected uint8, or floats in \[0,1\]"),
         (lambda: one.fit(images, labels, sample_weight=np.ones(64), verbose=0), "sample_weight: expected none"),
         (lambda: an.keras.AdversarialNetwork(any_sides, epsilon=0.1), "generator: expected one, as the classifier takes"),
         (lambda: an.train((images, labels), "nowhere"), "experiment: expected what .*, received a tuple"),
