@@ -9,11 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from time import perf_counter
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from adv_networks import networks
+from adv_networks.lazy import keras, tf
 from benchmarks.contenders import spec_of
 
 FORWARD, BY_INPUT, BY_KERNEL = "forward", "gradient by input", "gradient by kernel"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from adv_networks.experiments import Experiment
+from adv_networks.lazy import keras
 from benchmarks.contenders import PGD_IMAGES, classifier, minibatch, spec_of
 
 

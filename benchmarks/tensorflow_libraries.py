@@ -1,17 +1,18 @@
-"""Attacks of libraries on Keras' D1."""
+"""Attacks of libraries on Keras' D1, with TensorFlow as it starts by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-
+from adv_networks import runtime
+from adv_networks.lazy import tf
 from benchmarks.contenders import PGD_IMAGES, classifier, minibatch, spec_of, trained
 
 
 def foolbox(name: str) -> Callable[[], None]:
     """FGS or PGD-10 of Foolbox, called as its documentation shows."""
+    runtime.configure("plain")
     from foolbox import TensorFlowModel, attacks
 
     spec = spec_of("mnist", "standard")
@@ -23,6 +24,7 @@ def foolbox(name: str) -> Callable[[], None]:
 
 def art(name: str) -> Callable[[], None]:
     """FGS or PGD-10 of the Adversarial Robustness Toolbox."""
+    runtime.configure("plain")
     from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
     from art.estimators.classification import TensorFlowV2Classifier
 
@@ -43,6 +45,7 @@ def art(name: str) -> Callable[[], None]:
 
 def foolbox_minimum_norm(kind: str, images: int, options: dict[str, Any]) -> Callable[[], None]:
     """An attack of Foolbox without a ball, on a trained D1."""
+    runtime.configure("plain")
     import foolbox
 
     model, x, y = trained(images)
@@ -53,6 +56,7 @@ def foolbox_minimum_norm(kind: str, images: int, options: dict[str, Any]) -> Cal
 
 def art_minimum_norm(kind: str, images: int, options: dict[str, Any], labels: int) -> Callable[[], None]:
     """One of the Adversarial Robustness Toolbox, given labels that are so many classes further than the true ones."""
+    runtime.configure("plain")
     import art.attacks.evasion
     from art.estimators.classification import TensorFlowV2Classifier
 
