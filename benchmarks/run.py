@@ -1,7 +1,7 @@
 """Measures this project beside what one would otherwise run, and beside the least that its steps can take.
 
     python benchmarks/run.py                    everything: about 45 minutes on two idle cores
-    python benchmarks/run.py --quick            steps and attacks, beside the fastest others, in three rounds
+    python benchmarks/run.py --quick            steps and attacks, beside the fastest others, in three rounds: about 8 minutes
     python benchmarks/run.py --only=attacks     one part: steps, attacks, minimum_norm, grid, start, pipeline, memory, scaling,
                                                 roofline
     python benchmarks/run.py --rounds=5         another number of turns for each contender than 15
