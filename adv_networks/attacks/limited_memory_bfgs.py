@@ -21,7 +21,7 @@ from adv_networks.runtime import mean_over_draws, run_compiled
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# The largest weight of ‖r‖², at which nothing moves, and how much smaller each is until one succeeds.
+# The first weight of ‖r‖², so large that nothing moves, and the factor by which it shrinks until a search succeeds.
 _FIRST_C, _SMALLER = 10.0, 0.1
 
 
@@ -34,7 +34,7 @@ class LBFGS(MinimumNormAttack):
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     searches: int = setting(10, "values of c that are tried", least=1)
-    steps: int = setting(100, "most iterations for each", least=1)
+    steps: int = setting(100, "maximum number of iterations for each", least=1)
     target: str = setting("runner_up", "class to reach, never the true one", choices=TARGETS)
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
@@ -45,23 +45,24 @@ class LBFGS(MinimumNormAttack):
 
 
 def lbfgs(model: keras.Model, x: Array, target: Array, *, searches: int = 10, steps: int = 100) -> tf.Tensor:
-    """Box-constrained L-BFGS: argmin of c‖r‖² + ℓ(D(x + r), t) with x + r in [0,1], at the largest c at which it reaches t.
+    """Box-constrained L-BFGS: minimises c‖r‖² + ℓ(D(x + r), t) with x + r in [0,1], for the largest c at which it reaches t.
 
     Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow and Fergus, 2014, "Intriguing properties of neural networks". Images
-    are minimised over one after the other.
+    are attacked one after the other.
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
-        target: classes to be reached.
-        searches: how many values of c are tried: ten times smaller until one succeeds, then halfway.
-        steps: most iterations for each.
+        target: the class that each image should reach, integers [batch].
+        searches: how many values of c are tried. Each is a tenth of the last until one succeeds; bisection follows.
+        steps: maximum number of iterations for each.
 
     Returns:
-        Of each image the nearest one found that has the target's label; the image itself where it has that, or none is found.
+        For each image, the nearest image found that has the target class. An image comes back unchanged if it already has that
+        class, or if none is found.
 
     Raises:
-        UsageError: images or targets of another kind, or no search or step.
+        UsageError: invalid images or targets, or fewer than one search or step.
     """
     check_counts(searches=searches, steps=steps)
     x = as_images(model, x)
@@ -71,7 +72,7 @@ def lbfgs(model: keras.Model, x: Array, target: Array, *, searches: int = 10, st
 
 
 def search(model: keras.Model, x: tf.Tensor, targets: np.ndarray, rows: np.ndarray, *, searches: int, steps: int) -> Found:
-    """The searches for some rows of a batch, one after the other."""
+    """Searches for some rows of a batch, one after the other."""
     images, queries = x.numpy().copy(), np.ones(len(rows), np.int64)
     for number, row in enumerate(rows):
         images[row], asked = _search_one(model, images[row], targets[row], searches, steps)
@@ -80,7 +81,7 @@ def search(model: keras.Model, x: tf.Tensor, targets: np.ndarray, rows: np.ndarr
 
 
 def _search_one(model: keras.Model, x: np.ndarray, target: int, searches: int, steps: int) -> tuple[np.ndarray, int]:
-    """The nearest image found that is of the target's class, and how often the model was asked."""
+    """The nearest image found that has the target class, and the number of queries."""
     best, nearest, asked = x, np.inf, 0
     c, failed, worked = _FIRST_C, np.inf, 0.0
     y = tf.constant([target], tf.int32)
@@ -96,13 +97,13 @@ def _search_one(model: keras.Model, x: np.ndarray, target: int, searches: int, s
             best, nearest = point, size
         return c * size + float(value[0]), (2 * c * away + slope[0].numpy()).ravel()
 
-    import scipy.optimize  # Here, as it takes longer than all else that a command needs before TensorFlow.
+    import scipy.optimize  # Here, because it loads more slowly than all else that a command needs before TensorFlow.
 
     for _ in range(searches):
         found = scipy.optimize.minimize(
             loss, np.float64(x).ravel(), jac=True, method="L-BFGS-B", bounds=[(0, 1)] * x.size, options={"maxiter": steps}
         )
-        # That of the minimum, as a line search may meet the target's class far away.
+        # Success is judged at the minimum: a line search may pass through the target class far from it.
         minimum = found.x.reshape(1, *x.shape).astype(x.dtype)
         succeeded = int(predict(model, minimum).numpy().argmax()) == target
         asked += 1
@@ -112,7 +113,7 @@ def _search_one(model: keras.Model, x: np.ndarray, target: int, searches: int, s
 
 
 def _loss(model, x, y):
-    """Cross-entropy of the target, its gradient by the image, and the image's label."""
+    """Cross-entropy of the target, its gradient with respect to the image, and the predicted class."""
 
     def slopes(one):
         with tf.GradientTape() as tape:

@@ -1,4 +1,4 @@
-"""Images with a few pixels replaced, as the individuals of a search write them down."""
+"""Images with a few pixels replaced, as the individuals of an evolutionary search describe them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from adv_networks.lazy import tf
 
 
 def with_pixels(x: tf.Tensor, individuals: tf.Tensor) -> tf.Tensor:
-    """Images with some pixels replaced as each individual of their populations says.
+    """Replaces pixels of each image as each individual of its population says.
 
     Args:
         x: images in [0,1], [batch, height, width, channels].
-        individuals: [batch, population, pixels, 2 + channels], all in [0,1]: of each pixel its row and column, as shares of
-            the image's height and width, and its value in each channel. Of pixels in one place the last counts.
+        individuals: [batch, population, pixels, 2 + channels], all in [0,1]: the row and column of each pixel, as fractions of
+            the image's height and width, and its value in each channel. If two pixels have the same place, the last one counts.
 
     Returns:
         [batch · population, height, width, channels].
@@ -34,14 +34,17 @@ def with_pixels(x: tf.Tensor, individuals: tf.Tensor) -> tf.Tensor:
 
 
 def as_seen(x: np.ndarray, individuals: np.ndarray) -> np.ndarray:
-    """Individuals so written that two of an image are equal if they make the same image of it.
+    """Individuals in a canonical form: two individuals of one image are equal if they make the same perturbed image.
 
-    Their places are rows and columns in whole numbers, the pixels stand in the order of these, and a pixel that does not count,
-    as it is as it was or another one follows in its place, is −1 throughout.
+    The place of a pixel is one whole number, row · width + column, and the pixels are sorted by it. A pixel without effect is
+    −1 throughout: it has the image's own value, or a later pixel has the same place.
 
     Args:
         x: images in [0,1], [batch, height, width, channels].
         individuals: see `with_pixels`.
+
+    Returns:
+        [batch, population, pixels, 1 + channels].
     """
     height, width = x.shape[1:3]
     places = [np.minimum((individuals[..., axis] * size).astype(int), size - 1) for axis, size in ((0, height), (1, width))]

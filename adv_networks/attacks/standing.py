@@ -1,8 +1,7 @@
-"""Attacks in several attempts, each on the images that still stand.
+"""Attacks that make several attempts, each on the images that the model still classifies correctly ("standing" images).
 
-An attack stops working on an image once it is misclassified, at the latest with the next attempt; images that are
-misclassified from the start come back as they are. What happens to an image depends on the seed and on its place in the batch,
-not on which of the others have fallen.
+Once an image is misclassified, later attempts skip it. Images that are misclassified from the start are returned unchanged.
+The result for an image depends on the seed and on its position in the batch, not on which other images are still standing.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from adv_networks.experiments import SCALES, AttackDefaults
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import run_compiled
 
-# Of an attempt: the rows of the batch that still stand, and what the attack has made of them so far; it returns its own.
+# An attempt takes the rows of the batch that are still standing and their current images, and returns new images.
 Attempt = Callable[[np.ndarray, np.ndarray], Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StrongAttack(Attack):
-    """An attack in L∞ that is beyond the paper; a scale divides the steps that its name stands for."""
+    """An L∞ attack that the paper does not use; the scale divides the argument that `divided` names."""
 
     norms: ClassVar[tuple[str, ...]] = ("linf",)
     of_first_records: ClassVar[bool] = True
@@ -36,23 +35,23 @@ class StrongAttack(Attack):
 
     @classmethod
     def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Its number of steps, as far as the scale goes."""
+        """The number of steps at the experiment's scale."""
         default = next(field.default for field in dataclasses.fields(cls) if field.name == cls.divided)
         return {cls.divided: max(1, arguments.get(cls.divided, default) // SCALES[spec.scale].attack_divisor)}
 
     def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
-        """See `Attack.check`; BN must have its moving averages, as images that have fallen leave the batch."""
+        """See `Attack.check`; BN must use its moving averages, because images that are misclassified leave the batch."""
         super().check(classes=classes, bn_evaluation=bn_evaluation)
         if bn_evaluation != "moving":
             raise UsageError(f"bn_evaluation: expected moving for attack {self.name}, received {bn_evaluation}")
 
 
 def attack_standing(model: keras.Model, x: tf.Tensor, y: tf.Tensor, attempts: Iterable[Attempt]) -> tf.Tensor:
-    """What the attempts make of the images, one after the other, each of those that the model still labels correctly."""
+    """Applies the attempts one after the other, each to the images that the model still classifies correctly."""
     current, labels = x.numpy(), y.numpy()
 
     def stand(rows: np.ndarray) -> np.ndarray:
-        # A random model must fail on average, not once.
+        # A random model must be wrong on average, not in one draw.
         outputs = run_compiled(expected_outputs, model, False, as_images(model, current[rows]))
         return rows[np.argmax(outputs, 1) == labels[rows]]
 
@@ -66,18 +65,18 @@ def attack_standing(model: keras.Model, x: tf.Tensor, y: tf.Tensor, attempts: It
 
 
 def likeliest_targets(model: keras.Model, x: tf.Tensor, y: tf.Tensor, count: int) -> list[tf.Tensor]:
-    """The likeliest class that is not y, the second likeliest, and so on: `count` tensors [batch], or as many as there are."""
+    """The likeliest class that is not y, then the second likeliest, and so on: at most `count` tensors [batch]."""
     logits = predict(model, x)
     order = tf.argsort(without(logits, y), 1, "DESCENDING")
     return tf.unstack(order[:, : min(count, logits.shape[1] - 1)], axis=1)
 
 
 def random_start(x: tf.Tensor, rows: np.ndarray, radius: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Points drawn uniformly from the balls around those rows' images, clipped to [0,1]."""
+    """Points drawn uniformly from the balls around the images of these rows, clipped to [0,1]."""
     noise = tf.random.stateless_uniform(tf.shape(x), seed, -1, 1, x.dtype)
     return tf.clip_by_value(tf.gather(x + radius * noise, rows), 0, 1)
 
 
 def where_images(condition: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """tf.where of images [batch, …], with a condition [batch]."""
+    """`tf.where` for images [batch, …] and a condition [batch]."""
     return tf.where(tf.reshape(condition, [-1, *[1] * (first.shape.rank - 1)]), first, second)

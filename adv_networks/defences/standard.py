@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @compiled
 def standard_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of D on the cross-entropy of the images as they are."""
+    """One step of D on the cross-entropy of the clean images."""
     return descend(players, x, y, spec)
 
 

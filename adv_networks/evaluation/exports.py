@@ -23,12 +23,12 @@ from adv_networks.storage.files import write_whole
 
 @dataclasses.dataclass(frozen=True)
 class Exports:
-    """The files that an evaluation writes beside what it prints; None for none.
+    """The files that an evaluation writes besides what it prints; a file that is None is not written.
 
     Attributes:
-        adversarial: `.npz` of the images, their labels and predictions, and of every attack the adversarial images, their
-            predictions, their distances from the images, and the settings.
-        predictions: `.csv` of the labels and of what the classifier sees, as they are and under every attack.
+        adversarial: `.npz` with the images, their labels and predictions, and for every attack its settings, the adversarial
+            images, their predictions, and their distances from the originals.
+        predictions: `.csv` with the labels and the predicted classes, for the clean images and under every attack.
     """
 
     adversarial: Path | None = None
@@ -38,7 +38,7 @@ class Exports:
         return self.adversarial is not None or self.predictions is not None
 
     def check(self, bn_evaluation: str) -> None:
-        """Raises a UsageError where files of that kind cannot be written, or predictions depend on the batch."""
+        """Raises a UsageError if a file has the wrong suffix, or if predictions depend on the batch."""
         for name, file, suffix in (("adversarial", self.adversarial, ".npz"), ("predictions", self.predictions, ".csv")):
             if file is not None and file.suffix != suffix:
                 raise UsageError(f"save_{name}: expected a file that ends in {suffix}, received {file}")
@@ -53,16 +53,16 @@ class Exports:
         attacks: Sequence[tuple[str, Attack, Target]],
         training: Training | None = None,
     ) -> list[Path]:
-        """Crafts the attacks again, to the same images as in the evaluation, and writes the files; returns these.
+        """Crafts the same adversarial images as the evaluation did, writes the files, and returns their paths.
 
-        What is crafted on no model, clean images and worst cases, is left out.
+        Clean images and worst cases are left out, because they are not crafted on a model.
 
         Args:
-            target: the classifier under attack, of images in [0,1].
+            target: the classifier under attack, which takes images in [0,1].
             images: uint8 or floats in [0,1], [N, H, W, C].
             labels: integers [N].
-            attacks: the label, the attack, and what it is crafted on.
-            training: what attacks that learn first learn from, as in the evaluation.
+            attacks: for each attack its label, the attack itself, and the model that it is crafted on.
+            training: gives the training images to attacks that learn from them, as in the evaluation.
         """
         if not self:
             return []
@@ -94,6 +94,6 @@ class Exports:
 
 
 def _predicted(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The class that the classifier sees in each image."""
+    """The predicted class of each image."""
     starts = range(0, len(images), BATCH_SIZE)
     return np.concatenate([predict(model, images[start : start + BATCH_SIZE]).numpy().argmax(1) for start in starts])

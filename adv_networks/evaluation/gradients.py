@@ -1,4 +1,4 @@
-"""How much of a gradient a classifier leaves to an attack on cross-entropy."""
+"""How much gradient a classifier gives to an attack on the cross-entropy."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from adv_networks.runtime import run_compiled
 
 
 class GradientReport(NamedTuple):
-    """Of a classifier's images: the percentage whose gradient is zero, the median of its norm, that of the logits' gap.
+    """A classifier's gradients on some images.
 
-    The gap is between the two largest logits.
+    Attributes:
+        zero_percent: percentage of the images whose gradient is exactly zero.
+        median_norm: median l2 norm of the gradient.
+        median_gap: median difference between the two largest logits.
     """
 
     zero_percent: float
@@ -26,7 +29,7 @@ class GradientReport(NamedTuple):
 
 
 def gradient_report(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> GradientReport:
-    """Measures the gradient of the cross-entropy by the images, in the l2 norm, in inference mode.
+    """Measures the gradient of the cross-entropy with respect to the images, in inference mode.
 
     Args:
         model: classifier from images in [0,1] to logits [batch, classes].
