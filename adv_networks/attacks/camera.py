@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-import scipy.ndimage
+import scipy  # which loads its parts when they are asked for
 from PIL import Image
 
 # How much larger an image is while it is photographed, in each direction.

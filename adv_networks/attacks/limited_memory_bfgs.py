@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import scipy  # which loads its parts when they are asked for
 
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
@@ -96,8 +97,6 @@ def _search_one(model: keras.Model, x: np.ndarray, target: int, searches: int, s
         if int(label[0]) == target and size < nearest:
             best, nearest = point, size
         return c * size + float(value[0]), (2 * c * away + slope[0].numpy()).ravel()
-
-    import scipy.optimize  # Here, because it loads more slowly than all else that a command needs before TensorFlow.
 
     for _ in range(searches):
         found = scipy.optimize.minimize(

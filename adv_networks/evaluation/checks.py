@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.special
+import scipy  # which loads its parts when they are asked for
 
 from adv_networks import attacks
 from adv_networks.attacks import FGS, Attack

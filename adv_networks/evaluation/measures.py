@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.special
+import scipy  # which loads its parts when they are asked for
 
 from adv_networks.attacks import Attack, predict
 from adv_networks.attacks.crafting import batch_size, batches_of, crafted, on_devices

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.special
+import scipy  # which loads its parts when they are asked for
 
 from adv_networks.attacks import fgs, predict
 from adv_networks.lazy import keras
