@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """Something the command needs is missing, damaged or of another kind (exit code 1)."""
+    """Something the command needs is missing, damaged or of the wrong kind (exit code 1)."""
 
 
 class UsageError(UserError, ValueError):

@@ -227,7 +227,7 @@ def prepared(model: keras.Model, x: Array, y: Array, *, targeted: bool, kappa: f
     """The images and the aim of a public function's arguments.
 
     Raises:
-        UsageError: κ below 0, or images or labels of another kind.
+        UsageError: κ below 0, or invalid images or labels.
     """
     if not 0 <= kappa < np.inf:
         raise UsageError(f"kappa: expected a value of at least 0, received {kappa}")

@@ -71,7 +71,7 @@ def cw_l0(
         c: the first.
 
     Raises:
-        UsageError: a number out of range, or images or labels of another kind.
+        UsageError: a number out of range, or invalid images or labels.
     """
     check_counts(steps=steps)
     x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)

@@ -65,7 +65,7 @@ def cw_l2(
         c: the first.
 
     Raises:
-        UsageError: a number out of range, or images or labels of another kind.
+        UsageError: a number out of range, or invalid images or labels.
 
     Example:
         >>> import keras, numpy as np

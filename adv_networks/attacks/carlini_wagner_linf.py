@@ -21,7 +21,7 @@ _SMALLEST, _SHRINKS = 1 / 256, 0.9
 _LARGEST_C = 20.0
 
 
-@register("cw_linf", "Carlini and Wagner in L∞: what exceeds a threshold that shrinks from success to success")
+@register("cw_linf", "Carlini and Wagner in L∞: penalises changes above a threshold, which shrinks at each success")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarliniWagnerLinf(CarliniWagner):
     """The attack `cw_linf` as a column of tables, with the numbers of the authors' code."""
@@ -66,7 +66,7 @@ def cw_linf(
         c: the first.
 
     Raises:
-        UsageError: a number out of range, or images or labels of another kind.
+        UsageError: a number out of range, or invalid images or labels.
     """
     check_counts(steps=steps)
     x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)

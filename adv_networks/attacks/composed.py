@@ -1,4 +1,4 @@
-"""What is no attack of its own: images as they are, and the worst of other attacks, image by image."""
+"""Two attacks that craft nothing: clean images, and the worst of other attacks, image by image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
 
-@register("clean", "the images as they are")
+@register("clean", "the clean images")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Clean(Attack):
     """No attack."""
@@ -33,7 +33,7 @@ class Clean(Attack):
         return tf.convert_to_tensor(x) if source is None else as_images(source, x)
 
 
-@register("worst", "an image counts as right only where it is so under each of the attacks in the same row")
+@register("worst", "an image counts as right only if it is right under each attack in the same row")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Worst(Attack):
     """The worst of the attacks of other columns, which `evaluation.worst` composes; it crafts nothing."""

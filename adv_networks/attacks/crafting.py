@@ -85,7 +85,7 @@ def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: n
         state: what an attack that learns first has learned (`Attack.fit`), from other images than these.
 
     Raises:
-        UsageError: images or labels of another kind, or an attack that has not learned what it must.
+        UsageError: invalid images or labels, or an attack that has not learned what it must.
     """
 
     def images_of(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -70,7 +70,7 @@ def deepfool(
         candidates: how many classes are looked at, the likeliest at x.
 
     Raises:
-        UsageError: another norm, or images or labels of another kind.
+        UsageError: another norm, or invalid images or labels.
     """
     check_counts(steps=steps, candidates=candidates)
     x = as_images(model, x)

@@ -35,10 +35,10 @@ def losses_and_logits(model: keras.Model, x: tf.Tensor, y: tf.Tensor, training: 
 
 
 def loss_gradient(model, training, x, y, loss="cross_entropy", temperature=1.0):
-    """The direction that the attacks follow: the gradient of the summed loss by the images, times `networks.loss_scale`.
+    """The gradient that attacks follow: of the summed loss with respect to the images, times `networks.loss_scale`.
 
     The loss is one of `losses.LOSSES`, of the logits over the temperature.
-    Of a random model it is the mean over draws, that of the expected loss.
+    For a random model it is the mean over draws, which is the gradient of the expected loss.
     """
 
     def gradient(model):

@@ -19,7 +19,7 @@ _ONE_LEVEL = 1 / 255
 
 
 @register("iterative", "FGS in small steps from the image itself, the basic iterative method")
-@register("iterative_least_likely", "the same towards the class that is least likely at first", label="least_likely")
+@register("iterative_least_likely", "FGS in small steps towards the class that is least likely at first", label="least_likely")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Iterative(Attack):
     """The attacks `iterative` and `iterative_least_likely` as columns of tables."""
@@ -71,7 +71,7 @@ def iterative(
         training: BN with the batch's statistics.
 
     Raises:
-        UsageError: α is not above 0, fewer than one step, another norm, or images of another kind.
+        UsageError: α is not above 0, fewer than one step, another norm, or invalid images.
     """
     check_epsilon(epsilon, steps=1 if steps is None else steps)
     check_sizes(alpha=alpha)

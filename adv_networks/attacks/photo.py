@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ALL = "all"
 
 
-@register("photo", "photographs of prints of another attack's images, which comes last: photo:blur=2:attack=fgs:epsilon=0.1")
+@register("photo", "photographs of prints of another attack's images; name it last: photo:blur=2:attack=fgs:epsilon=0.1")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Photo(Wrapper):
     """The attack `photo` as a column of tables: `wrapped` crafts the images, and has the ε and the norm.
@@ -32,7 +32,7 @@ class Photo(Wrapper):
     kind: ClassVar[str] = "photo"
     has_ball: ClassVar[bool] = False
 
-    attack: str = setting("clean", "attack whose images are photographed, with its own arguments; comes last")
+    attack: str = setting("clean", "attack whose images are photographed, with its own arguments; give it last")
     only: str = setting(_ALL, "the one transformation to make", choices=(_ALL, *TRANSFORMATIONS))
     corners: float = setting(0.05, "share of the side that a corner moves by at most", least=0, most=0.4)
     misplaced: float = setting(1.5, "quarters of a pixel that a corner is misplaced by at most", least=0)

@@ -68,7 +68,7 @@ def r_fgs(
         training: BN with the batch's statistics.
 
     Raises:
-        UsageError: α out of range, or images of another kind.
+        UsageError: α out of range, or invalid images.
     """
     check_epsilon(epsilon)
     alpha = epsilon / 2 if alpha is None else alpha

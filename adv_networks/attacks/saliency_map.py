@@ -33,7 +33,7 @@ _STEPS_AT_ONCE = 8
 OUTPUTS = ("logits", "probabilities")
 
 
-@register("jsma", "few values raised by much, two at a time by a saliency map, towards another class")
+@register("jsma", "raises few values by much, two at a time by a saliency map, to reach another class")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JSMA(MinimumNormAttack):
     """The attack `jsma` as a column of tables."""

@@ -35,7 +35,7 @@ class _Learned(NamedTuple):
     state: Any
 
 
-@register("substitute", "another attack, which comes last, on a network trained on labels of the target: substitute:attack=fgs")
+@register("substitute", "another attack on a network trained on the target's labels; name it last: substitute:attack=fgs")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Substitute(Wrapper):
     """The attack `substitute` as a column of tables: it reads nothing of the target but labels of images of its own."""
@@ -44,7 +44,7 @@ class Substitute(Wrapper):
     access: ClassVar[str] = "labels"
     learns: ClassVar[bool] = True
 
-    attack: str = setting("fgs", "attack on the substitute, with its own arguments; comes last")
+    attack: str = setting("fgs", "attack on the substitute, with its own arguments; give it last")
     network: str = setting(
         "dg_e", "the substitute: Defense-GAN's model B of convolutions, or E of two layers of 200", choices=tuple(_LEAST_SIDES)
     )
@@ -148,7 +148,7 @@ def train_substitute(
         The network.
 
     Raises:
-        UsageError: no round or epoch, a step below 0, a network of other images or classes, or images of another kind.
+        UsageError: no round or epoch, a step below 0, a network of other images or classes, or invalid images.
     """
     check_counts(rounds=rounds, epochs=epochs)
     if not 0 < step < math.inf:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
 
-@register("fgs_targeted", "one step down the loss of another class than the true one")
+@register("fgs_targeted", "one step down the loss of a class other than the true one")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TargetedFGS(Attack):
     """The attack `fgs_targeted` as a column of tables."""
@@ -47,7 +47,7 @@ def fgs_targeted(
         training: BN with the batch's statistics.
 
     Raises:
-        UsageError: targets that name no class, another norm, or images of another kind.
+        UsageError: targets that name no class, another norm, or invalid images.
     """
     check_epsilon(epsilon)
     x = as_images(model, x)

@@ -93,7 +93,7 @@ def universal_perturbation(
         Of the v's after each pass the one that changes the most labels, [height, width, channels].
 
     Raises:
-        UsageError: another norm, an ε below 0, no pass, a rate out of range, or images of another kind.
+        UsageError: another norm, an ε below 0, no pass, a rate out of range, or invalid images.
 
     Example:
         >>> import keras, numpy as np

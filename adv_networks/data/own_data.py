@@ -100,7 +100,7 @@ def from_arrays(train: tuple[Any, Any], test: tuple[Any, Any] | None = None, *, 
         name: what it is called; the digits of a hash follow.
 
     Raises:
-        UsageError: images or labels of another kind.
+        UsageError: invalid images or labels.
 
     Example:
         >>> import numpy as np

@@ -20,7 +20,7 @@ class Alternating(AdversarialNetwork):
     (`clean_weight` 0).
     """
 
-    name, letter, title = "alternating", "P", "a finished D and a generator that attacks it, in turn (the poster's game)"
+    name, letter, title = "alternating", "P", "a finished D and its generator, trained in turn (the poster's game)"
     validated: ClassVar[tuple[str, ...]] = ("clean",)
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType(
         dict(

@@ -37,7 +37,7 @@ class Settings:
         "shifted", "pairs of images: first half of the minibatch with the second (shifted), or all", choices=("shifted", "all")
     )
     contrastive_head: str = setting(
-        "softmax", "what labels images at test: the last layer, or the nearest of 5 references per class", "test",
+        "softmax", "what labels images at test time: the last layer, or the nearest of 5 references per class", "test",
         choices=("softmax", "nearest"),
     )  # fmt: skip
 
@@ -144,6 +144,6 @@ class Contrastive(Defence):
         return super().validate(players, validation, spec) | {"validation_between_within": ratio}
 
     def pictures(self, players: LatentPlayers, shown: Images, spec: Experiment) -> dict[str, Any]:
-        """Those of every defence, and the latent space in two dimensions, of images as they are and under PGD."""
+        """Those of every defence, and the latent space in two dimensions, of clean images and under PGD."""
         figure = latent_space.draw(players.d, shown, spec.attack("pgd"), spec.dataset)
         return super().pictures(players, shown.first(8), spec) | {"latent_space": figure}

@@ -149,7 +149,7 @@ def projected(
 class DefenseGAN(InputDefence):
     """Samangouei et al., 2018, with the GAN that they give for MNIST."""
 
-    name, letter, title = "defense_gan", "DG", "Defense-GAN: a classifier of what a GAN of clean images makes of an image"
+    name, letter, title = "defense_gan", "DG", "Defense-GAN: a GAN of clean images reconstructs what the classifier sees"
     Settings = Settings
     knows_classifier = False
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType(dict(batch_size=250))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class Settings:
     """The settings of teacher and student."""
 
-    temperature: float = setting(100.0, "temperature by which logits are divided in training, not at test", above=0)
+    temperature: float = setting(100.0, "temperature by which logits are divided in training, not at test time", above=0)
 
 
 @dataclasses.dataclass(eq=False)

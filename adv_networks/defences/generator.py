@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class GeneratorAlone(Defence):
     """Section 4.5."""
 
-    name, letter, title = "generator", "G", "a generator trained against a classifier as it is: A (Section 4.5), or --against"
+    name, letter, title = "generator", "G", "a generator trained against a fixed classifier: A (Section 4.5), or --against"
     reads = ("perturbation", "generator", "frozen", "lone")
     trains_classifier = False
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType(

@@ -67,7 +67,7 @@ def diverse_step(state: Autoencoders, x: tf.Tensor, y: tf.Tensor, spec: Experime
 class GreyMagNet(InputDefence):
     """Meng and Chen, 2017, Section 4.4, with autoencoder I eight times."""
 
-    name, letter, title = "magnet_grey", "MG", "MagNet's reformer, one of eight autoencoders that were trained to differ"
+    name, letter, title = "magnet_grey", "MG", "MagNet's reformer, one of eight autoencoders trained to differ from each other"
     Settings = Settings
     knows_classifier = False
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType(dict(batch_size=128))

@@ -1,4 +1,4 @@
-"""A layer that adds Gaussian noise between two layers of a classifier, in training and at test (the report on CIFAR10)."""
+"""A layer that adds Gaussian noise between two layers of a classifier, in training and at test time (the CIFAR10 report)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Settings:
         "convolution", "the noise follows the first convolution, or the first dense layer", choices=tuple(_AFTER)
     )
     noise_draws: int = setting(
-        10, "noisy passes whose probabilities are averaged at test; 0: no noise at test", "test", least=0
+        10, "noisy passes whose probabilities are averaged at test time; 0: no noise then", "test", least=0
     )
 
 
@@ -61,7 +61,7 @@ def with_noise(model: keras.Model, deviation: float, position: str) -> keras.Mod
 
 
 def noisy_at_test(model: keras.Model, draws: int) -> keras.Model:
-    """The classifier whose noise is on at test too: the logarithms of its mean probabilities over so many draws.
+    """The classifier with its noise on at test time too: the logarithms of its mean probabilities over so many draws.
 
     Args:
         model: a classifier that `with_noise` made.
@@ -93,7 +93,7 @@ def noisy_at_test(model: keras.Model, draws: int) -> keras.Model:
 class NoiseLayer(Defence):
     """Section "Gaussian noise" of the report."""
 
-    name, letter, title = "noise", "N", "Gaussian noise between layers, in training and at test"
+    name, letter, title = "noise", "N", "Gaussian noise between layers, in training and at test time"
     adaptive = "pgd:steps=40:step_fraction=0.1:draws=20"
     Settings = Settings
 
@@ -103,7 +103,7 @@ class NoiseLayer(Defence):
         return make_players(spec, lambda d: with_noise(d, own.noise_deviation, own.noise_position))
 
     def as_evaluated(self, classifier: keras.Model, spec: Experiment, training: Callable[[], Images]) -> keras.Model:
-        """See `Defence.as_evaluated`: with noise at test, unless `noise_draws` is 0."""
+        """See `Defence.as_evaluated`: with noise at test time, unless `noise_draws` is 0."""
         return noisy_at_test(classifier, spec.own.noise_draws) if spec.own.noise_draws else classifier
 
     def step(self, players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:

@@ -44,7 +44,7 @@ class Settings(GANSettings):
 class Reconstructed(Defence):
     """Samangouei et al., 2018, Section 5: the classifier of Defense-GAN-Rec."""
 
-    name, letter, title = "reconstructed", "Rec", "standard training on what Defense-GAN's generator makes of the images"
+    name, letter, title = "reconstructed", "Rec", "standard training on Defense-GAN's reconstructions of the images"
     Settings = Settings
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:

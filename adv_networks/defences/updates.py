@@ -140,7 +140,7 @@ def accuracy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def descend(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment) -> Scalars:
-    """One step of D's optimiser on the cross-entropy of images as they are, and its weight decay."""
+    """One step of D's optimiser on the cross-entropy of clean images, and its weight decay."""
 
     def losses() -> tuple[tf.Tensor, Scalars]:
         logits = players.d(x, training=True)

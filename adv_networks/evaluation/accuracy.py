@@ -1,4 +1,4 @@
-"""The share of images that a classifier labels correctly, as they are or under an attack."""
+"""The share of images that a classifier labels correctly, clean or under an attack."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def accuracy(
         model: classifier that returns logits, or a `Defended` one, whose refusals count as `counted_as_right` says.
         x: images, uint8 or floats in [0,1], [N, H, W, C].
         y: labels [N].
-        attack: None for the images as they are.
+        attack: None for the clean images.
         source: the model that the attack is crafted on; None for `model` itself.
         bn_evaluation: "moving" averages, or "batch" statistics of 64 images (a partial batch after full ones is then left out).
         training: images and labels that an attack which learns first learns from (`attacks.Universal`), not of those above.
 
     Raises:
-        UsageError: images or labels of another kind.
+        UsageError: invalid images or labels.
         UserError: logits that are not finite.
 
     Example:
@@ -78,7 +78,7 @@ def evaluate(
         random classifier are means over draws (`random_classifiers`), and gradients too (`runtime.mean_over_draws`).
 
     Raises:
-        UsageError: no such attack, or images or labels of another kind.
+        UsageError: no such attack, or invalid images or labels.
         UserError: logits that are not finite.
 
     Example:

@@ -63,7 +63,7 @@ def _refusals(defended: Defended, x: np.ndarray, pgd: Attack, right: Callable[[A
     refused = rejected(defended, x)
     if refused is None:
         return Check(name, NOT_APPLICABLE, "the defence refuses no image")
-    clean = f"{_percent(refused):.1f}% of the images are refused as they are"
+    clean = f"{_percent(refused):.1f}% of the clean images are refused"
     if defended.excess is None:
         return Check(name, WARNING, f"{clean}; no attack can follow the rule that refuses them")
     steps = _STEPS * getattr(pgd, "steps", 1)

@@ -131,10 +131,10 @@ def plane_of(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(model: keras.Model, shown: Images, attack: Attack, dataset: str) -> Any:
-    """A figure of images' latent vectors in the plane of the clean ones, as they are and under an attack, coloured by class."""
+    """A figure of images' latent vectors, clean and under an attack, in the plane of the clean ones, coloured by class."""
     adversarial = craft_all(attack, model, *shown)
     clean, moved = (latents_of(model, images) for images in (shown.images, adversarial))
     mean, directions = plane_of(clean)
-    points = {"as they are": (clean - mean) @ directions, attack.title: (moved - mean) @ directions}
+    points = {"clean": (clean - mean) @ directions, attack.title: (moved - mean) @ directions}
     declared = find_dataset(dataset)
     return pictures.scatter(points, shown.labels, [declared.class_name(label) for label in range(declared.classes)])

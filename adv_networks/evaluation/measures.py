@@ -67,7 +67,7 @@ class PerImage:
         Distances are over the successes: images that were labelled correctly at first and are not under the attack.
 
         Args:
-            right_before: which images the target labels correctly as they are; None leaves out what rests on that.
+            right_before: which clean images the target labels correctly; None leaves out what depends on that.
         """
         fields: dict[str, Any] = {
             "confidence_percent": _mean(100 * self.confidence),
@@ -141,12 +141,12 @@ def measure(
         images: uint8 or floats in [0,1], [N, H, W, C].
         labels: integers [N].
         attack: what to craft.
-        source: the model that it is crafted on; None for images as they are.
+        source: the model that it is crafted on; None for clean images.
         bn_evaluation: "moving", or "batch", where a last partial batch is left out.
         state: what an attack that learns first has learned.
 
     Raises:
-        UsageError: images or labels of another kind, or a gradient that a defence does not offer.
+        UsageError: invalid images or labels, or a gradient that a defence does not offer.
         UserError: a target's logits are not finite, so that it labels nothing.
     """
     images, labels = as_arrays(images, labels)

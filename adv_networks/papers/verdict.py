@@ -6,7 +6,7 @@ from adv_networks.experiments import ADAPTIVE, TABLES, WHITE_BOX, Column, Row, T
 
 # So few steps that an attack through Defense-GAN's descent takes a minute at most; the authors' numbers are the settings' own.
 _PROJECTION = (("projection_steps", 25), ("projection_restarts", 1))
-# A worst case is of attacks that are held to the ball: these, and the images as they are.
+# A worst case is over the attacks that stay within the ball: these, and the clean images.
 _HELD = (
     *WHITE_BOX,
     Column("APGD-CE", "apgd_ce:steps=50"),
@@ -15,7 +15,7 @@ _HELD = (
     Column("Adaptive", ADAPTIVE),
 )
 _UNBOUNDED = "cw_l2:searches=2:steps=50:c=0.1:rate=0.05"
-# Attacks follow the mean gradient over draws as it is; a mean over draws at test besides would cost ten times as much.
+# Attacks follow the mean gradient over draws already. A mean over draws at test time too would cost ten times as much.
 _NOISE = (("noise_draws", 1),)
 
 TABLES["defences"] = Table(

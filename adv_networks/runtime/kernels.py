@@ -1,9 +1,9 @@
 """Faster forms of layers, and of gradients within loops: the same functions and gradients, up to rounding.
 
-Keras composes BN of single operations, each a pass over memory, where TensorFlow has it as one. And TensorFlow's gradient of
-a convolution by the image is slow where that has one channel: 15 ms of the 50 ms that a step of PGD on D1 takes for 250
-images on two cores, where a matrix product and a sum of shifted images take 6. D1's second convolution, which is most of what
-it computes, takes twice as long as by fewer products (`winograd`), which gain little at fewer than 16 channels or 8 columns
+Keras composes BN of single operations, each a pass over memory, although TensorFlow has a fused one. TensorFlow's gradient of
+a convolution with respect to an image of one channel is slow: 15 ms of the 50 ms that a step of PGD on D1 takes for 250
+images on two cores, while a matrix product and a sum of shifted images take 6. D1's second convolution, which is most of what
+D1 computes, takes half the time with fewer products (`winograd`), which gain little below 16 channels or 8 columns
 (benchmarks).
 """
 
@@ -187,7 +187,7 @@ def _convolution_of_many_channels(layer: keras.layers.Conv2D, images: Any, kerne
 def _convolution(
     convolve: Callable[..., tf.Tensor], gradient_by_image: Callable[..., tf.Tensor], images: Any, kernel: Any
 ) -> tf.Tensor:
-    """A convolution by these forms of it and of its gradient by the images, which may be differentiated any number of times.
+    """A convolution that uses these forms of it and of its image gradient; it can be differentiated any number of times.
 
     The gradients of the second form are written in the first: TensorFlow would differentiate what is within the form, and
     without oneDNN it has no gradient of the dilated convolution that Winograd's form is.

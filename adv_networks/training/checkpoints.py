@@ -52,7 +52,7 @@ class Checkpoints:
                 damaged[step] = reason(error)
                 continue
             for other, found in damaged.items():
-                print(f"{self._file(other)}: damaged, going on from step {step} ({found})", file=sys.stderr)
+                print(f"{self._file(other)}: damaged, continuing from step {step} ({found})", file=sys.stderr)
             self._keep([kept for kept in listed if kept <= step and not self._lacks(kept)])
             return int(self.step.numpy())
         if damaged:
@@ -112,7 +112,7 @@ class Checkpoints:
         if lacking:
             raise UserError(
                 f"{self.directory}: expected {' and '.join(lacking)}, found none "
-                f"(remove {self.directory / 'checkpoint'} to go on from an earlier step)"
+                f"(remove {self.directory / 'checkpoint'} to continue from an earlier step)"
             )
         return steps
 

@@ -52,7 +52,7 @@ def earlier_description(experiment: Experiment, workdir: Path, made_of: Mapping[
         return description
     step, provenance = last_step(source), dict(description["provenance"])
     if step:
-        print(f"{experiment.name}: going on from step {step} of {source}", file=sys.stderr)
+        print(f"{experiment.name}: continuing from step {step} of {source}", file=sys.stderr)
         steps = [provenance["continued_from"]] if "continued_from" in provenance else []
         provenance["continued_from"] = "; ".join([*steps, f"{source.name} at step {step}"])
     return {**description, "provenance": provenance}
@@ -79,5 +79,5 @@ def _shorter_run(experiment: Experiment, workdir: Path, made_of: Mapping[str, An
             obstacle = f"its {other[0]} is {other[1]}, this run's {other[2]}"
         if not obstacle:
             return directory
-        print(f"{experiment.name}: not going on from {directory}, as {obstacle}", file=sys.stderr)
+        print(f"{experiment.name}: not continuing from {directory}, as {obstacle}", file=sys.stderr)
     return None

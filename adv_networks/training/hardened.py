@@ -59,7 +59,7 @@ class Hardened(keras.Model):
             optimizer: of the classifier; None for the paper's SGD of learning rate 0.01 and momentum 0.9.
             loss: what `evaluate` reports, None for the cross-entropy of integer labels. Training is by cross-entropy always.
             **options: `metrics` and so on, as `keras.Model.compile` has them. Metrics of training are measured after each step,
-                on its images as they are.
+                on its clean images.
         """
         with self.distribute_strategy.scope():
             optimizer = keras.optimizers.get(optimizer or runtime.sgd(0.01, momentum=0.9))

@@ -51,7 +51,7 @@ class Log:
                 shutil.copyfile(self.file, beside)
             found += f" (kept as {beside.name})"
         print(
-            f"{self.file}: expected the lines up to step {step}, found {found}; going on with the {kept} whole ones",
+            f"{self.file}: expected the lines up to step {step}, found {found}; continuing with the {kept} whole ones",
             file=sys.stderr,
         )
 

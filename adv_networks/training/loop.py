@@ -98,7 +98,7 @@ class Loop:
                     raise Interrupted(
                         next(number for number, asked in zip(STOPPING, stopping, strict=True) if asked),
                         f"{experiment.name}: stopped at step {self.step} of {experiment.steps}; "
-                        "the same command goes on from there",
+                        "the same command continues from there",
                     )
 
     def _checked(self) -> dict[str, float]:

@@ -331,7 +331,7 @@ def test_interrupted_process_saves_and_the_same_command_goes_on(run, tmp_path):
     process.send_signal(signal.SIGINT)
     _, error = process.communicate()
     assert process.returncode == 128 + signal.SIGINT
-    step = int(re.search(r"stopped at step (\d+) of 400; the same command goes on from there", error).group(1))
+    step = int(re.search(r"stopped at step (\d+) of 400; the same command continues from there", error).group(1))
     assert 40 <= step < 400
     assert "Traceback" not in error
     code, output, error = run(*command)

@@ -70,7 +70,7 @@ def test_damaged_newest_gives_way_to_the_one_before_with_a_line(part, damage, di
     saved = checkpoints(directory)
     assert (saved.restore(), state(saved)) == (4, -4)
     error = capfd.readouterr().err
-    assert re.fullmatch(r"\S*ckpt-5: damaged, going on from step 4 \(.+\)\n", error)
+    assert re.fullmatch(r"\S*ckpt-5: damaged, continuing from step 4 \(.+\)\n", error)
     assert names(directory) == files(4)
     saved.save(6)
     assert names(directory) == files(4, 6)
@@ -89,7 +89,7 @@ def test_only_damaged_ones_are_an_error_and_stay(directory):
 def test_missing_file_of_the_newest_is_named_and_nothing_is_touched(part, directory):
     (directory / f"ckpt-5.{part}").unlink()
     before = names(directory)
-    with pytest.raises(UserError, match=rf"expected ckpt-5\.{part}, found none \(remove \S+/checkpoint to go on from"):
+    with pytest.raises(UserError, match=rf"expected ckpt-5\.{part}, found none \(remove \S+/checkpoint to continue from"):
         checkpoints(directory).restore()
     assert names(directory) == before
     (directory / "checkpoint").unlink()

@@ -42,7 +42,7 @@ def test_run_of_more_steps_goes_on_from_the_one_beside_it_and_ends_with_the_same
     before = {file: file.read_bytes() for file in shorter.rglob("*") if file.is_file()}
     capfd.readouterr()
     assert steps_of(long, longer) == [4, 5, 6]
-    assert f"{long.name}: going on from step 3 of {shorter}\n" in capfd.readouterr().err
+    assert f"{long.name}: continuing from step 3 of {shorter}\n" in capfd.readouterr().err
     assert state(longer) == state(whole)
     assert [line["step"] for line in metrics(longer)] == ["1", "2", "3", "4", "5", "6"]
     assert provenance(longer)["continued_from"] == f"{shortest.name} at step 2; {short.name} at step 3"
@@ -58,7 +58,7 @@ def test_raised_steps_go_on_in_the_same_directory(tmp_path, capfd):
     assert not training.is_finished(long, workdir)
     capfd.readouterr()
     assert steps_of(long, workdir) == [4, 5, 6]
-    assert f"{long.name}: going on from step 3 of {workdir}\n" in capfd.readouterr().err
+    assert f"{long.name}: continuing from step 3 of {workdir}\n" in capfd.readouterr().err
     assert state(workdir) == state(whole)
     assert provenance(workdir)["continued_from"] == "run at step 3"
     with pytest.raises(UserError, match="expected a run with steps = 3, found 6 "):
@@ -71,9 +71,9 @@ def test_schedule_that_was_another_so_far_is_said_and_nothing_is_taken(tmp_path,
     capfd.readouterr()
     assert steps_of(long, longer) == [1, 2, 3, 4, 5, 6, 7, 8]
     why = "the learning rate drops after updates 2 of D in one, after none of them in the other"
-    assert f"{long.name}: not going on from {shorter}, as {why}\n" in capfd.readouterr().err
+    assert f"{long.name}: not continuing from {shorter}, as {why}\n" in capfd.readouterr().err
     assert "continued_from" not in provenance(longer)
-    message = rf"expected a run with steps = 8, found 4, from which it cannot go on, as {why} \(--workdir"
+    message = rf"expected a run with steps = 8, found 4, from which it cannot continue, as {why} \(--workdir"
     with pytest.raises(UserError, match=message):
         train(long, shorter)
 
@@ -85,8 +85,8 @@ def test_run_upon_another_classifier_is_not_gone_on_from(tmp_path, capfd):
         train(spec, tmp_path / spec.name)
     said = capfd.readouterr().err
     classifiers = [spec.needs()["classifier"].name for spec in (short, long)]
-    assert f"{classifiers[1]}: going on from step 2 of {tmp_path / classifiers[0]}\n" in said
-    assert f"{long.name}: not going on from {tmp_path / short.name}, as its classifier_weights is " in said
+    assert f"{classifiers[1]}: continuing from step 2 of {tmp_path / classifiers[0]}\n" in said
+    assert f"{long.name}: not continuing from {tmp_path / short.name}, as its classifier_weights is " in said
     assert "continued_from" not in provenance(tmp_path / long.name)
 
 
@@ -98,7 +98,7 @@ def test_run_of_other_settings_or_in_a_directory_of_another_name_is_no_beginning
     train(tiny("standard", steps=2), tmp_path / "a name of its own")
     capfd.readouterr()
     assert steps_of(tiny("standard", steps=3), tmp_path / "run") == [1, 2, 3]
-    assert "going on" not in capfd.readouterr().err
+    assert "continuing" not in capfd.readouterr().err
 
 
 def differs(short, long, steps, **settings):

@@ -83,7 +83,7 @@ def test_they_are_trained_saved_exported_and_left_once_finished(mine, run):
     written = written_at(mine / "runs")
     assert run(*command)[1] == output and written_at(mine / "runs") == written
     code, _, error = run(*command, "--steps=4", f"--workdir={workdir}-longer")
-    assert code == 0 and f"going on from step 3 of {workdir}" in error
+    assert code == 0 and f"continuing from step 3 of {workdir}" in error
     shutil.rmtree(f"{workdir}-longer")
     with np.load(mine / "out.npz") as saved:
         exported = dict(saved)

@@ -92,7 +92,7 @@ def test_stopped_and_killed_workers_go_on_and_end_with_the_same_bits(start, tmp_
     wait_for_checkpoint(run, 0, chief, other)
     os.kill(other.pid, signal.SIGTERM)
     assert (chief.wait(), other.wait()) == (128 + signal.SIGTERM,) * 2
-    assert re.fullmatch(rf"main.py: .*: stopped at step \d+ of {STEPS}; the same command goes on from there\n", other.said())
+    assert re.fullmatch(rf"main.py: .*: stopped at step \d+ of {STEPS}; the same command continues from there\n", other.said())
     assert chief.said() == other.said()
     stopped = listed(run)[-1]
     assert f"step {stopped} " in other.said()

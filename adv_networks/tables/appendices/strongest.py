@@ -16,7 +16,7 @@ def strongest(made: Made) -> str:
 
 
 class Strongest(NamedTuple):
-    """A row of a table: its accuracy on images as they are and in the worst case, in percent, and the strongest attack."""
+    """A row of a table: its accuracy on clean images and in the worst case, in percent, and the strongest attack."""
 
     dataset: str
     row: str
@@ -43,15 +43,15 @@ def strongest_attacks(table: Table, rows: Sequence[dict[str, Any]]) -> list[Stro
     found = []
     for dataset, row in dict.fromkeys((cell["dataset"], cell["row"]) for cell in rows):
         left = {label: measured.get((dataset, row, label)) for label in worst.worst_of if label != clean}
-        as_they_are, in_worst_case = (measured.get((dataset, row, label)) for label in (clean, worst.label))
-        if None not in (*left.values(), as_they_are, in_worst_case):
+        on_clean, in_worst_case = (measured.get((dataset, row, label)) for label in (clean, worst.label))
+        if None not in (*left.values(), on_clean, in_worst_case):
             attack = min(left, key=left.__getitem__)
-            found.append(Strongest(dataset, row, as_they_are, in_worst_case, attack, left[attack]))
+            found.append(Strongest(dataset, row, on_clean, in_worst_case, attack, left[attack]))
     return found
 
 
 def _markdown(found: Sequence[Strongest]) -> str:
-    lines = [["data set", "row", "as they are", "worst case", "strongest attack", "it leaves"], ["---"] * 2 + ["---:"] * 2]
+    lines = [["data set", "row", "clean", "worst case", "strongest attack", "it leaves"], ["---"] * 2 + ["---:"] * 2]
     lines[1] += ["---", "---:"]
     lines += [[one.dataset, one.row, f"{one.clean:.2f}", f"{one.worst:.2f}", one.attack, f"{one.left:.2f}"] for one in found]
     return "## What breaks each\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -17,8 +17,8 @@ def vanishing_gradients(made: Made) -> str:
     found = {row: (spec, list(_numbers(made, spec))) for row, spec in runs.items()}
     return "\n\n".join(
         [
-            "## Gradients at test",
-            "Of the cross-entropy by the images, on the images that the table is of: how many of them have none at all, the "
+            "## Gradients at test time",
+            "The gradient of the cross-entropy with respect to the table's images: on how many of them it is zero, the "
             "median of its l2 norm, and the median gap between the two largest logits.",
             derived.write(made, f"{made.table.name}-gradients", found),
         ]
