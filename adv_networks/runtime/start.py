@@ -29,8 +29,9 @@ def set_environment() -> None:
         return
     if "tensorflow" in sys.modules:
         warnings.warn(
-            f"TensorFlow was imported before adv_networks could choose its kernels, and runs without oneDNN's, which are faster "
-            f"on this processor: set {ONEDNN}=1 in the environment, or import tensorflow after the first call of adv_networks",
+            f"TensorFlow was imported before adv_networks could choose its kernels, and runs without oneDNN's, which are "
+            f"faster on this processor: set {ONEDNN}=1 in the environment, or import tensorflow after the first call of "
+            "adv_networks",
             stacklevel=3,
         )
         return
