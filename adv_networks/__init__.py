@@ -22,7 +22,7 @@ Train what the papers describe, and load it again:
 
 - `attacks`: a function and a class for each attack, those of ART and Foolbox too; `attacks.named` reads what `--attack` reads.
 - `defences`: the ways to train, one file each.
-- `experiments`, `papers`: what is to be computed, as data: recipes, tables, statements.
+- `experiments`, `papers`: what to compute, as data: recipes, tables, statements.
 - `evaluation`: accuracies, grids as records, checks against false security.
 - `keras`: `fit` with the same update rules, of your own Keras classifier on your own data.
 - `data`, `networks`, `training`, `tables`, `claims`, `storage`, `runtime`: what these rest on.

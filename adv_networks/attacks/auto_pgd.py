@@ -189,7 +189,7 @@ def apgd(
     restarts: int = 1,
     seed: Seed = 0,
 ) -> tf.Tensor:
-    """Auto-PGD: PGD with momentum and a step size that is halved, from the best point on, where the loss hardly grows.
+    """Auto-PGD: PGD with momentum. If the loss hardly grows, the step size is halved and the search resumes at the best point.
 
     Croce and Hein, 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks".
 
@@ -199,14 +199,14 @@ def apgd(
         y: true labels.
         epsilon: radius of the L∞ ball.
         loss: cross_entropy or dlr (`difference_of_logits_ratio`).
-        targets: 0 to move away from y; else so many runs, each towards one of the likeliest classes that are not y.
+        targets: 0 to move away from y; otherwise the number of runs, each towards one of the likeliest classes that are not y.
         steps: number of gradient steps of a run.
         restarts: number of random starts, uniform in the ball, of each target.
         seed: of the random starts.
 
     Returns:
-        Images within ε of x, in [0,1]: of each the first point that fools the model, or the one of the largest loss of the
-        last run.
+        Images within ε of x, in [0,1]: for each, the first point that fools the model, or else the point of the largest loss in
+        the last run.
 
     Raises:
         UsageError: another loss, or fewer classes than it takes.

@@ -71,7 +71,7 @@ class Problem(NamedTuple):
 
     Attributes:
         originals: images in [0,1].
-        aim: what is to be reached.
+        aim: what the attack must reach.
         allowed: which pixels may change, [batch, height, width, 1].
         threshold: τ, beyond which a pixel's change counts in L∞, [batch].
     """

@@ -1,4 +1,4 @@
-"""Carlini and Wagner's attack in L0: their attack in L2 on ever fewer pixels."""
+"""Carlini and Wagner's attack in l0: their attack in l2 on ever fewer pixels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MARGIN = 0.01
 _MATTERS, _AT_A_TIME = 0.01, 0.3
 
 
-@register("cw_l0", "Carlini and Wagner in L0: their attack in L2 on ever fewer pixels")
+@register("cw_l0", "Carlini and Wagner in l0: their attack in l2 on ever fewer pixels")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarliniWagnerL0(CarliniWagner):
     """The attack `cw_l0` as a column of tables, with the numbers of the authors' code."""
@@ -56,9 +56,9 @@ def cw_l0(
     rate: float = 0.01,
     c: float = 1e-3,
 ) -> tf.Tensor:
-    """Carlini and Wagner in L0: of each image the last adversarial one found, or itself where none was.
+    """Carlini and Wagner in l0: for each image, the last adversarial one found, or the image itself if there is none.
 
-    After each success the pixels i of least |δ_i| |∂loss/∂x_i|, summed over channels, may change no more.
+    After each success the pixels i with the least |δ_i| |∂loss/∂x_i|, summed over channels, are frozen.
 
     Args:
         model: classifier that returns logits.
@@ -66,9 +66,9 @@ def cw_l0(
         y: labels to move away from, or with `targeted` to reach.
         targeted: reach y.
         kappa: confidence κ, by how much the wanted logit must exceed the others.
-        steps: most steps of Adam for each set of pixels and c.
-        rate: Adam's.
-        c: the first.
+        steps: maximum number of Adam steps for each set of pixels and c.
+        rate: Adam's learning rate.
+        c: the first value of c.
 
     Raises:
         UsageError: a number out of range, or invalid images or labels.

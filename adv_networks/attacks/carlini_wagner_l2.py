@@ -1,4 +1,4 @@
-"""Carlini and Wagner's attack in L2."""
+"""Carlini and Wagner's attack in l2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
 
-@register("cw_l2", "Carlini and Wagner in L2: Adam on ‖δ‖² + c f, c by bisection")
+@register("cw_l2", "Carlini and Wagner in l2: Adam on ‖δ‖² + c f, c by bisection")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarliniWagnerL2(CarliniWagner):
     """The attack `cw_l2` as a column of tables, with the numbers of the authors' code."""
@@ -48,10 +48,10 @@ def cw_l2(
     rate: float = 0.01,
     c: float = 1e-3,
 ) -> tf.Tensor:
-    """Carlini and Wagner in L2: of each image the nearest adversarial one found, or itself where none was.
+    """Carlini and Wagner in l2: for each image, the nearest adversarial one found, or the image itself if there is none.
 
-    Any images may be where it starts; all black or white ones, towards each of the classes, become pictures of what the
-    classifier takes for these.
+    It can start from any images. Black or white ones, attacked towards each class, show what the classifier takes for that
+    class.
 
     Args:
         model: classifier that returns logits.
@@ -60,9 +60,9 @@ def cw_l2(
         targeted: reach y.
         kappa: confidence κ, by how much the wanted logit must exceed the others.
         searches: how many values of c are tried.
-        steps: most steps of Adam for each; an image whose loss falls by less than 0.01% in a tenth of them stops.
-        rate: Adam's.
-        c: the first.
+        steps: maximum number of Adam steps for each; an image whose loss falls by less than 0.01% in a tenth of them stops.
+        rate: Adam's learning rate.
+        c: the first value of c.
 
     Raises:
         UsageError: a number out of range, or invalid images or labels.

@@ -58,16 +58,16 @@ def deepfool(
 
     Moosavi-Dezfooli, Fawzi and Frossard, 2016, "DeepFool: a simple and accurate method to fool deep neural networks". The
     perturbation r grows by the step onto the nearest boundary, linearised at clip(x + (1 + overshoot) r), until that point is
-    labelled otherwise. To clip there and not in the end alone is what keeps the result adversarial.
+    labelled otherwise. Clipping at that point, and not only at the end, keeps the result adversarial.
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
-        y: labels to move away from; an image that has another label from the start stays as it is.
-        norm: l2 or linf, in which a boundary is near.
-        steps: most steps.
+        y: labels to move away from; an image that has another label from the start is unchanged.
+        norm: l2 or linf, in which the nearest boundary is sought.
+        steps: maximum number of steps.
         overshoot: share of the perturbation that is added to it.
-        candidates: how many classes are looked at, the likeliest at x.
+        candidates: how many classes are considered, the likeliest ones at x.
 
     Raises:
         UsageError: another norm, or invalid images or labels.
@@ -83,7 +83,7 @@ def deepfool(
 def search(
     model: keras.Model, x: tf.Tensor, y: tf.Tensor, *, norm: str, steps: int, overshoot: float, candidates: int
 ) -> Found:
-    """DeepFool on images and labels that are known to be some; an image leaves the batch once it has another label."""
+    """DeepFool on images and labels that were checked before; an image leaves the batch once it has another label."""
     logits = predict(model, x).numpy()
     labels, images = y.numpy(), x.numpy().copy()
     others = np.where(np.eye(logits.shape[1], dtype=bool)[labels], -np.inf, logits)

@@ -135,7 +135,7 @@ def fab(model: keras.Model, x: Array, y: Array, epsilon: float, *, targets: int 
         steps: for each target.
 
     Returns:
-        Of each image the nearest point that fools the model, of the first target with one within ε; x itself if none is.
+        For each image, the nearest point that fools the model, from the first target that has one within ε; otherwise x itself.
 
     Raises:
         UsageError: a negative ε, fewer than one target or step.

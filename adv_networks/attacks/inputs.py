@@ -93,10 +93,10 @@ def classes_of(model: keras.Model, x: Array | None = None) -> int | None:
 
 
 def _logits_shape(model: keras.Model, x: Array | None) -> Any:
-    """The shape of a classifier's logits, as it says it or its graph for such images; None where neither is known.
+    """The shape of a classifier's logits, from its own output shape or from its graph for such images; None if unknown.
 
-    A list or dictionary of shapes stands for several outputs. Where the second of two is a number an image, that is the excess
-    of what refuses images (`Defended.with_excess`), and the first has the logits.
+    A list or dictionary of shapes stands for several outputs. If the second of two is one number per image, it is the excess of
+    a defence that refuses images (`Defended.with_excess`), and the first has the logits.
     """
     check_model(model)
     if returns_one_tensor(model):
@@ -226,7 +226,7 @@ def as_arrays(images: Array, labels: Array, *, classes: int | None = None) -> tu
     """Images and labels of a data set as arrays.
 
     Raises:
-        UsageError: there are none, or they are no images or no labels of theirs, of so many classes where that is known.
+        UsageError: there are none, or the images or labels are invalid; labels are compared with `classes` if that is given.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     check_images(images)

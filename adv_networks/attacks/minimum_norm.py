@@ -1,7 +1,7 @@
-"""Attacks without a ball, each of which looks for the nearest image that fools the classifier.
+"""Attacks without a ball: each looks for the nearest image that fools the classifier.
 
-They report the smallest adversarial image that they found, and the image as it was where they found none. A ball, where one is
-given, is a threshold on the norm: an image that had to be moved farther comes back as it was.
+They return the nearest adversarial image that they found, and the original if they found none. A ball, if one is given, is a
+threshold on the norm: an image that had to be moved farther comes back unchanged.
 """
 
 from __future__ import annotations

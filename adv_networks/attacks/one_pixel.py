@@ -27,9 +27,9 @@ _DIFFERENCE = 0.5
 _FOOLED = 1e6
 # An image stands as long as its fittest individual is not below this.
 _STANDING = -_FOOLED / 2
-# So many perturbed images are classified at once.
+# How many perturbed images are classified at once.
 _IMAGES_AT_ONCE = 2_000
-# So many individuals evolve together: what is kept of every one that the model was asked about takes some 200 bytes.
+# How many individuals evolve together. Each one that the model was asked about takes about 200 bytes of memory.
 _INDIVIDUALS_AT_ONCE = 8_000
 
 
@@ -126,7 +126,7 @@ class _Asking:
         self.answers: list[dict[bytes, float]] = [{} for _ in x]
 
     def scores(self, rows: np.ndarray, individuals: np.ndarray) -> np.ndarray:
-        """Of the individuals of some images, [rows, population, pixels, 2 + channels], the scores, [rows, population]."""
+        """The scores, [rows, population], of individuals of some images, [rows, population, pixels, 2 + channels]."""
         seen = as_seen(self.x[rows], individuals).reshape(*individuals.shape[:2], -1)
         keys = [[one.tobytes() for one in own] for own in seen]
         # Of what is new, by the image and the individual, one of each kind.
@@ -161,9 +161,9 @@ class _Asking:
 def _evolution(
     model: keras.Model, targeted: bool, of_images: tuple[tf.Tensor, ...], pixels: int, population: int, generations: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images with the pixels of their fittest individual, or as they were where that does not fool the model.
+    """The images with the pixels of their fittest individual; unchanged if that does not fool the model.
 
-    A child replaces its parent where it is fitter.
+    A child replaces its parent if it is fitter.
 
     Args:
         model: classifier that returns logits.
@@ -209,22 +209,23 @@ def one_pixel(
     """The one-pixel attack: changes a few pixels, found by differential evolution, until the model's label changes.
 
     Su, Vargas and Sakurai, 2019, "One pixel attack for fooling deep neural networks", without crossover. Individuals that leave
-    the image or its range of values are clipped to it, where the paper says nothing. It asks the model about no image twice,
-    for each of x at most `population · (1 + generations)` times, and reads the probability of the label, or of the target.
+    the image or its range of values are clipped to it; the paper says nothing about them. The model is never queried twice
+    about the same image, and at most `population · (1 + generations)` times for each of x. The attack reads only the
+    probability of the label, or of the target.
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1], [batch, height, width, channels].
         y: true labels.
         pixels: how many pixels may change.
-        target: the class that each image is to be taken for, integers [batch]; None for any but y.
-        population: individuals, at least 4.
-        generations: after the first one.
-        seed: of all that is drawn.
+        target: the class that each image should reach, integers [batch]; None for any but y.
+        population: number of individuals, at least 4.
+        generations: number of generations after the first one.
+        seed: of everything that is drawn.
 
     Returns:
-        Images that differ from x in at most so many pixels. Without targets, images that the model mislabels come back as they
-        are; so do all images that it was not fooled about.
+        Images that differ from x in at most `pixels` pixels. An image comes back unchanged if the attack does not succeed, or,
+        without targets, if the model mislabels it from the start.
 
     Raises:
         UsageError: too few individuals, no pixel or generation, a target that is the image's label or no class.
@@ -250,7 +251,7 @@ def search(
     population: int,
     generations: int,
 ) -> Found:
-    """The attack on images, labels and targets that are known to be some."""
+    """The attack on images, labels and targets that were checked before."""
     goal = y if target is None else target
     is_goal = np.argmax(predict(model, x), 1) == goal.numpy()
     rows = np.flatnonzero(is_goal if target is None else ~is_goal)

@@ -87,7 +87,7 @@ def pgd(
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
-        y: true labels, or with `targeted` the classes to be reached.
+        y: true labels, or with `targeted` the classes to reach.
         epsilon: radius of the ball.
         norm: of the ball and of the steps: linf, l2 or l1.
         step_size: α; None for ε/4.
@@ -103,7 +103,7 @@ def pgd(
         training: BN with the batch's statistics.
 
     Raises:
-        UsageError: images, labels or ε that are none, another norm or loss, or fewer than one step or restart.
+        UsageError: invalid images, labels or ε, another norm or loss, or fewer than one step or restart.
     """
     check_epsilon(epsilon, steps=steps, restarts=restarts)
     choose(LOSSES, loss, "loss")

@@ -73,7 +73,7 @@ def _second_largest_before(values: tf.Tensor) -> tf.Tensor:
 
 
 def best_pairs(own: tf.Tensor, others: tf.Tensor, free: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of each image the two values whose rise moves it most towards its target, by the saliency map of pairs.
+    """For each image, the two values whose rise moves it most towards its target, by the saliency map of pairs.
 
     Of all pairs p ≠ q of free values with own_p + own_q > 0 > others_p + others_q, it is the one of the largest
     −(own_p + own_q)·(others_p + others_q). A value can be left out that two others beat, with at least its `own` and at most
@@ -107,7 +107,7 @@ def best_pairs(own: tf.Tensor, others: tf.Tensor, free: tf.Tensor) -> tuple[tf.T
 
 
 def _logits_and_gradients(model, of, point, target):
-    """Of each image the logits, and of these or the probabilities the gradients of the target's and of all, [batch, n]."""
+    """The logits of each image, and the gradients, [batch, n], of its target's output and of the sum of all outputs."""
     scale = networks.loss_scale(model)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(point)
@@ -187,15 +187,15 @@ def jsma(
         model: classifier that returns logits.
         x: images in [0,1], [batch, height, width, channels].
         y: true labels.
-        target: what the images are to be taken for: "runner_up", the likeliest class that is not y; "least_likely"; "next",
-            y + 1; "all", whichever other class takes the fewest pairs; or a class an image, integers [batch].
+        target: the class to reach: "runner_up", the likeliest class that is not y; "least_likely"; "next", y + 1; "all",
+            whichever other class takes the fewest pairs; or one class per image, integers [batch].
         share: the largest share of an image's values that may change (Υ), above 0 and at most 1.
         theta: by how much a value is raised, above 0 and at most 1.
-        of: what the saliency map is of, one of `OUTPUTS`.
+        of: the outputs whose gradients make the saliency map, one of `OUTPUTS`.
 
     Returns:
-        Images of the shape of x. Images that do not reach their target come back as they are, and so do images that the model
-        mislabels from the start, where their targets are not given.
+        Images of the shape of x. Images that do not reach their target come back unchanged, and so do images that the model
+        mislabels from the start, unless their targets are given.
 
     Raises:
         UsageError: a target that is the image's label or no class, a share or θ out of range, another map.
@@ -217,7 +217,7 @@ def jsma(
 def search(
     model: keras.Model, x: tf.Tensor, y: tf.Tensor, *, target: str | Array, share: float, theta: float, of: str
 ) -> Found:
-    """JSMA on images and labels that are known to be some."""
+    """JSMA on images and labels that were checked before."""
     most = _most_pairs(share, math.prod(x.shape[1:]))
     images, labels, predicted = x.numpy().copy(), y.numpy(), np.argmax(predict(model, x), 1)
     # Of the class that takes the fewest so far; one more than there may be, as long as there is none.

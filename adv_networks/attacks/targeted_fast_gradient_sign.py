@@ -41,7 +41,7 @@ def fgs_targeted(
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
-        target: classes to be reached, integers [batch].
+        target: the class that each image should reach, integers [batch].
         epsilon: size of the perturbation.
         norm: linf, l2 or l1.
         training: BN with the batch's statistics.

@@ -75,10 +75,9 @@ def universal_perturbation(
 ) -> tf.Tensor:
     """One perturbation v that changes the labels of most images: a sum of their shortest ways out of their class, in the ball.
 
-    Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, 2017, "Universal adversarial perturbations" (Algorithm 1). Images whose label
-    v does not change yet are moved on by DeepFool from x + v, in a random order; v follows them one after the other, as long
-    as it does not change the next one's label, and is projected on the ball each time. DeepFool is run on ten images at once,
-    where the paper has one.
+    Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, 2017, "Universal adversarial perturbations" (Algorithm 1). In a random order,
+    DeepFool moves the images whose label v does not change yet, starting from x + v. Each image's step is added to v, unless v
+    changes its label by then, and v is projected on the ball. DeepFool runs on ten images at once; in the paper, on one.
 
     Args:
         model: classifier that returns logits.
@@ -86,11 +85,11 @@ def universal_perturbation(
         epsilon: radius of the ball that v is held to.
         norm: linf or l2.
         passes: most passes over the images.
-        rate: the share of the images whose label v must change for it to stop.
+        rate: the attack stops once v changes the label of this share of the images.
         seed: of the order.
 
     Returns:
-        Of the v's after each pass the one that changes the most labels, [height, width, channels].
+        The v that changes the most labels, among those after each pass, [height, width, channels].
 
     Raises:
         UsageError: another norm, an ε below 0, no pass, a rate out of range, or invalid images.

@@ -21,7 +21,7 @@ class Plan:
     Attributes:
         table: with the columns of the suite and of further attacks.
         request: what was asked of it.
-        cells: of each seed, those to be evaluated.
+        cells: for each seed, the cells to evaluate.
         all_cells: of all seeds and data sets of the table.
         runs: the experiments that the cells rest on, by name, each after those that it needs.
         records: directory of the records.
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def every_cell(self) -> tuple[Cell, ...]:
-        """The cells to be evaluated, of all seeds."""
+        """The cells to evaluate, for all seeds."""
         return tuple(itertools.chain(*self.cells))
 
     def trainings(self, workspace: Workspace) -> list[Experiment]:

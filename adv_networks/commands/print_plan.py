@@ -1,4 +1,4 @@
-"""`--table --plan`: what is to be trained for tables, as commands that can be run anywhere."""
+"""`--table --plan`: what tables need trained, as commands that can be run anywhere."""
 
 from __future__ import annotations
 

@@ -32,9 +32,9 @@ def load(
 
 
 def check(dataset: str, splits: Sequence[str], *, data_dir: str | os.PathLike | None = None, download: bool = False) -> None:
-    """Raises what `load` would raise where the data set is not there, or lacks a split, without reading its images.
+    """Raises what `load` would raise if the data set or a split is missing, without reading its images.
 
-    With `download` that is left to `load`, which may fetch it.
+    With `download` that is left to `load`, which may download it.
     """
     source_of(find_dataset(dataset), Place(data_dir, download)).check(splits)
 
@@ -44,10 +44,10 @@ def training_and_validation(
 ) -> tuple[Images, Images]:
     """The training images of an experiment and those held out of them for validation: the first `validation` ones.
 
-    Of a data set that has a part for validation they are that part's first ones, and none of the training images.
+    If a data set has a validation split, they are its first images, and no training images are held out.
 
-    Of a smaller data set than declared (a subset, mock data), no more than a fifth is held out.
-    SVHN's draw of extra images, fixed by the seed, joins the training images where the data directory has that split.
+    If a data set is smaller than declared (a subset, mock data), no more than a fifth is held out.
+    SVHN's extra images, drawn by the seed, are added to the training images if the data directory has that split.
     """
     images, labels = load(spec.dataset, "train", data_dir=data_dir, download=download, limit=spec.train_images)
     if find_dataset(spec.dataset).has_validation:

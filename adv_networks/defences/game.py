@@ -110,7 +110,7 @@ def regularised_gradient(
         x: images in [0,1].
         y: labels int32.
         spec: λ, γ, ε, the weight of the clean term, the regulariser, its sign and h.
-        static: adversarial examples, in place of generated ones, of the last so many images.
+        static: adversarial examples of the last images of the minibatch, which replace generated ones.
         class_weights: by label, what the loss of its images is multiplied by.
     """
     theta, phi = values(d), [tf.convert_to_tensor(value) for value in values(*generators)]

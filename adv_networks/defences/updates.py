@@ -31,7 +31,7 @@ Scalars = dict[str, Any]
 def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
     """Runs a rule as one graph per experiment, which the players keep; the seed is a tensor, so that no step traces again.
 
-    Called from another rule, it becomes part of that one's graph. x and y are the minibatch, or what `distributed` has made
+    If another rule calls it, it becomes part of that rule's graph. x and y are the minibatch, or what `distributed` has made
     of it.
     """
 
@@ -156,7 +156,7 @@ def descend_on(players: Players, spec: Experiment, losses: Callable[[], tuple[tf
     Args:
         players: D and its optimiser.
         spec: the experiment.
-        losses: returns what is to be minimised, and what to log beside.
+        losses: returns the loss to minimise, and what to log with it.
     """
     d = players.d
     with tf.GradientTape() as tape:

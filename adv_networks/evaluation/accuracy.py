@@ -97,7 +97,7 @@ def evaluate(
 
 
 def _all_of(training: tuple[np.ndarray, np.ndarray] | None) -> Training | None:
-    """Training images as attacks ask for them: so many of these, or all that there are."""
+    """Training images as attacks ask for them: the first `count` of these, or all if there are fewer."""
     return None if training is None else lambda count: tuple(part[:count] for part in training)
 
 
@@ -110,7 +110,7 @@ def correct_masks(
     bn_evaluation: str = "moving",
     state: Any = None,
 ) -> list[np.ndarray]:
-    """Of every target, which adversarial images, each crafted once, it labels correctly: booleans [images].
+    """For every target, which adversarial images it labels correctly, as booleans [images]. Each image is crafted once.
 
     A random target labels them several times: booleans [draws, images] (`random_classifiers`). Those that a defence refuses
     count as `defended.counted_as_right` says. See `measure`.

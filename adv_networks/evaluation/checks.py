@@ -1,8 +1,8 @@
-"""Checks against false security: signs that attacks fail for other reasons than that a classifier is robust.
+"""Checks against false security: signs that attacks fail although a classifier is not robust.
 
 They follow Carlini et al., 2019, "On evaluating adversarial robustness", and Athalye, Carlini and Wagner, 2018, "Obfuscated
-gradients give a false sense of security". Each passes, fails with the numbers, or is not applicable. A failure says that the
-accuracies under attack are not to be trusted, not what the right ones are.
+gradients give a false sense of security". Each passes, fails with the numbers, or is not applicable. A failure says that you
+cannot trust the accuracies under attack, not what the right ones are.
 """
 
 from __future__ import annotations

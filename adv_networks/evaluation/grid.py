@@ -48,24 +48,24 @@ def grid(
         attacks: the attacks; the clean "attack" needs no source and gives one record a target, of source "".
         images: uint8 or floats in [0,1].
         labels: integers.
-        known: records computed before; those of the same weights, images and attack settings are returned as they are.
+        known: records computed before; those of the same weights, images and attack settings are returned unchanged.
         wanted: says of (target, source, attack) whether the record is needed.
-        provenance: per target what to put into its records' further fields.
+        provenance: for each target, what to put into the other fields of its records.
         bn_evaluation: as in `accuracy`.
         on_records: called with the new records after each (source, attack), for instance to save them.
-        hashes: `target_hash` of the models whose is known, by name; such a model is only taken out of `targets` or
-            `sources` when a record is missing, so that a mapping may load it then.
-        outcomes: which images were labelled correctly (`correct_masks`), by the records' keys; where it is given, a record
+        hashes: known `target_hash`es of models, by name. Such a model is only taken out of `targets` or `sources` when a
+            record is missing, so a mapping can load it then.
+        outcomes: which images were labelled correctly (`correct_masks`), by the records' keys. If it is given, a record
             without one is computed again, and those of new records are added before `on_records` is called.
-        measures: whether records must have their measures beside accuracy; one of before there were any is computed again.
-        training: gives the first so many training images and their labels, for attacks that learn first; their records say
+        measures: whether records must have measures besides accuracy; an older record without them is computed again.
+        training: gives the first n training images and their labels, for attacks that learn from them; their records say
             what they learned from (`learned_from`).
 
     Returns:
         A record per wanted (target, source, attack).
 
     Raises:
-        UsageError: an attack learns first, and there are no training images.
+        UsageError: an attack learns from training images, and there are none.
     """
     images, labels = as_arrays(images, labels)
     by_key = {

@@ -1,4 +1,4 @@
-"""What is to be computed, as data: data sets, methods, attacks, protocols, scales, tables, and the experiments they name.
+"""What to compute, as data: data sets, methods, attacks, protocols, scales, tables, and the experiments they name.
 
 The packages `attacks`, `defences` and `papers` register what they declare; `experiment` resolves it. Imports no TensorFlow, so
 that the command line can list and plan without it. ε is on the [0,1] pixel scale everywhere.

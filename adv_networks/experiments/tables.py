@@ -24,8 +24,8 @@ class Row:
     table's data sets that have this row, None meaning all; `protocol` is the row's own, None meaning the table's.
 
     Columns from a surrogate craft on a run of the table's protocol, or on the one of `sources` that has the column's method.
-    `published` names the table and the row whose published numbers these cells are to be compared with, None meaning its own.
-    In a transposed table the labels of the attacks stand between `prefix` and `suffix`. `attack` is in place of the columns'.
+    `published` names the table and the row whose published numbers these cells are compared with, None meaning its own.
+    In a transposed table the labels of the attacks stand between `prefix` and `suffix`. `attack` replaces the columns' attack.
     """
 
     label: str

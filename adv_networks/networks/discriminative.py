@@ -77,13 +77,13 @@ def _two_convolutions(spec: Experiment) -> int:
     return pixels * 25 * channels * w + pixels // 4 * 25 * w * 2 * w + pixels // 16 * 2 * w * classes
 
 
-@register_classifier("d1", "the paper's for MNIST: two 5×5 convolutions (Fig. 3a)", multiply_adds=_two_convolutions)
+@register_classifier("d1", "the paper's MNIST network: two 5×5 convolutions (Fig. 3a)", multiply_adds=_two_convolutions)
 def _build_d1(spec: Experiment) -> keras.Model:
     dataset, initializer = DATASETS[spec.dataset], spec.logits_initializer
     return d1(dataset.image_shape, dataset.classes, spec.classifier_width, logits_initializer=initializer)
 
 
-@register_classifier("d2", "the paper's for SVHN and CIFAR: nine residual blocks (Fig. 3b)", multiply_adds=_residual_stages)
+@register_classifier("d2", "the paper's SVHN and CIFAR network: nine residual blocks (Fig. 3b)", multiply_adds=_residual_stages)
 def _build_d2(spec: Experiment) -> keras.Model:
     dataset = DATASETS[spec.dataset]
     return d2(

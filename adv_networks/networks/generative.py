@@ -176,7 +176,7 @@ def _build_g3(spec: Experiment) -> keras.Model:
 
 
 @register_generator(
-    "released_mnist", "the authors' code's for MNIST, of the image: four 5×5 layers", multiply_adds=_released_multiply_adds
+    "released_mnist", "the released MNIST generator, from the image: four 5×5 layers", multiply_adds=_released_multiply_adds
 )
 def _build_released(spec: Experiment) -> keras.Model:
     return released_mnist_generator(DATASETS[spec.dataset].image_shape, spec.generator_width, **_options(spec))

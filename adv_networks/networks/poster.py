@@ -108,7 +108,7 @@ def _generator_multiply_adds(spec: Experiment) -> int:
 
 @register_classifier(
     "poster_d",
-    "the poster's: 5×5 convolutions on padded images, tanh",
+    "the poster's network: 5×5 convolutions on padded images, tanh",
     settings=dict(classifier_width=32),
     multiply_adds=_classifier_multiply_adds,
 )

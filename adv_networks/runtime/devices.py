@@ -16,7 +16,7 @@ def make(name: str = "auto", replicas: int = 0) -> tf.distribute.Strategy:
 
     Args:
         name: a key of `experiments.STRATEGIES`.
-        replicas: where above 0, mirrored over so many logical CPU devices instead, to try the arithmetic out without GPUs.
+        replicas: if above 0, mirror over this many logical CPU devices instead, to try the arithmetic without GPUs.
 
     Raises:
         UsageError: an unknown name, "mirrored" without a GPU, "multi_worker" without a TF_CONFIG that names the workers,

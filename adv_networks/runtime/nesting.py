@@ -10,7 +10,7 @@ from adv_networks.lazy import keras
 def flattened(model: keras.Model) -> keras.Model:
     """The same network with the layers of functional and sequential models within it as its own; it shares them.
 
-    A model without such ones is returned as it is; subclassed ones within it stay as they are, as nobody knows their graph.
+    A model without nested ones is returned unchanged. Subclassed models within it stay nested, because their graph is unknown.
     """
     if not any(_graph_of(layer) for layer in model.layers):
         return model

@@ -31,7 +31,7 @@ def earlier_description(experiment: Experiment, workdir: Path, made_of: Mapping[
     on from one of fewer, a line on standard error and the description say so; a line also says why it cannot, if it cannot.
 
     Args:
-        experiment: what is to be trained.
+        experiment: what to train.
         workdir: its directory.
         made_of: its images, and the networks that it builds upon.
 

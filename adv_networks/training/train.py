@@ -51,16 +51,16 @@ def train(
     wait: bool = False,
     classifier: keras.Model | None = None,
 ) -> Path:
-    """Trains an experiment, going on from its last checkpoint if there is one; a finished run is left as it is.
+    """Trains an experiment, or resumes it from its last checkpoint; a finished run is left unchanged.
 
-    Either only with the training images that the run was begun with; a finished one is also left where there are none. A run
-    that has not begun goes on from a finished one of fewer steps beside `workdir`, in the directory of its name, if that is
-    otherwise the same and its steps are this one's first.
+    A run is resumed or reused only with the training images that it started with; a finished run needs none. A new run
+    continues from a finished one with fewer steps, in the directory of its name beside `workdir`, if the two are otherwise the
+    same and the finished steps are the first ones of this run.
 
-    A run that was stopped or killed and goes on ends with the same bits as one that was not, on the same machine with the
-    same libraries and number of threads. For that the whole process is made deterministic (`make_deterministic`); XLA, which
-    lacks deterministic kernels for some operations, is left to itself and promises no such thing.
-    The workers of a multi_worker strategy call this alike, with a `workdir` that all can reach; the chief alone writes there.
+    A run that was stopped or killed and then resumed ends with the same bits as one that was not, on the same machine with the
+    same libraries and number of threads. For that the whole process is made deterministic (`make_deterministic`). XLA lacks
+    deterministic kernels for some operations, so this does not hold with XLA.
+    All workers of a multi_worker strategy call this, with a `workdir` that all can reach; only the chief writes there.
 
     Args:
         experiment: what to train; overrides that its training does not read are left out of it (`Experiment.trained`). The
@@ -73,9 +73,9 @@ def train(
         download: let TFDS fetch what is missing.
         checkpoint_seconds: time between checkpoints.
         progress: show how far the run is, on standard error.
-        wait: where another process trains in `workdir`, wait for it to end instead of raising.
-        classifier: stands in for the run that the method needs as its "classifier", for instance what a generator alone is
-            trained against: takes images in [0,1]. On the default device only.
+        wait: if another process trains in `workdir`, wait for it to end instead of raising.
+        classifier: replaces the run that the method needs as its "classifier", for instance the one that a generator is
+            trained against. It takes images in [0,1]. On the default device only.
 
     Returns:
         `workdir` as a path.

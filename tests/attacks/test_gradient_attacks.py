@@ -1,6 +1,6 @@
 """The attacks against their equations, against other libraries, and against what they promise.
 
-The references here use nothing of the project: gradients by hand in NumPy for a smooth network, Keras's for D2.
+The references here use nothing of the project: gradients by hand in NumPy for a smooth network, Keras' for D2.
 """
 
 from __future__ import annotations

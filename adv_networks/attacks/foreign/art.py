@@ -71,7 +71,7 @@ _KINDS = {
 }
 
 
-# What takes the labels it is given for those to be reached, whatever it is told.
+# Attacks that always treat the labels they are given as targets.
 _TARGETED = frozenset({"SaliencyMapMethod"})
 
 

@@ -62,7 +62,7 @@ class Tfds(Source):
         return kept
 
     def check(self, splits: Sequence[str]) -> None:
-        """See `Source.check`; what is to be fetched is left to `read`, but for whether its servers answer."""
+        """See `Source.check`; a data set to download is left to `read`, and only its servers are tried."""
         with self._explained():
             if self.download:
                 self._check_reachable(_tfds().builder(self.name, data_dir=self.data_dir))
@@ -138,7 +138,7 @@ class Tfds(Source):
         return builder
 
     def _check_reachable(self, builder: Any) -> None:
-        """Raises a UserError where a data set is to be fetched, and a server that it is fetched from does not answer.
+        """Raises a UserError if a data set must be downloaded and one of its servers does not answer.
 
         TFDS itself would ask every file's server eleven times, and wait longer each time. What it has kept of an earlier try
         needs no server.
