@@ -282,7 +282,9 @@ def test_ablation_reports_what_its_runs_logged_and_times_them_once(tmp_path, mon
     )  # fmt: skip
     monkeypatch.setitem(TABLES, "ablation", table)
     workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results", progress=False)
-    small = dict(steps=20, classifier="mlp", classifier_width=2, generators=("released_mnist",), generator_width=2, validation=0)
+    small = dict(
+        steps=20, classifier="mlp", classifier_width=2, generators=("released_mnist",), generator_width=2, validation=0
+    )
     asked = dict(scale="tiny", overrides=small)
     made(["ablation"], workspace, **asked)
     (directory,) = (tmp_path / "results").iterdir()
