@@ -1,6 +1,6 @@
 """Attacks: the paper's (Eq. 4, 6-8), FGS's relatives, AutoAttack's, minimum-norm ones, and those of other libraries.
 
-A function an attack, on a Keras classifier that returns logits:
+Each attack is a function on a Keras classifier that returns logits:
 
     >>> import numpy as np, keras
     >>> from adv_networks import attacks
@@ -12,8 +12,8 @@ A function an attack, on a Keras classifier that returns logits:
     TensorShape([4, 8, 8, 1])
 
 Images are uint8, or floats in [0,1], [batch, height, width, channels]; ε is a number on that scale; labels are ints [batch];
-results are floats in [0,1] within ε of the images, up to rounding. Anything else is a UsageError. A class for each
-attack makes it a column of tables and a name of the grammar (`experiments.parse_attack`). Importing this loads no TensorFlow.
+results are floats in [0,1] within ε of the images, up to rounding. Anything else is a UsageError. The class of each
+attack makes it a column of tables and a name for `--attack` (`experiments.parse_attack`). Importing this loads no TensorFlow.
 """
 
 from adv_networks.attacks.auto_pgd import APGD, apgd

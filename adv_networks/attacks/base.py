@@ -184,7 +184,7 @@ class Attack:
             x: images in [0,1] or uint8, [batch, height, width, channels].
             y: labels, integers [batch].
             seed: of what it draws for this batch; the result is a function of it, the settings and the other arguments.
-            training: BN with the batch's statistics in place of its averages.
+            training: BN with the batch's statistics instead of its averages.
             state: what `fit` returned.
         """
         raise NotImplementedError

@@ -136,7 +136,7 @@ def projected(
         steps: L, of the descent.
         restarts: R, latent vectors that it starts from.
         rate: its learning rate.
-        straight_through: with the gradient of the identity in place of that through the descent.
+        straight_through: with the gradient of the identity instead of that through the descent.
     """
     from adv_networks.networks.projection import Projection  # which loads TensorFlow
     from adv_networks.networks.straight_through import StraightThrough

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @compiled
 def pgd_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of D on the PGD example (Eq. 7) of every image, in place of the image (Eq. 3)."""
+    """One step of D on the PGD example (Eq. 7) of every image, instead of the image (Eq. 3)."""
     adversarial = attacks.pgd(
         players.d,
         x,

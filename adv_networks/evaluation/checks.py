@@ -140,7 +140,7 @@ def _more_steps_and_restarts_change_little(right, pgd: Attack) -> Check:
 
 
 def _scale_of_logits_changes_little(right, pgd: Attack, model: keras.Model, x: np.ndarray) -> Check:
-    """Whether PGD on a loss free of the logits' scale leaves no less; cross-entropy is flat by large logits."""
+    """Whether PGD on a loss that ignores the logits' scale leaves no less; large logits make the cross-entropy flat."""
     loss = "dlr" if (classes_of(model, x) or math.inf) > 2 else "margin"
     own, scale_free = (_percent(right(attack)) for attack in (pgd, dataclasses.replace(pgd, loss=loss)))
     detail = f"PGD {own:.1f}%, on a loss that ignores the scale ({loss}) {scale_free:.1f}%"
@@ -159,9 +159,9 @@ def black_box_is_not_stronger(measured: Sequence[Measured]) -> Check:
 
 
 def every_attack_changes_images(changed: Iterable[Changed]) -> Check:
-    """Whether no attack left nearly all images as they were that it could have fooled the classifier on.
+    """Whether every attack changed more than a few of the images that it could have fooled the classifier on.
 
-    Strong attacks leave alone what is mislabelled at first. One that `leaves_failures` may rightly find nothing.
+    Strong attacks do not touch images that are mislabelled at first. An attack that `leaves_failures` may rightly find nothing.
     """
     name = "every attack changes images"
     known = [one for one in changed if one.percent is not None and one.right_before is not None and not one.leaves_failures]
@@ -182,7 +182,7 @@ def _gradients_do_not_vanish(model, x, y, bn_evaluation) -> Check:
 
 
 def _outputs_are_sound(model, x, bn_evaluation) -> list[Check]:
-    """The checks of what the model returns when it is called as its user does."""
+    """The checks of what the model returns when it is called as its user calls it."""
     weights, training = model.get_weights(), bn_evaluation == "batch"
 
     def call(images):
@@ -210,7 +210,7 @@ def _outputs_are_sound(model, x, bn_evaluation) -> list[Check]:
 
 
 def _random_outputs_are_sound(model, x, training) -> list[Check]:
-    """The same of a random classifier, which must be the same again given the seed."""
+    """The same checks for a random classifier, whose outputs must repeat for the same seed."""
     first, again, other = (drawn(model, x, seed, training=training) for seed in (0, 0, 1))
     (repeated, differs), (moved, _) = difference(first, again), difference(first, other)
     detail = f"random; given the seed two calls differ by {repeated:.3g}, without it by {moved:.3g}"
@@ -224,10 +224,10 @@ def _random_outputs_are_sound(model, x, training) -> list[Check]:
 
 
 def outputs_are_logits(model: keras.Model, outputs: np.ndarray) -> Check:
-    """Whether outputs [images, classes] are not bounded: gradients through a softmax or a sigmoid are small where it is sure.
+    """Whether outputs [images, classes] are not bounded: a softmax or sigmoid that is sure of a class has small gradients.
 
-    Bounded are those of a last layer with such an activation, and those that all lie in [0,1], or of which many are at
-    an end. A softmax in half precision has sums that are only about 1, which therefore do not count.
+    Outputs count as bounded if the last layer has such an activation, if they all lie in [0,1], or if many are at one end of
+    their range. Sums do not count, because a softmax in half precision has sums that are only about 1.
     """
     outputs = outputs.astype(np.float64)
     low, high = float(outputs.min()), float(outputs.max())
@@ -243,10 +243,10 @@ def outputs_are_logits(model: keras.Model, outputs: np.ndarray) -> Check:
 
 
 def _share_an_end(outputs: np.ndarray) -> bool:
-    """Whether a tenth of the outputs are next to the largest, by what outputs of a class vary from image to image.
+    """Whether a tenth of the outputs are next to the largest, compared with how outputs of a class vary between images.
 
-    So are those of sigmoids, of tanh or of clipping, whatever they were multiplied by. The logarithms of probabilities have an
-    end too, at 0, but are logits: a softmax leaves them as they are.
+    This holds for outputs of sigmoids, tanh or clipping, whatever they were multiplied by. The logarithms of probabilities
+    have an end too, at 0, but they are logits: a softmax gives the probabilities back.
     """
     variation = float((outputs - outputs.mean(0)).std())
     if not variation or np.abs(scipy.special.logsumexp(outputs, 1)).max() < _BEYOND_ONE:

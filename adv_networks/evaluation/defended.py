@@ -31,7 +31,7 @@ class Defended:
             adversarial; None for a defence that refuses none.
         excess: images to numbers [batch, detectors], from 0 on where a detector refuses the image; differentiable, so that an
             attack can evade it. None where nobody can follow what `rejects`.
-        members: the classifiers of a defence that draws one at random for each image: what is evaluated in place of `model`,
+        members: the classifiers of a defence that draws one at random for each image: what is evaluated instead of `model`,
             one after the other, so that accuracies are exact means over the draw. Empty for any other defence.
         settings: what the outputs depend on beside the weights, as plain values.
     """

@@ -1,4 +1,4 @@
-"""A user's own classifier: loaded from a file or made by a function, brought to images in [0,1], its declared range checked."""
+"""A user's own classifier: loaded from a file or made by a function, adapted to images in [0,1], its declared range checked."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Source = Any
 # What classifiers are commonly trained on.
 COMMON_RANGES: tuple[Range, ...] = ((0, 1), (-1, 1), (0, 255))
 CHECKED_IMAGES = 500
-# A range counts as wrong where another one labels so many more points of the images correctly, beyond so many standard errors.
+# A range counts as wrong if another one is better by this many points of accuracy and this many standard errors.
 _POINTS, _STANDARD_ERRORS = 5, 4
 
 
 def load(source: Source, dataset: str) -> keras.Model:
-    """The classifier of a `.keras` file, of a run's directory, the one that `module:function` returns, or the given one.
+    """The classifier from a `.keras` file, a run's directory or `module:function`, or the given model itself.
 
-    Other kinds of models than images to logits [batch, classes] are brought to it (`adaptation.as_classifier`). Where a run or
-    its file says the names of the classes, the logits are brought to the data set's order of them.
+    A model that does not map images to logits [batch, classes] is adapted (`adaptation.as_classifier`). If a run or its file
+    names the classes, the logits are put into the data set's order of classes.
 
     Raises:
         UserError: there is none, or it is not a classifier of `dataset`.
@@ -49,18 +49,18 @@ def load(source: Source, dataset: str) -> keras.Model:
 
 
 def check_range(model: keras.Model, input_range: Range, examples: data.Images, dataset: str | None = None) -> None:
-    """Raises a UserError where the classifier was evidently trained on another range of inputs than the declared one.
+    """Raises a UserError if the classifier was evidently trained on another range of inputs than the declared one.
 
-    So it does where class folders were evidently numbered in the other common order, if the data set is given.
+    If the data set is given, it also does so if the class folders were evidently numbered in the other common order.
 
-    Evidently: with one of `COMMON_RANGES` and of the orders it labels more of the examples correctly, by 5 points and 4
-    standard errors of the difference. Of the orders there are two for a folder whose class names are numbers.
+    Evidently means: with another of `COMMON_RANGES` or another order, it labels more of the examples correctly, by 5 points
+    and 4 standard errors of the difference. A folder whose class names are numbers has two possible orders.
 
     Args:
-        model: the classifier as it is, for inputs in its own range.
+        model: the classifier, for inputs in its own range.
         input_range: the declared range.
-        examples: images uint8 and labels, not of the test set.
-        dataset: whose images they are.
+        examples: images uint8 and labels, not from the test set.
+        dataset: the data set that the examples are from.
     """
     orders = {} if dataset is None else _other_orders(find_dataset(dataset))
     declared = (input_range, "")
@@ -92,7 +92,7 @@ def check_range(model: keras.Model, input_range: Range, examples: data.Images, d
 
 
 def _check_logit(model: keras.Model, input_range: Range, examples: data.Images) -> None:
-    """Raises a UserError where one logit, which `as_classifier` made two of, evidently has a sigmoid behind it."""
+    """Raises a UserError if a single logit, which `as_classifier` turned into two, has evidently gone through a sigmoid."""
     if model.output_shape[1] != 2:
         return
     zeros, values = _logits(model, input_range, examples).T
@@ -113,7 +113,7 @@ def _evidently_better(other: np.ndarray, declared: np.ndarray) -> bool:
 
 
 def _other_orders(dataset: Dataset) -> dict[str, np.ndarray]:
-    """Of the common orders of class folders those that the data set does not have: by name, from its labels to theirs."""
+    """The common orders of class folders that the data set does not use: by name, arrays from its labels to theirs."""
     names = list(dataset.class_names)
     orders = {name: ordered(names, (name,)) for name in ("numbers", "names")} if dataset.split and names else {}
     return {name: np.array([own.index(one) for one in names]) for name, own in orders.items() if own != names}
@@ -124,7 +124,7 @@ def _written(input_range: Range) -> str:
 
 
 def _predicted(model: keras.Model, input_range: Range, examples: data.Images) -> np.ndarray:
-    """The class that the classifier sees in each image, -1 where its logits are not finite."""
+    """The predicted class of each image, or -1 if its logits are not finite."""
     logits = _logits(model, input_range, examples)
     return np.where(np.isfinite(logits).all(1), logits.argmax(1), -1)
 

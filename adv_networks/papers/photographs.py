@@ -1,4 +1,4 @@
-"""Our own photographs (`attacks.Photo`) in place of the survey's of ImageNet: two tables, and the survey's claims on them.
+"""Our own photographs (`attacks.Photo`) instead of the survey's of ImageNet: two tables, and the survey's claims on them.
 
 The survey's ε are 8 and 16 of 255, which change nothing on MNIST; there 0.1 and 0.2 are in their place.
 """

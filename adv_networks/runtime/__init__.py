@@ -1,7 +1,7 @@
-"""How TensorFlow runs: the one door to fast layers, split batches, shared graphs, fused updates, devices and determinism.
+"""How TensorFlow runs: fast layers, split batches, shared graphs, fused updates, devices and determinism.
 
-`prepare` does to a model whatever is fastest on this machine; `configure("plain")` leaves Keras and TensorFlow as they come.
-All private API of TensorFlow and Keras is used here and nowhere else. Importing this loads no TensorFlow.
+`prepare` makes a model as fast as this machine allows; `configure("plain")` leaves Keras and TensorFlow unchanged.
+Private API of TensorFlow and Keras is used here and nowhere else. Importing this loads no TensorFlow.
 
 The modules `devices`, `replicas`, `workers`, `determinism` and `start` are public too.
 """

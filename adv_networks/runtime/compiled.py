@@ -55,7 +55,7 @@ def for_loops(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, its graph kept apart from that of a `tf.while_loop` that calls it.
 
     TensorFlow gives max-pooling's gradient oneDNN's kernel only if it has visited the pooling before, and in a loop's graph
-    the order of its visits varies from process to process: in one of two, 64 images of D1 took 3.7 ms in place of 0.4.
+    the order of its visits varies from process to process: in one of two, 64 images of D1 took 3.7 ms instead of 0.4.
     Not for replicas that share moments, which cannot do so inside a function of the graph.
     """
     if settings.is_plain():

@@ -2,7 +2,7 @@
 
 A graph takes a model's state by value and drops what the call would have changed in it. Keras' generators of random numbers
 keep their place in that state, so that dropout at inference would have the same mask in every call. Here each call gets a seed
-of its own in place of that state.
+of its own instead of that state.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a model is, its weights' values aside, in a form that is cheap to take and compare.
 
 A compiled graph computes what the model did when it was traced. Somebody may change the model afterwards: another activation,
-a frozen layer, a layer in place of another, a method or a number of one. A snapshot from before then no longer matches.
+a frozen layer, a layer instead of another, a method or a number of one. A snapshot from before then no longer matches.
 """
 
 from __future__ import annotations

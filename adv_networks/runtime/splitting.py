@@ -75,7 +75,7 @@ def treats_images_alone(model: keras.Model, *, training: bool) -> bool:
 
 
 class _Parts:
-    """The parts of a batch, which go through a network together in place of a tensor."""
+    """The parts of a batch, which go through a network together instead of a tensor."""
 
     def __init__(self, tensors: list[tf.Tensor]):
         self.tensors = tensors

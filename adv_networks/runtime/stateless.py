@@ -16,7 +16,7 @@ class Weights(NamedTuple):
     Attributes:
         trainable: those that are trained.
         others: BN averages and the states of generators of random numbers.
-        seed: int32 [2], of what the model draws, in place of those states; None where it draws nothing, or as they say.
+        seed: int32 [2], of what the model draws, instead of those states; None where it draws nothing, or as they say.
         draws: int32, over how many draws `mean_over_draws` goes.
     """
 
@@ -44,7 +44,7 @@ def _local(variable: tf.Variable) -> tf.Variable | tf.Tensor:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Weighted:
-    """A model with other weights in place of its own; `drew` says, once it was called, whether it drew anything by a seed."""
+    """A model with other weights instead of its own; `drew` says, once it was called, whether it drew anything by a seed."""
 
     model: keras.Model
     weights: Weights

@@ -1,4 +1,4 @@
-"""Training one experiment in one directory: the loop, checkpoints, logs, stopping and going on.
+"""Training one experiment in one directory: the loop, checkpoints, logs, stopping and resuming.
 
     >>> import tempfile
     >>> from adv_networks import experiments, training

@@ -37,7 +37,7 @@ _IN_STEPS = (attacks.FGS, attacks.PGD, attacks.LeastLikely)
 
 
 class AdversarialTraining(Hardened):
-    """A classifier in training on adversarial images in place of the images (Eq. 3), crafted anew in every step.
+    """A classifier in training on adversarial images instead of the images (Eq. 3), crafted anew in every step.
 
     Args:
         classifier: a built Keras model, logits [batch, classes] its only output or the only one with two dimensions.
