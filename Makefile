@@ -1,5 +1,5 @@
-# Everything needs Python 3.11, 3.12 or 3.13 and nothing else; it is installed into .venv first, in the versions of constraints.txt.
-# Another Python beside it: make test PYTHON=python3.13 VENV=.venv-3.13
+# All targets need only Python 3.11, 3.12 or 3.13. Packages are installed into .venv first, in the versions of constraints.txt.
+# To use another Python in an environment of its own: make test PYTHON=python3.13 VENV=.venv-3.13
 PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
@@ -18,18 +18,18 @@ check: $(VENV)/installed-test  ## style, format and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-test: check  ## check, and the tests but those of whole trainings, processes and tables: minutes, in two processes
+test: check  ## run check, and the tests except those of whole trainings, processes and tables: minutes, in two processes
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'not slow and not long'
 
-test-all: test  ## test, then the tests that it leaves out, and those of numerics without oneDNN's kernels
+test-all: test  ## run test, then the tests that it leaves out, and the numerics tests without oneDNN's kernels
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'slow and not long'
 	TF_ENABLE_ONEDNN_OPTS=0 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m 'numerics and not slow and not long'
 
-examples: $(VENV)/installed-test  ## the documentation's commands of many trainings, and the notebook, to their end
+examples: $(VENV)/installed-test  ## run the documentation's commands that train many networks, and the notebook, to the end
 	$(PIP) install --constraint constraints.txt --editable '.[notebook]'
 	$(VENV)/bin/python -m pytest -m long -n 2 --dist loadgroup tests/test_documentation.py tests/test_notebook.py
 
-docs: $(VENV)/installed  ## build the documentation site into site/, its links checked
+docs: $(VENV)/installed  ## build the documentation site in site/, and check its links
 	$(PIP) install --constraint constraints.txt --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet --site-dir site
 
@@ -53,7 +53,7 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(PIP) install --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-# Only what this file makes: other runs may have taken hours.
+# Removes only what these targets made: other runs may have taken hours.
 clean:  ## remove what these targets made
 	rm -rf .venv build site *.egg-info .pytest_cache .ruff_cache .mypy_cache constraints.txt.new
 	rm -rf runs/demo.png runs/demo-results runs/digits-standard-cpu-s0 runs/digits-advnet-cpu-s0

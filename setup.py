@@ -1,4 +1,4 @@
-"""Lets `pip` and older tools build the package; everything that they need to know is in pyproject.toml."""
+"""Lets `pip` and older tools build the package; the package is described in pyproject.toml."""
 
 from setuptools import setup
 

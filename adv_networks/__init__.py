@@ -1,6 +1,6 @@
 """Adversarial attacks and defences in TensorFlow 2 / Keras 3.
 
-They surround a reproduction of "A Direct Approach to Robust Deep Learning Using Adversarial Networks" (ICLR 2019).
+The library grew around a reproduction of "A Direct Approach to Robust Deep Learning Using Adversarial Networks" (ICLR 2019).
 
 Attack and evaluate any Keras classifier of images in [0,1] that returns logits:
 
@@ -13,22 +13,23 @@ Attack and evaluate any Keras classifier of images in [0,1] that returns logits:
     >>> sorted(an.evaluate(model, x, y, ["clean", "pgd:steps=20"], epsilon=0.3))
     ['clean', 'pgd:steps=20', 'worst']
 
-Train what the papers describe, and load it again:
+Train a network as the papers describe it, and load it again:
 
     >>> import tempfile
     >>> spec = an.experiment("digits", "advnet", scale="tiny", generators=("released_mnist",), validation=0)
     >>> with tempfile.TemporaryDirectory() as runs:
     ...     model = an.load_classifier(an.train(spec, f"{runs}/{spec.name}", progress=False))
 
-- `attacks`: a function and a class for each attack, those of ART and Foolbox too; `attacks.named` reads what `--attack` reads.
-- `defences`: the ways to train, one file each.
-- `experiments`, `papers`: what to compute, as data: recipes, tables, statements.
-- `evaluation`: accuracies, grids as records, checks against false security.
-- `keras`: `fit` with the same update rules, of your own Keras classifier on your own data.
-- `data`, `networks`, `training`, `tables`, `claims`, `storage`, `runtime`: what these rest on.
+- `attacks`: a function and a class for each attack, including those of ART and Foolbox; `attacks.named` takes the same texts as
+  `--attack`.
+- `defences`: the training methods, one file each.
+- `experiments`, `papers`: recipes, tables and statements, declared as data.
+- `evaluation`: accuracies, grids as records, checks for a false sense of security.
+- `keras`: `fit` with the same update rules, for your own Keras classifier on your own data.
+- `data`, `networks`, `training`, `tables`, `claims`, `storage`, `runtime`: what the others are built on.
 
 Images are uint8 or floats in [0,1], [batch, height, width, channels]; ε is on that scale; labels are integers [batch]. An
-`errors.UserError` is one that the caller can mend; its subclass `errors.UsageError` says that the call itself is wrong.
+`errors.UserError` is an error that the caller can fix; its subclass `errors.UsageError` means that the call itself is wrong.
 Importing this package loads no TensorFlow.
 """
 
@@ -36,11 +37,11 @@ import os
 import tempfile
 from typing import Any
 
-# Where a user has no home, Keras would make a directory that is called ~ in the working directory.
+# For a user without a home directory, Keras would create a directory named ~ in the working directory.
 if not os.path.isabs(os.path.expanduser("~")):  # noqa: PTH111, PTH117
     os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), ".keras"))  # noqa: PTH118
 
-# They register what they declare: papers name methods and attacks, and come last.
+# Importing these packages registers what they declare. Papers name methods and attacks, so they come last.
 from adv_networks import attacks, data, defences, papers
 from adv_networks.evaluation import accuracy, evaluate, load_classifier
 from adv_networks.experiments import experiment
@@ -50,7 +51,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`an.keras`, the classes whose `fit` trains adversarially, which load TensorFlow, once they are asked for."""
+    """Imports `an.keras`, the classes whose `fit` trains adversarially, on first use, because that loads TensorFlow."""
     if name != "keras":
         raise AttributeError(f"module {__name__} has no attribute {name}")
     from adv_networks.training import keras_api

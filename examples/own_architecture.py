@@ -1,11 +1,11 @@
-"""A residual classifier and a generator of your own, for `--classifier` and `--generators`, on images of 8×8 in one channel."""
+"""A residual classifier and a generator of your own, for `--classifier` and `--generators`, on 8×8 images with one channel."""
 
 import keras
 
 
 @keras.saving.register_keras_serializable("examples")
 class Residual(keras.layers.Layer):
-    """Two convolutions with BN beside the identity: a layer that Keras does not have."""
+    """A residual block of two convolutions with BN: a layer that Keras does not have."""
 
     def __init__(self, filters: int, **options):
         super().__init__(**options)
@@ -14,7 +14,7 @@ class Residual(keras.layers.Layer):
         self.normalisations = [keras.layers.BatchNormalization() for _ in range(2)]
 
     def build(self, shape):
-        """Builds the parts, each of the same shape."""
+        """Builds the layers of the block, which all have the same input shape."""
         for part in (*self.convolutions, *self.normalisations):
             part.build((*shape[:-1], self.filters))
 
@@ -26,12 +26,12 @@ class Residual(keras.layers.Layer):
         return x + y
 
     def get_config(self):
-        """What Keras saves."""
+        """The configuration that Keras saves."""
         return {**super().get_config(), "filters": self.filters}
 
 
 def classifier() -> keras.Model:
-    """Logits of ten classes; its inputs are pixels from 0 to 255."""
+    """A classifier that returns the logits of ten classes; its inputs are pixels from 0 to 255."""
     image = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(16, 3, padding="same")(keras.layers.Rescaling(1 / 127.5, -1)(image))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(Residual(16)(Residual(16)(x))))
@@ -39,7 +39,7 @@ def classifier() -> keras.Model:
 
 
 def generator() -> keras.Model:
-    """Perturbations in [-1,1] of images in [0,1]."""
+    """A generator that returns perturbations in [-1,1] for images in [0,1]."""
     image = keras.Input((8, 8, 1))
     x = keras.layers.Conv2D(16, 3, padding="same", activation="relu")(image)
     return keras.Model(image, keras.layers.Conv2D(1, 3, padding="same", activation="tanh")(x))

@@ -1,6 +1,6 @@
-"""A classifier as anyone would train it with Keras, for `main.py --model=examples.own_model:classifier --input_range=-1,1`.
+"""An ordinary Keras classifier, for `main.py --model=examples.own_model:classifier --input_range=-1,1`.
 
-Put your own in its place: a function that returns a `keras.Model` of images to logits.
+Put your own in its place: a function that returns a `keras.Model` from images to logits.
 """
 
 import keras

@@ -1,4 +1,4 @@
-"""The command line: flags, and the one command that they say. Only this package knows that absl's flags exist."""
+"""The command line: defines the flags, parses them, and turns them into one command. Only this package uses absl's flags."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _program = "adv-networks"
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """What flags say of the process rather than of a command.
+    """The flags that concern the whole process rather than one command.
 
     Attributes:
-        program: the name that it goes by in messages.
-        talkative: whether other libraries may say more than warnings.
+        program: the program's name in messages.
+        talkative: whether other libraries may print more than warnings.
         runtime: key of `runtime.MODES`.
         scale: the runs' scale.
-        progress: whether to show how far things are.
-        figures: one of `pictures.FORMATS`.
+        progress: whether to show progress.
+        figures: file format of the figures, one of `pictures.FORMATS`.
     """
 
     program: str
@@ -40,7 +40,7 @@ class Process:
 
 
 def parse(arguments: Sequence[str]) -> None:
-    """Parses a command line; a wrong one ends the process with one line and exit code 2, --help with 0."""
+    """Parses a command line. Wrong usage ends the process with one line and exit code 2; --help ends it with 0."""
     global _program
     _program = _name_of(arguments[0])
     for asked in arguments:
@@ -58,9 +58,9 @@ def parse(arguments: Sequence[str]) -> None:
 
 
 def process() -> Process:
-    """What the parsed flags say of the process; sets what absl, and what logs by it, may say."""
+    """The parsed flags that concern the process. Also sets how much absl logs, and the libraries that log through it."""
     values = flags.FLAGS
-    # absl's own default for a program is to say more.
+    # By default, absl logs more than warnings.
     verbosity = values["verbosity"]
     logging.set_verbosity(verbosity.value if verbosity.present else logging.WARNING)
     talkative = logging.get_verbosity() > logging.WARNING
@@ -68,20 +68,20 @@ def process() -> Process:
 
 
 def command() -> Command:
-    """The one command that the parsed flags say.
+    """The command that the parsed flags ask for.
 
     Raises:
-        UsageError: they contradict one another.
+        UsageError: the flags contradict one another.
     """
     return commands.command(_invocation())
 
 
 def _name_of(file: str) -> str:
-    """What a program is called: `adv-networks`, unless it is another file than that and the package itself."""
+    """The program's name in messages: the name of its file, or `adv-networks` if the package itself is run."""
     name = Path(file).name
     return "adv-networks" if name == "__main__.py" else name
 
 
 def _invocation() -> tuple[str, ...]:
-    """How the program is called, in words, for commands that are printed."""
+    """The words that start the program, for commands that are printed."""
     return ("python", "main.py") if _program == "main.py" else ("adv-networks",)

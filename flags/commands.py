@@ -1,4 +1,4 @@
-"""From flags to the one command that they say."""
+"""Turns the parsed flags into one command."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from flags.rules import OF_RUNS
 
 
 def command(invocation: tuple[str, ...]) -> Command:
-    """What the command line says, as one command with plain arguments; `invocation` is how the program is called, in words."""
+    """The command that the command line asks for, with plain arguments. `invocation`: the words that start the program."""
     values = flags.FLAGS
     workspace = _workspace()
     if values.demo:
@@ -58,7 +58,7 @@ def command(invocation: tuple[str, ...]) -> Command:
 
 
 def _of_table(workspace: Workspace, invocation: tuple[str, ...]) -> Command:
-    """What is asked of a table, of all, or of the claims about them."""
+    """The command for --table: make one table, several or all, or the claims about them."""
     values, request = flags.FLAGS, _request()
     if values.table == "claims":
         return MakeClaims(request=request, workspace=workspace)
@@ -105,7 +105,7 @@ def _workspace() -> Workspace:
 
 
 def _run() -> dict[str, Any]:
-    """What one run and the evaluation of one classifier have in common."""
+    """The arguments that a run and the evaluation of a classifier share."""
     values = flags.FLAGS
     return dict(
         protocol=values.protocol,
@@ -119,7 +119,7 @@ def _run() -> dict[str, Any]:
 
 
 def _dataset() -> str | None:
-    """The name of the data set: a declared one in any case of letters, or that of a user's own, which is read now."""
+    """The name of the data set. A declared name may be in upper or lower case; a user's own data set is read here."""
     values = flags.FLAGS
     name, order, resize = values.dataset, values.class_order, values.resize
     size = None if resize is None else (int(resize[0]), int(resize[1]))
@@ -131,6 +131,6 @@ def _dataset() -> str | None:
 
 
 def _overrides() -> dict[str, Any]:
-    # Of --model the range of inputs is no setting of an experiment.
+    # With --model, input_range is an argument of the command and not a setting of an experiment.
     left_out = {"input_range"} if flags.FLAGS.model is not None else set()
     return {name: holder.value for name, holder in OF_SETTINGS.items() if holder.value is not None and name not in left_out}

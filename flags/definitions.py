@@ -1,4 +1,4 @@
-"""The command-line flags that are no setting: group in --help, example, and the validators of a value alone."""
+"""The flags that are not settings of an experiment: their groups and examples in --help, and checks of single values."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ DATA.has(
     flags.DEFINE_list(
         "class_order",
         None,
-        "with a folder as --dataset: the order of its class folders, which must be that of your classifier: numbers (the "
-        "default: numbers by value, then names), names (sorted as text, as Keras and torchvision do), or all names in order",
+        "with a folder as --dataset: the order of its class folders, which must match your classifier: numbers (by value, then "
+        "other names; the default), names (sorted as text, as Keras and torchvision do), or a list of all names",
     ),
     "--class_order=names",
     "order of the class folders: numbers (by value), names (as text), or a list of the names [numbers]",
@@ -34,7 +34,7 @@ DATA.has(
     "--resize=64,64",
     "resize the images of a folder, an .npz or tfds:NAME to this height and width [no resizing]",
 )
-# os.path.exists says no where Path.exists raises, of names too long for instance.
+# os.path.exists returns False where Path.exists raises, for example if a name is too long.
 flags.register_validator(
     "dataset",
     lambda value: value is None or value.lower() in DATASETS or value.startswith("tfds:") or os.path.exists(value),  # noqa: PTH110
@@ -76,7 +76,7 @@ RUN.has(
     flags.DEFINE_integer(
         "seed",
         0,
-        "seed of the run: initial weights, data order, augmentation, PGD in training; surrogates take the next one",
+        "seed of the run: initial weights, data order, augmentation, PGD in training; surrogates use the next seed",
         lower_bound=0,
         upper_bound=2**31 - 2,
     ),
@@ -94,14 +94,18 @@ TABLES_AND_REPORTS.has(
 )
 TABLES_AND_REPORTS.has(
     flags.DEFINE_list(
-        "epsilons", None, "with --table: attack its networks at each of these ε instead (0.1,0.2,0.3), and draw curves"
+        "epsilons",
+        None,
+        "with --table: instead of the table, attack its networks at each of these ε (0.1,0.2,0.3), and draw curves",
     ),
     "--epsilons=0.1,0.2",
     "attack the table's networks at each of these ε, and draw curves [none]",
 )
 TABLES_AND_REPORTS.has(
     flags.DEFINE_bool(
-        "by_class", False, "with --table: accuracy of each class, clean and under its white-box attacks, instead of the table"
+        "by_class",
+        False,
+        "with --table: instead of the table, give the accuracy of each class, clean and under the table's white-box attacks",
     ),
     "--by_class",
     "give the accuracy of each class instead of the table [off]",
@@ -111,8 +115,8 @@ TABLES_AND_REPORTS.has(
         "table",
         None,
         [*TABLES, *bundles(), "claims", "all"],
-        "make this table, training and evaluating what is missing; 'claims': check the papers' statements on the records so "
-        "far; 'all': the paper's seven, protocol, regulariser and claims, or the tables that --attack_suite can attack",
+        "make this table; train and evaluate what is missing. 'claims': check the papers' statements on the records so far; "
+        "'all': the paper's seven tables, protocol, regulariser and claims, or the tables that --attack_suite can attack",
     ),
     "--table=1",
     "make a table (--list), all tables, or the claims; train what is missing [none]",
@@ -131,9 +135,9 @@ ATTACKS.has(
     flags.DEFINE_list(
         "attack",
         None,
-        "further attacks, NAME[:ARGUMENT=VALUE]…: pgd:steps=100, art:CarliniL2Method, foolbox:L2DeepFoolAttack:steps=20 and so "
-        "on, in the run's ε and norm or in others (:norm=l2:epsilon=1.5); :source=METHOD crafts the attack on that method's "
-        "surrogate; --list shows the names",
+        "further attacks, NAME[:ARGUMENT=VALUE]…, such as pgd:steps=100, art:CarliniL2Method or "
+        "foolbox:L2DeepFoolAttack:steps=20; they use the run's ε and norm unless they give others (:norm=l2:epsilon=1.5); "
+        ":source=METHOD crafts the attack on that method's surrogate; --list shows the names",
     ),
     "--attack=pgd:steps=100",
     "further attacks, with arguments (--list); ART's and Foolbox's too [none]",
@@ -149,7 +153,7 @@ TABLES_AND_REPORTS.has(
     flags.DEFINE_bool(
         "finished_only",
         False,
-        "with --table: train nothing; an unfinished run has only the cells that were recorded, and the others stay empty",
+        "with --table: train nothing; show only cells that are recorded or whose runs are finished, and leave the others empty",
     ),
     "--finished_only",
     "train nothing; leave cells without a finished run empty [off]",
@@ -167,8 +171,8 @@ EVALUATION.has(
     flags.DEFINE_bool(
         "verify",
         False,
-        "evaluate the weights committed in RESULTS/SCALE/weights again, and compare with the tables beside them, in the cells "
-        "that need no other networks",
+        "evaluate the weights committed in RESULTS/SCALE/weights again, and compare the results with the tables beside them, "
+        "in all cells that need no other networks",
     ),
     "--verify",
     "check that the committed weights give the committed numbers [off]",

@@ -1,4 +1,4 @@
-"""The parts of --help. Every flag is put into one where it is defined."""
+"""The sections of --help. Every flag is added to one where it is defined."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from absl import flags
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """A part of --help: its title, and the examples and lines by their names."""
+    """A section of --help: its title, and for each flag, by name, an example and one line of text."""
 
     title: str
     entries: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
 
     def has(self, holder: flags.FlagHolder, example: str, brief: str = "") -> flags.FlagHolder:
-        """Puts a flag into the group.
+        """Adds a flag to the group.
 
         Args:
-            holder: what defining it returned.
-            example: an argument of the command line that has it.
-            brief: what it does in one line, for --help; the flag's own help where that is one.
+            holder: the flag, as `flags.DEFINE_*` returned it.
+            example: a command-line argument that uses it.
+            brief: what it does, in one line for --help; without it, the flag's full help.
         """
         self.entries[holder.name] = example, brief or flags.FLAGS[holder.name].help
         return holder

@@ -1,4 +1,4 @@
-"""The flags of an experiment's settings, made from their declarations."""
+"""The flags that override an experiment's settings, made from the settings' declarations."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from flags.groups import RECIPE
 
 
 class _FractionParser(flags.FloatParser):
-    """Numbers, and fractions as people write ε: 8/255."""
+    """Parses numbers, and fractions such as 8/255, which is how ε is often written."""
 
     def convert(self, argument: str | float) -> float:
-        """The number of a text."""
+        """The number that a text stands for."""
         numerator, slash, denominator = str(argument).partition("/")
         return super().convert(numerator) / super().convert(denominator) if slash else super().convert(argument)
 
 
 def _define_setting(name: str) -> flags.FlagHolder:
-    """The flag that overrides one setting of the experiment; its type and range are the setting's own."""
+    """Defines the flag that overrides one setting of the experiment, with the type and range of the setting."""
     field = SETTINGS[name]
     rule, text = field.metadata, f"override: {field.metadata['help']}"
     if isinstance(field.default, bool):
@@ -26,7 +26,7 @@ def _define_setting(name: str) -> flags.FlagHolder:
     if isinstance(field.default, tuple):
         return flags.DEFINE_list(name, None, text)
     if isinstance(field.default, str):
-        if name == "classifier" or not rule["choices"]:  # Which may be the user's own, or a place.
+        if name == "classifier" or not rule["choices"]:  # The user's own classifier, or a path, is allowed too.
             holder = flags.DEFINE_string(name, None, text)
         else:
             return flags.DEFINE_enum(name, None, list(rule["choices"]), text)
@@ -53,7 +53,7 @@ def _define_setting(name: str) -> flags.FlagHolder:
 
 
 def _example(name: str) -> str:
-    """An argument of the command line that sets a setting: to another value than its default, where choices name one."""
+    """An example of the flag for --help. If the setting has choices, the example is one that is not the default."""
     field = SETTINGS[name]
     if isinstance(field.default, bool):
         return f"--{'no' if field.default else ''}{name}"

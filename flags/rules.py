@@ -1,4 +1,4 @@
-"""Which flags go together: rules over several of them, and what each command reads."""
+"""Which flags go together: rules about several flags, and the flags that each command reads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from absl import flags
 
 from adv_networks.experiments import SETTINGS, SUITES, TABLES, bundles, is_own
-from flags import definitions, recipe  # noqa: F401 - both define what the rules are about
+from flags import definitions, recipe  # noqa: F401 - both define flags that the rules name
 
-# What is made of records: tables, alone and several at once.
+# The values of --table that are made from records: single tables, and bundles of several.
 _GRIDS = {*TABLES, *bundles()}
 
 
@@ -116,7 +116,7 @@ def _workers_train(values: dict[str, Any]) -> bool:
 def _table_has_the_dataset(values: dict[str, Any]) -> bool:
     if values["table"] is None or values["dataset"] is None:
         return True
-    if values["table"] == "claims":  # each rests on the data sets that it names
+    if values["table"] == "claims":  # each claim names its own data sets
         return False
     numbered = tuple(name for name in TABLES if name.isdigit())
     names = numbered if values["table"] == "all" else bundles().get(values["table"], (values["table"],))
@@ -153,8 +153,8 @@ _OF_EVALUATION = frozenset(
     name for name, field in SETTINGS.items() if field.metadata["part"] in ("perturbation", "pgd", "frozen", "test")
 )
 
-# The flags that each command reads. What is of none of them (where things are, --progress) goes with every command, so that
-# scripts can give it to all.
+# The flags that each command reads. A flag that is listed for none (directories, --progress) is accepted by every command, so
+# that scripts can always pass it.
 READ_BY: dict[str, frozenset[str]] = {
     "--demo": frozenset({"demo", "runtime"}),
     "--list": _OF_RESULTS | {"list"},
@@ -170,7 +170,7 @@ READ_BY: dict[str, frozenset[str]] = {
 
 
 def command_name() -> str:
-    """Which command, a key of `READ_BY`, the command line is."""
+    """The command that the flags ask for, as a key of `READ_BY`."""
     for name in ("demo", "list", "report", "verify"):
         if flags.FLAGS[name].value:
             return f"--{name}"
@@ -184,7 +184,7 @@ def command_name() -> str:
 
 
 def check_all_are_read() -> None:
-    """Raises a flags.Error where a flag was given that the command does not read."""
+    """Raises flags.Error if a flag was given that the command does not read."""
     command = command_name()
     for name in sorted(frozenset().union(*READ_BY.values()) - READ_BY[command]):
         if flags.FLAGS[name].present:

@@ -1,4 +1,4 @@
-"""What --help and --helpfull say, and the page of the documentation that has the same."""
+"""The texts of --help and --helpfull, and the documentation page that is made from the same flags."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flags.groups import GROUPS, RECIPE, Group
 
 _WIDTH = 110
 _COMMANDS = (
-    ("--demo", "attack three networks that ship with it"),
+    ("--demo", "attack the three networks that ship with the package"),
     ("", "train a classifier on embedded digits, and attack it"),
     ("--dataset=mnist --method=pgd", "train (or resume) a classifier, and attack it"),
     ("--model=mine.keras --input_range=0,1 --dataset=mnist", "attack your own Keras classifier"),
@@ -27,7 +27,7 @@ _CODES = (
 
 
 def brief(invocation: Sequence[str]) -> str:
-    """The commands and the flags, a line each; `invocation` is how the program is called, in words."""
+    """The text of --help: the commands and the flags, one line each. `invocation`: the words that start the program."""
     lines = [*_commands(invocation), ""]
     for group in GROUPS:
         if group is not RECIPE:
@@ -39,7 +39,7 @@ def brief(invocation: Sequence[str]) -> str:
 
 
 def full(invocation: Sequence[str]) -> str:
-    """All flags with all that there is to say of them."""
+    """The text of --helpfull: every flag with its full description."""
     lines = list(_commands(invocation))
     for group in GROUPS:
         lines += ["", group.title]
@@ -49,7 +49,7 @@ def full(invocation: Sequence[str]) -> str:
 
 
 def as_markdown() -> str:
-    """All flags as a page: a table for each group."""
+    """All flags as a page in Markdown: a table for each group."""
     parts = ["# Flags", "`--help` prints a short form of this list, `--helpfull` all of it. Each flag is listed once."]
     for group in GROUPS:
         rows = [f"| `{example}` | {_escaped(_meaning(group, name))} |" for name, (example, _) in group.entries.items()]
@@ -71,7 +71,7 @@ def _paragraph(group: Group, name: str) -> list[str]:
 
 
 def _meaning(group: Group, name: str) -> str:
-    """All that is known of a flag: what it does, its values and its default."""
+    """The full description of a flag: what it does, its values and its default."""
     flag, (example, _) = flags.FLAGS[name], group.entries[name]
     text = re.sub("^<[^>]*>: ", "", flag.help).removeprefix("override: ")  # absl puts the values first
     if example == f"--no{name}":
@@ -88,5 +88,5 @@ def _meaning(group: Group, name: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text as it can stand in a cell of a Markdown table."""
+    """Escapes a text for a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("<", "&lt;")

@@ -1,8 +1,8 @@
-"""What sources say of their tables, as predicates that are run on the measured cells and on the published ones.
+"""What sources say about their tables, as predicates that are checked on the measured cells and on the published ones.
 
-A source (`papers` registers them) has a claim for each comparative sentence, in one line of our own words. Where the grammar of
-a sentence allows two readings, or it says two things, there is a claim for each. `predicates` says how vague words are read and
-when a comparison is decided.
+A source (`papers` registers them) has a claim for each comparative sentence, in one line of our own words. A sentence that
+allows two readings, or says two things, has a claim for each. `predicates` says how vague words are read and when a comparison
+is decided.
 
 Example:
     >>> from adv_networks import claims

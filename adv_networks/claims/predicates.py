@@ -1,21 +1,22 @@
-"""Predicates over the cells of tables, with verdicts of three values that allow for the sampling error of the test images.
+"""Predicates over the cells of tables, with three-valued verdicts that allow for the sampling error of the test images.
 
-How vague words are read is ours, and one for all sources: `CLOSE`, `MUCH` and "most" below are not fitted to make any table
+The reading of vague words is ours, and the same for all sources. `CLOSE`, `MUCH` and "most" are not fitted to make any table
 agree with its text.
 
-- "comparable", "similar", "close", "small", "keeps up", each with "very" in front or not: within `CLOSE` points, 3.
-- "much", "considerable", "different": more than `MUCH` points, 10; an attack against which a model is "strong" or "works
-  well", or that has "not much effect": fewer points are lost to it than that.
+- "comparable", "similar", "close", "small", "keeps up", with or without "very": within `CLOSE` = 3 points.
+- "much", "considerable", "different": more than `MUCH` = 10 points. A model is "strong" or "works well" against an attack, and
+  an attack has "not much effect", if fewer points than that are lost to it.
 - "most", "usually", "tends to", "in general", "many": more than half of the cases.
 - "except": all cases but those excepted.
 - "effective" attack: one that leaves little accuracy (rather than one that takes much of it away).
 - "white-box": the columns FGS and PGD; clean images have claims of their own.
 
-A cell is a proportion p of n images with standard deviation sqrt(p (1 - p) / n). That of a mean of n values between 0 and 1,
-such as a confidence, is at most as large. A comparison is a weighted sum of cells, of which those added are taken as fully
-correlated and those subtracted as independent of them: a > b is decided where |a - b| exceeds z sqrt(var a + var b), z = 1.96.
-The cells share their test images, so their errors are positively correlated, and this is conservative: more is undecided than
-need be. The error of a training (another seed gives another network) is not in it.
+A cell is a proportion p of n images, with standard deviation sqrt(p (1 - p) / n). The standard deviation of a mean of n values
+between 0 and 1, such as a confidence, is at most as large. A comparison is a weighted sum of cells. Cells that are added are
+taken as fully correlated with one another, and cells that are subtracted as independent of these: a > b is decided if |a - b|
+exceeds z sqrt(var a + var b), z = 1.96. The cells share their test images, so their errors are positively correlated, and the
+rule is conservative: it leaves more undecided than it must. It does not cover the variation between trainings (another seed
+gives another network).
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 Z = 1.96
 CLOSE = 3
 MUCH = 10
-# (table, dataset, row, column), and the metric as the fifth where it is not accuracy.
+# (table, dataset, row, column), followed by the metric unless it is accuracy.
 Key = tuple[str, ...]
 
 
 class Verdict(enum.StrEnum):
-    """What the cells say of a claim."""
+    """What the cells say about a claim."""
 
     HOLDS = "holds"
     FAILS = "does not hold"
@@ -44,14 +45,14 @@ class Verdict(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """A share in percent (accuracy, error, success) or a mean of shares (confidence), of so many images; None: a count."""
+    """A percentage of images (accuracy, error, success), or a mean over images (confidence); without `images`, a count."""
 
     value: float
     images: int | None
 
     @property
     def deviation(self) -> float:
-        """The standard deviation in points, as of a binomial proportion; a count has none."""
+        """The standard deviation of a binomial proportion, in points; 0 for a count."""
         return 0.0 if self.images is None else math.sqrt(self.value * (100 - self.value) / self.images)
 
 
@@ -67,20 +68,20 @@ class Between:
     high: float = math.inf
 
     def cells(self) -> Iterator[Key]:
-        """The cells that the predicate rests on."""
+        """The cells that the predicate depends on."""
         return (key for _, key in self.terms)
 
     def interval(self, numbers: Numbers, z: float) -> tuple[float, float]:
-        """The sum minus and plus z standard deviations, by the module's rule for correlated cells."""
+        """The weighted sum minus and plus z standard deviations, by the module's rule for correlated cells."""
         value = sum(weight * numbers[key].value for weight, key in self.terms)
         added = sum(weight * numbers[key].deviation for weight, key in self.terms if weight > 0)
         subtracted = sum(weight * numbers[key].deviation for weight, key in self.terms if weight < 0)
         error = z * math.hypot(added, subtracted)
-        # The accuracies have two decimals: what shows in the ninth is rounding, and would break ties.
+        # Accuracies have two decimals. A difference in the ninth is a rounding error, and must not break a tie.
         return round(value - error, 9), round(value + error, 9)
 
     def verdict(self, numbers: Numbers, z: float) -> Verdict:
-        """Decided where the whole interval is inside, or the whole of it outside; one that touches a bound is neither."""
+        """Decided if the interval lies wholly inside or wholly outside the bounds; undecided if it touches one."""
         least, most = self.interval(numbers, z)
         if self.low < least and most < self.high:
             return Verdict.HOLDS
@@ -95,11 +96,11 @@ class AtLeast:
     parts: tuple[Predicate, ...]
 
     def cells(self) -> Iterator[Key]:
-        """The cells that the predicate rests on."""
+        """The cells that the predicate depends on."""
         return itertools.chain.from_iterable(part.cells() for part in self.parts)
 
     def verdict(self, numbers: Numbers, z: float) -> Verdict:
-        """Decided where the undecided parts cannot change it."""
+        """Decided if the undecided parts cannot change the verdict."""
         verdicts = [part.verdict(numbers, z) for part in self.parts]
         holding = verdicts.count(Verdict.HOLDS)
         if holding >= self.count:
@@ -117,7 +118,7 @@ def all_of(parts: Iterable[Predicate]) -> AtLeast:
 
 
 def any_of(parts: Iterable[Predicate]) -> AtLeast:
-    """One part holds, or more."""
+    """At least one part holds."""
     return AtLeast(1, tuple(parts))
 
 
@@ -138,7 +139,7 @@ def below(cell: Key, percent: float) -> Between:
 
 
 def greater(cell: Key, other: Key, by: float = 0) -> Between:
-    """The cell is more than `by` points above the other; a negative `by` lets it be less than so far below."""
+    """The cell is more than `by` points above the other; with a negative `by`, it may be up to that many points below."""
     return Between(((1, cell), (-1, other)), by)
 
 
@@ -169,5 +170,5 @@ def lowest(cell: Key, among: Iterable[Key]) -> AtLeast:
 
 
 def not_highest(cell: Key, among: Iterable[Key]) -> AtLeast:
-    """One of the others is above the cell."""
+    """At least one of the others is above the cell."""
     return any_of(greater(other, cell) for other in among if other != cell)

@@ -1,4 +1,4 @@
-"""The claims of a source with their verdicts, as the lines of a CSV file, as Markdown and as text."""
+"""Writes the claims of a source and their verdicts as lines of a CSV file, as Markdown and as text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ class _Line:
         return _of_published(self.published.verdict)
 
     def evidence(self) -> str:
-        """The cells by table and row, each measured (published); a dash where it is not measured in full, or not published."""
+        """The cells by table and row, each as measured (published), with a dash for a number that does not exist.
+
+        A cell counts as measured only on the complete data set.
+        """
         grouped: dict[tuple[str, str], dict[str, list[str]]] = {}
         for (key, own), (_, papers) in zip(self.measured.cells, self.published.cells, strict=True):
             table, dataset, row, *column = key
@@ -48,7 +51,7 @@ def _lines(source: Source, numbers: Numbers) -> list[_Line]:
 
 
 def as_lines(source: Source, numbers: Numbers) -> list[dict[str, Any]]:
-    """One line of `FIELDS` per claim, with the names of the cells that are not measured and the numbers of all."""
+    """One line of `FIELDS` per claim, with the names of its unmeasured cells and the numbers of all its cells."""
     lines = []
     for line in _lines(source, numbers):
         missing = "; ".join("/".join(key) for key in line.measured.missing)
@@ -59,9 +62,9 @@ def as_lines(source: Source, numbers: Numbers) -> list[dict[str, Any]]:
 
 
 def as_markdown(source: Source, numbers: Numbers, *, scale: str) -> str:
-    """Counts, readings, where the source's text, its tables and the measured numbers disagree, then the claims by section.
+    """A page of Markdown: counts, readings, disagreements between text, tables and measurements, then all claims by section.
 
-    `scale` says in Markdown how much the measured numbers were computed with.
+    `scale` describes, in Markdown, the scale of the measured numbers.
     """
     lines = _lines(source, numbers)
     counts = [[f"{len(lines)} claims", *Verdict], ["---", *["---:"] * len(Verdict)]]
@@ -89,7 +92,7 @@ def as_markdown(source: Source, numbers: Numbers, *, scale: str) -> str:
 
 
 def as_text(source: Source, numbers: Numbers, *, scale: str) -> str:
-    """The same for a terminal: each claim's verdicts, measured (published), then its cells."""
+    """The same as text for a terminal: each claim's verdicts as measured (published), then its cells."""
     lines = _lines(source, numbers)
     text = [f"The {source.kind}'s statements about its tables, scale {scale}; verdict measured (published)"]
     text += [f"{who}: {', '.join(f'{verdict} {n}' for verdict, n in found.items())}" for who, found in _counts(lines).items()]
@@ -105,14 +108,14 @@ def as_text(source: Source, numbers: Numbers, *, scale: str) -> str:
 
 
 def _shown(number: Number | None) -> str:
-    """A number as it stands in a line: two decimals, a count without."""
+    """A number as text: two decimals, or none for a count."""
     if number is None:
         return "–"
     return f"{number.value:g}" if number.images is None else f"{number.value:.2f}"
 
 
 def _of_published(verdict: Verdict) -> str:
-    """The verdict on published cells: one that lacks a cell is not about a published number."""
+    """The verdict on published cells; "not published" if a cell has no published number."""
     return "not published" if verdict == Verdict.NOT_MEASURED else verdict.value
 
 
@@ -129,13 +132,13 @@ def _section_title(section: str) -> str:
 
 
 def _counts(lines: Sequence[_Line]) -> dict[str, dict[Verdict, int]]:
-    """How many claims have which verdict, for the measured and for the published numbers."""
+    """The number of claims for each verdict, on the measured and on the published numbers."""
     verdicts = {who: [getattr(line, who).verdict for line in lines] for who in ("measured", "published")}
     return {who: {verdict: given.count(verdict) for verdict in Verdict} for who, given in verdicts.items()}
 
 
 def _findings(source: Source, lines: Sequence[_Line]) -> list[tuple[str, list[str]]]:
-    """What a reader looks for first, as titles and lines: who disagrees with whom."""
+    """What a reader looks for first: titles, each with the claims on which text, tables and measurements disagree."""
 
     def named(chosen: Iterable[_Line]) -> list[str]:
         return [f"{line.claim.section}: {line.claim.title}" for line in chosen]

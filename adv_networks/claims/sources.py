@@ -1,4 +1,4 @@
-"""What a source says of its tables: its claims, its published numbers, and the verdicts on them and on measured ones."""
+"""What a source says about its tables: its claims, and their verdicts on published and on measured numbers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from adv_networks.claims.predicates import Key, Number, Numbers, Predicate, Verd
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A statement of a source: where it is, what it says in one line of our own words, and as a predicate.
+    """A statement of a source: its section, one line in our own words, and a predicate.
 
-    `number` tells the claims of a source apart; a source that does without has only the sections.
+    `number` tells the claims of a source apart; a source without numbers has only the sections.
     """
 
     section: str
@@ -23,13 +23,13 @@ class Claim:
 
     @property
     def title(self) -> str:
-        """The text, after the number where there is one."""
+        """The text, after the number if there is one."""
         return f"{self.number}. {self.text}" if self.number else self.text
 
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """A claim, its verdict, and the cells that it rests on with their numbers; None where a cell has no number."""
+    """A claim, its verdict, and the cells that it depends on with their numbers; None for a cell without a number."""
 
     claim: Claim
     verdict: Verdict
@@ -37,24 +37,24 @@ class Judgement:
 
     @property
     def missing(self) -> tuple[Key, ...]:
-        """The cells that are not measured, or on a part of the data set only."""
+        """The cells that are not measured, or measured only on part of the data set."""
         return tuple(key for key, number in self.cells if number is None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
-    """What a source says of its tables.
+    """What a source says about its tables.
 
     Attributes:
-        name: what its files are called after.
-        kind: what it is: paper, poster, report.
-        sections: the subject of each section that has claims, in their order.
+        name: the name after which its files are called.
+        kind: paper, poster or report.
+        sections: the subject of each section that has claims, in order.
         claims: its statements.
-        published: returns its own numbers by cell, in the order of its tables.
-        readings: how its words and numbers are taken, a paragraph each.
-        not_in_tables: pairs of a section and a statement of it that no table can show, with the reason.
-        tables: the Markdown files that say how the measured numbers came about.
-        file: the name of the claims' files without their suffix; "" for one that is made of `name`.
+        published: returns its published numbers by cell, in the order of its tables.
+        readings: how we read its words and numbers, one paragraph each.
+        not_in_tables: pairs of a section and a statement that no table can show, with the reason.
+        tables: the Markdown files that say how the numbers were measured.
+        file: the name of the claims' files without their suffix; "" for one made from `name`.
     """
 
     name: str
@@ -73,11 +73,11 @@ class Source:
         return self.file or f"claims-{self.name}"
 
     def judge(self, numbers: Numbers, *, z: float = Z) -> list[Judgement]:
-        """The claims' verdicts on numbers, measured ones for instance.
+        """The verdicts of the claims on some numbers, such as measured ones.
 
         Args:
-            numbers: by cell; one that a claim rests on and that is not among them leaves the claim not measured.
-            z: how many standard deviations a difference must exceed to be decided; 0 takes the numbers as they are printed.
+            numbers: numbers by cell; a claim with a cell that is missing here counts as not measured.
+            z: how many standard deviations a difference must exceed to be decided; 0 ignores the sampling error.
 
         Returns:
             One judgement per claim, in the order of `claims`.
@@ -86,12 +86,12 @@ class Source:
         return [_judge(claim, numbers, z, order) for claim in self.claims]
 
     def judge_published(self, *, z: float = Z) -> list[Judgement]:
-        """The same on the source's own numbers."""
+        """The verdicts on the source's published numbers."""
         return self.judge(self.published(), z=z)
 
 
 def _judge(claim: Claim, numbers: Numbers, z: float, order: Mapping[Key, int]) -> Judgement:
-    """The cells are each once, in the order of the source's tables; those that it has no number for come last."""
+    """Judges a claim. Its cells are listed once each, in the order of the source's tables; unpublished cells come last."""
     keys = sorted(dict.fromkeys(claim.predicate.cells()), key=lambda key: order.get(key, len(order)))
     cells = tuple((key, numbers.get(key)) for key in keys)
     known = all(number is not None for _, number in cells)
@@ -99,10 +99,10 @@ def _judge(claim: Claim, numbers: Numbers, z: float, order: Mapping[Key, int]) -
 
 
 def measured(rows: Iterable[Mapping[str, Any]]) -> dict[Key, Number]:
-    """The numbers by cell of the rows of tables (`tables.make_table`), those on complete data sets alone.
+    """The numbers of table rows (`tables.make_table`) by cell, only those measured on complete data sets.
 
-    A row has table, dataset, row, column, `measured_percent` and images. It may have a metric, which is accuracy without,
-    `data`, without which it is "complete", and `interval_low`, which is None where the number is no share of images.
+    A row has table, dataset, row, column, `measured_percent` and images. Optional are `metric` (default: accuracy), `data`
+    (default: "complete"), and `interval_low`, which is None if the number is not a proportion of images.
     """
     return {
         cell_key(row["table"], row["dataset"], row["row"], row["column"], row.get("metric", "accuracy")): Number(
@@ -114,26 +114,26 @@ def measured(rows: Iterable[Mapping[str, Any]]) -> dict[Key, Number]:
 
 
 def cell_key(table: str, dataset: str, row: str, column: str, metric: str = "accuracy") -> Key:
-    """The key of a cell; accuracy goes without saying."""
+    """The key of a cell, which names the metric unless it is accuracy."""
     return (table, dataset, row, column) if metric == "accuracy" else (table, dataset, row, column, metric)
 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """One data set's part of a table; called with a row and a column, it is the key of that cell, of accuracy or a metric."""
+    """The part of a table for one data set. Calling it with a row, a column and a metric returns the key of that cell."""
 
     table: str
     dataset: str
 
     def __call__(self, row: str, column: str, metric: str = "accuracy") -> Key:
-        """The cell's key."""
+        """The key of the cell."""
         return cell_key(self.table, self.dataset, row, column, metric)
 
 
-# By name, in the order in which they are shown.
+# Sources by name, in the order in which they are shown.
 SOURCES: dict[str, Source] = {}
 
 
 def register(source: Source) -> None:
-    """Makes a source's claims known."""
+    """Registers a source and its claims."""
     SOURCES[source.name] = source

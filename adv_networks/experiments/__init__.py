@@ -1,7 +1,7 @@
-"""What to compute, as data: data sets, methods, attacks, protocols, scales, tables, and the experiments they name.
+"""Experiments as data: data sets, methods, attacks, protocols, scales, tables, and the experiments that these name.
 
-The packages `attacks`, `defences` and `papers` register what they declare; `experiment` resolves it. Imports no TensorFlow, so
-that the command line can list and plan without it. ε is on the [0,1] pixel scale everywhere.
+The packages `attacks`, `defences` and `papers` register their declarations; `experiment` resolves them. This package does not
+import TensorFlow, so the command line can list and plan without it. ε is on the [0,1] pixel scale everywhere.
 """
 
 from adv_networks.experiments.attacks import (
@@ -53,7 +53,7 @@ from adv_networks.experiments.tables import (
     declare_tables,
 )
 
-# With BN on batch statistics the batch size is part of the protocol; like the released code's, its last batch is full.
+# When BN uses batch statistics, the batch size is part of the protocol. As in the released code, the last batch is full.
 BATCH_STATISTICS_SIZE = 64
 
 __all__ = [

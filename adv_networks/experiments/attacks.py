@@ -1,9 +1,9 @@
 """Attacks by name: the grammar `NAME[:ARGUMENT=VALUE]…`, and the registry that `attacks` fills.
 
 One grammar names every attack, on the command line, in tables and from Python: `pgd`, `pgd:steps=100:restarts=10`,
-`fgs:epsilon=0.1`, `art:DeepFool:max_iter=5:norm=l2:epsilon=1.5`. An attack on the images of another one has that last, with
-its arguments: `photo:blur=2:attack=fgs:epsilon=0.1`. The arguments are the fields of the attack's class. What is
-not given comes from the experiment: its ε and norm, and for some attacks its scale or its settings of PGD.
+`fgs:epsilon=0.1`, `art:DeepFool:max_iter=5:norm=l2:epsilon=1.5`. An attack that starts from the images of another attack names
+that one last, with its arguments: `photo:blur=2:attack=fgs:epsilon=0.1`. The arguments are the fields of the attack's class.
+Arguments that are not given come from the experiment: ε and the norm, and for some attacks the scale or the settings of PGD.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _BALL = ("epsilon", "norm")
 # Stands for the attack that knows how the classifier's defence works.
 ADAPTIVE = "adaptive"
 
-# Which gradient an attack gets of a classifier behind a defence: the defence's own, one that stands in for it (BPDA), or that
-# of the classifier alone.
+# The gradient that an attack gets from a classifier behind a defence: the defence's exact one, a stand-in for it (BPDA), or
+# that of the classifier alone.
 GRADIENTS = ("exact", "straight_through", "none")
 
 
 class Attack(Protocol):
-    """What experiments and tables know of an attack; `attacks.base.Attack` says what each of these is."""
+    """The part of an attack that experiments and tables know; `attacks.base.Attack` documents the attributes."""
 
     kind: str
     access: str
@@ -49,15 +49,15 @@ class Attack(Protocol):
 
     @property
     def name(self) -> str:
-        """What records and messages call it."""
+        """Its name in records and messages."""
 
     @property
     def title(self) -> str:
-        """Its name and the ball that it is held to."""
+        """Its name and its ball."""
 
     @property
     def reads_gradients(self) -> bool:
-        """Whether it follows the gradients of what it is crafted on."""
+        """Whether it follows the gradients of its source."""
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -67,11 +67,11 @@ class Attack(Protocol):
         """All that its result depends on, as one line of JSON."""
 
     def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
-        """Raises what crafting it would raise whatever the classifier of so many classes is."""
+        """Raises the errors that crafting it would raise for any classifier with this number of classes."""
 
 
 class DeclaredAttack(NamedTuple):
-    """A name of the grammar: the class of the attack, the arguments that the name stands for, and one line on it."""
+    """The meaning of a name in the grammar: the class of the attack, the arguments that the name implies, and a title."""
 
     kind: Any
     arguments: Mapping[str, Any]
@@ -79,9 +79,9 @@ class DeclaredAttack(NamedTuple):
 
     @property
     def fields(self) -> dict[str, dataclasses.Field]:
-        """The arguments that it takes, beside epsilon and norm."""
+        """The arguments that it takes besides epsilon and norm."""
         every = {field.name: field for field in dataclasses.fields(self.kind) if "help" in field.metadata}
-        # Over how many draws a gradient is averaged means nothing to an attack that follows none.
+        # Only an attack that follows gradients can average them over draws.
         return {name: field for name, field in every.items() if name != "draws" or self.kind.access == "gradients"}
 
 
@@ -89,7 +89,7 @@ ATTACKS: dict[str, DeclaredAttack] = {}
 
 
 class Library(NamedTuple):
-    """Another library: the package that it is in, and what makes an attack of the name of one of its classes and arguments."""
+    """Another library: its package, and the function that makes an attack from the name of its class and arguments."""
 
     package: str
     attack: Callable[..., Attack]
@@ -99,7 +99,7 @@ LIBRARIES: dict[str, Library] = {}
 
 
 class AttackText(NamedTuple):
-    """A text of the grammar in its parts; `source` is what the attack is crafted on where that is not its target."""
+    """The parsed text of an attack; `source` is what the attack is crafted on, None for its target."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -107,15 +107,15 @@ class AttackText(NamedTuple):
 
     @property
     def library(self) -> str:
-        """The library of an attack that is not ours, else nothing."""
+        """The library of an attack that is not ours, else an empty string."""
         return self.name.partition(":")[0] if ":" in self.name else ""
 
 
 def parse_attack(text: str) -> AttackText:
-    """The parts of a text of the grammar.
+    """Parses the text of an attack.
 
     Raises:
-        UsageError: it is written otherwise, or there is no such attack.
+        UsageError: the text does not follow the grammar, or there is no such attack.
     """
     first, *rest = text.split(":")
     if first in LIBRARIES:
@@ -130,7 +130,7 @@ def parse_attack(text: str) -> AttackText:
         raise UsageError(f"attack: expected {expected}, received {text}")
     wrapped = None
     if first in ATTACKS and ATTACKS[first].kind.wraps and any(pair.startswith("attack=") for pair in rest):
-        # What follows is the other attack's.
+        # All that follows belongs to the other attack.
         outer, _, wrapped = text.partition(":attack=")
         rest = outer.split(":")[1:]
     if not all(re.fullmatch(r"\w+=.+", pair) for pair in rest):
@@ -145,7 +145,7 @@ def parse_attack(text: str) -> AttackText:
 
 
 class AttackDefaults(Protocol):
-    """What the settings that a text does not give are taken from: an experiment, or `Defaults`."""
+    """Supplies the settings that a text does not give: an experiment, or `Defaults`."""
 
     epsilon: float
     norm: str
@@ -162,7 +162,7 @@ class AttackDefaults(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Defaults:
-    """A ball, and the paper's settings of attacks, for attacks outside an experiment."""
+    """A ball and the paper's attack settings, for attacks outside an experiment."""
 
     epsilon: float
     norm: str = "linf"
@@ -175,15 +175,15 @@ class Defaults:
 
 
 def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
-    """The attack that a text of the grammar names, at the experiment's ε and norm where the text has none of its own.
+    """The attack that a text of the grammar names, at the experiment's ε and norm unless the text gives others.
 
     Args:
         text: NAME[:ARGUMENT=VALUE]…
         spec: an experiment, or `Defaults`.
 
     Raises:
-        UsageError: written otherwise, no such attack, an argument that it does not have or that is out of range, a norm of its
-            own without an ε, or an ε that is no positive number.
+        UsageError: the text does not follow the grammar, there is no such attack, an argument is unknown or out of range, a
+            norm is given without an ε, or ε is not a positive number.
 
     Example:
         >>> from adv_networks.experiments import experiment, resolve_attack
@@ -223,7 +223,7 @@ def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
 
 
 def _ball(text: str, given: Mapping[str, Any], spec: AttackDefaults) -> dict[str, Any]:
-    """The ε and the norm that the attack is held to."""
+    """The ε and the norm of an attack that needs them: those of the text, else those of the experiment."""
     norm, epsilon = given.get("norm", spec.norm), given.get("epsilon")
     choose(NORMS, norm, f"norm of {text}")
     if epsilon is None and norm != spec.norm:
@@ -232,7 +232,7 @@ def _ball(text: str, given: Mapping[str, Any], spec: AttackDefaults) -> dict[str
 
 
 def _own_ball(text: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The ε and the norm that the text gives an attack which needs none."""
+    """The ε and the norm of an attack that needs none: those of the text, if any."""
     ball = {argument: value for argument, value in given.items() if argument in _BALL}
     if "norm" in ball:
         choose(NORMS, ball["norm"], f"norm of {text}")
@@ -240,14 +240,14 @@ def _own_ball(text: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _epsilon(text: str, epsilon: Any) -> float:
-    """The ε of a text, which is a positive number."""
+    """The ε of a text, checked to be a positive number."""
     if not isinstance(epsilon, numbers.Real) or isinstance(epsilon, bool) or not 0 < epsilon < math.inf:
         raise UsageError(f"epsilon of {text}: expected a value above 0, received {epsilon}")
     return float(epsilon)
 
 
 def _literal(text: str) -> float | str | None:
-    """The number or constant that the text is in Python, or the text; a fraction such as 8/255 is a number too."""
+    """The number or constant that the text means in Python, else the text. A fraction such as 8/255 is a number too."""
     if match := re.fullmatch(r"(\d+(?:\.\d*)?)/(\d+(?:\.\d*)?)", text):
         numerator, denominator = map(float, match.groups())
         return numerator / denominator if denominator else text

@@ -1,4 +1,4 @@
-"""The cells that tables come to, each with the experiments that it rests on."""
+"""The cells of tables, each with the experiments that it depends on."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from adv_networks.experiments.experiment import Experiment
 class Cell:
     """One cell: `attack` crafted on `source` (None: on the target itself) and scored on `target`.
 
-    For the generator's attack `generator` is its position among the source's. `is_white_box` says whether the attack was made
-    with the target's gradients. `published` is the row's (`Row`).
+    For the generator's attack, `generator` is the generator's position among those of the source. `is_white_box` says whether
+    the attack used the target's gradients. `published` is that of the row (`Row`).
     """
 
     table: str
@@ -31,7 +31,7 @@ class Cell:
 
     @property
     def measured_cell(self) -> tuple[str, ...]:
-        """Its own key, as `claims.cell_key` makes it."""
+        """The key of this cell, as `claims.cell_key` makes it."""
         return self.table, *self._place(self.row)
 
     @property
@@ -45,7 +45,7 @@ class Cell:
 
 
 def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
-    """The experiments that the cells rest on, each once and as it is trained, after those that it needs."""
+    """The experiments that the cells depend on: each once, as it is trained, and after the experiments that it needs."""
     ordered: dict[Experiment, None] = {}
 
     def add(spec: Experiment) -> None:
@@ -56,6 +56,6 @@ def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
 
     for cell in cells:
         for spec in filter(None, (cell.target, cell.source)):
-            for own in filter(None, (spec.behind(), spec.trained())):
-                add(own)
+            for run in filter(None, (spec.behind(), spec.trained())):
+                add(run)
     return list(ordered)

@@ -1,4 +1,4 @@
-"""The labelled image data sets, as declarations; `data` reads their images."""
+"""The declarations of the labelled image data sets; `data` reads their images."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class Dataset:
     """A labelled image data set.
 
     Attributes:
-        name: what runs, records and the command line call it.
-        tfds_name: its name in TensorFlow Datasets; None where it is not from there.
+        name: its name in runs, in records and on the command line.
+        tfds_name: its name in TensorFlow Datasets; None if it is not from there.
         image_shape: height, width, channels.
-        classes: how many.
-        train_images: how many there are for training.
-        test_images: how many there are for testing.
+        classes: number of classes.
+        train_images: number of training images.
+        test_images: number of test images.
         validation: how many of the training images are held out for validation.
         path: the folder or file of a user's own data set.
-        class_names: what the classes are called; without names they go by their numbers.
-        has_validation: whether those held out for validation are a part of their own, and no training images.
+        class_names: names of the classes; if empty, classes are named by their numbers.
+        has_validation: whether the validation images are a split of their own and not training images.
         split: how the images of a user's own data set were split for training and testing.
-        options: the flags, beside its path, with which a user's own data set was read.
+        options: the flags, besides its path, with which a user's own data set was read.
     """
 
     name: str
@@ -46,30 +46,30 @@ class Dataset:
         return hash(self.name)
 
     def class_name(self, label: int) -> str:
-        """What the class of that label is called."""
+        """The name of the class with this label."""
         return self.class_names[label] if self.class_names else str(label)
 
 
 DATASETS: dict[str, Dataset] = {}
 
-# Each takes what a user gave for the name of a data set, the path of a folder for instance or arrays, and returns the data set
-# that it finds there, or None where that is for another one to read.
+# Each opener takes what a user gave as a data set, such as the path of a folder, or arrays. It returns the data set that it
+# reads, or None if it does not read that kind.
 OPENERS: list[Callable[[Any], Dataset | None]] = []
 
 
 def declare(*datasets: Dataset) -> None:
-    """Makes data sets known by their names."""
+    """Registers data sets by their names."""
     DATASETS.update({dataset.name: dataset for dataset in datasets})
 
 
 def find_dataset(name: Any) -> Dataset:
-    """The declared data set of that name, in any case of letters, or the one that an opener finds there or in arrays.
+    """The declared data set of that name, in upper or lower case, or the data set that an opener reads from a path or arrays.
 
-    That one is declared from then on.
+    A data set that an opener reads is declared from then on.
 
     Raises:
         UsageError: there is no such data set.
-        UserError: what is at the path is no data set.
+        UserError: the path holds no data set.
     """
     if isinstance(name, (tuple, list)):
         for opener in OPENERS:

@@ -1,4 +1,4 @@
-"""One experiment: its settings, resolved from recipe, method, protocol, scale and overrides."""
+"""One experiment: its settings, resolved from the recipe, the method, the protocol, the scale and the overrides."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from adv_networks.experiments.shared_settings import SharedSettings
 
 @dataclasses.dataclass(frozen=True)
 class Experiment(SharedSettings):
-    """One training run, fully resolved: what `experiment.json` holds and what the update rules read.
+    """One training run with all its settings: the content of `experiment.json`, which the update rules read.
 
-    A flag of the same name overrides each of its settings: those of `SharedSettings`, and the fields of `own`, which are those
-    that the method alone knows (`defences.base.Defence.Settings`).
+    Each setting can be overridden by a flag of the same name. Settings are those of `SharedSettings`, and the fields of `own`,
+    which only the method knows (`defences.base.Defence.Settings`).
     """
 
     dataset: str
@@ -42,7 +42,7 @@ class Experiment(SharedSettings):
         return self._named(self.trains_with)
 
     def _named(self, is_told: Callable[[str], bool]) -> str:
-        """The name that tells these of the overrides."""
+        """The run's name with only the overrides for which `is_told` is true."""
         parts = [self.dataset, self.method, self.scale, f"s{self.seed}"]
         parts += [self.protocol] * (self.protocol != "paper")
         parts += [f"{key}={written(value)}" for key, value in self.overrides if is_told(key)]
@@ -50,13 +50,16 @@ class Experiment(SharedSettings):
 
     @property
     def target_name(self) -> str:
-        """What records call its classifier: the run, what the classifier behind a defence that does not know it was trained
-        with, and what evaluation alone reads of the defence's settings."""
+        """The classifier's name in records: the run's name, with further overrides.
+
+        These are settings of the classifier behind a defence that does not know it, and settings of the defence that only
+        evaluation reads.
+        """
         method = METHODS[self.method]
 
         def is_told(key: str) -> bool:
-            of_one_behind = method.stands_in_front and key in _SHARED and SETTINGS[key].metadata["part"] == "classifier"
-            return of_one_behind or self.trains_with(key)
+            of_classifier_behind = method.stands_in_front and key in _SHARED and SETTINGS[key].metadata["part"] == "classifier"
+            return of_classifier_behind or self.trains_with(key)
 
         own = set() if method.Settings is None else {field.name for field in dataclasses.fields(method.Settings)}
         parts = [f"{key}={written(value)}" for key, value in self.overrides if key in own and not self.trains_with(key)]
@@ -80,7 +83,7 @@ class Experiment(SharedSettings):
 
     @property
     def adaptive(self) -> str:
-        """The attack that knows how this method's defence works, as the grammar has it."""
+        """The attack that knows how this method's defence works, as a text of the attack grammar."""
         return METHODS[self.method].adaptive
 
     @property
@@ -89,21 +92,21 @@ class Experiment(SharedSettings):
         return (self.generator_learning_rate if self.finite_difference_rate == "generator" else self.learning_rate) / 10
 
     def sibling(self, method: str, **changes: Any) -> Experiment:
-        """The experiment of another method that is otherwise like this one, as it is trained.
+        """The experiment of another method with otherwise the same settings, as it is trained.
 
         Args:
-            method: its name.
-            changes: overrides that it has beside this one's.
+            method: name of the other method.
+            changes: further overrides.
         """
         names = dict(protocol=self.protocol, scale=self.scale, seed=self.seed)
         return experiment(self.dataset, method, **names, **(dict(self.overrides) | changes)).trained()
 
     def needs(self) -> dict[str, Experiment]:
-        """The experiments whose runs this one builds upon, by their role in it."""
+        """The experiments whose finished runs this one builds on, by their role."""
         return METHODS[self.method].needs(self)
 
     def behind(self) -> Experiment | None:
-        """The run of the classifier that this one's method stands in front of; None where it stands in front of none."""
+        """The run of the classifier that this method stands in front of; None if it stands in front of none."""
         return METHODS[self.method].behind(self)
 
     def attack(self, text: str) -> Attack:
@@ -111,17 +114,17 @@ class Experiment(SharedSettings):
         return resolve_attack(text, self)
 
     def settings(self) -> dict[str, Any]:
-        """All settings as plain values, in the form that a JSON file gives back; those of the method's own among them."""
+        """All settings, including the method's own, as plain values that JSON preserves."""
         values = dataclasses.asdict(self)
         own, shared = values.pop("own"), {name: values.pop(name) for name in _SHARED}
         return {key: plain(value) for key, value in (values | shared | (own or {})).items()}
 
 
 def results_group(results: Path, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
-    """The directory of the results that one scale, protocol and set of overrides have in common.
+    """The directory for all results of one scale, protocol and set of overrides.
 
     Raises:
-        UsageError: an override of another type than the setting's, or out of its range.
+        UsageError: an override has the wrong type, or is out of range.
     """
     parts = [scale] + [protocol] * (protocol != "paper")
     parts += [f"{key}={written(checked_setting(key, value))}" for key, value in sorted(overrides.items())]
@@ -130,12 +133,12 @@ def results_group(results: Path, scale: str, *, protocol: str = "paper", **overr
 
 _SHARED = {field.name: field for field in dataclasses.fields(SharedSettings)}
 
-# By name; a method adds those of its own when it is declared.
+# All settings by name; a method adds its own when it is declared.
 SETTINGS: dict[str, dataclasses.Field] = dict(_SHARED)
 
 
 def checked_setting(name: str, value: Any, **limits: float) -> Any:
-    """The value of the setting of that name, in its declared type and range (`settings.checked`)."""
+    """Converts and checks a value of the setting of that name (`settings.checked`)."""
     return checked(choose(SETTINGS, name, "setting"), value, **limits)
 
 
@@ -149,11 +152,11 @@ def experiment(
         method: key of `METHODS`.
         protocol: key of `PROTOCOLS`.
         scale: key of `SCALES`.
-        seed: of the run.
+        seed: seed of the run.
         overrides: settings by name, keys of `SETTINGS`.
 
     Raises:
-        UsageError: a name that is not declared, an override out of its range, or another norm than the recipes' without an ε.
+        UsageError: a name is not declared, an override is out of range, or the norm is not the recipe's and ε is missing.
 
     Example:
         >>> from adv_networks.experiments import experiment
@@ -182,7 +185,7 @@ def experiment(
     if norm != SETTINGS["norm"].default:
         if "epsilon" not in overrides:
             raise UsageError(f"epsilon: expected a value with norm {norm} (the recipe's is for linf), received none")
-        settings["epsilon"] = None  # The recipe's number is of L∞; without it, an override that equals it is kept.
+        settings["epsilon"] = None  # The recipe's ε is for L∞. With None, an override that equals it is kept.
     kept = _kept_for_what_it_needs(METHODS[method], dataset, protocol, scale, overrides)
     limits = {"epsilon": {"most": math.prod(declared.image_shape) ** (1 / CONVEX_NORMS[norm])}}
     chosen = {}
@@ -204,7 +207,7 @@ def experiment(
 
 
 def _of_networks(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """What the network families that are asked for have of their own."""
+    """The settings that the chosen network families bring with them."""
 
     def asked(name: str) -> Any:
         return checked_setting(name, overrides.get(name, settings.get(name, SETTINGS[name].default)))
@@ -224,9 +227,10 @@ def _checked_override(key: str, value: Any, limits: Mapping[str, float]) -> Any:
 def _kept_for_what_it_needs(
     method: Method, dataset: str, protocol: str, scale: str, overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The settings of the classifier that a generator alone is trained against, where an override names it.
+    """The settings of the classifier that a lone generator is trained against, if an override names its method.
 
-    An override of that classifier must stay one here, or `needs` would lose it where it equals a generator's default.
+    An override for that classifier must be kept in the generator's experiment. Otherwise `needs` would lose an override that
+    equals the generator's default.
     """
     if "lone" not in method.reads or "against" not in overrides:
         return {}

@@ -1,4 +1,4 @@
-"""The ways to train that there are, by name; `defences` declares them."""
+"""The training methods, by name; `defences` declares them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Method(Protocol):
-    """What an experiment knows of the way that it trains; `defences.base.Defence` says what each of these is."""
+    """The part of a training method that an experiment knows; `defences.base.Defence` documents the attributes."""
 
     name: str
     letter: str
@@ -30,23 +30,23 @@ class Method(Protocol):
 
     @property
     def gives_classifier(self) -> bool:
-        """Whether a run of it gives a classifier: its own, or the one that it stands in front of."""
+        """Whether a run has a classifier to evaluate: the one that it trains, or the one that it stands in front of."""
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
-        """The experiments whose runs one of this method builds upon, by their role in it."""
+        """The experiments whose finished runs this experiment builds on, by their role."""
 
     def behind(self, spec: Experiment) -> Experiment | None:
-        """The run of the classifier that it stands in front of; None for a method that stands in front of none."""
+        """The run of the classifier that this method stands in front of; None if it stands in front of none."""
 
     def check(self, spec: Experiment) -> None:
-        """Raises a UsageError where the experiment's settings contradict one another."""
+        """Raises a UsageError if the experiment's settings contradict one another."""
 
     def files(self, spec: Experiment) -> tuple[str, ...]:
-        """The names of what a finished run holds."""
+        """The names of the files of a finished run."""
 
     def multiply_adds(self, spec: Experiment) -> float:
         """Multiply-adds of a step, per image."""
 
 
-# Each is a `Method` to experiments, and a `defences.Defence` to those that train.
+# Experiments see each as a `Method`; training sees it as a `defences.Defence`.
 METHODS: dict[str, Any] = {}

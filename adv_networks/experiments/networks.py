@@ -1,6 +1,7 @@
-"""The network families that there are, by name; `networks` declares them.
+"""The network families, by name; `networks` declares them.
 
-A family is what `--classifier` or `--generators` names: how a network is built of an experiment's settings, and what it costs.
+`--classifier` and `--generators` name families. A family says how a network is built from an experiment's settings, and what
+it costs.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ class Family:
     """A network family.
 
     Attributes:
-        name: what the command line and runs call it.
-        title: one line.
-        build: a network of an experiment, with fresh weights, in the current floating type.
-        multiply_adds: of the network on one image.
-        settings: what it has of its own, laid over the data set's recipe. Its widths are not divided by the scale.
-        least_side: the least height and width of images that it takes.
-        drops: whether training drops units. Such a network is evaluated in inference mode only.
+        name: its name on the command line and in runs.
+        title: one line of description.
+        build: builds the network of an experiment, with fresh weights, in the current floating type.
+        multiply_adds: multiply-adds of the network for one image.
+        settings: settings that override the data set's recipe. Widths among them are not divided by the scale.
+        least_side: the smallest height and width of images that it takes.
+        drops: whether it has dropout. Such a network is evaluated in inference mode only.
         is_own: whether it is the user's own, whose cost is not known.
     """
 
@@ -53,7 +54,7 @@ class Family:
         return hash(self.name)
 
     def check(self, spec: Experiment) -> None:
-        """Raises a UsageError where the images of an experiment are too small, or BN's mode at evaluation would drop units."""
+        """Raises a UsageError if the experiment's images are too small, or its BN mode at evaluation would drop units."""
         height, width, _ = find_dataset(spec.dataset).image_shape
         if min(height, width) < self.least_side:
             raise UsageError(
@@ -67,7 +68,7 @@ class Family:
 
 
 class Families(dict[str, Family]):
-    """Families by name. A name that says where a network of the user's own is, `is_own`, has one too, made by `opener`."""
+    """Families by name. For the location of a user's own network (`is_own`), `opener` makes the family."""
 
     def __init__(self, opener: Callable[[str], Family]):
         super().__init__()
@@ -83,11 +84,11 @@ class Families(dict[str, Family]):
 
 
 def is_own(name: str) -> bool:
-    """Whether a name says where a network of the user's own is: `module:function`, or a path of what is taken for one.
+    """Whether a name is the location of a user's own network: `module:function`, or the path of a saved model.
 
-    Of these, files of Keras are loaded; whoever loads another one is told what to do.
+    Only Keras files are loaded; for other formats, loading raises an error that says what to do.
     """
-    # os.path.isfile says no where Path.is_file raises, of names too long for instance.
+    # os.path.isfile returns False where Path.is_file raises, for example if a name is too long.
     is_saved_model = os.path.isfile(os.path.join(name, "saved_model.pb"))  # noqa: PTH113, PTH118
     return is_saved_model or name.endswith(_FILES) or bool(re.fullmatch(r"[\w.]+:\w+", name))
 
@@ -100,7 +101,7 @@ def _own_family(kind: str) -> Callable[[str], Family]:
     return family
 
 
-# What builds a network of the user's own, from its name and an experiment: `networks` has them.
+# Functions that build a user's own network from its name and an experiment; `networks` registers them.
 OWN_BUILDERS: dict[str, Callable[[str, Experiment], keras.Model]] = {}
 
 CLASSIFIERS = Families(_own_family("classifier"))
@@ -111,7 +112,7 @@ def find_classifier(name: str) -> Family:
     """The classifier family of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such family.
     """
     return choose(CLASSIFIERS, name, "classifier")
 
@@ -127,6 +128,6 @@ def _register(registry: dict[str, Family]) -> Callable[..., Any]:
     return declare
 
 
-# Decorators of `build`, which take the other attributes of `Family`.
+# Decorators for `build`, which take the other attributes of `Family`.
 register_classifier = _register(CLASSIFIERS)
 register_generator = _register(GENERATORS)

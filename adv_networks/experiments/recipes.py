@@ -1,4 +1,4 @@
-"""Recipes and protocols: named settings, which `papers` declares."""
+"""Recipes and protocols: sets of settings that `papers` declares."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 from adv_networks.experiments.datasets import Dataset
 
-# What a source gives a data set, by the data set's name.
+# The settings that a source gives for a data set, by the data set's name.
 RECIPES: dict[str, Mapping[str, Any]] = {}
 
-# What a data set without a recipe gets: a user's own.
+# Makes the recipe of a data set that has none, such as a user's own.
 DEFAULT_RECIPE: list[Callable[[Dataset], Mapping[str, Any]]] = []
 
 
 def recipe_of(dataset: Dataset) -> Mapping[str, Any]:
-    """The recipe of a data set: its own, or the one that its images ask for."""
+    """The recipe of a data set: its own, or the default for its images."""
     return RECIPES[dataset.name] if dataset.name in RECIPES else DEFAULT_RECIPE[-1](dataset)
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Named settings laid over the data set's recipe: a sequence of (data sets, methods, settings), None meaning all.
+    """Named settings that override the data set's recipe: `rules` are (data sets, methods, settings), where None means all.
 
-    Its `steps`, if any, are a number of iterations by scale, for scales whose own is not meant.
+    A rule's `steps` map scales to iterations; a scale that is not listed keeps its own number.
     """
 
     name: str

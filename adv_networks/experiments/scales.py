@@ -1,4 +1,4 @@
-"""How much is computed, never what."""
+"""Scales: how much is computed, never what."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 class Scale:
     """How much is computed, never what. Mappings are by data set, with "*" for the others; 0 images means all.
 
-    Widths are the recipe's divided by the divisor, and so are the steps of the strong attacks; the data set says how many
-    images to hold out for validation where `validation` does not.
+    The recipe's widths are divided by the divisors, and the steps of the strong attacks by `attack_divisor`. If `validation`
+    does not give the number of images to hold out for validation, the data set does.
     """
 
     name: str
@@ -52,7 +52,7 @@ SCALES: dict[str, Scale] = {
 
 
 def scaled(dataset: str, scale: str, settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The settings with their widths divided as the scale divides them."""
+    """The settings, with widths divided by the divisors of the scale."""
     amount = SCALES[scale]
     divisors = {"generator_width": amount.generator_divisor, "classifier_width": amount.classifier_divisor}
     return {

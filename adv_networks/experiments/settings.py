@@ -1,4 +1,4 @@
-"""Settings of an experiment: how they are declared, checked and written."""
+"""Settings of an experiment: how they are declared and checked, and how they appear in names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adv_networks.errors import UsageError
 
 # The p of each norm, taken over all pixels and channels of an image; l0 counts pixels (`attacks.distances`).
 NORMS: dict[str, float] = {"linf": math.inf, "l2": 2, "l1": 1, "l0": 0}
-# Those in which there are a nearest point of a ball and a steepest direction, as training and gradient attacks take them.
+# Norms whose balls have a projection and a steepest direction; training and gradient attacks need both.
 CONVEX_NORMS: dict[str, float] = {name: p for name, p in NORMS.items() if p}
 
 LARGEST = 2**31 - 1
@@ -33,18 +33,18 @@ def setting(
     """A field of `Experiment`, or of a defence's own settings, with its help and range.
 
     Args:
-        default: the value where neither recipe nor override says another; its type is the setting's.
-        help: one line for `--help`, which may be cut there.
-        part: what reads it: "" every training; "classifier" those that know a classifier; "perturbation" those with perturbed
+        default: the value if neither recipe nor override sets another; the setting has its type.
+        help: one line for `--help`, which may shorten it.
+        part: which trainings read it: "" all; "classifier" those that know a classifier; "perturbation" those with perturbed
             images; "generator" those of a generator; "game" those of D against generators; "pgd" those that run PGD; "frozen"
-            those that attack a finished classifier; "lone" those of a generator alone; "classes" those that can weigh classes;
-            "test" none. Evaluation may read any of them.
-        choices: the values there are; a registry that fills up later, for names.
-        above: what a number must be above.
-        least: the least number that is allowed.
-        most: the largest number that is allowed.
-        below: what a number must be below.
-        omitted: whether it is left out, at its default, of what identifies a record: it is younger than the first records.
+            those that attack a finished classifier; "lone" those of a generator alone; "classes" those that can weight
+            classes; "test" none. Evaluation may read any setting.
+        choices: the allowed values; for names, a registry that is filled later.
+        above: exclusive lower bound of a number.
+        least: inclusive lower bound of a number.
+        most: inclusive upper bound of a number.
+        below: exclusive upper bound of a number.
+        omitted: whether the key of a record omits it at its default, because it was added after the first records.
     """
     rule = {"help": help, "part": part, "choices": choices, "above": above, "least": least, "most": most, "below": below}
     rule["omitted"] = omitted
@@ -52,10 +52,10 @@ def setting(
 
 
 def checked(field: dataclasses.Field, value: Any, **limits: float) -> Any:
-    """The value of a setting in its declared type and range, which `limits` narrow.
+    """Converts a value to the setting's type and checks its range, which `limits` narrow.
 
     Raises:
-        UsageError: it is of another type, or out of range.
+        UsageError: the value has another type, or is out of range.
     """
     name, rule, default = field.name, {**field.metadata, **limits}, field.default
     many = isinstance(default, tuple)
@@ -84,7 +84,7 @@ def checked(field: dataclasses.Field, value: Any, **limits: float) -> Any:
 
 
 def _in_range(item: float, rule: Mapping[str, Any]) -> bool:
-    """Whether a number is in the range of a setting; one that is no number is in none."""
+    """Whether a number is in the range of a setting; NaN is in no range."""
     above, least, most, below = rule["above"], rule["least"], rule["most"], rule["below"]
     high_enough = (above is None or item > above) and (least is None or item >= least)
     return high_enough and abs(item) <= (most or LARGEST) and (below is None or item < below)
@@ -97,20 +97,20 @@ def _range(rule: Mapping[str, Any]) -> str:
 
 
 def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
-    """`mapping[name]`, or a UsageError that lists the names there are."""
+    """Returns `mapping[name]`, or raises a UsageError that lists the possible names."""
     if name not in mapping:
         raise UsageError(f"{what}: expected one of {', '.join(mapping)}, received {name}")
     return mapping[name]
 
 
 def plain(value: Any) -> Any:
-    """A setting's value in the form that a JSON file gives back."""
+    """A setting's value as it is read back from a JSON file: tuples are lists."""
     return [plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def written(value: Any) -> str:
-    """A setting's value in the name of a file: 0.25_0.5 for (0.25, 0.5)."""
+    """A setting's value as part of a file name: 0.25_0.5 for (0.25, 0.5)."""
     if isinstance(value, tuple):
         return "_".join(map(written, value)) or "none"
-    # A path, or module:function, is no name of a file.
+    # A path and module:function contain characters that a file name cannot have.
     return f"{value:g}" if isinstance(value, float) else re.sub(r"[/\\:]+", "_", str(value))

@@ -12,7 +12,7 @@ _INITIALIZERS = ("he_normal", "lecun_normal", "truncated_normal")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SharedSettings:
-    """What recipes, protocols, scales and flags set, whatever the method."""
+    """The settings that recipes, protocols, scales and flags can set for every method."""
 
     epsilon: float = setting(0.3, "size of the perturbations in the norm, on the [0,1] pixel scale", "perturbation", above=0)
     norm: str = setting(
@@ -25,10 +25,10 @@ class SharedSettings:
     batch_size: int = setting(64, "images per minibatch", least=1)
     precision: str = setting(
         "float32",
-        "precision in which layers compute in training; weights, sums and saved files are float32",
+        "precision of the layers in training; weights, sums and saved files are float32",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
-    xla: bool = setting(False, "compile the training step by XLA")
+    xla: bool = setting(False, "compile the training step with XLA")
 
     classifier: str = setting(
         "d1",
@@ -39,31 +39,31 @@ class SharedSettings:
     )
     input_range: tuple[float, ...] = setting(
         (0.0, 1.0),
-        "LOW,HIGH: the inputs that your own classifier takes for black and white, with --model or --classifier",
+        "LOW,HIGH: the pixel range of your own classifier, its inputs for black and white, with --model or --classifier",
         "classifier",
     )
     classifier_weights: str = setting(
         "kept",
-        "your own classifier starts from its saved weights, or from fresh ones",
+        "whether your own classifier starts from its saved weights, or from fresh ones",
         "classifier",
         choices=("kept", "fresh"),
     )
     from_run: str = setting(
-        "", "start from the weights of this finished run: its directory, or its name beside this run's (--from)"
+        "", "start from the weights of this finished run: its directory, or its name if it lies beside this run (--from)"
     )
     class_weights: str = setting(
         "none",
-        "weights of the loss by class; balanced weighs rare classes more, so that all classes count the same",
+        "weights of the classes in the loss; balanced gives rare classes more weight, so that all classes count the same",
         "classes",
         choices=("none", "balanced"),
     )
     classifier_width: int = setting(
-        32, "filters of the discriminative network's first convolution; units of mlp's", "classifier", least=1
+        32, "filters of the discriminative network's first convolution; hidden units of mlp", "classifier", least=1
     )
-    input_dropout: float = setting(0.2, "mlp: the share of pixels that training drops", "classifier", least=0, below=1)
+    input_dropout: float = setting(0.2, "mlp: the fraction of pixels dropped in training", "classifier", least=0, below=1)
     dropout: float = setting(
         0.5,
-        "mlp, cnn_cw, report_cnn: the share of hidden units of full layers that training drops",
+        "mlp, cnn_cw, report_cnn: the fraction of units of hidden dense layers dropped in training",
         "classifier",
         least=0,
         below=1,
@@ -96,7 +96,7 @@ class SharedSettings:
 
     generators: tuple[str, ...] = setting(
         ("g1",),
-        "generative networks, which divide each minibatch among them: names that --list shows, or your own: .keras files, or "
+        "generative networks, which share out each minibatch: names that --list shows, or your own: .keras files, or "
         "module:function that returns a Keras model from images in [0,1] to perturbations",
         "generator",
         choices=GENERATORS,
@@ -120,7 +120,7 @@ class SharedSettings:
     generator_steps: int = setting(5, "gradient steps of G on each minibatch", "generator", least=1)
     generator_weight_decay: float = setting(0.0, "wd of the term wd/2 Σ w² over G's kernels", "generator", least=0)
     clip_perturbed: bool = setting(False, "clip x + εG(x) to [0,1] in training", "generator")
-    discriminator_period: int = setting(1, "D is updated once in this many minibatches", "game", least=1)
+    discriminator_period: int = setting(1, "D is updated once every this many minibatches", "game", least=1)
 
     against: str = setting(
         "standard",
@@ -147,14 +147,14 @@ class SharedSettings:
 
     pgd_steps: int = setting(10, "steps of PGD in training and evaluation (Eq. 7)", "pgd", least=1)
     pgd_step_fraction: float = setting(0.25, "step size of PGD, as a fraction of ε", "pgd", above=0)
-    pgd_random_start: bool = setting(True, "start PGD at random in the ball, not at the image", "pgd")
+    pgd_random_start: bool = setting(True, "start PGD at a random point of the ball, not at the image", "pgd")
     pgd_clip_start: bool = setting(True, "clip PGD's random start to [0,1]", "pgd")
 
     augment_pad: int = setting(0, "random pad-and-crop by at most this many pixels, with flips; 0: no augmentation", least=0)
     extra_images: int = setting(0, "images drawn at random from the extra split", least=0)
     extra_replacement: bool = setting(False, "draw the extra images with replacement")
     validation: int = setting(0, "training images held out for validation", least=0)
-    validations: int = setting(10, "how many times a run is validated; at most once in ten iterations", least=1)
+    validations: int = setting(10, "how many times a run is validated; at most once every ten iterations", least=1)
     train_images: int = setting(0, "use only this many training images, the first ones; 0: all", least=0)
     test_images: int = setting(0, "use only this many test images, the first ones; 0: all", "test", least=0)
     bn_evaluation: str = setting(

@@ -1,4 +1,4 @@
-"""Tables as data: rows of runs against columns of attacks, and the cells that they come to."""
+"""Tables as data: rows of runs, columns of attacks, and the cells that they make."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from adv_networks.experiments.settings import choose, written
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A row of a table: the runs that have it in common, classifiers under attack or generators that attack.
+    """A row of a table: one run for each data set, either classifiers under attack or generators that attack.
 
-    `settings` are at the paper's scale: a width among them is divided as the scale divides widths. `datasets` are the
-    table's data sets that have this row, None meaning all; `protocol` is the row's own, None meaning the table's.
+    `settings` are at the paper's scale: the scale divides the widths among them. `datasets` are the table's data sets that have
+    this row, None meaning all; `protocol` is the row's own, None meaning the table's.
 
-    Columns from a surrogate craft on a run of the table's protocol, or on the one of `sources` that has the column's method.
-    `published` names the table and the row whose published numbers these cells are compared with, None meaning its own.
-    In a transposed table the labels of the attacks stand between `prefix` and `suffix`. `attack` replaces the columns' attack.
+    In columns with a surrogate, the surrogate is a run of the table's protocol, or the one of `sources` that has the column's
+    method. `published` names the table and the row whose published numbers these cells are compared with, None meaning its
+    own. In a transposed table, the labels of the attacks are put between `prefix` and `suffix`. `attack` replaces the attacks
+    of the columns.
     """
 
     label: str
@@ -40,7 +41,7 @@ class Row:
     attack: str | None = None
 
     def surrogate(self, method: str) -> Row:
-        """The reading of the surrogates of that method."""
+        """The row that describes the surrogates of that method."""
         return next((source for source in self.sources if source.method == method), Row("", method))
 
 
@@ -48,15 +49,15 @@ class Row:
 class Column:
     """A column of a table: an attack on the row's classifier, crafted on it too unless `source` names the surrogate's method.
 
-    Where the row is a generator, `target` names the method of the classifier that it attacks. These other runs have the
-    next seed unless `same_seed`. `generator` is the position of the attacking generator among its run's. `fresh` makes the
-    source a generator trained against the row's own run. A column that is the worst of others names them in `worst_of`. One
-    that is `titled` is labelled by the attack's title, as its ε may be its own. `metric` is what it shows, a key of
-    `storage.records.METRICS`; the columns of one label differ in that. `datasets` are the table's data sets that have this
+    If the row is a generator, `target` names the method of the classifier that it attacks. These other runs use the next seed
+    unless `same_seed`. `generator` is the position of the attacking generator in its run. With `fresh`, the source is a
+    generator trained against the row's own run. A column that shows the worst of other columns names them in `worst_of`. A
+    `titled` column is labelled by the attack's title, because it may have its own ε. `metric` is the number shown, a key of
+    `storage.records.METRICS`; columns may share a label and differ in it. `datasets` are the table's data sets that have this
     column, None meaning all.
 
-    A column that only one row has names it in `row`. `settings` are laid over those of the row, for its run and for the source
-    alike, at the paper's scale: its own ε, for instance. `source_settings` are laid over those of the source alone.
+    A column that only one row has names it in `row`. `settings` override those of the row, for its run and for the source
+    alike, at the paper's scale: ε, for instance. `source_settings` override those of the source only.
     """
 
     label: str
@@ -77,7 +78,7 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class AttackSuite:
-    """Columns to add to a table's own; `images` is how many of the first test images it takes where nothing else says."""
+    """Columns to add to a table; `images` is the default number of test images, the first ones."""
 
     name: str
     title: str
@@ -92,15 +93,13 @@ SUITES: dict[str, AttackSuite] = {}
 class Table:
     """A table: `rows` of runs against `columns` of attacks, repeated for each data set.
 
-    Without `datasets` it is of any one that is asked for (`on`). With `along_training` it also reports what the runs logged
-    on their way, and the time that a step takes. `suite` names the attack suite whose columns it has beside its own, and
-    `has_further_attacks` says whether it has other libraries' too. `left_out` has a line for each column of the suite that its
-    data sets have too few classes for.
-    `has_further_attacks` says whether it has other libraries' too. One that is `transposed` shows its attacks as rows and its
-    runs as columns, and so do the keys of its cells.
+    A table without `datasets` works on any data set (`on`). With `along_training` it also reports what the runs logged during
+    training, and the time per step. `suite` names the attack suite whose columns were added, and `has_further_attacks` says
+    whether `with_attacks` added others. `left_out` has a line for each column of the suite that needs more classes than the
+    data sets have. A `transposed` table shows its attacks as rows and its runs as columns, and so do the keys of its cells.
 
-    `paper` names the source that it is of, a module of `papers`. Tables that one command makes share a `bundle`, its name.
-    `appendix` says what comes with the table beside its cells, a key of `tables.appendices.APPENDICES`.
+    `paper` names the source of the table, a module of `papers`. Tables that one command makes together share a `bundle`, its
+    name. `appendix` says what the table shows besides its cells, a key of `tables.appendices.APPENDICES`.
     """
 
     name: str
@@ -119,23 +118,23 @@ class Table:
 
     @property
     def rows_are_classifiers(self) -> bool:
-        """Whether its rows are under attack, not generators that attack."""
+        """Whether its rows are classifiers under attack, not generators that attack."""
         return all(METHODS[row.method].gives_classifier for row in self.rows)
 
     @property
     def row_settings(self) -> frozenset[str]:
-        """The settings that rows or columns have of their own, so that an override would give several of them the same runs."""
+        """The settings that rows or columns set themselves. An override of one would give several of them the same runs."""
         own = [reading.settings for row in self.rows for reading in (row, *row.sources)]
         own += [column.settings for column in self.columns]
         return frozenset(key for settings in own for key, _ in settings)
 
     def under(self, suite: str) -> Table:
-        """This table with the columns of an attack suite; a worst case that names no other columns is that of all.
+        """This table with the columns of an attack suite. A worst case that names no columns is the worst of all of them.
 
-        Attacks that take more classes than there are leave their columns out, and with them the worst cases that name these.
+        A column is left out if its attack needs more classes than there are, and so is a worst case that names such a column.
 
         Raises:
-            UsageError: the suite has columns, and the table's rows are generators.
+            UsageError: the suite has columns, but the table's rows are generators.
         """
         added = choose(SUITES, suite, "attack_suite").columns
         if not added:
@@ -154,7 +153,7 @@ class Table:
         return dataclasses.replace(self, title=title, columns=columns, along_training=False, suite=suite, left_out=reasons)
 
     def _for_more_classes(self, columns: Iterable[Column]) -> dict[str, str]:
-        """Why the table's data sets have too few classes for an attack, by the label of its column."""
+        """The attacks for which the table's data sets have too few classes: the reason, by the label of the column."""
         classes = min(find_dataset(name).classes for name in self.datasets)
         found = {}
         for column in columns:
@@ -165,10 +164,12 @@ class Table:
         return found
 
     def with_attacks(self, texts: Sequence[str]) -> Table:
-        """This table with a column for each of the attacks, which are texts of the grammar (`parse_attack`), in no worst case.
+        """This table with a column for each of these attacks, given as texts of the grammar (`parse_attack`).
+
+        No worst case includes them.
 
         Raises:
-            UsageError: there are any, and the table's rows are generators; or one is no attack.
+            UsageError: a text names no attack, or there are texts but the table's rows are generators.
         """
         if not texts:
             return self
@@ -190,7 +191,7 @@ class Table:
             )
 
     def on(self, datasets: tuple[str, ...] | None) -> Table:
-        """The table itself, or, where it has no data sets of its own, the one of these."""
+        """The table itself, or, if it has no data sets of its own, this table on these data sets."""
         if self.datasets:
             return self
         if not datasets:
@@ -207,11 +208,11 @@ class Table:
         datasets: tuple[str, ...] | None = None,
         **overrides: Any,
     ) -> list[Cell]:
-        """Every cell with the experiments that it rests on; `datasets` keeps only those data sets' cells.
+        """Every cell with the experiments that it depends on; `datasets` keeps only the cells of those data sets.
 
         Raises:
-            UsageError: an override of what the rows are told apart by (see `row_settings`), or another protocol where they
-                have their own.
+            UsageError: an override of a setting in which the rows differ (see `row_settings`), or a protocol other than the
+                paper's if rows have their own.
         """
         self._check_overrides(protocol, overrides)
         chosen = [name for name in self.datasets if datasets is None or name in datasets]
@@ -242,7 +243,7 @@ class Table:
             other_seed = seed if column.same_seed else seed + 1
             method = column.source or column.target
             if column.fresh:
-                # It is of the row's own kind and size, as it shares the row's settings.
+                # The generator has the row's kind and size, because it uses the row's settings.
                 settings = settings | {"against": row.method}
                 other = experiment(dataset, method, protocol=own.protocol, scale=scale, seed=other_seed, **settings)
             else:
@@ -273,15 +274,15 @@ TABLES: dict[str, Table] = {}
 
 
 def declare_tables(paper: str, *tables: Table) -> None:
-    """Makes tables known, as those of a source, which is a module of `papers`."""
+    """Registers the tables of a source, which is a module of `papers`."""
     TABLES.update({table.name: dataclasses.replace(table, paper=paper) for table in tables})
 
 
 def bundles() -> dict[str, tuple[str, ...]]:
-    """The names of the tables that are made together, by the name of their bundle."""
+    """The names of the tables that one command makes together, by the name of their bundle."""
     names = dict.fromkeys(table.bundle for table in TABLES.values() if table.bundle)
     return {name: tuple(table.name for table in TABLES.values() if table.bundle == name) for name in names}
 
 
-# The attacks that every classifier is under.
+# The columns of the white-box attacks on every classifier.
 WHITE_BOX = (Column("No Noise", "clean"), Column("FGS", "fgs"), Column("PGD", "pgd"))
