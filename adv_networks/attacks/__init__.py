@@ -1,6 +1,6 @@
-"""Attacks: the paper's (Eq. 4, 6-8), FGS's relatives, AutoAttack's, minimum-norm ones, and those of other libraries.
+"""Attacks: the paper's (Eq. 4, 6-8), variants of FGS, AutoAttack's, minimum-norm attacks, and those of other libraries.
 
-Each attack is a function on a Keras classifier that returns logits:
+Each attack is a function of a Keras classifier that returns logits:
 
     >>> import numpy as np, keras
     >>> from adv_networks import attacks
@@ -11,9 +11,10 @@ Each attack is a function on a Keras classifier that returns logits:
     >>> adversarial.shape
     TensorShape([4, 8, 8, 1])
 
-Images are uint8, or floats in [0,1], [batch, height, width, channels]; ε is a number on that scale; labels are ints [batch];
-results are floats in [0,1] within ε of the images, up to rounding. Anything else is a UsageError. The class of each
-attack makes it a column of tables and a name for `--attack` (`experiments.parse_attack`). Importing this loads no TensorFlow.
+Images are uint8 or floats in [0,1], [batch, height, width, channels]. Labels are integers [batch]. ε is a number on the [0,1]
+scale. Anything else raises a UsageError. Results are floats in [0,1], within ε of the images up to rounding. Each attack also
+has a class, which makes it a column of tables and gives it a name in the attack grammar (`experiments.parse_attack`).
+Importing this package does not load TensorFlow.
 """
 
 from adv_networks.attacks.auto_pgd import APGD, apgd

@@ -23,7 +23,7 @@ from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# APGD's momentum, and the share of steps that must increase the loss for the step size to stay.
+# APGD's momentum, and the share of steps that must increase the loss for the step size not to be halved.
 _MOMENTUM, _INCREASING = 0.75, 0.75
 
 
@@ -36,10 +36,10 @@ class APGD(StrongAttack):
 
     kind: ClassVar[str] = "apgd"
 
-    steps: int = setting(100, "gradient steps of a run", least=1)
-    loss: str = setting("cross_entropy", "what is ascended", choices=("cross_entropy", "dlr"), omitted=True)
-    targets: int = setting(0, "runs, each towards another class; 0: untargeted", least=0, omitted=True)
-    restarts: int = setting(1, "random starts of each target", least=1)
+    steps: int = setting(100, "gradient steps per run", least=1)
+    loss: str = setting("cross_entropy", "loss to maximise", choices=("cross_entropy", "dlr"), omitted=True)
+    targets: int = setting(0, "number of target classes, one run for each; 0: untargeted", least=0, omitted=True)
+    restarts: int = setting(1, "random starts per target", least=1)
 
     def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
         """See `Attack.check`; the difference of logits ratio needs three classes, or four with targets."""
@@ -65,7 +65,7 @@ class APGD(StrongAttack):
 
 
 def check_classes(classes: int, *, loss: str, targets: int) -> None:
-    """Raises a UsageError where a classifier has fewer classes than the loss, towards so many targets, takes."""
+    """Raises a UsageError if a classifier has fewer classes than the loss needs with this number of targets."""
     needed = (4 if targets else 3) if loss == "dlr" else 2
     if classes < needed:
         raise UsageError(
@@ -74,10 +74,10 @@ def check_classes(classes: int, *, loss: str, targets: int) -> None:
 
 
 def checkpoints(steps: int) -> np.ndarray:
-    """After each of APGD's steps: how many it took since the last checkpoint if this is one, else 0; int32 [steps].
+    """For each APGD step, the number of steps since the last checkpoint if the step ends at one, else 0; int32 [steps].
 
-    Checkpoints are at the shares p of the steps, rounded up: 0.22, then each later than the one before by a length that
-    shrinks by 0.03, down to 0.06.
+    The checkpoints are at fractions of the steps, rounded up. The first fraction is 0.22. The gap between fractions starts at
+    0.22 and shrinks by 0.03 each time, but not below 0.06.
     """
     lengths, last, share, length = np.zeros(steps, np.int32), 0, 0.22, 0.22
     while (step := math.ceil(round(share * steps, 9))) <= steps:
@@ -90,7 +90,7 @@ def checkpoints(steps: int) -> np.ndarray:
 
 
 class _Ascent(NamedTuple):
-    """APGD's state, of each image: the point it is at and the one before, the best one, and one that fools the model."""
+    """APGD's state for each image: the current and previous point, the best point, and the first that fools the model."""
 
     point: tf.Tensor
     previous: tf.Tensor
@@ -108,7 +108,7 @@ class _Ascent(NamedTuple):
 
 
 def ascend(model, loss, x, start, y, target, epsilon, lengths):
-    """APGD (Algorithm 1) from `start`; the point that fools the model if one did, else the one of the largest loss."""
+    """APGD (Algorithm 1) from `start`: returns the first point that fools the model, else the point with the largest loss."""
     low, high = tf.maximum(x - epsilon, 0), tf.minimum(x + epsilon, 1)
 
     def project(points):
@@ -162,7 +162,7 @@ def ascend(model, loss, x, start, y, target, epsilon, lengths):
 
 
 def _checked(state: _Ascent, length: tf.Tensor) -> _Ascent:
-    """The state after a checkpoint: where the loss hardly grew the step size is halved, from the best point on."""
+    """The state after a checkpoint: if the loss hardly grew, half the step size, and back at the best point."""
     rarely = state.increases < _INCREASING * length
     stuck = state.may_be_stuck & (state.best_loss <= state.best_loss_before)
     halve = rarely | stuck
@@ -189,7 +189,7 @@ def apgd(
     restarts: int = 1,
     seed: Seed = 0,
 ) -> tf.Tensor:
-    """Auto-PGD: PGD with momentum. If the loss hardly grows, the step size is halved and the search resumes at the best point.
+    """Auto-PGD: PGD with momentum. When the loss hardly grows, it halves the step size and continues from the best point.
 
     Croce and Hein, 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks".
 
@@ -200,17 +200,17 @@ def apgd(
         epsilon: radius of the L∞ ball.
         loss: cross_entropy or dlr (`difference_of_logits_ratio`).
         targets: 0 to move away from y; otherwise the number of runs, each towards one of the likeliest classes that are not y.
-        steps: number of gradient steps of a run.
-        restarts: number of random starts, uniform in the ball, of each target.
-        seed: of the random starts.
+        steps: number of gradient steps per run.
+        restarts: number of random starts per target, uniform in the ball.
+        seed: seed of the random starts.
 
     Returns:
-        Images within ε of x, in [0,1]: for each, the first point that fools the model, or else the point of the largest loss in
-        the last run.
+        Images in [0,1], within ε of x: for each image the first point that fools the model, or else the point with the largest
+        loss in the last run.
 
     Raises:
-        UsageError: another loss, or fewer classes than it takes.
-        UsageError: a negative ε, fewer than one step or restart.
+        UsageError: an unknown loss, or fewer classes than it needs.
+        UsageError: a negative ε, or fewer than one step or restart.
     """
     check_epsilon(epsilon, steps=steps, restarts=restarts)
     if loss not in LOSSES:

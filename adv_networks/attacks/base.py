@@ -1,4 +1,4 @@
-"""What every attack is: a frozen set of settings that crafts adversarial images of a batch."""
+"""The base class of attacks: a frozen set of settings that crafts adversarial images for a batch."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     from adv_networks.attacks.inputs import Array, Seed
 
-# The first records had all of these, whatever the attack; the attacks that there were then write them still, so that their
-# records keep their keys.
+# The first records stored all of these for every attack. The attacks of that time still write them, so that their records keep
+# their keys.
 OF_FIRST_RECORDS: Mapping[str, Any] = MappingProxyType(
     {"label": "true", "steps": 1, "step_fraction": 1.0, "restarts": 1, "clip_start": True, "seed": 0}
 )
 
 
 class Crafted(NamedTuple):
-    """Adversarial images, and of each, [batch], whether the attack changed it and how often it asked the classifier.
+    """Adversarial images, and for each image whether the attack changed it and how many queries it made, both [batch].
 
-    `changed` is of the attack's own result, before that is held to a ball. `queries` counts the classifier's answers and its
-    gradients alike; it is None where the attack does not count them. `wrapped` are the images of another attack that this one
-    has worked on, None where there is none.
+    `changed` refers to the attack's raw result, before it is restricted to the ball. `queries` counts evaluations and gradients
+    of the classifier alike; it is None if the attack does not count them. `wrapped` holds the images of the inner attack if
+    this attack wraps another one, else None.
     """
 
     images: tf.Tensor
@@ -44,7 +44,7 @@ class Crafted(NamedTuple):
 
 
 def are_changed(x: Array, moved: Array) -> np.ndarray:
-    """Which images differ from x by more than rounding, booleans [batch]; x is uint8 or floats in [0,1]."""
+    """Which images differ from x by more than rounding: booleans [batch]. x is uint8 or floats in [0,1]."""
     x = np.asarray(x)
     x = x / np.float32(255) if x.dtype == np.uint8 else x
     return (np.abs(np.asarray(moved) - x) > ROUNDING).any(tuple(range(1, x.ndim)))
@@ -52,32 +52,33 @@ def are_changed(x: Array, moved: Array) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Attack:
-    """An attack with all that its result depends on; a subclass adds its own settings and says how it crafts.
+    """An attack and every setting that its result depends on. A subclass adds its settings and implements `craft`.
 
     Attributes:
-        epsilon: radius of the ball around each image, on the [0,1] pixel scale, that the result is held to.
-        norm: of the ball, a key of `experiments.NORMS`.
-        seed: of what it draws at random.
-        draws: over how many draws of a random classifier the gradients are averaged that it follows (EOT).
-        gradient: which gradient of a classifier behind a defence it follows, one of `experiments.GRADIENTS`; empty for the best
+        epsilon: radius of the ball around each image, on the [0,1] pixel scale. The result stays in the ball.
+        norm: norm of the ball, a key of `experiments.NORMS`.
+        seed: seed of everything that the attack draws at random.
+        draws: number of draws of a random classifier over which each gradient is averaged (EOT).
+        gradient: which gradient of a defended classifier the attack follows, one of `experiments.GRADIENTS`; empty for the best
             that the defence offers.
-        text: how the grammar of attacks writes it, without ε and norm; the attack's kind where it was not written so.
+        text: the attack in the attack grammar, without ε and norm; empty if it was not created from a text.
 
     Class attributes:
-        kind: the name that records have for it, and the grammar.
-        access: what it reads of the model: "gradients", "scores", "labels", "generator" for one that reads a generator, or
-            "unknown" for another library's.
-        norms: the balls that it knows.
-        has_ball: whether ε and norm mean anything to it.
-        needs_ball: whether it takes ε and norm from the experiment where its text has none; others then have no ball.
+        kind: its name in records and in the grammar.
+        access: what it reads of the model: "gradients", "scores", "labels", "generator" if it reads a generator, or "unknown"
+            for an attack of another library.
+        norms: the norms that it supports.
+        has_ball: whether ε and norm apply to it.
+        needs_ball: whether it takes ε and norm from the experiment if its text has none; other attacks then have no ball.
         has_source: whether it is crafted on a model.
-        leaves_failures: whether it leaves images as they are where it finds none within its ball, although it works.
+        leaves_failures: whether an image without an adversarial image in its ball is returned unchanged, even though the attack
+            works.
         learns: whether `fit` must be called before `craft`.
         wraps: whether it works on the images of another attack, its field `wrapped`, which its argument `attack` names.
-        evades: whether it follows the detectors of a defence too, whose excess its source has as a second output
+        evades: whether it also follows the detectors of a defence. Its source then has their excess as a second output
             (`evaluation.Defended.with_excess`).
-        composed: whether it crafts nothing and is made of the results of others.
-        of_first_records: whether it is as old as the first records, whose keys it keeps.
+        composed: whether it crafts nothing and combines the results of other attacks.
+        of_first_records: whether it existed when the first records were written and keeps their keys.
     """
 
     kind: ClassVar[str]
@@ -101,10 +102,10 @@ class Attack:
     text: str = dataclasses.field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        """Takes numbers of NumPy for Python's, of which records are made.
+        """Converts NumPy scalars to Python numbers, which records can store.
 
         Raises:
-            UsageError: ε is not one number of at least 0; infinite it may be.
+            UsageError: ε is not a single number of at least 0; it may be infinite.
         """
         for field in dataclasses.fields(self):
             if isinstance(value := getattr(self, field.name), np.generic):
@@ -114,43 +115,43 @@ class Attack:
 
     @property
     def name(self) -> str:
-        """What records and messages call it: its text in the grammar."""
+        """Its name in records and messages: its text in the attack grammar, or else its kind."""
         return self.text or self.kind
 
     @property
     def title(self) -> str:
-        """Its name and the ball that it is held to."""
+        """Its name and its ball."""
         return f"{self.name} ({self.norm} ≤ {self.epsilon:g})"
 
     @property
     def reads_gradients(self) -> bool:
-        """Whether it follows the gradients of what it is crafted on, as a generator did that was trained against it."""
+        """Whether it uses gradients of its source, either directly or through a generator that was trained on them."""
         return self.access in ("gradients", "generator")
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The further packages that its result depends on."""
+        """Additional packages that its result depends on."""
         return ()
 
     @classmethod
     def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings that an experiment gives the attack, beside ε and norm.
+        """The settings that an experiment gives the attack, besides ε and norm.
 
         Args:
             spec: the experiment whose classifier is attacked.
-            arguments: what the attack's name in the grammar stands for.
+            arguments: the arguments that the attack's name in the grammar implies.
         """
         return {}
 
     @property
     def learning_images(self) -> int:
-        """How many training images `fit` asks for, of an attack that learns; 0 of the others."""
+        """How many training images `fit` needs; 0 for attacks that do not learn."""
         return 0
 
     def settings(self) -> str:
-        """All that the result depends on, as one line of JSON: what records are told apart by.
+        """Everything that the result depends on, as one line of JSON; records are told apart by it.
 
-        A setting that is younger than the first records is left out at its default (`setting(…, omitted=True)`).
+        A setting that was added after the first records is left out at its default (`setting(…, omitted=True)`).
         """
         values = dict(OF_FIRST_RECORDS) if self.of_first_records else {}
         for field in dataclasses.fields(self):
@@ -161,52 +162,52 @@ class Attack:
         return json.dumps({"kind": self.kind, **values}, sort_keys=True)
 
     def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
-        """Raises what `craft` would raise whatever the classifier of so many classes is.
+        """Raises any error that `craft` would raise on every classifier with this number of classes.
 
         Raises:
-            UsageError: a norm that the attack does not know, or too few classes.
+            UsageError: a norm that the attack does not support, or too few classes.
             UserError: a package that it needs is not installed.
         """
         if self.has_ball and self.norm not in self.norms:
             raise UsageError(f"norm: expected {' or '.join(self.norms)} for attack {self.name}, received {self.norm}")
 
     def fit(self, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> Any:
-        """What an attack that learns first has learned from images and labels, for `craft`; None for the others."""
+        """Learns from images and labels, and returns the state that `craft` takes; None if the attack does not learn."""
         return None
 
     def craft(
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> tf.Tensor:
-        """Adversarial images of a batch, floats in [0,1] of the shape of x, within ε of it up to rounding.
+        """Crafts adversarial images for a batch: floats in [0,1] with the shape of x, within ε of it up to rounding.
 
         Args:
             source: classifier from images in [0,1] to logits [batch, classes]; a generator for the generator's attack.
             x: images in [0,1] or uint8, [batch, height, width, channels].
             y: labels, integers [batch].
-            seed: of what it draws for this batch; the result is a function of it, the settings and the other arguments.
-            training: BN with the batch's statistics instead of its averages.
-            state: what `fit` returned.
+            seed: random seed for this batch; the result is a function of it, the settings and the other arguments.
+            training: whether BN uses the batch's statistics instead of its averages.
+            state: the return value of `fit`.
         """
         raise NotImplementedError
 
     def crafted(
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> Crafted:
-        """What `craft` returns, and what else there is to say of it."""
+        """The images that `craft` returns, with the other fields of `Crafted`."""
         images = self.craft(source, x, y, seed=seed, training=training, state=state)
         return Crafted(images, are_changed(x, images))
 
 
 def named(text: str, epsilon: float, *, norm: str = "linf") -> Attack:
-    """The attack that a text of the grammar names, outside any experiment.
+    """The attack that a text in the attack grammar names, independent of any experiment.
 
     Args:
-        text: NAME[:ARGUMENT=VALUE]…, `pgd:steps=100` for instance; `main.py --list` shows the names and arguments.
-        epsilon: radius of the ball, on the [0,1] pixel scale, where the text has none of its own.
-        norm: of the ball.
+        text: NAME[:ARGUMENT=VALUE]…, for instance `pgd:steps=100`; `main.py --list` shows the names and arguments.
+        epsilon: radius of the ball, on the [0,1] pixel scale, if the text does not set it.
+        norm: norm of the ball, if the text does not set it.
 
     Raises:
-        UsageError: no such attack, or an argument that it does not have or that is out of range.
+        UsageError: an unknown attack, or an argument that it does not have or that is out of range.
 
     Example:
         >>> from adv_networks import attacks
@@ -217,7 +218,7 @@ def named(text: str, epsilon: float, *, norm: str = "linf") -> Attack:
 
 
 def register(name: str, title: str, **arguments: Any):
-    """A class decorator that makes an attack known to the grammar by a name, with the arguments that the name stands for.
+    """Class decorator that adds an attack to the grammar under a name, which implies these arguments.
 
     Example:
         >>> from adv_networks import attacks, experiments

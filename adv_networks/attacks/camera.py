@@ -1,7 +1,7 @@
-"""Photographs of printed images, simulated: the transformations between a file and what a camera makes of a print of it.
+"""Simulated photographs of printed images.
 
-In the order of a photograph an image is enlarged, seen from another side and brought back by its corners, blurred, lit
-otherwise, given noise, compressed, and reduced to its size. NumPy, SciPy and Pillow do the work, image by image.
+The image is enlarged, seen in perspective and rectified by its corners, blurred, changed in contrast and brightness, given
+noise, compressed, and reduced to its original size, in this order. NumPy, SciPy and Pillow do the work, image by image.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ ENLARGED = 4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Camera:
-    """How strong each transformation is; lengths are in pixels of the enlarged image.
+    """The strength of each transformation; lengths are in pixels of the enlarged image.
 
     Attributes:
-        corners: how far a corner moves at most, as a share of the side, in each direction.
-        misplaced: by how many pixels the corners are known wrongly at most when they are brought back.
+        corners: maximum shift of a corner in each direction, as a fraction of the side.
+        misplaced: maximum error, in pixels, of the corners by which the image is rectified.
         blur: standard deviation of the Gaussian blur.
-        least_contrast: what the distance to middle grey is multiplied by at least.
-        most_contrast: and at most.
-        brightness: what is added at most, or taken away.
+        least_contrast: smallest factor by which the distance from middle grey is multiplied.
+        most_contrast: largest such factor.
+        brightness: maximum amount that is added or subtracted.
         noise: standard deviation of the Gaussian noise.
-        quality: of the JPEG file, from 1 to 100.
+        quality: JPEG quality, from 1 to 100.
     """
 
     corners: float = 0.05
@@ -43,12 +43,12 @@ class Camera:
     quality: int = 80
 
     def photograph(self, image: np.ndarray, rng: np.random.Generator, *, only: str = "") -> np.ndarray:
-        """The photograph of an image, float32 in [0,1] of its shape.
+        """The photograph of an image: float32 in [0,1], of the same shape.
 
         Args:
             image: floats in [0,1], [height, width, channels].
-            rng: what the transformations are drawn from.
-            only: a key of `TRANSFORMATIONS` to leave out the others; "" for all.
+            rng: random generator for the transformations.
+            only: the only transformation to apply, a key of `TRANSFORMATIONS`; "" for all.
         """
         enlarged = _enlarge(image.astype(np.float32))
         for name, transform in TRANSFORMATIONS.items():
@@ -67,7 +67,7 @@ def _enlarge(image: np.ndarray) -> np.ndarray:
 
 
 def _homography(camera: Camera, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image seen from another side, and brought back by where its corners are taken to be."""
+    """The image seen in perspective, then rectified by estimated positions of its corners."""
     height, width, _ = image.shape
     own = np.array([[0, 0], [0, width - 1], [height - 1, 0], [height - 1, width - 1]], float)
     seen = own + rng.uniform(-camera.corners, camera.corners, own.shape) * [height, width]
@@ -76,7 +76,7 @@ def _homography(camera: Camera, image: np.ndarray, rng: np.random.Generator) -> 
 
 
 def homography(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The matrix [3, 3] of the projective map that takes four points to four others, both [4, 2]; its last element is 1."""
+    """The matrix [3, 3] of the projective map from four points to four others, both [4, 2]; its last element is 1."""
     equations, values = [], []
     for (row, column), there in zip(start, end, strict=True):
         for axis in range(2):
@@ -89,7 +89,7 @@ def homography(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 
 def _warped(image: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """The image whose pixel at p is that of `image` at back(p), linearly interpolated; beyond the edge it goes on."""
+    """The image whose pixel at p is that of `image` at back(p), linearly interpolated; edge pixels extend outwards."""
     height, width, _ = image.shape
     places = np.stack([*np.mgrid[:height, :width], np.ones((height, width))]).reshape(3, -1)
     rows, columns, scales = back @ places
@@ -115,7 +115,7 @@ def _noise(camera: Camera, image: np.ndarray, rng: np.random.Generator) -> np.nd
 
 
 def _jpeg(camera: Camera, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image in a JPEG file; images of other than one or three channels are as many grey files."""
+    """The image after JPEG compression. Unless it has three channels, each channel is compressed as a grey image."""
     pixels = np.round(255 * image).astype(np.uint8)
     parts = [pixels] if pixels.shape[-1] == 3 else np.split(pixels, pixels.shape[-1], -1)
     read = []

@@ -1,10 +1,10 @@
-"""What the three attacks of Carlini and Wagner have in common: Adam in a space without bounds, on all images at once.
+"""The common part of the three attacks of Carlini and Wagner: Adam in an unbounded space, on all images at once.
 
-Carlini and Wagner, 2017, "Towards evaluating the robustness of neural networks". Images are ½(tanh w + 1), so that any w is an
-image. The loss of each is the size of its perturbation plus c times the margin f, by which the logits miss what is wanted:
+Carlini and Wagner, 2017, "Towards evaluating the robustness of neural networks". An image is ½(tanh w + 1), so any w is a valid
+image. Its loss is the size of its perturbation plus c times f, which says how far the logits are from the goal:
 f = max(max_{i≠t} Z_i − Z_t, −κ) towards a target t, or max(Z_y − max_{i≠y} Z_i, −κ) away from a label y.
 
-A round of steps is cut into parts, between which images that are done leave the batch.
+A round of steps is divided into parts. Images that are done leave the batch between parts.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array
 
-# How near to the bounds a pixel may be that tanh is to give back, and Adam's numbers, as in the authors' code.
+# How near to its bounds a starting pixel may be (arctanh is infinite there), and Adam's parameters, as in the authors' code.
 _INSIDE = 0.999999
 _FIRST_MOMENT, _SECOND_MOMENT, _ADAM_EPSILON = 0.9, 0.999, 1e-8
-# Of the largest logit, by how much the gap must be below zero, so that no other order of sums takes a success back.
+# A gap must be below zero by this fraction of the largest logit, so that a success survives sums in another order.
 _ROUNDING = 1e-5
-# Most parts of a round, the fewest steps of one, and by what share the least loss must fall in one of two in a row for an image
-# to stay in it: Adam's first steps may lead up before they lead down.
+# The maximum number of parts of a round and the minimum number of steps of a part. An image stays in the round if its least
+# loss fell by at least this fraction in one of the last two parts: Adam may increase the loss at first.
 _PARTS, _SHORTEST, _LEAST_FALL = 10, 20, 1e-4
 
 
@@ -45,35 +45,35 @@ class CarliniWagner(MinimumNormAttack):
     """The settings that the attacks of Carlini and Wagner share."""
 
     kappa: float = setting(0.0, "confidence κ: by how much the wanted logit must exceed the others", least=0)
-    target: str = setting("none", "class to reach; none: any other than the true one", choices=("none", *TARGETS))
+    target: str = setting("none", "class to reach; none: any class but the true one", choices=("none", *TARGETS))
 
     def aim(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor) -> Aim:
-        """What the attack is to reach."""
+        """The goal of the attack for these images."""
         if self.target == "none":
             return Aim(y.numpy(), targeted=False, kappa=self.kappa)
         return Aim(targets_of(source, x, y, self.target).numpy(), targeted=True, kappa=self.kappa)
 
 
 class Aim(NamedTuple):
-    """What an attack is to reach: labels to move away from, or towards if `targeted`, by a margin κ."""
+    """The goal of an attack: labels to move away from, or towards if `targeted`, by a margin κ."""
 
     labels: np.ndarray
     targeted: bool
     kappa: float
 
     def is_reached(self, logits: np.ndarray) -> np.ndarray:
-        """Of which images the logits [batch, classes] show that, whatever κ, booleans [batch]."""
+        """Which images have reached the goal, given their logits [batch, classes]; ignores κ. Booleans [batch]."""
         return (logits.argmax(1) == self.labels) == self.targeted
 
 
 class Problem(NamedTuple):
-    """The perturbations to find for a batch, all arrays of NumPy with the image's row first.
+    """The perturbations to find for a batch: NumPy arrays, whose first axis is the image.
 
     Attributes:
         originals: images in [0,1].
-        aim: what the attack must reach.
+        aim: the goal.
         allowed: which pixels may change, [batch, height, width, 1].
-        threshold: τ, beyond which a pixel's change counts in L∞, [batch].
+        threshold: τ, above which the change of a pixel counts in L∞, [batch].
     """
 
     originals: np.ndarray
@@ -83,20 +83,20 @@ class Problem(NamedTuple):
 
     @classmethod
     def of(cls, x: tf.Tensor, aim: Aim) -> Problem:
-        """The problem whose pixels may all change."""
+        """The problem in which all pixels may change."""
         originals = x.numpy()
         return cls(originals, aim, np.ones((*originals.shape[:-1], 1), bool), np.ones(len(originals), originals.dtype))
 
 
 class Descent(NamedTuple):
-    """How a round descends; all of it is part of the graph but `rate`, and the two numbers that arrays hold.
+    """How a round descends. Everything but `rate` is a constant of the compiled graph.
 
     Attributes:
-        size: l2, ‖δ‖² of the perturbation δ, or linf, Σ max(0, |δ| − τ).
-        rate: Adam's.
-        margin: added to the logits' gap before it is cut at −κ.
-        ends: best to keep the smallest success of the round; loss or margin to end an image's round at its first success,
-            where the loss is below 1e-4 c, or the margin's part below 1e-4.
+        size: how the perturbation δ is measured: l2 for ‖δ‖², linf for Σ max(0, |δ| − τ).
+        rate: Adam's learning rate.
+        margin: added to the gap between logits before it is cut off at −κ.
+        ends: "best" keeps the smallest success of the round. "loss" or "margin" ends an image's round at its first success:
+            when the loss, or the margin's part of it, is below 1e-4 c.
     """
 
     size: str
@@ -106,7 +106,7 @@ class Descent(NamedTuple):
 
 
 class Round(NamedTuple):
-    """What a round found: the images, where there was one, the size of each perturbation, infinite where not, and queries."""
+    """The result of a round: images, the sizes of their perturbations (infinite for a failure), and the number of queries."""
 
     images: np.ndarray
     sizes: np.ndarray
@@ -114,7 +114,7 @@ class Round(NamedTuple):
 
     @property
     def succeeded(self) -> np.ndarray:
-        """Booleans [batch]."""
+        """Which images the round succeeded on: booleans [batch]."""
         return np.isfinite(self.sizes)
 
 
@@ -125,12 +125,12 @@ def descend(
 
     Args:
         model: classifier that returns logits.
-        problem: of the whole batch.
-        rows: which of its images the round is of.
-        starts: images in [0,1] that they start from, [rows, …].
-        c: of each, [rows].
-        how: what is minimised, and what ends it.
-        steps: most steps.
+        problem: the problem of the whole batch.
+        rows: the images of the batch that take part.
+        starts: the images in [0,1] to start from, [rows, …].
+        c: the weight of the margin for each image, [rows].
+        how: what is minimised, and what ends the round.
+        steps: maximum number of steps.
     """
     dtype, count = starts.dtype, len(rows)
     w = np.arctanh(_INSIDE * (2 * starts - 1)).astype(dtype)
@@ -165,7 +165,7 @@ def _advance(
     model, x, allowed, labels, threshold, c, w, first, second, images, sizes, kappa, rate, done, length,
     size, margin, ends, targeted,
 ):  # fmt: skip
-    """`length` steps after the first `done`; the state, the least loss, and how many steps each image took part in."""
+    """`length` steps after the first `done`: the state, the least loss, and the number of steps taken for each image."""
     infinity = tf.constant(np.inf, x.dtype)
 
     def image_of(w):
@@ -219,12 +219,12 @@ def _advance(
 
 
 def _is_small(by_size, by_margin, c, ends):
-    """Whether what is left counts as nothing: the whole loss against c, or the margin's part of it."""
+    """Whether the remaining loss is negligible compared with c: the whole loss, or the margin's part of it."""
     return by_size + by_margin < 1e-4 * c if ends == "loss" else by_margin < 1e-4 * c
 
 
 def prepared(model: keras.Model, x: Array, y: Array, *, targeted: bool, kappa: float) -> tuple[tf.Tensor, Aim]:
-    """The images and the aim of a public function's arguments.
+    """The checked images and the goal, from the arguments of a public function.
 
     Raises:
         UsageError: κ below 0, or invalid images or labels.
@@ -236,14 +236,14 @@ def prepared(model: keras.Model, x: Array, y: Array, *, targeted: bool, kappa: f
 
 
 def standing(model: keras.Model, x: tf.Tensor, aim: Aim) -> np.ndarray:
-    """The rows of the images to attack: with κ 0 those that are not yet what is wanted, else all."""
+    """The rows of the images to attack: with κ = 0, those that have not reached the goal; otherwise all."""
     if aim.kappa > 0:
         return np.arange(len(aim.labels))
     return np.flatnonzero(~aim.is_reached(predict(model, x).numpy()))
 
 
 def in_batch(count: int, rows: np.ndarray, values: Any, rest: Any) -> np.ndarray:
-    """`values` at those rows of a batch, `rest` at the others."""
+    """An array for the whole batch: `values` in these rows, `rest` in the others."""
     whole = np.array(np.broadcast_to(rest, (count, *np.shape(values)[1:])))
     whole[rows] = values
     return whole

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _LARGEST_C = 2e6
 _MARGIN = 0.01
-# Pixels are frozen up to one that matters by more than this, or so many of √(pixels changed) at a time.
+# After each success the least important pixels are frozen, up to and including the first whose importance exceeds _MATTERS,
+# but at most _AT_A_TIME · √(pixels changed) at a time.
 _MATTERS, _AT_A_TIME = 0.01, 0.3
 
 
@@ -36,9 +37,9 @@ class CarliniWagnerL0(CarliniWagner):
     norms: ClassVar[tuple[str, ...]] = ("l0",)
 
     norm: str = "l0"
-    steps: int = setting(1_000, "most steps of Adam for each set of pixels and c", least=1)
-    rate: float = setting(0.01, "Adam's rate", above=0)
-    c: float = setting(1e-3, "first weight of the margin, doubled where it fails up to 2e6", above=0)
+    steps: int = setting(1_000, "maximum number of Adam steps for each set of pixels and c", least=1)
+    rate: float = setting(0.01, "Adam's learning rate", above=0)
+    c: float = setting(1e-3, "first weight of the margin, doubled after each failure up to 2e6", above=0)
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
         """See `MinimumNormAttack.search`."""
@@ -56,19 +57,19 @@ def cw_l0(
     rate: float = 0.01,
     c: float = 1e-3,
 ) -> tf.Tensor:
-    """Carlini and Wagner in l0: for each image, the last adversarial one found, or the image itself if there is none.
+    """Carlini and Wagner in l0: the last adversarial image found for each image, or the image itself if none was found.
 
-    After each success the pixels i with the least |δ_i| |∂loss/∂x_i|, summed over channels, are frozen.
+    After each success, the pixels i with the smallest |δ_i| |∂loss/∂x_i|, summed over channels, are frozen.
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
-        y: labels to move away from, or with `targeted` to reach.
-        targeted: reach y.
-        kappa: confidence κ, by how much the wanted logit must exceed the others.
+        y: labels to move away from, or to reach if `targeted`.
+        targeted: whether y are targets.
+        kappa: confidence κ: by how much the wanted logit must exceed the others.
         steps: maximum number of Adam steps for each set of pixels and c.
         rate: Adam's learning rate.
-        c: the first value of c.
+        c: first weight of the margin.
 
     Raises:
         UsageError: a number out of range, or invalid images or labels.
@@ -79,7 +80,7 @@ def cw_l0(
 
 
 def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: float, c: float) -> Found:
-    """Rounds of all images that still go on, each with its own pixels and c."""
+    """Runs rounds on all images that are not done, each with its own set of pixels and its own c."""
     problem, rows = Problem.of(x, aim), standing(model, x, aim)
     images, count = problem.originals.copy(), len(x)
     weight, queries = np.full(count, c, images.dtype), np.ones(count, np.int64)
@@ -102,7 +103,7 @@ def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: floa
 
 
 def _freeze(allowed: np.ndarray, matters: np.ndarray, changed: int) -> None:
-    """Takes the pixels that matter least out of those that may change, [height, width], in place."""
+    """Freezes the pixels that matter least: clears them, in place, in the mask `allowed` [height, width]."""
     places = np.flatnonzero(allowed)
     order = places[np.argsort(matters.ravel()[places], kind="stable")]
     small = int((matters.ravel()[order] <= _MATTERS).sum())
@@ -119,7 +120,7 @@ def _what_pixels_matter(
 
 
 def _slopes(model, x, images, labels, c, targeted):
-    """∂(‖δ‖² + c gap)/∂x at some images; the gap is not cut off, as it is at a success."""
+    """∂(‖δ‖² + c gap)/∂x at some images. The gap is not cut off, because the images are successes and it would be constant."""
     with tf.GradientTape() as tape:
         tape.watch(images)
         found = margins(logits_of(model, images), labels)

@@ -26,9 +26,9 @@ class CarliniWagnerL2(CarliniWagner):
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     searches: int = setting(9, "values of c that are tried", least=1)
-    steps: int = setting(10_000, "most steps of Adam for each", least=1)
-    rate: float = setting(0.01, "Adam's rate", above=0)
-    c: float = setting(1e-3, "first weight of the margin, 10 times as large until it succeeds, then halfway", above=0)
+    steps: int = setting(10_000, "maximum number of Adam steps for each", least=1)
+    rate: float = setting(0.01, "Adam's learning rate", above=0)
+    c: float = setting(1e-3, "first weight of the margin, multiplied by 10 until it succeeds, then bisected", above=0)
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
         """See `MinimumNormAttack.search`."""
@@ -48,21 +48,21 @@ def cw_l2(
     rate: float = 0.01,
     c: float = 1e-3,
 ) -> tf.Tensor:
-    """Carlini and Wagner in l2: for each image, the nearest adversarial one found, or the image itself if there is none.
+    """Carlini and Wagner in l2: the nearest adversarial image found for each image, or the image itself if none was found.
 
-    It can start from any images. Black or white ones, attacked towards each class, show what the classifier takes for that
-    class.
+    It can start from any images. From an all-black or all-white image towards each class, it draws what the classifier takes
+    for that class.
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
-        y: labels to move away from, or with `targeted` to reach.
-        targeted: reach y.
-        kappa: confidence κ, by how much the wanted logit must exceed the others.
+        y: labels to move away from, or to reach if `targeted`.
+        targeted: whether y are targets.
+        kappa: confidence κ: by how much the wanted logit must exceed the others.
         searches: how many values of c are tried.
         steps: maximum number of Adam steps for each; an image whose loss falls by less than 0.01% in a tenth of them stops.
         rate: Adam's learning rate.
-        c: the first value of c.
+        c: first weight of the margin.
 
     Raises:
         UsageError: a number out of range, or invalid images or labels.
@@ -81,7 +81,7 @@ def cw_l2(
 
 
 def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, searches: int, steps: int, rate: float, c: float) -> Found:
-    """The bisection on c, of each image on its own."""
+    """Bisects c, separately for each image."""
     problem, rows = Problem.of(x, aim), standing(model, x, aim)
     starts = problem.originals[rows]
     images, sizes, queries = starts.copy(), np.full(len(rows), np.inf), np.ones(len(rows), np.int64)

@@ -16,7 +16,7 @@ from adv_networks.lazy import keras, tf
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# Below which threshold the perturbation is less than a level of eight bits, and how much of one is left after a success.
+# The search ends below the first threshold, less than one level of an 8-bit image; the second is the factor after a success.
 _SMALLEST, _SHRINKS = 1 / 256, 0.9
 _LARGEST_C = 20.0
 
@@ -30,9 +30,9 @@ class CarliniWagnerLinf(CarliniWagner):
     norms: ClassVar[tuple[str, ...]] = ("linf",)
 
     norm: str = "linf"
-    steps: int = setting(1_000, "most steps of Adam for each threshold and c", least=1)
-    rate: float = setting(5e-3, "Adam's rate", above=0)
-    c: float = setting(1e-5, "first weight of the margin, doubled where it fails while below 20", above=0)
+    steps: int = setting(1_000, "maximum number of Adam steps for each threshold and c", least=1)
+    rate: float = setting(5e-3, "Adam's learning rate", above=0)
+    c: float = setting(1e-5, "first weight of the margin, doubled after each failure while below 20", above=0)
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
         """See `MinimumNormAttack.search`."""
@@ -50,20 +50,20 @@ def cw_linf(
     rate: float = 5e-3,
     c: float = 1e-5,
 ) -> tf.Tensor:
-    """Carlini and Wagner in L∞: of each image the last adversarial one found, or itself where none was.
+    """Carlini and Wagner in L∞: the last adversarial image found for each image, or the image itself if none was found.
 
-    The loss is c f + Σ max(0, |δ| − τ). τ falls from 1 to 0.9 min(τ, ‖δ‖∞) after each success, from which the next round
-    starts; after a failure c doubles.
+    The loss is c f + Σ max(0, |δ| − τ). τ starts at 1. After each success it becomes 0.9 min(τ, ‖δ‖∞), and the next round
+    starts from the image found. After each failure c doubles.
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
-        y: labels to move away from, or with `targeted` to reach.
-        targeted: reach y.
-        kappa: confidence κ, by how much the wanted logit must exceed the others.
-        steps: most steps of Adam for each τ and c.
-        rate: Adam's.
-        c: the first.
+        y: labels to move away from, or to reach if `targeted`.
+        targeted: whether y are targets.
+        kappa: confidence κ: by how much the wanted logit must exceed the others.
+        steps: maximum number of Adam steps for each τ and c.
+        rate: Adam's learning rate.
+        c: first weight of the margin.
 
     Raises:
         UsageError: a number out of range, or invalid images or labels.
@@ -74,7 +74,7 @@ def cw_linf(
 
 
 def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: float, c: float) -> Found:
-    """Rounds of all images that still go on, each with its own threshold and c."""
+    """Runs rounds on all images that are not done, each with its own threshold and c."""
     problem, rows = Problem.of(x, aim), standing(model, x, aim)
     images, count = problem.originals.copy(), len(x)
     weight, threshold = np.full(count, c, images.dtype), problem.threshold

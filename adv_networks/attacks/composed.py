@@ -1,4 +1,4 @@
-"""Two attacks that craft nothing: clean images, and the worst of other attacks, image by image."""
+"""Columns that craft nothing: clean images, and the worst of other attacks image by image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @register("clean", "the clean images")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Clean(Attack):
-    """No attack."""
+    """No attack: the clean images."""
 
     kind: ClassVar[str] = "clean"
     access: ClassVar[str] = "labels"
@@ -29,14 +29,14 @@ class Clean(Attack):
     def craft(
         self, source: keras.Model | None, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> tf.Tensor:
-        """The images, as tensors."""
+        """The images as tensors."""
         return tf.convert_to_tensor(x) if source is None else as_images(source, x)
 
 
 @register("worst", "an image counts as right only if it is right under each attack in the same row")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Worst(Attack):
-    """The worst of the attacks of other columns, which `evaluation.worst` composes; it crafts nothing."""
+    """The worst of the attacks in other columns. It crafts nothing; `evaluation.worst` combines their results."""
 
     kind: ClassVar[str] = "worst"
     composed: ClassVar[bool] = True

@@ -1,7 +1,7 @@
 """Attacks on whole data sets, batch by batch.
 
-In the scope of a strategy its devices take the batches in turn. The models' variables must have been made in that scope. A
-batch is never split, so that no result depends on how many devices there are.
+Inside the scope of a distribution strategy, its devices take the batches in turn. The models' variables must have been created
+in that scope. A batch is never split, so the results do not depend on the number of devices.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ BATCH_SIZE = 250
 
 
 def batch_size(bn_evaluation: str) -> int:
-    """Images in a batch of an evaluation: 250, or 64 where BN has the statistics of each batch."""
+    """The evaluation's batch size: 250, or 64 if BN uses the statistics of each batch."""
     return BATCH_SIZE if bn_evaluation == "moving" else BATCH_STATISTICS_SIZE
 
 
 def batches_of(
     images: np.ndarray, labels: np.ndarray, size: int, *, filled: bool = False, classes: int | None = None
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(number, images in [0,1], labels) of each batch; float images are taken as they are.
+    """Yields (number, images in [0,1], labels) for each batch; float images are not rescaled.
 
-    The last one is partial, or `filled` with images from before it. `classes` is how many there are, where that is known.
+    The last batch may be smaller. If `filled`, it starts earlier instead and repeats images of the batch before. `classes` is
+    the number of classes, or None if unknown.
 
     Raises:
-        UsageError: images neither uint8 nor floats in [0,1], or labels that are not one integer an image.
+        UsageError: images that are neither uint8 nor floats in [0,1], or labels that are not one integer per image.
     """
     images, labels = as_arrays(images, labels, classes=classes)
     for number, start in enumerate(range(0, len(images), size)):
@@ -45,7 +46,7 @@ def batches_of(
 
 
 def on_devices(work: Callable[..., Any], batches: Iterable[tuple[int, np.ndarray, np.ndarray]]) -> Iterator[Any]:
-    """`work(number, x, y)` of each batch, in their order, computed by the devices of the current strategy in turn."""
+    """Yields `work(number, x, y)` for each batch, in order; the devices of the current strategy take the batches in turn."""
     strategy = tf.distribute.get_strategy()
     devices = strategy.extended.worker_devices if tf.distribute.has_strategy() else ()
     if len(devices) < 2:
@@ -64,28 +65,28 @@ def on_devices(work: Callable[..., Any], batches: Iterable[tuple[int, np.ndarray
 
 
 def crafted(attack: Attack, source: keras.Model | None, x: Any, y: Any, *, seed: tuple[int, int], **options: Any) -> Crafted:
-    """`attack.crafted`, where what a random source draws is a function of the seed too."""
+    """`attack.crafted`, with the random draws of the source also determined by the seed."""
     with runtime.drawing(*seed, draws=attack.draws):
         return attack.crafted(source, x, y, seed=seed, **options)
 
 
 def craft(attack: Attack, source: keras.Model | None, x: Any, y: Any, *, seed: tuple[int, int], **options: Any) -> tf.Tensor:
-    """The images of `crafted` alone."""
+    """Only the images of `crafted`."""
     return crafted(attack, source, x, y, seed=seed, **options).images
 
 
 def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: np.ndarray, *, state: Any = None) -> np.ndarray:
-    """The adversarial images of a whole data set, for BN on moving averages: floats in [0,1], [N, H, W, C].
+    """Adversarial images for a whole data set, with BN on its moving averages: floats in [0,1], [N, H, W, C].
 
     Args:
         attack: the attack.
-        source: what it is crafted on.
+        source: the model that it is crafted on.
         images: uint8 or floats in [0,1], [N, H, W, C].
         labels: integers [N].
-        state: what an attack that learns first has learned (`Attack.fit`), from other images than these.
+        state: for an attack that learns, the result of `Attack.fit` on other images.
 
     Raises:
-        UsageError: invalid images or labels, or an attack that has not learned what it must.
+        UsageError: invalid images or labels, or the state of an attack that learns is missing.
     """
 
     def images_of(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:

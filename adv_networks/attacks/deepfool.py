@@ -1,4 +1,4 @@
-"""DeepFool: steps onto the nearest of the classes' linearised boundaries (Moosavi-Dezfooli et al., 2016)."""
+"""DeepFool: steps onto the nearest linearised decision boundary (Moosavi-Dezfooli et al., 2016)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from adv_networks.runtime import mean_over_draws, run_compiled
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# Of the gap between two logits, by how much a step goes beyond it, as the authors' code has it.
+# How far a step goes beyond the gap between two logits, as in the authors' code.
 _BEYOND = 1e-4
-# By how much of its largest logit a point must be beyond a boundary: in a batch of another size the logits round otherwise.
+# How far beyond a boundary a point must be, as a fraction of its largest logit: in a batch of another size the logits round
+# differently.
 _CERTAINLY = 1e-5
 
 
@@ -34,9 +35,9 @@ class DeepFool(MinimumNormAttack):
     kind: ClassVar[str] = "deepfool"
     norms: ClassVar[tuple[str, ...]] = ("l2", "linf")
 
-    steps: int = setting(50, "most steps", least=1)
-    overshoot: float = setting(0.02, "share of the perturbation that is added to it", least=0)
-    candidates: int = setting(10, "classes whose boundaries are looked at, the likeliest at first", least=2)
+    steps: int = setting(50, "maximum number of steps", least=1)
+    overshoot: float = setting(0.02, "fraction by which the perturbation is extended", least=0)
+    candidates: int = setting(10, "number of classes considered, the likeliest for the original image", least=2)
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
         """See `MinimumNormAttack.search`."""
@@ -54,23 +55,23 @@ def deepfool(
     overshoot: float = 0.02,
     candidates: int = 10,
 ) -> tf.Tensor:
-    """DeepFool: of each image the adversarial one that it finds, or the image itself where it finds none.
+    """DeepFool: the adversarial image that it finds for each image, or the image itself if it finds none.
 
-    Moosavi-Dezfooli, Fawzi and Frossard, 2016, "DeepFool: a simple and accurate method to fool deep neural networks". The
-    perturbation r grows by the step onto the nearest boundary, linearised at clip(x + (1 + overshoot) r), until that point is
-    labelled otherwise. Clipping at that point, and not only at the end, keeps the result adversarial.
+    Moosavi-Dezfooli, Fawzi and Frossard, 2016, "DeepFool: a simple and accurate method to fool deep neural networks". Each step
+    adds to the perturbation r the shortest way onto the nearest boundary, linearised at clip(x + (1 + overshoot) r), until this
+    point has another label. It is clipped in every step, not only at the end, so the result stays adversarial.
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
-        y: labels to move away from; an image that has another label from the start is unchanged.
-        norm: l2 or linf, in which the nearest boundary is sought.
+        y: labels to move away from; an image that is misclassified from the start is returned unchanged.
+        norm: l2 or linf, in which distances to boundaries are measured.
         steps: maximum number of steps.
-        overshoot: share of the perturbation that is added to it.
-        candidates: how many classes are considered, the likeliest ones at x.
+        overshoot: fraction by which the perturbation is extended.
+        candidates: number of classes considered, the likeliest at x.
 
     Raises:
-        UsageError: another norm, or invalid images or labels.
+        UsageError: an unknown norm, or invalid images or labels.
     """
     check_counts(steps=steps, candidates=candidates)
     x = as_images(model, x)
@@ -83,7 +84,7 @@ def deepfool(
 def search(
     model: keras.Model, x: tf.Tensor, y: tf.Tensor, *, norm: str, steps: int, overshoot: float, candidates: int
 ) -> Found:
-    """DeepFool on images and labels that were checked before; an image leaves the batch once it has another label."""
+    """DeepFool on valid images and labels; an image leaves the batch once its label has changed."""
     logits = predict(model, x).numpy()
     labels, images = y.numpy(), x.numpy().copy()
     others = np.where(np.eye(logits.shape[1], dtype=bool)[labels], -np.inf, logits)
@@ -104,7 +105,7 @@ def search(
 
 
 def _gaps(model, point, y, others):
-    """By how much other classes' logits exceed that of y, [batch, others], and the gradients of that, [batch, others, n]."""
+    """The logits of other classes minus that of y, [batch, others], and their gradients, [batch, others, n]."""
     scale = networks.loss_scale(model)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(point)
@@ -117,9 +118,9 @@ def _gaps(model, point, y, others):
 
 
 def _step(model, x, total, y, others, factor, norm):
-    """The perturbation after a step, the point that it leads to, and the label of that."""
+    """The perturbation after a step, the resulting point, and the label of this point."""
     gaps, normals = mean_over_draws(model, lambda one: _gaps(one, tf.clip_by_value(x + factor * total, 0, 1), y, others))
-    # In linf the steepest direction is the sign, and a normal is as long as its dual norm.
+    # In linf the steepest direction is the sign, and a normal's length is its dual norm.
     lengths = tf.norm(normals, 2 if norm == "l2" else 1, 2)
     away = tf.where(lengths > 0, tf.math.divide_no_nan(tf.abs(gaps), lengths), tf.constant(float("inf"), x.dtype))
     nearest = tf.argmin(away, 1, tf.int32)

@@ -1,4 +1,4 @@
-"""How far an attack moved images, in each norm of `NORMS`, and which of them are within a ball."""
+"""Distances between images in each norm of `NORMS`, and which images lie within a ball."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from adv_networks.attacks.inputs import ROUNDING
 from adv_networks.experiments import NORMS, choose
 
-# By how much a pixel must change, in any channel, to count in l0: less is the rounding of what was meant to stay.
+# A pixel counts in l0 if any channel changed by more than this; smaller changes are rounding of an unchanged pixel.
 CHANGED = 1e-4
 
 
 def distances(x: np.ndarray, moved: np.ndarray, norm: str) -> np.ndarray:
-    """The distance of each image from where it was, in double precision, [images].
+    """The distance between each image and its moved version, in double precision, [images].
 
     Args:
         x: images, [images, height, width, channels].
-        moved: images of that shape.
-        norm: linf, l2 or l1, over pixels and channels; l0 counts the pixels that a channel of changed by more than 1e-4.
+        moved: the moved images, of the same shape.
+        norm: linf, l2 or l1, over pixels and channels; or l0, the number of pixels that changed by more than 1e-4 in a channel.
 
     Example:
         >>> import numpy as np
@@ -35,7 +35,7 @@ def distances(x: np.ndarray, moved: np.ndarray, norm: str) -> np.ndarray:
 
 
 def are_within(x: np.ndarray, moved: np.ndarray, epsilon: float, norm: str) -> np.ndarray:
-    """Which images are within ε of where they were, up to rounding, booleans [images]."""
+    """Which images moved by at most ε, up to rounding: booleans [images]."""
     p = choose(NORMS, norm, "norm")
     rounding = ROUNDING * np.prod(x.shape[1:]) ** (1 / p) if p else 0.0
     return distances(x, moved, norm) <= epsilon + rounding

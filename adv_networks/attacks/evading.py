@@ -1,4 +1,4 @@
-"""PGD that evades a detector: first past the classifier, then past what refuses images (Bryniarski et al., 2022)."""
+"""PGD that evades detectors: it first fools the classifier, then the detectors that refuse images (Bryniarski et al., 2022)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _STEPS = 100
 @register("evading_pgd", "PGD that then evades the detectors of a defence, step by step (Bryniarski et al., 2022)")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvadingPGD(Attack):
-    """The attack `evading_pgd` as a column of tables; on a classifier without detectors it is PGD that ends at success."""
+    """The attack `evading_pgd` as a column of tables; without detectors it is PGD that stops once it succeeds."""
 
     kind: ClassVar[str] = "evading_pgd"
     evades: ClassVar[bool] = True
@@ -36,13 +36,13 @@ class EvadingPGD(Attack):
 
     @classmethod
     def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Its number of steps, as far as the scale goes."""
+        """The number of steps at the experiment's scale."""
         return dict(steps=max(1, _STEPS // SCALES[spec.scale].attack_divisor))
 
     def craft(
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> tf.Tensor:
-        """See `Attack.craft`; a source with detectors has their excess as a second output."""
+        """See `Attack.craft`; a source with detectors returns their excess as a second output."""
         options = dict(norm=self.norm, steps=self.steps, seed=seed, training=training)
         return evading_pgd(source, x, y, self.epsilon, step_size=self.epsilon * self.step_fraction, **options)
 
@@ -59,26 +59,26 @@ def evading_pgd(
     seed: Seed = 0,
     training: bool = False,
 ) -> tf.Tensor:
-    """Steps up the loss while an image is labelled correctly, down the detectors' excess while it is not, within the ball.
+    """PGD that ascends the loss while an image is classified correctly, and otherwise descends the detectors' excess.
 
-    No weight balances the two. Of each image the last point that is mislabelled and not refused is kept, else the last one.
-    (Bryniarski, Hingun, Pachuca, Wang and Carlini, 2022, "Evading adversarial example detection defenses with orthogonal
-    projected gradient descent", Section 4.)
+    So no weight has to balance the two. For each image, the last point that is misclassified and not refused is returned; if
+    there is none, the last point. (Bryniarski, Hingun, Pachuca, Wang and Carlini, 2022, "Evading adversarial example detection
+    defenses with orthogonal projected gradient descent", Section 4.)
 
     Args:
-        model: images in [0,1] to logits [batch, classes] and to the excess [batch] of what refuses images, from 0 on where it
-            does; a classifier alone refuses none.
+        model: maps images in [0,1] to logits [batch, classes] and to the detectors' excess [batch], which is at least 0 for a
+            refused image; a classifier alone refuses none.
         x: images in [0,1] or uint8, [batch, height, width, channels].
         y: true labels, integers [batch].
         epsilon: radius of the ball around each image, on the [0,1] pixel scale.
         step_size: α.
-        norm: of the ball and of the steps: linf, l2 or l1.
+        norm: norm of the ball and of the steps: linf, l2 or l1.
         steps: number of gradient steps.
-        seed: of the random start.
-        training: BN with the batch's statistics.
+        seed: seed of the random start.
+        training: whether BN uses the batch's statistics.
 
     Raises:
-        UsageError: images, labels or ε that are none, another norm, or fewer than one step.
+        UsageError: invalid images, labels or ε, an unknown norm, or fewer than one step.
     """
     check_sizes(step_size=step_size)
     check_epsilon(epsilon, steps=steps)
@@ -97,7 +97,7 @@ def _evade(model, training, p, x, start, y, epsilon, step_size, steps):
         return logits, excess[0] if excess else -tf.ones_like(logits[:, 0])
 
     def evaluated(images):
-        """Whether each image is mislabelled, whether it evades too, and the gradient of what is still to be done."""
+        """Whether each image is misclassified and not refused, and the gradient of its current objective."""
         with tf.GradientTape() as tape:
             tape.watch(images)
             logits, excess = outputs(images)

@@ -1,4 +1,4 @@
-"""FAB, the third attack of AutoAttack, from the algorithm in the paper that defines it."""
+"""FAB, the third attack of AutoAttack, implemented from the paper that defines it."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class FAB(StrongAttack):
 
 
 def towards_hyperplane(x: tf.Tensor, normal: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """The smallest step in L∞ from x to where value + ⟨normal, step⟩ = 0, within [0,1].
+    """The smallest step in L∞ from x, within [0,1], such that value + ⟨normal, step⟩ = 0.
 
-    Every pixel moves by the same length, or as far as [0,1] goes. Newton's iteration finds that length from below in finitely
-    many steps, as what is reached is concave and piecewise linear in it. Where the plane does not meet the box, every pixel
-    goes to its bound.
+    Every pixel moves by the same length, or as far as [0,1] allows. Newton's iteration finds the length from below in finitely
+    many steps, because the change of the linear function is concave and piecewise linear in it. If the plane does not meet the
+    box, every pixel goes to its bound.
 
     Args:
-        x: [batch, n], in [0,1].
-        normal: [batch, n].
-        value: [batch], of the linear function at x.
+        x: points in [0,1], [batch, n].
+        normal: gradient of the linear function, [batch, n].
+        value: value of the linear function at x, [batch].
     """
     direction = -tf.sign(value)[:, None] * tf.sign(normal)
     weights, nothing = tf.abs(normal), tf.zeros_like(x)
@@ -65,7 +65,7 @@ def towards_hyperplane(x: tf.Tensor, normal: tf.Tensor, value: tf.Tensor) -> tf.
         left = tf.abs(value) - tf.reduce_sum(tf.where(free, nothing, weights * room), 1)
         slope = tf.reduce_sum(tf.where(free, weights, nothing), 1)
         longer = tf.where(slope > 0, tf.math.divide_no_nan(left, slope), length)
-        # Rounding must not turn the last steps into a cycle.
+        # Otherwise rounding could make the last steps cycle.
         return tf.maximum(longer, length), longer > length
 
     start = tf.zeros_like(value), tf.ones_like(value, tf.bool)
@@ -121,24 +121,25 @@ def approach_boundary(model, x, y, target, steps):
 
 
 def fab(model: keras.Model, x: Array, y: Array, epsilon: float, *, targets: int = 9, steps: int = 100) -> tf.Tensor:
-    """Targeted FAB: steps onto the decision boundary's linearisation, pulled back to the image, for the smallest perturbation.
+    """Targeted FAB: searches for the smallest perturbation by steps onto the linearised boundary, pulled back to the image.
 
     Croce and Hein, 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack", in the targeted form
-    and with the parameters of AutoAttack: one start, at the image, for each target, and no final search.
+    and with the parameters of AutoAttack: for each target one start, at the image, and no final search.
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
         y: true labels.
         epsilon: the largest perturbation that counts.
-        targets: number of classes to try, the likeliest that are not y first.
-        steps: for each target.
+        targets: number of classes to try: the likeliest that are not y, in order.
+        steps: number of steps for each target.
 
     Returns:
-        For each image, the nearest point that fools the model, from the first target that has one within ε; otherwise x itself.
+        For each image, the nearest point found that fools the model, from the first target with such a point within ε; the
+        image itself if there is none.
 
     Raises:
-        UsageError: a negative ε, fewer than one target or step.
+        UsageError: a negative ε, or fewer than one target or step.
     """
     check_epsilon(epsilon, targets=targets, steps=steps)
     x = as_images(model, x)

@@ -23,7 +23,7 @@ class FGS(Attack):
     kind: ClassVar[str] = "fgs"
     of_first_records: ClassVar[bool] = True
 
-    label: str = setting("true", "label whose loss is ascended", choices=("true", "predicted"))
+    label: str = setting("true", "label whose loss is maximised", choices=("true", "predicted"))
 
     def craft(
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
@@ -40,13 +40,13 @@ def fgs(
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
-        y: labels to move away from; None for the predicted ones (no label leaking).
+        y: labels to move away from; None for the predicted labels, which avoids label leaking.
         epsilon: size of the perturbation.
         norm: linf, l2 or l1.
-        training: BN with the batch's statistics.
+        training: whether BN uses the batch's statistics.
 
     Raises:
-        UsageError: another norm, or images that are neither uint8 nor floats; so do the other attacks.
+        UsageError: an unknown norm, or images that are neither uint8 nor floats. The other attacks raise the same.
     """
     check_epsilon(epsilon)
     x = as_images(model, x)

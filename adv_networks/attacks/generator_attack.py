@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
 
-@register("generator", "x + εG(x) of a trained generator, Eq. 4")
+@register("generator", "x + εG(x) by a trained generator, Eq. 4")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Generator(Attack):
     """The attack `generator` as a column of tables; it is crafted on a generator."""
@@ -43,13 +43,13 @@ def generator(
     seed: Seed = 0,
     training: bool = False,
 ) -> tf.Tensor:
-    """The generator's attack x + εG, projected; y is read by generators of the label only, `seed` by those of noise.
+    """The generator's attack x + εG, projected onto the ball. Only some generators take the label y, or noise from `seed`.
 
-    Of a generator that was built for `norm` only the clipping to [0,1] changes anything; another is held to the ball.
+    If the generator was built for `norm`, the projection only clips to [0,1]; otherwise it also enforces the ball.
     """
     check_epsilon(epsilon)
     x, epsilon, p = as_floats(x, g.variable_dtype), as_scalar(epsilon, g.variable_dtype), choose(CONVEX_NORMS, norm, "norm")
-    check_shape(g.output_shape, x)  # what it takes may be noise or labels
+    check_shape(g.output_shape, x)  # Not the input, which may be noise or labels.
     inputs = networks.generator_input(g, x, None if y is None else as_labels(y, x), as_seed(seed))
     perturbation = run_compiled(raw_outputs, g, training, inputs)
     return project(x, x + epsilon * perturbation, epsilon, p)

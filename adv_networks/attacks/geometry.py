@@ -1,8 +1,9 @@
-"""Directions, projections and random points in the balls of the norms of `CONVEX_NORMS`.
+"""Step directions, projections and random points in the balls of the norms of `CONVEX_NORMS`.
 
-The paper's norm is linf, that of the largest pixel. In l2 and l1, sums over an image's pixels and channels, sign ∇ becomes
-∇ over its own norm, as in Foolbox; in l1 that spreads the step over the pixels, where the steepest ascent would spend it on
-one (ART's choice). The nearest point of the ball is meant in the Euclidean sense, in l1 too, where other libraries scale down.
+The paper's norm is linf, the largest change of any pixel. In l2 and l1, which sum over an image's pixels and channels, ∇
+divided by its norm replaces sign ∇, as in Foolbox. In l1 this spreads the step over all pixels; steepest ascent, ART's choice,
+would change only one. Projections find the nearest point of the ball in the Euclidean sense, in l1 too, where other libraries
+scale the perturbation down.
 """
 
 from __future__ import annotations
@@ -18,33 +19,34 @@ def flat(images: tf.Tensor) -> tf.Tensor:
 
 
 def unit(vectors: tf.Tensor, p: float) -> tf.Tensor:
-    """The vectors [count, n] scaled to p-norm 1; zero stays."""
-    # By the maximum first, or the squares of a small gradient would vanish.
+    """The vectors [count, n] scaled to p-norm 1; zero stays zero."""
+    # Divide by the maximum first: the squares of a small gradient would underflow.
     vectors = tf.math.divide_no_nan(vectors, tf.reduce_max(tf.abs(vectors), 1, keepdims=True))
     return tf.math.divide_no_nan(vectors, tf.norm(vectors, p, 1, keepdims=True))
 
 
 def finite(gradient: tf.Tensor) -> tf.Tensor:
-    """The gradient, zero where it is not finite: no projection would bring back a pixel that is not a number."""
+    """The gradient, with zeros where it is not finite: a pixel that became NaN would stay NaN."""
     return tf.where(tf.math.is_finite(gradient), gradient, 0)
 
 
 def direction(gradient: tf.Tensor, p: float) -> tf.Tensor:
-    """Where a step of length 1 goes: along the sign of the gradient, or along each image's gradient; from zero nowhere."""
+    """The direction of a step of length 1: the sign of the gradient in linf, else each image's normalised gradient."""
     gradient = finite(gradient)
     return tf.sign(gradient) if p == math.inf else tf.reshape(unit(flat(gradient), p), tf.shape(gradient))
 
 
 def project(x: tf.Tensor, moved: tf.Tensor, epsilon: tf.Tensor, p: float) -> tf.Tensor:
-    """The point of the ε-ball around x that is nearest to `moved`, clipped to [0,1], which moves no pixel away from x's."""
+    """The point of the ε-ball around x nearest to `moved`, then clipped to [0,1], which moves no pixel away from x."""
     if p == math.inf:
         return tf.clip_by_value(moved, tf.maximum(x - epsilon, 0), tf.minimum(x + epsilon, 1))
     perturbation = flat(moved - x)
     if p == 2:
         perturbation *= tf.minimum(tf.math.divide_no_nan(epsilon, tf.norm(perturbation, axis=1, keepdims=True)), 1)
     else:
-        # All pixels shrink by one amount, the small ones to zero, such that ε is left. Should the k largest stay, the largest
-        # keeps the mean of ε and their gaps to it. That falls with k as long as the next gap is below it: the least is right.
+        # All magnitudes shrink by the same amount, the small ones to zero, so that their sum is ε. If the k largest remain, the
+        # largest shrinks to (ε + the sum of their gaps to it) / k. This falls with k while the next gap is below it, so its
+        # minimum over k is the right value.
         size = tf.abs(perturbation)
         largest = tf.reduce_max(size, 1, keepdims=True)
         gaps = largest - size
@@ -55,9 +57,9 @@ def project(x: tf.Tensor, moved: tf.Tensor, epsilon: tf.Tensor, p: float) -> tf.
 
 
 def uniform_in_ball(shape: list, *, seed: tf.Tensor, p: float, dtype: tf.DType) -> tf.Tensor:
-    """Points of `shape`, [batch, height, width, channels], each uniformly from the ball of p-norm 1.
+    """Random points of `shape`, [batch, height, width, channels], each uniform in the unit ball of the p-norm.
 
-    For l2 and l1 these are the first n coordinates of a uniform point on the sphere of p-norm 1 in n + p dimensions
+    For l2 and l1 these are the first n coordinates of a uniform point on the unit sphere of the p-norm in n + p dimensions
     (Barthe, Guédon, Mendelson and Naor, 2005, "A probabilistic approach to the geometry of the l_p^n-ball").
     """
     if p == math.inf:

@@ -1,7 +1,7 @@
 """The compiled loop behind FGS, PGD and the other attacks that follow the gradient of a loss.
 
-They differ in its arguments. Images are in [0,1], of the type of the model's variables; ε ≥ 0 on the same scale. No call traces
-again for another batch size, ε, step size, number of steps or seed.
+These attacks differ only in their arguments to it. Images are in [0,1], with the dtype of the model's variables; ε ≥ 0 is on
+the same scale. A new batch size, ε, step size, number of steps or seed causes no retracing.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 
 def logits_of(model: keras.Model, x: tf.Tensor, *, training: bool = False) -> tf.Tensor:
-    """Logits [batch, classes] of images, BN averages left as they are, in the type of the images.
+    """Logits [batch, classes] of images, in the dtype of the images; BN averages are not updated.
 
-    That a classifier ends in may be another one, of half the precision or of twice as much.
+    The classifier's own output may have another dtype: half precision or double.
     """
     return tf.cast(networks.discarding_statistics(model, x, training=training), x.dtype)
 
 
 def losses_and_logits(model: keras.Model, x: tf.Tensor, y: tf.Tensor, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cross-entropy [batch] and logits [batch, classes] of images, BN averages left as they are."""
+    """Cross-entropy [batch] and logits [batch, classes] of images; BN averages are not updated."""
     logits = logits_of(model, x, training=training)
     return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits), logits
 
 
 def loss_gradient(model, training, x, y, loss="cross_entropy", temperature=1.0):
-    """The gradient that attacks follow: of the summed loss with respect to the images, times `networks.loss_scale`.
+    """The gradient that the attacks follow: that of the summed loss with respect to the images, times `networks.loss_scale`.
 
-    The loss is one of `losses.LOSSES`, of the logits over the temperature.
-    For a random model it is the mean over draws, which is the gradient of the expected loss.
+    The loss is one of `losses.LOSSES`, applied to the logits divided by the temperature. For a random model, the gradient is
+    the mean over draws, which estimates the gradient of the expected loss.
     """
 
     def gradient(model):
@@ -46,14 +46,14 @@ def loss_gradient(model, training, x, y, loss="cross_entropy", temperature=1.0):
             tape.watch(x)
             losses = LOSSES[loss](logits_of(model, x, training=training) / temperature, y)
             total = networks.loss_scale(model) * tf.reduce_sum(losses)
-        # Through a layer without a gradient, rounding for instance, it is zero: the attack fails, and the checks say why.
+        # A layer without a gradient, such as rounding, gives zero: the attack fails, and the checks say why.
         return tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     return mean_over_draws(model, gradient)
 
 
 def _follow_gradient(model, training, p, loss, temperature, x, start, y, epsilon, step_size, steps):
-    """`steps` steps of length `step_size` up the loss's gradient, each projected on the ε-ball of p-norm and on [0,1]."""
+    """`steps` steps of length `step_size` up the loss, each projected onto the ε-ball of the p-norm and onto [0,1]."""
 
     def gradient(adversarial):
         return loss_gradient(model, training, adversarial, y, loss, temperature)
@@ -74,17 +74,17 @@ def _follow_gradient(model, training, p, loss, temperature, x, start, y, epsilon
 
 
 def expected_outputs(model, training, x):
-    """The same; of a random model the mean over draws."""
+    """The model's outputs; for a random model, their mean over draws."""
     return mean_over_draws(model, lambda one: raw_outputs(one, training, x))
 
 
 def gradient_attack(
     model, x, y, epsilon, step_size, steps, norm, *, start=None, training=False, loss="cross_entropy", temperature=1.0
 ) -> tf.Tensor:
-    """Steps up the loss of y, of length `step_size`, from `start` (None: x), each projected on the ε-ball and on [0,1]."""
+    """Steps of length `step_size` up the loss of y from `start` (None: x), each projected onto the ε-ball and onto [0,1]."""
     start, p = x if start is None else start, choose(CONVEX_NORMS, norm, "norm")
     sizes = (as_scalar(size, x.dtype) for size in (epsilon, step_size))
-    # Replicas that share BN moments cannot do so inside a loop of the graph.
+    # Replicas cannot share BN moments inside a graph loop, so with several the loop is unrolled.
     steps = steps if training and replicas.count() > 1 else tf.convert_to_tensor(steps, tf.int32)
     return run_compiled(_follow_gradient, model, training, p, loss, temperature, x, start, y, *sizes, steps)
 
@@ -95,9 +95,9 @@ def predict(model: keras.Model, x: Array, *, training: bool = False) -> tf.Tenso
     Args:
         model: classifier that returns logits.
         x: images.
-        training: BN with the batch's statistics, its averages left as they are.
+        training: whether BN uses the batch's statistics; its averages are not updated.
 
     Raises:
-        UsageError: images of another type or range.
+        UsageError: images of the wrong type or range.
     """
     return run_compiled(raw_outputs, model, training, as_images(model, x))

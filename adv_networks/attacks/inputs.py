@@ -1,4 +1,4 @@
-"""The door of every public function of `attacks` and `evaluation`: what images, labels, ε and seeds may be."""
+"""Input checks for every public function of `attacks` and `evaluation`: images, labels, ε and seeds."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray | tf.Tensor
     Seed: TypeAlias = int | tuple[int, int] | tf.Tensor
 
-# By how much rounding may have moved a pixel out of [0,1].
+# Tolerance for pixels that rounding has moved out of [0,1].
 ROUNDING = 1e-6
 
 
 def as_seed(seed: Seed) -> tf.Tensor:
-    """A seed as the int32 [2] that stateless random operations take."""
+    """A seed as the int32 tensor [2] that stateless random operations take."""
     return tf.convert_to_tensor((0, seed) if isinstance(seed, (int, np.integer)) else seed, tf.int32)
 
 
 def as_scalar(value: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """A number as a tensor; tf.cast would take a Python number to double precision by way of single."""
+    """A number as a tensor of this dtype; tf.cast would round a Python number to single precision on its way to double."""
     return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(float(value), dtype)
 
 
 def check_images(x: Array) -> None:
-    """Raises a UsageError where images are neither uint8 nor floats in [0,1]; inside a graph only their type is known."""
+    """Raises a UsageError if images are neither uint8 nor floats in [0,1]; inside a graph only the dtype is checked."""
     kind = _kind_of(x)
     if kind == tf.uint8 or (kind.is_floating and (not _is_known(x) or not math.prod(x.shape))):
         return
     received = kind.name
     if (kind.is_floating or kind.is_integer) and _is_known(x) and math.prod(x.shape):
-        # Reductions of the library that the images are of, so that none is copied.
+        # Reduce with the library that holds the images, to avoid a copy.
         low, high = (float(reduce(x)) for reduce in ((tf.reduce_min, tf.reduce_max) if tf.is_tensor(x) else (np.min, np.max)))
         if kind.is_floating and low >= -ROUNDING and high <= 1 + ROUNDING:
             return
@@ -47,12 +47,12 @@ def check_images(x: Array) -> None:
 
 
 def check_labels(y: Array, images: int | None, classes: int | None) -> None:
-    """Raises a UsageError unless labels are one integer an image, from 0 to the number of classes; inside a graph their type.
+    """Raises a UsageError unless labels are one integer per image that names a class; inside a graph only the dtype is checked.
 
     Args:
         y: the labels.
-        images: how many there must be; None where that is not known yet.
-        classes: how many classes there are; None where that is not known.
+        images: the number of images; None if it is not known yet.
+        classes: the number of classes; None if unknown.
     """
     shape, kind = y.shape, _kind_of(y)
     if not kind.is_integer or len(shape) != 1 or (images is not None and shape[0] not in (images, None)):
@@ -67,7 +67,7 @@ def check_labels(y: Array, images: int | None, classes: int | None) -> None:
 
 
 def _kind_of(array: Array) -> tf.DType:
-    """The type of its elements; that of a string for what is no number at all."""
+    """The dtype of an array's elements; tf.string for anything that TensorFlow has no dtype for."""
     try:
         return tf.as_dtype(array.dtype)
     except TypeError:
@@ -75,28 +75,28 @@ def _kind_of(array: Array) -> tf.DType:
 
 
 def _is_known(array: Array) -> bool:
-    """Whether the values are at hand, not those of a graph that is being built."""
+    """Whether the array has values, unlike a symbolic tensor of a graph."""
     return not tf.is_tensor(array) or hasattr(array, "numpy")
 
 
 def check_model(model: keras.Model) -> None:
-    """Raises a UsageError for what is no Keras model."""
+    """Raises a UsageError for anything but a Keras model."""
     if not isinstance(model, keras.Model):
         raise UsageError(f"classifier: expected a Keras model, received {type(model).__name__}")
 
 
 def classes_of(model: keras.Model, x: Array | None = None) -> int | None:
-    """How many classes a classifier has; None where neither it says so nor its graph for such images, where these are given."""
+    """A classifier's number of classes; None if neither the model nor its graph for images like x (if given) shows it."""
     shape = _logits_shape(model, x)
     classes = shape[-1] if isinstance(shape, tf.TensorShape) and shape.rank == 2 else None
-    return None if classes == 1 else classes  # One logit names no class, as `check_fits` says.
+    return None if classes == 1 else classes  # `check_fits` rejects a single logit.
 
 
 def _logits_shape(model: keras.Model, x: Array | None) -> Any:
-    """The shape of a classifier's logits, from its own output shape or from its graph for such images; None if unknown.
+    """The shape of a classifier's logits, from the model or from its graph for images like x; None if neither shows it.
 
-    A list or dictionary of shapes stands for several outputs. If the second of two is one number per image, it is the excess of
-    a defence that refuses images (`Defended.with_excess`), and the first has the logits.
+    A list or dictionary of shapes means several outputs. If there are two and the second is one number per image, then it is
+    the excess of detectors (`Defended.with_excess`), and the first output is the logits.
     """
     check_model(model)
     if returns_one_tensor(model):
@@ -108,12 +108,12 @@ def _logits_shape(model: keras.Model, x: Array | None) -> Any:
 
 
 def _traced_shapes(model: keras.Model, x: Array) -> Any:
-    """The shapes of a model's outputs, of which one of the user's own class says none, from the graph that predictions have."""
+    """The output shapes of a model that does not declare them, such as a subclass of the user's, from its prediction graph."""
     shape = np.shape(x)[1:]
     images = tf.TensorSpec([None, *shape], model.variable_dtype)
     try:
         outputs = described(raw_outputs, model, False, images)
-    except Exception as error:  # Whatever the user's code raises.
+    except Exception as error:  # The user's code may raise anything.
         received = ", ".join(map(str, shape))
         raise UsageError(
             f"classifier: expected a built model that takes images [batch, {received}] and whose call can be traced, received "
@@ -123,7 +123,7 @@ def _traced_shapes(model: keras.Model, x: Array) -> Any:
 
 
 def check_shape(taken: object, x: Array) -> None:
-    """Raises a UsageError where images are not of the shape that a model says it takes, or makes: [batch, …], None for any."""
+    """Raises a UsageError if images do not have a model's declared input or output shape [batch, …]; None matches any size."""
     if isinstance(taken, tuple):
         fits = len(x.shape) == len(taken) and all(
             wanted is None or size in (wanted, None) for wanted, size in zip(taken[1:], x.shape[1:], strict=True)
@@ -134,7 +134,7 @@ def check_shape(taken: object, x: Array) -> None:
 
 
 def check_fits(model: keras.Model, x: Array) -> None:
-    """Raises a UsageError where the model does not take images of that shape to logits, or to one, which names no class."""
+    """Raises a UsageError if the model does not map images of this shape to logits of at least two classes."""
     check_shape(getattr(model, "input_shape", None), x)
     if len(x.shape) != 4:
         raise UsageError(
@@ -157,10 +157,10 @@ def check_fits(model: keras.Model, x: Array) -> None:
 
 
 def as_images(model: keras.Model, x: Array) -> tf.Tensor:
-    """Images as floats in [0,1] of the type of the model's variables.
+    """Images as floats in [0,1], with the dtype of the model's variables; uint8 is divided by 255.
 
     Raises:
-        UsageError: they are neither uint8, which are divided by 255, nor floats in [0,1], or the model takes others.
+        UsageError: images that are neither uint8 nor floats in [0,1], or whose shape the model does not take.
     """
     check_model(model)
     floats = as_floats(x, model.variable_dtype)
@@ -169,10 +169,10 @@ def as_images(model: keras.Model, x: Array) -> tf.Tensor:
 
 
 def as_floats(x: Array, dtype: tf.DType) -> tf.Tensor:
-    """Images as floats in [0,1] of that type, for whatever model.
+    """Images as floats in [0,1] of this dtype, for any model; uint8 is divided by 255.
 
     Raises:
-        UsageError: they are neither uint8, which are divided by 255, nor floats in [0,1].
+        UsageError: images that are neither uint8 nor floats in [0,1].
     """
     x = x if tf.is_tensor(x) else np.asarray(x)
     check_images(x)
@@ -183,15 +183,15 @@ def as_floats(x: Array, dtype: tf.DType) -> tf.Tensor:
 
 
 def as_labels(y: Array, x: Array | None = None, model: keras.Model | None = None) -> tf.Tensor:
-    """Labels as the int32 [batch] that the attacks take.
+    """Labels as the int32 tensor [batch] that the attacks take.
 
     Args:
         y: labels.
-        x: the images that they are of.
-        model: the classifier whose classes they name.
+        x: the images.
+        model: the classifier.
 
     Raises:
-        UsageError: they are not one integer an image, or name no class.
+        UsageError: labels that are not one integer per image, or that name no class of the model.
     """
     y = y if tf.is_tensor(y) else np.asarray(y)
     check_labels(y, None if x is None else x.shape[0], None if model is None else classes_of(model, x))
@@ -199,16 +199,16 @@ def as_labels(y: Array, x: Array | None = None, model: keras.Model | None = None
 
 
 def as_targets(target: Array, x: Array, y: tf.Tensor, model: keras.Model) -> tf.Tensor:
-    """The classes that images are to be taken for, as the int32 [batch] that the attacks take.
+    """Target classes as the int32 tensor [batch] that the attacks take.
 
     Args:
-        target: one integer an image.
+        target: one integer per image.
         x: the images.
         y: their labels, int32 [batch].
-        model: the classifier whose classes they are.
+        model: the classifier.
 
     Raises:
-        UsageError: they are not one integer an image, name no class, or are an image's own label.
+        UsageError: targets that are not one integer per image, that name no class, or that equal the image's label.
     """
     try:
         target = as_labels(target, x, model)
@@ -216,17 +216,17 @@ def as_targets(target: Array, x: Array, y: tf.Tensor, model: keras.Model) -> tf.
         raise UsageError(f"target: {str(error).partition(': ')[2]}") from None
     if (same := np.flatnonzero(target == y)).size:
         raise UsageError(
-            f"target: expected other classes than the images' own, received {int(target[same[0]])} for image {same[0]}, "
-            "whose label it is"
+            f"target: expected a class other than the image's label, received {int(target[same[0]])} for image {same[0]}, "
+            "which is its label"
         )
     return target
 
 
 def as_arrays(images: Array, labels: Array, *, classes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of a data set as arrays.
+    """Images and labels of a data set as NumPy arrays.
 
     Raises:
-        UsageError: there are none, or the images or labels are invalid; labels are compared with `classes` if that is given.
+        UsageError: no images, invalid images, or labels that do not fit them or exceed the number of classes, if it is given.
     """
     images, labels = np.asarray(images), np.asarray(labels)
     check_images(images)
@@ -237,10 +237,10 @@ def as_arrays(images: Array, labels: Array, *, classes: int | None = None) -> tu
 
 
 def check_epsilon(epsilon: float | tf.Tensor, **counts: int) -> None:
-    """Raises a UsageError unless ε is one finite number of at least 0, and steps, restarts and so on are above 0.
+    """Raises a UsageError unless ε is a finite number of at least 0 and all counts are at least 1.
 
     Args:
-        epsilon: radius of the ball; inside a graph a scalar tensor, whose value is not known.
+        epsilon: radius of the ball; inside a graph it may be a scalar tensor, whose value is not checked.
         counts: numbers of steps, restarts, targets or queries, by name.
     """
     check_sizes(epsilon=epsilon)
@@ -248,13 +248,13 @@ def check_epsilon(epsilon: float | tf.Tensor, **counts: int) -> None:
 
 
 def check_sizes(**sizes: float | tf.Tensor) -> None:
-    """Raises a UsageError unless radii and lengths of steps, by name, are each one finite number of at least 0.
+    """Raises a UsageError unless each named size (a radius, a step size) is a single finite number of at least 0.
 
-    Inside a graph they may be scalar tensors, whose values are not known.
+    Inside a graph it may be a scalar tensor, whose value is not checked.
     """
     for name, size in sizes.items():
         number = size
-        # A plain number is looked at without TensorFlow, which an attack may be named before.
+        # A plain number is checked without TensorFlow: an attack may be named before it is loaded.
         if not isinstance(size, numbers.Real) and tf.is_tensor(size):
             if not _is_known(size):
                 continue
@@ -266,7 +266,7 @@ def check_sizes(**sizes: float | tf.Tensor) -> None:
 
 
 def check_counts(**counts: int) -> None:
-    """Raises a UsageError unless numbers of steps, restarts and so on, by name, are whole and at least 1."""
+    """Raises a UsageError unless each named count (steps, restarts and so on) is a whole number of at least 1."""
     for name, count in counts.items():
         if not isinstance(count, numbers.Integral) or count < 1:
             raise UsageError(f"{name}: expected at least 1, received {count}")

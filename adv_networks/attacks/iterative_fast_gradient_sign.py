@@ -26,9 +26,9 @@ class Iterative(Attack):
 
     kind: ClassVar[str] = "iterative"
 
-    alpha: float = setting(_ONE_LEVEL, "length of a step, on the [0,1] scale", above=0)
+    alpha: float = setting(_ONE_LEVEL, "step size, on the [0,1] scale", above=0)
     steps: int = setting(0, "gradient steps; 0: min(255ε + 4, 1.25 · 255ε), rounded down", least=0)
-    label: str = setting("true", "label whose loss is ascended, or descended if least_likely", choices=("true", "least_likely"))
+    label: str = setting("true", "true: maximise its loss; least_likely: minimise its loss", choices=("true", "least_likely"))
 
     def craft(
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
@@ -40,8 +40,8 @@ class Iterative(Attack):
 
 
 def kurakin_steps(epsilon: float) -> int:
-    """⌊min(255ε + 4, 1.25 · 255ε)⌋, at least 1: so many steps of 1/255 as reach the ball's edge, and some more."""
-    levels = round(255 * epsilon, 9)  # 8/255 is 8 levels, not a little less.
+    """⌊min(255ε + 4, 1.25 · 255ε)⌋, at least 1: enough steps of 1/255 to reach the edge of the ball, and some more."""
+    levels = round(255 * epsilon, 9)  # 8/255 must be exactly 8 levels.
     return max(1, math.floor(min(levels + 4, round(1.25 * levels, 9))))
 
 
@@ -56,7 +56,7 @@ def iterative(
     norm: str = "linf",
     training: bool = False,
 ) -> tf.Tensor:
-    """Iterative FGS: x_{i+1} = Proj(x_i + α sign ∇ℓ(D(x_i), y)) from x_0 = x, on the ε-ball and on [0,1].
+    """Iterative FGS: x_{i+1} = Proj(x_i + α sign ∇ℓ(D(x_i), y)) from x_0 = x; Proj is onto the ε-ball and onto [0,1].
 
     Kurakin, Goodfellow and Bengio, 2017, "Adversarial examples in the physical world".
 
@@ -65,13 +65,13 @@ def iterative(
         x: images in [0,1].
         y: labels to move away from; None to move towards each image's least likely class instead.
         epsilon: radius of the ball.
-        alpha: α, the length of a step.
+        alpha: α, the step size.
         steps: number of steps; None for `kurakin_steps`.
         norm: linf, l2 or l1.
-        training: BN with the batch's statistics.
+        training: whether BN uses the batch's statistics.
 
     Raises:
-        UsageError: α is not above 0, fewer than one step, another norm, or invalid images.
+        UsageError: α is not above 0, fewer than one step, an unknown norm, or invalid images.
     """
     check_epsilon(epsilon, steps=1 if steps is None else steps)
     check_sizes(alpha=alpha)

@@ -30,7 +30,7 @@ class LeastLikely(Attack):
 
 
 def least_likely(model: keras.Model, x: Array, epsilon: float, *, norm: str = "linf", training: bool = False) -> tf.Tensor:
-    """One step towards the least likely class (Eq. 8): x − ε sign ∇_x ℓ(D(x), argmin D(x)), projected; else as `fgs`."""
+    """One step towards the least likely class (Eq. 8): x − ε sign ∇_x ℓ(D(x), argmin D(x)), projected; otherwise like `fgs`."""
     check_epsilon(epsilon)
     x = as_images(model, x)
     y = tf.argmin(predict(model, x, training=training), 1, tf.int32)

@@ -1,7 +1,7 @@
-"""Attacks without a ball: each looks for the nearest image that fools the classifier.
+"""Attacks that search for the nearest image that fools the classifier, without a ball.
 
-They return the nearest adversarial image that they found, and the original if they found none. A ball, if one is given, is a
-threshold on the norm: an image that had to be moved farther comes back unchanged.
+They return the nearest adversarial image that they find, or the image unchanged if they find none. If a ball is given, it is a
+threshold on the norm: an image that had to be moved farther is returned unchanged.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """The nearest adversarial images found, the images as they were where none was, and the queries for each, [batch]."""
+    """The nearest adversarial image found for each image (or the image itself if none was), and its number of queries."""
 
     images: np.ndarray
     queries: np.ndarray
@@ -31,9 +31,9 @@ class Found(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MinimumNormAttack(StrongAttack):
-    """An attack that minimises a norm; ε is no part of it, and by default nothing is asked of the norm of what it finds.
+    """An attack that minimises a norm. Its search does not use ε, and by default ε is infinite: any distance is accepted.
 
-    A subclass says which `norms` it can minimise, the first by default, and implements `search`.
+    A subclass declares the `norms` that it can minimise, the first being the default, and implements `search`.
     """
 
     needs_ball: ClassVar[bool] = False
@@ -44,17 +44,17 @@ class MinimumNormAttack(StrongAttack):
 
     @property
     def title(self) -> str:
-        """Its name, and the ball if it is held to one."""
+        """Its name, and its ball if ε is finite."""
         return super().title if math.isfinite(self.epsilon) else self.name
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
-        """What the attack finds, in whatever ball.
+        """What the attack finds, regardless of any ball.
 
         Args:
             source: classifier that returns logits.
-            x: images, floats in [0,1] of the type of the classifier's variables.
+            x: images, floats in [0,1] with the dtype of the classifier's variables.
             y: labels, int32 [batch].
-            seed: of what it draws.
+            seed: random seed.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""The one-pixel attack: differential evolution of a few pixels' places and colours, which reads no gradients."""
+"""The one-pixel attack: differential evolution of the places and colours of a few pixels, without gradients."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 _DIFFERENCE = 0.5
 # An individual that fools the model is fitter than any that does not.
 _FOOLED = 1e6
-# An image stands as long as its fittest individual is not below this.
+# An image is still standing while its lowest score is above this.
 _STANDING = -_FOOLED / 2
-# How many perturbed images are classified at once.
+# The number of perturbed images that are classified at once.
 _IMAGES_AT_ONCE = 2_000
-# How many individuals evolve together. Each one that the model was asked about takes about 200 bytes of memory.
+# The number of individuals that evolve together. Each one that the model has scored takes about 200 bytes of memory.
 _INDIVIDUALS_AT_ONCE = 8_000
 
 
-@register("one_pixel", "a few pixels of any colour, found by differential evolution, which reads no gradients")
+@register("one_pixel", "a few pixels of any colour, found by differential evolution without gradients")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnePixel(MinimumNormAttack):
     """The attack `one_pixel` as a column of tables."""
@@ -44,8 +44,8 @@ class OnePixel(MinimumNormAttack):
     divided: ClassVar[str] = "generations"
 
     norm: str = "l0"
-    pixels: int = setting(1, "how many pixels may change", least=1)
-    population: int = setting(400, "individuals of each image", least=4)
+    pixels: int = setting(1, "number of pixels that may change", least=1)
+    population: int = setting(400, "individuals per image", least=4)
     generations: int = setting(100, "generations after the first one", least=1)
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
@@ -55,12 +55,9 @@ class OnePixel(MinimumNormAttack):
 
 
 def _scores(model, x, y, individuals, targeted):
-    """The fitness of one individual of each image, [batch]: the log-probability of y, or minus that of a target.
-
-    Less is fitter.
-    """
+    """The score of one individual per image, [batch]: the log-probability of y, or minus that of a target; lower is fitter."""
     logits = logits_of(model, with_pixels(x, individuals[:, None]))
-    # As logarithms probabilities near 1 can still be told apart.
+    # Logarithms still distinguish probabilities near 1.
     likelihood = -tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
     is_label = tf.argmax(logits, 1, tf.int32) == y
     if targeted:
@@ -69,7 +66,7 @@ def _scores(model, x, y, individuals, targeted):
 
 
 def distinct_triples(draws: tf.Tensor, count: int) -> tf.Tensor:
-    """Three different numbers below `count`, each triple as likely as any other, from three uniform draws: int32 [..., 3]."""
+    """Three different numbers below `count` from three uniform draws, every triple equally likely: int32 [..., 3]."""
     sizes = tf.constant([count, count - 1, count - 2], draws.dtype)
     first, second, third = tf.unstack(tf.cast(draws * sizes, tf.int32), axis=-1)
     second += tf.cast(second >= first, tf.int32)
@@ -79,7 +76,7 @@ def distinct_triples(draws: tf.Tensor, count: int) -> tf.Tensor:
 
 
 def _first_individuals(seeds, population, pixels, channels, dtype):
-    """The first individuals, places uniform and values normal about the middle grey."""
+    """The first individuals: uniform places, and values from a normal distribution around middle grey."""
 
     def drawn(seed):
         of_places, of_values = tf.unstack(
@@ -94,10 +91,10 @@ def _first_individuals(seeds, population, pixels, channels, dtype):
 
 @functools.cache
 def _compiled_children(population: int, pixels: int, genes: int) -> Callable[..., tf.Tensor]:
-    """The function of the individuals, the seeds and a generation's number that returns its children, one of each individual.
+    """A function from individuals, seeds and a generation's number to the children, one for each individual.
 
-    A child is x_1 + F (x_2 − x_3) of three different individuals, clipped to [0,1]. Each shape of a population has its own
-    function: a function of all would be traced anew for unknown shapes, and the number of parents must be known.
+    A child is x_1 + F (x_2 − x_3) of three different individuals, clipped to [0,1]. Each population shape has its own function:
+    a shared one would be retraced with unknown shapes, and the number of parents must be known.
     """
 
     def children(individuals, seeds, number):
@@ -115,10 +112,10 @@ def _compiled_children(population: int, pixels: int, genes: int) -> Callable[...
 
 
 class _Asking:
-    """Some images, and what the model answered about each of their individuals. It is asked about none twice.
+    """Some images, and the scores of the individuals tried on each. The model is never asked about an individual twice.
 
-    Once a population has gathered at one place, or at black or white, most of its children are known already: three in four
-    over 100 generations on MNIST.
+    Once a population has converged to one place, or to black or white, most of its children have been scored before: three in
+    four over 100 generations on MNIST.
     """
 
     def __init__(self, model: keras.Model, targeted: bool, x: np.ndarray, labels: np.ndarray):
@@ -126,10 +123,10 @@ class _Asking:
         self.answers: list[dict[bytes, float]] = [{} for _ in x]
 
     def scores(self, rows: np.ndarray, individuals: np.ndarray) -> np.ndarray:
-        """The scores, [rows, population], of individuals of some images, [rows, population, pixels, 2 + channels]."""
+        """The scores [rows, population] of the individuals [rows, population, pixels, 2 + channels] of some images."""
         seen = as_seen(self.x[rows], individuals).reshape(*individuals.shape[:2], -1)
         keys = [[one.tobytes() for one in own] for own in seen]
-        # Of what is new, by the image and the individual, one of each kind.
+        # One entry for each individual not scored before, keyed by image and individual.
         new = {
             (row, key): (row, own, number)
             for own, row in enumerate(rows)
@@ -144,7 +141,7 @@ class _Asking:
         return np.array(answers, individuals.dtype)
 
     def _ask(self, images: np.ndarray, individuals: np.ndarray) -> np.ndarray:
-        """The scores of one individual of each of these images."""
+        """The scores of one individual for each of these images."""
         parts = []
         for start in range(0, len(images), _IMAGES_AT_ONCE):
             own = slice(start, start + _IMAGES_AT_ONCE)
@@ -154,27 +151,26 @@ class _Asking:
 
     @property
     def queries(self) -> np.ndarray:
-        """How often the model was asked about each image."""
+        """The number of queries about each image."""
         return np.array([len(own) for own in self.answers])
 
 
 def _evolution(
     model: keras.Model, targeted: bool, of_images: tuple[tf.Tensor, ...], pixels: int, population: int, generations: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The images with the pixels of their fittest individual; unchanged if that does not fool the model.
-
-    A child replaces its parent if it is fitter.
+    """Evolves individuals for some images; a child replaces its parent if it is fitter.
 
     Args:
         model: classifier that returns logits.
         targeted: whether the labels are targets.
         of_images: the images, their labels and their seeds.
-        pixels: how many may change.
-        population: individuals of each image.
-        generations: after the first one.
+        pixels: number of pixels that may change.
+        population: individuals per image.
+        generations: number of generations after the first one.
 
     Returns:
-        The images, and how often the model was asked about each.
+        The images with the pixels of their fittest individual, unchanged if it does not fool the model; and the number of
+        queries about each image.
     """
     x, labels, seeds = of_images
     asking = _Asking(model, targeted, x.numpy(), labels.numpy())
@@ -206,29 +202,29 @@ def one_pixel(
     generations: int = 100,
     seed: Seed = 0,
 ) -> tf.Tensor:
-    """The one-pixel attack: changes a few pixels, found by differential evolution, until the model's label changes.
+    """The one-pixel attack: evolves a change of a few pixels until the model's label changes.
 
-    Su, Vargas and Sakurai, 2019, "One pixel attack for fooling deep neural networks", without crossover. Individuals that leave
-    the image or its range of values are clipped to it; the paper says nothing about them. The model is never queried twice
-    about the same image, and at most `population · (1 + generations)` times for each of x. The attack reads only the
-    probability of the label, or of the target.
+    Su, Vargas and Sakurai, 2019, "One pixel attack for fooling deep neural networks": differential evolution without crossover.
+    Individuals that leave the image or the pixel range are clipped; the paper does not say what to do with them. The attack
+    never asks the model about the same perturbed image twice, and makes at most `population · (1 + generations)` queries about
+    each image. It reads only the probability of the label, or of the target.
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1], [batch, height, width, channels].
         y: true labels.
-        pixels: how many pixels may change.
-        target: the class that each image should reach, integers [batch]; None for any but y.
-        population: number of individuals, at least 4.
+        pixels: number of pixels that may change.
+        target: the class that each image should reach, integers [batch]; None for any class but y.
+        population: individuals per image, at least 4.
         generations: number of generations after the first one.
-        seed: of everything that is drawn.
+        seed: seed of all random draws.
 
     Returns:
-        Images that differ from x in at most `pixels` pixels. An image comes back unchanged if the attack does not succeed, or,
-        without targets, if the model mislabels it from the start.
+        Images that differ from x in at most `pixels` pixels. An image is returned unchanged if the attack fails on it or,
+        without targets, if the model misclassifies it from the start.
 
     Raises:
-        UsageError: too few individuals, no pixel or generation, a target that is the image's label or no class.
+        UsageError: too few individuals, no pixel or generation, or a target that is the image's label or no class.
     """
     for name, count, least in (("pixels", pixels, 1), ("population", population, 4), ("generations", generations, 1)):
         if count < least:
@@ -251,7 +247,7 @@ def search(
     population: int,
     generations: int,
 ) -> Found:
-    """The attack on images, labels and targets that were checked before."""
+    """The attack on valid images, labels and targets."""
     goal = y if target is None else target
     is_goal = np.argmax(predict(model, x), 1) == goal.numpy()
     rows = np.flatnonzero(is_goal if target is None else ~is_goal)

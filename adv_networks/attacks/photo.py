@@ -1,4 +1,4 @@
-"""Another attack's images as a camera sees prints of them, which no longer are in any ball."""
+"""Simulated photographs of another attack's images. They are no longer in any ball."""
 
 from __future__ import annotations
 
@@ -23,46 +23,46 @@ _ALL = "all"
 @register("photo", "photographs of prints of another attack's images; name it last: photo:blur=2:attack=fgs:epsilon=0.1")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Photo(Wrapper):
-    """The attack `photo` as a column of tables: `wrapped` crafts the images, and has the ε and the norm.
+    """The attack `photo` as a column of tables: `wrapped` crafts the images, with its own ε and norm.
 
-    Every image is photographed by itself: the transformations are a function of the seed and of its place in the batch, so that
-    all attacks' images in that place are photographed alike.
+    Every image is photographed on its own. The transformations depend only on the seed and on the image's position in the
+    batch, so the images of all attacks at one position are photographed alike.
     """
 
     kind: ClassVar[str] = "photo"
     has_ball: ClassVar[bool] = False
 
     attack: str = setting("clean", "attack whose images are photographed, with its own arguments; give it last")
-    only: str = setting(_ALL, "the one transformation to make", choices=(_ALL, *TRANSFORMATIONS))
-    corners: float = setting(0.05, "share of the side that a corner moves by at most", least=0, most=0.4)
-    misplaced: float = setting(1.5, "quarters of a pixel that a corner is misplaced by at most", least=0)
-    blur: float = setting(3.0, "standard deviation of the blur in quarters of a pixel", least=0)
-    least_contrast: float = setting(0.8, "least contrast", least=0)
-    most_contrast: float = setting(1.1, "most contrast", least=0)
-    brightness: float = setting(0.05, "most that is added to the brightness, or taken away", least=0, most=1)
-    noise: float = setting(0.03, "standard deviation of the noise, of quarters of a pixel", least=0)
+    only: str = setting(_ALL, "the only transformation to apply", choices=(_ALL, *TRANSFORMATIONS))
+    corners: float = setting(0.05, "maximum shift of a corner, as a fraction of the side", least=0, most=0.4)
+    misplaced: float = setting(1.5, "maximum error of a corner, in quarters of a pixel", least=0)
+    blur: float = setting(3.0, "standard deviation of the blur, in quarters of a pixel", least=0)
+    least_contrast: float = setting(0.8, "lowest contrast", least=0)
+    most_contrast: float = setting(1.1, "highest contrast", least=0)
+    brightness: float = setting(0.05, "maximum change of brightness", least=0, most=1)
+    noise: float = setting(0.03, "standard deviation of the noise on quarter pixels", least=0)
     quality: int = setting(80, "quality of the JPEG file", least=1, most=100)
 
     @property
     def access(self) -> str:
-        """What the other attack reads."""
+        """What the inner attack reads."""
         return self.wrapped.access
 
     @property
     def learns(self) -> bool:
-        """Whether the other attack does."""
+        """Whether the inner attack learns."""
         return self.wrapped.learns
 
     @property
     def learning_images(self) -> int:
-        """Those of the other attack."""
+        """Those of the inner attack."""
         return self.wrapped.learning_images
 
     def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
         """See `Attack.check`.
 
         Raises:
-            UsageError: also a least contrast above the most.
+            UsageError: also if least_contrast is above most_contrast.
         """
         if self.least_contrast > self.most_contrast:
             least, most = self.least_contrast, self.most_contrast
@@ -70,7 +70,7 @@ class Photo(Wrapper):
         super().check(classes=classes, bn_evaluation=bn_evaluation)
 
     def fit(self, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> Any:
-        """What the other attack learns."""
+        """What the inner attack learns."""
         return self.wrapped.fit(source, images, labels)
 
     def craft(
@@ -82,18 +82,18 @@ class Photo(Wrapper):
     def crafted(
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> Crafted:
-        """See `Attack.crafted`; what changed is what the other attack did, unless that is none."""
+        """See `Attack.crafted`; `changed` is that of the inner attack, unless it has no source."""
         made = self.wrapped.crafted(source, x, y, seed=seed, training=training, state=state)
         photographs = tf.constant(self.photographs(made.images.numpy(), seed=seed), made.images.dtype)
         changed = made.changed if self.wrapped.has_source else are_changed(x, photographs)
         return Crafted(photographs, changed, made.queries, wrapped=made.images)
 
     def photographs(self, images: np.ndarray, *, seed: Seed = 0) -> np.ndarray:
-        """The photographs of images, whoever made them: float32 in [0,1] of the same shape.
+        """Photographs of any images: float32 in [0,1], of the same shape.
 
         Args:
             images: uint8 or floats in [0,1], [batch, height, width, channels].
-            seed: of what differs from image to image.
+            seed: seed of the transformations; each image has its own.
 
         Example:
             >>> import numpy as np

@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 @register("pgd", "projected gradient descent, Eq. 7, from a random start")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PGD(Attack):
-    """The attack `pgd` as a column of tables; its step is a fraction of ε."""
+    """The attack `pgd` as a column of tables; its step size is a fraction of ε."""
 
     kind: ClassVar[str] = "pgd"
     of_first_records: ClassVar[bool] = True
 
     steps: int = setting(10, "gradient steps", least=1)
     step_fraction: float = setting(0.25, "step size over ε", above=0)
-    restarts: int = setting(1, "random starts, of which the strongest result of each image is kept", least=1)
+    restarts: int = setting(1, "random starts; the strongest result for each image is kept", least=1)
     clip_start: bool = setting(True, "clip the random start to [0,1]")
     random_start: bool = setting(True, "start at random in the ball, not at the image", omitted=True)
-    loss: str = setting("cross_entropy", "what is ascended", choices=("cross_entropy", "dlr", "margin"), omitted=True)
-    temperature: float = setting(1.0, "the logits are divided by this before the loss", above=0, omitted=True)
+    loss: str = setting("cross_entropy", "loss to maximise", choices=("cross_entropy", "dlr", "margin"), omitted=True)
+    temperature: float = setting(1.0, "divisor of the logits before the loss", above=0, omitted=True)
 
     @classmethod
     def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Its PGD settings, with which it may be trained too."""
+        """The PGD settings of the experiment, which it may use in training too."""
         start = dict(random_start=spec.pgd_random_start, clip_start=spec.pgd_clip_start)
         return dict(steps=spec.pgd_steps, step_fraction=spec.pgd_step_fraction, **start)
 
@@ -82,28 +82,28 @@ def pgd(
     temperature: float = 1.0,
     training: bool = False,
 ) -> tf.Tensor:
-    """Projected gradient descent (Eq. 7), projected on the ε-ball and on [0,1] after every step.
+    """Projected gradient descent (Eq. 7): after every step the point is projected onto the ε-ball and onto [0,1].
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
-        y: true labels, or with `targeted` the classes to reach.
+        y: true labels, or the classes to reach if `targeted`.
         epsilon: radius of the ball.
-        norm: of the ball and of the steps: linf, l2 or l1.
+        norm: norm of the ball and of the steps: linf, l2 or l1.
         step_size: α; None for ε/4.
         steps: number of gradient steps.
-        restarts: number of random starts; per example the strongest result is kept.
-        seed: of the random starts; the result is a function of it and the other arguments.
+        restarts: number of random starts; the strongest result for each image is kept.
+        seed: seed of the random starts; the result is a function of it and the other arguments.
         random_start: start uniformly in the ε-ball of the norm, as Foolbox does, instead of at x.
         clip_start: clip the random start to [0,1] (the released code does not).
-        targeted: descend on the loss of y instead of ascending.
-        loss: cross_entropy, or one that the logits' scale does not change: dlr (`difference_of_logits_ratio`, which needs three
-            classes) or margin.
-        temperature: the logits are divided by this before the loss.
-        training: BN with the batch's statistics.
+        targeted: minimise the loss of y instead of maximising it.
+        loss: cross_entropy, or a loss whose gradient keeps its direction when the logits are scaled: dlr
+            (`difference_of_logits_ratio`, which needs three classes) or margin.
+        temperature: divisor of the logits before the loss.
+        training: whether BN uses the batch's statistics.
 
     Raises:
-        UsageError: invalid images, labels or ε, another norm or loss, or fewer than one step or restart.
+        UsageError: invalid images, labels or ε, an unknown norm or loss, or fewer than one step or restart.
     """
     check_epsilon(epsilon, steps=steps, restarts=restarts)
     choose(LOSSES, loss, "loss")
@@ -137,7 +137,7 @@ def pgd(
 
 
 def _replace_weaker(model, training, targeted, best, candidate, y):
-    """Per example the stronger of two attacks: one that fools the model before one that does not, then the better loss."""
+    """For each image the stronger of two attacks: one that fools the model beats one that does not; then the loss decides."""
 
     def strength(x):
         loss, logits = mean_over_draws(model, lambda one: losses_and_logits(one, x, y, training))

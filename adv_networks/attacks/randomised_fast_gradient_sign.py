@@ -1,4 +1,4 @@
-"""R+FGSM: a random step before the gradient's (Tramèr et al., 2018), out of where gradients are masked."""
+"""R+FGSM: a random step before the gradient step, to leave the region where gradients are masked (Tramèr et al., 2018)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class RandomisedFGS(Attack):
     kind: ClassVar[str] = "r_fgs"
     norms: ClassVar[tuple[str, ...]] = ("linf",)
 
-    alpha: float = setting(0.0, "length of the random step, on the [0,1] scale, below ε; 0: ε/2", least=0)
+    alpha: float = setting(0.0, "size of the random step on the [0,1] scale, below ε; 0: ε/2", least=0)
 
     def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
-        """See `Attack.check`; the random step must be shorter than ε."""
+        """See `Attack.check`; the random step must be smaller than ε."""
         super().check(classes=classes, bn_evaluation=bn_evaluation)
         check_alpha(self.alpha or self.epsilon / 2, self.epsilon)
 
@@ -38,7 +38,7 @@ class RandomisedFGS(Attack):
 
 
 def check_alpha(alpha: float, epsilon: float) -> None:
-    """Raises a UsageError where the random step is not shorter than ε; at ε 0 it is 0 as well."""
+    """Raises a UsageError unless the random step is smaller than ε; if ε is 0, it must be 0 too."""
     check_sizes(alpha=alpha)
     if not 0 <= alpha < epsilon and not alpha == epsilon == 0:
         raise UsageError(f"alpha: expected a value of at least 0 and below ε {epsilon:g}, received {alpha:g}")
@@ -64,8 +64,8 @@ def r_fgs(
         y: labels to move away from.
         epsilon: radius of the L∞ ball.
         alpha: α, from 0 to below ε; None for ε/2.
-        seed: of the random step.
-        training: BN with the batch's statistics.
+        seed: seed of the random step.
+        training: whether BN uses the batch's statistics.
 
     Raises:
         UsageError: α out of range, or invalid images.

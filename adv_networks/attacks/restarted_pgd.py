@@ -1,4 +1,4 @@
-"""PGD whose restarts leave out what an earlier one fooled."""
+"""PGD whose restarts skip images that are already misclassified."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def restarted_pgd(
     restarts: int = 10,
     seed: Seed = 0,
 ) -> tf.Tensor:
-    """PGD (Eq. 7) in L∞ whose restarts leave out what an earlier one fooled, unlike those of `pgd`.
+    """PGD (Eq. 7) in L∞ whose restarts skip images that are already misclassified, unlike those of `pgd`.
 
-    That fools the same number of images with a fraction of the gradients, but seeks no larger loss for one that is fooled.
+    This fools the same number of images with a fraction of the gradients, but does not increase the loss of a fooled image.
 
     Args:
         model: classifier that returns logits.
@@ -70,10 +70,10 @@ def restarted_pgd(
         step_size: α.
         steps: number of gradient steps from each start.
         restarts: number of random starts, uniform in the ball.
-        seed: of the random starts.
+        seed: seed of the random starts.
 
     Raises:
-        UsageError: a negative ε, fewer than one step or restart.
+        UsageError: a negative ε, or fewer than one step or restart.
     """
     check_sizes(step_size=step_size)
     check_epsilon(epsilon, steps=steps, restarts=restarts)

@@ -1,4 +1,4 @@
-"""JSMA, the Jacobian-based saliency map attack: few values of an image, each raised by much, two at a time."""
+"""JSMA, the Jacobian-based saliency map attack: it raises few values of an image, two at a time, each by a large amount."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# Of a step: the logits, and two gradients.
+# One step needs the logits and two gradients.
 _QUERIES_A_STEP = 3
-# Images that have reached their target leave the batch every so many steps.
+# Images that have reached their target leave the batch after this many steps.
 _STEPS_AT_ONCE = 8
 OUTPUTS = ("logits", "probabilities")
 
@@ -42,14 +42,14 @@ class JSMA(MinimumNormAttack):
     norms: ClassVar[tuple[str, ...]] = ("l0", "l1", "l2", "linf")
 
     norm: str = "l0"
-    target: str = setting("runner_up", "class to reach; all: whichever takes the fewest values", choices=(*TARGETS, "all"))
-    share: float = setting(0.145, "largest share of an image's values that may change", above=0, most=1)
+    target: str = setting("runner_up", "class to reach; all: the one that needs the fewest values", choices=(*TARGETS, "all"))
+    share: float = setting(0.145, "largest fraction of an image's values that may change", above=0, most=1)
     theta: float = setting(1.0, "by how much a value is raised", above=0, most=1)
-    of: str = setting("logits", "what the map is of", choices=OUTPUTS, omitted=True)
+    of: str = setting("logits", "outputs that the saliency map differentiates", choices=OUTPUTS, omitted=True)
 
     @classmethod
     def of_experiment(cls, spec: AttackDefaults, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Nothing: its steps are few at every scale."""
+        """Nothing: it takes few steps at every scale."""
         return {}
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
@@ -58,7 +58,7 @@ class JSMA(MinimumNormAttack):
 
 
 def _second_largest_before(values: tf.Tensor) -> tf.Tensor:
-    """At each place of a row the second largest of the values before it, [batch, n]; −∞ at the first two places."""
+    """For each place in a row, the second largest of the values before it, [batch, n]; −∞ at the first two places."""
 
     def later(rows: tf.Tensor, places: int) -> tf.Tensor:
         return tf.pad(rows[:, :-places], [[0, 0], [places, 0]], constant_values=-math.inf)
@@ -66,19 +66,19 @@ def _second_largest_before(values: tf.Tensor) -> tf.Tensor:
     first, width = later(values, 1), 1
     second = tf.fill(tf.shape(values), tf.constant(-math.inf, values.dtype))
     while width < values.shape[1]:
-        # The two largest of so many places before, and of as many before those.
+        # Merge the two largest of the last `width` places with the two largest of the `width` places before those.
         second = tf.maximum(tf.minimum(first, later(first, width)), tf.maximum(second, later(second, width)))
         first, width = tf.maximum(first, later(first, width)), 2 * width
     return second
 
 
 def best_pairs(own: tf.Tensor, others: tf.Tensor, free: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """For each image, the two values whose rise moves it most towards its target, by the saliency map of pairs.
+    """For each image, the two values that move it most towards its target when raised, by the saliency map of pairs.
 
-    Of all pairs p ≠ q of free values with own_p + own_q > 0 > others_p + others_q, it is the one of the largest
-    −(own_p + own_q)·(others_p + others_q). A value can be left out that two others beat, with at least its `own` and at most
-    its `others`: one of these is not in the pair, and takes its place at no loss. What remains are a few dozen of the hundreds
-    or thousands of an image's values, so that all their pairs can be compared.
+    Among all pairs p ≠ q of free values with own_p + own_q > 0 > others_p + others_q, the best has the largest
+    −(own_p + own_q)·(others_p + others_q). A value is beaten by another with at least its `own` and at most its `others`. A
+    value that two others beat can be left out: one of the two is not in the pair and can replace it at no loss. This leaves a
+    few dozen of an image's hundreds or thousands of values, so all their pairs can be compared.
 
     Args:
         own: ∂z_t/∂x, [batch, n].
@@ -86,9 +86,9 @@ def best_pairs(own: tf.Tensor, others: tf.Tensor, free: tf.Tensor) -> tuple[tf.T
         free: which values may be changed, booleans [batch, n].
 
     Returns:
-        The places of the two, int32 [batch, 2], and whether there is such a pair, booleans [batch].
+        The places of the two values, int32 [batch, 2], and whether there is such a pair, booleans [batch].
     """
-    # Low enough that no pair with such a value counts, and that the sum of two is finite.
+    # So low that no pair with this value counts, yet the sum of two is finite.
     never = tf.constant(own.dtype.min / 4, own.dtype)
     rise, order = tf.math.top_k(tf.where(free, own, never), own.shape[1])
     fall = tf.gather(tf.where(free, -others, never), order, batch_dims=1)
@@ -107,7 +107,7 @@ def best_pairs(own: tf.Tensor, others: tf.Tensor, free: tf.Tensor) -> tuple[tf.T
 
 
 def _logits_and_gradients(model, of, point, target):
-    """The logits of each image, and the gradients, [batch, n], of its target's output and of the sum of all outputs."""
+    """Logits, and the gradients [batch, n] of the target's output and of the sum of all outputs: logits or probabilities."""
     scale = networks.loss_scale(model)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(point)
@@ -119,10 +119,10 @@ def _logits_and_gradients(model, of, point, target):
 
 
 def _raise_pairs(model, of, x, target, free, pairs_left, theta, steps):
-    """`steps` steps of JSMA: of every image that is not yet at its target the best pair of values is raised by θ.
+    """`steps` steps of JSMA: each raises, by θ, the best pair of values of every image that has not reached its target.
 
     Returns:
-        The images, their free values, the pairs that may still be raised, and which images were raised in the last step.
+        The images, their free values, the number of pairs that may still be raised, and which images changed in the last step.
     """
 
     @for_loops
@@ -147,7 +147,7 @@ def _raise_pairs(model, of, x, target, free, pairs_left, theta, steps):
 def _towards(
     model: keras.Model, x: tf.Tensor, targets: np.ndarray, rows: np.ndarray, pairs: np.ndarray, theta: float, of: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """JSMA of some rows of x, each towards its target with at most so many pairs: the images, and the pairs raised."""
+    """JSMA on some rows of x, towards their targets with at most `pairs` pairs: the images, and the numbers of pairs raised."""
     points, left = x.numpy()[rows], pairs[rows].astype(np.int32)
     free = points.reshape(len(rows), -1) < 1
     going, step = np.arange(len(rows)), as_scalar(theta, x.dtype)
@@ -160,10 +160,10 @@ def _towards(
 
 
 def _most_pairs(share: float, values: int) -> int:
-    """How many pairs are that share of an image's values."""
+    """The number of pairs in this fraction of an image's values."""
     pairs = int(share * values / 2) if 0 < share <= 1 else 0
     if not pairs:
-        raise UsageError(f"share: expected two of {values} values at least, and at most all, received {share}")
+        raise UsageError(f"share: expected at least two and at most all of {values} values, received {share}")
     return pairs
 
 
@@ -177,28 +177,28 @@ def jsma(
     theta: float = 1.0,
     of: str = "logits",
 ) -> tf.Tensor:
-    """JSMA: raises the two values by θ that move the image most towards a class, until the model takes it for that class.
+    """JSMA: again and again raises by θ the two values that move the image most towards a class, until it has that class.
 
     Papernot, McDaniel, Jha, Fredrikson, Celik and Swami, 2016, "The limitations of deep learning in adversarial settings"
-    (Algorithm 2 with the saliency map of pairs), on logits or, as in that paper, on probabilities. No value is raised twice;
-    each colour of a pixel is a value of its own.
+    (Algorithm 2 with the saliency map of pairs), on logits or, as in the paper, on probabilities. No value is raised twice.
+    Each colour channel of a pixel is a separate value.
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1], [batch, height, width, channels].
         y: true labels.
-        target: the class to reach: "runner_up", the likeliest class that is not y; "least_likely"; "next", y + 1; "all",
-            whichever other class takes the fewest pairs; or one class per image, integers [batch].
-        share: the largest share of an image's values that may change (Υ), above 0 and at most 1.
+        target: the class to reach: "runner_up", the likeliest class that is not y; "least_likely"; "next", y + 1; "all", the
+            other class that needs the fewest pairs; or one class per image, integers [batch].
+        share: the largest fraction of an image's values that may change (Υ), above 0 and at most 1.
         theta: by how much a value is raised, above 0 and at most 1.
-        of: the outputs whose gradients make the saliency map, one of `OUTPUTS`.
+        of: the outputs that the saliency map differentiates, one of `OUTPUTS`.
 
     Returns:
-        Images of the shape of x. Images that do not reach their target come back unchanged, and so do images that the model
-        mislabels from the start, unless their targets are given.
+        Images of the shape of x. An image that does not reach its target is returned unchanged. So is, unless targets are given
+        for each image, one that is misclassified from the start.
 
     Raises:
-        UsageError: a target that is the image's label or no class, a share or θ out of range, another map.
+        UsageError: a target that is the image's label or no class, a share or θ out of range, or an unknown `of`.
 
     Example:
         >>> import keras, numpy as np
@@ -217,10 +217,10 @@ def jsma(
 def search(
     model: keras.Model, x: tf.Tensor, y: tf.Tensor, *, target: str | Array, share: float, theta: float, of: str
 ) -> Found:
-    """JSMA on images and labels that were checked before."""
+    """JSMA on valid images and labels."""
     most = _most_pairs(share, math.prod(x.shape[1:]))
     images, labels, predicted = x.numpy().copy(), y.numpy(), np.argmax(predict(model, x), 1)
-    # Of the class that takes the fewest so far; one more than there may be, as long as there is none.
+    # The fewest pairs that have reached a class so far; one more than allowed while none has.
     fewest, queries = np.full(len(labels), most + 1), np.ones(len(labels), np.int64)
     for own in _classes_to_try(model, x, y, target):
         starts = predicted == labels if isinstance(target, str) else predicted != own
@@ -235,7 +235,7 @@ def search(
 
 
 def _classes_to_try(model: keras.Model, x: tf.Tensor, y: tf.Tensor, target: str | Array) -> list[np.ndarray]:
-    """The classes that the images are moved towards, one after the other, int32 [batch] each."""
+    """The classes to move the images towards, one after the other, each int32 [batch]."""
     if not isinstance(target, str):
         return [as_targets(target, x, y, model).numpy()]
     if target == "all":

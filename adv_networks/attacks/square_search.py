@@ -1,4 +1,4 @@
-"""Square, the last attack of AutoAttack, from the algorithm in the paper that defines it."""
+"""Square, the last attack of AutoAttack, implemented from the paper that defines it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FIRST_SHARE, _HALVINGS = 0.8, (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _QUERIES_AT_ONCE = 100
 
 
-@register("square", "random search over squares, which reads no gradients")
+@register("square", "random search over squares, without gradients")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Square(StrongAttack):
     """The attack `square` as a column of tables; its steps are queries."""
@@ -34,7 +34,7 @@ class Square(StrongAttack):
     kind: ClassVar[str] = "square"
     access: ClassVar[str] = "scores"
 
-    steps: int = setting(5_000, "queries of the model about each image", least=1)
+    steps: int = setting(5_000, "queries per image", least=1)
 
     def craft(
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
@@ -45,9 +45,9 @@ class Square(StrongAttack):
 
 
 def square_sides(queries: int, height: int, width: int) -> np.ndarray:
-    """The side of the square that each query but the first one changes, int32 [queries − 1]: √(p·height·width), rounded.
+    """The side of the square that each query after the first changes, int32 [queries − 1]: √(p·height·width), rounded.
 
-    p is halved at the paper's times, which are for 10,000 queries and shrink with their number.
+    p is halved at the paper's times. These are for 10,000 queries and scale with the number of queries.
     """
     times = np.arange(1, queries) * 10_000 // queries
     share = _FIRST_SHARE / 2.0 ** np.searchsorted(_HALVINGS, times)
@@ -55,7 +55,7 @@ def square_sides(queries: int, height: int, width: int) -> np.ndarray:
 
 
 def _change_squares(model, x, y, point, rows, epsilon, count, seed, first, sides):
-    """Square (Algorithm 1 and 2): a query a side, keeping what lowers the margin of an image that still stands."""
+    """Square (Algorithms 1 and 2): one query for each side; keeps a change if it lowers the margin of a standing image."""
     height, width, channels = x.shape[1:]
 
     def margins_of(points):
@@ -89,18 +89,18 @@ def _signs(shape: list[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
 
 
 def square(model: keras.Model, x: Array, y: Array, epsilon: float, *, queries: int = 5_000, seed: Seed = 0) -> tf.Tensor:
-    """Square: random search that reads no gradients, setting the pixels of one square at a time to x ± ε.
+    """Square: random search without gradients that sets the pixels of one square at a time to x ± ε.
 
     Andriushchenko, Croce, Flammarion and Hein, 2020, "Square attack: a query-efficient black-box adversarial attack via random
-    search", with the margin of the logits for its loss, as in AutoAttack.
+    search". The loss is the margin of the logits, as in AutoAttack.
 
     Args:
         model: classifier that returns logits.
         x: images in [0,1].
         y: true labels.
         epsilon: radius of the L∞ ball.
-        queries: how often the model may be asked about an image.
-        seed: of the stripes that it starts from, and of the squares.
+        queries: maximum number of queries per image.
+        seed: seed of the initial stripes and of the squares.
 
     Raises:
         UsageError: a negative ε, or no query.

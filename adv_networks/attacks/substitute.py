@@ -1,4 +1,4 @@
-"""Black-box attacks without knowledge: crafted on a substitute that is trained on labels of the target alone."""
+"""Black-box attacks: crafted on a substitute network that is trained only on the target's labels."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from adv_networks.runtime import run_compiled
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# The substitutes of Samangouei et al., 2018, with the least side of images that each takes; and how they are trained there.
+# The substitutes of Samangouei et al., 2018, with the smallest image side that each takes, and their training settings there.
 _LEAST_SIDES = {"dg_b": 27, "dg_e": 1}
 _LEARNING_RATE, _BATCH_SIZE = 0.001, 128
 _LABELLED_AT_ONCE = 250
 
 
 class _Learned(NamedTuple):
-    """A substitute, and what the attack that is crafted on it has learned on it."""
+    """A substitute, and what the inner attack has learned on it."""
 
     model: keras.Model
     state: Any
@@ -38,7 +38,7 @@ class _Learned(NamedTuple):
 @register("substitute", "another attack on a network trained on the target's labels; name it last: substitute:attack=fgs")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Substitute(Wrapper):
-    """The attack `substitute` as a column of tables: it reads nothing of the target but labels of images of its own."""
+    """The attack `substitute` as a column of tables: it reads only the target's labels, for images that it chooses."""
 
     kind: ClassVar[str] = "substitute"
     access: ClassVar[str] = "labels"
@@ -46,11 +46,11 @@ class Substitute(Wrapper):
 
     attack: str = setting("fgs", "attack on the substitute, with its own arguments; give it last")
     network: str = setting(
-        "dg_e", "the substitute: Defense-GAN's model B of convolutions, or E of two layers of 200", choices=tuple(_LEAST_SIDES)
+        "dg_e", "the substitute: Defense-GAN's model B (convolutional) or E (two layers of 200)", choices=tuple(_LEAST_SIDES)
     )
     images: int = setting(150, "training images to begin with", least=1)
-    rounds: int = setting(6, "rounds of training, the images doubled between them", least=1, most=12)
-    step: float = setting(0.1, "length of the step that makes a new image of each (λ), on the [0,1] scale", above=0, most=1)
+    rounds: int = setting(6, "rounds of training; the number of images doubles between them", least=1, most=12)
+    step: float = setting(0.1, "size of the step that makes a new image (λ), on the [0,1] scale", above=0, most=1)
     epochs: int = setting(10, "epochs of training in each round", least=1)
 
     @property
@@ -60,29 +60,29 @@ class Substitute(Wrapper):
 
     @property
     def has_ball(self) -> bool:
-        """Whether the other attack has."""
+        """Whether the inner attack has a ball."""
         return self.wrapped.has_ball
 
     @property
     def norms(self) -> tuple[str, ...]:
-        """Those of the other attack."""
+        """The norms of the inner attack."""
         return self.wrapped.norms
 
     def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
         """See `Attack.check`.
 
         Raises:
-            UsageError: also an attack that is no use on a classifier, or crafts on none.
+            UsageError: also an inner attack that is not crafted on a classifier.
         """
         if self.wrapped.access == "generator" or not self.wrapped.has_source:
             raise UsageError(f"attack substitute: expected an attack on a classifier, received {self.wrapped.name}")
         super().check(classes=classes, bn_evaluation=bn_evaluation)
 
     def fit(self, source: keras.Model, images: np.ndarray, labels: np.ndarray) -> _Learned:
-        """The substitute; see `train_substitute`.
+        """Trains the substitute; see `train_substitute`.
 
         Raises:
-            UsageError: also images too small for the network.
+            UsageError: also images that are too small for the network.
         """
         height, width, _ = source.input_shape[1:]
         if min(height, width) < _LEAST_SIDES[self.network]:
@@ -106,7 +106,7 @@ class Substitute(Wrapper):
         """See `Attack.crafted`; the target is not asked about these images.
 
         Raises:
-            UsageError: it was not fitted.
+            UsageError: `fit` was not called.
         """
         if not isinstance(state, _Learned):
             raise UsageError(f"attack {self.name}: expected the substitute that `fit` trains, received nothing")
@@ -124,31 +124,31 @@ def train_substitute(
     network: keras.Model | None = None,
     seed: int = 0,
 ) -> keras.Model:
-    """A network trained on what the target labels a few images, and images made of them, by Jacobian-based augmentation.
+    """Trains a network on the target's labels of a few images, with Jacobian-based data augmentation.
 
     Papernot, McDaniel, Goodfellow, Jha, Celik and Swami, 2017, "Practical black-box attacks against machine learning". After
-    each round but the last every image x has a new one beside it, x + λ sign ∂z_k/∂x of the substitute's logits z, clipped to
-    [0,1], k being the target's label of x. The target is asked for its label of each image once, 2^(rounds − 1) for every
-    image of x; nothing else of it is read, and no label of the data set.
+    each round but the last, every image x gets a new image beside it: x + λ sign ∂z_k/∂x, clipped to [0,1], where z are the
+    substitute's logits and k is the target's label of x. The target labels each image once, so it answers 2^(rounds − 1)
+    queries for every image of x. Nothing else of it is read, and no label of the data set.
 
-    Six rounds double the images five times, 150 to 4,800, as in Defense-GAN's released code, which differs in two things: it
-    begins with the true labels, and clips no image.
+    Six rounds double the images five times, from 150 to 4,800, as in Defense-GAN's released code. That code differs in two
+    ways: it begins with the true labels, and it does not clip the images.
 
     Args:
-        target: classifier under attack; only the largest logit's place is read.
+        target: classifier under attack; only the index of its largest logit is read.
         x: images, uint8 or floats in [0,1], [batch, height, width, channels].
-        rounds: of training.
+        rounds: number of rounds of training.
         step: λ, on the [0,1] scale.
-        epochs: over all images there are, in each round; Adam, batches of 128.
-        network: what is trained, with fresh weights: images in [0,1] to logits of the target's classes. None for two layers of
-            200 ReLUs. Dropout follows the seed in networks that `runtime.prepare` was given.
-        seed: of the weights of that network, of the order of the images, and of what is dropped.
+        epochs: number of epochs per round, each over all images so far, with Adam and batches of 128.
+        network: the network to train, with fresh weights: images in [0,1] to logits of the target's classes. None for two
+            layers of 200 ReLUs. If it went through `runtime.prepare`, its dropout follows the seed.
+        seed: seed of the default network's weights, of the order of the images, and of dropout.
 
     Returns:
         The network.
 
     Raises:
-        UsageError: no round or epoch, a step below 0, a network of other images or classes, or invalid images.
+        UsageError: no round or epoch, a step that is not above 0, a network for other images or classes, or invalid images.
     """
     check_counts(rounds=rounds, epochs=epochs)
     if not 0 < step < math.inf:
@@ -178,13 +178,13 @@ def train_substitute(
 
 
 def fresh_substitute(network: str, shape: tuple[int, ...], classes: int, *, seed: int = 0) -> keras.Model:
-    """One of Defense-GAN's classifiers, its kernels drawn from the seed.
+    """One of Defense-GAN's classifiers, with kernels drawn from the seed.
 
     Args:
-        network: "dg_b" or "dg_e", the latter two layers of 200 ReLUs.
-        shape: of the images.
-        classes: how many.
-        seed: of the kernels, which are Glorot-uniform.
+        network: "dg_b" or "dg_e"; the latter is two layers of 200 ReLUs.
+        shape: shape of an image.
+        classes: number of classes.
+        seed: seed of the kernels, which are Glorot-uniform.
     """
     model = networks.dg(network.removeprefix("dg_"), shape, classes)
     kernels = [weight for weight in model.trainable_variables if len(weight.shape) > 1]
@@ -194,7 +194,7 @@ def fresh_substitute(network: str, shape: tuple[int, ...], classes: int, *, seed
 
 
 def _compiled_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Any:
-    """One step of training on a batch, of any length."""
+    """A compiled training step on a batch of any size."""
     optimizer.build(model.trainable_variables)
 
     def train(x, y, seed):
@@ -217,7 +217,7 @@ def _compiled_step(model: keras.Model, optimizer: keras.optimizers.Optimizer) ->
 
 
 def _step_up(model, x, y, length):
-    """The images moved by `length` along the sign of the gradient of the logit of y, clipped to [0,1]."""
+    """The images moved by `length` along the sign of the gradient of y's logit, clipped to [0,1]."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         logits = networks.discarding_statistics(model, x, training=False)
@@ -227,7 +227,7 @@ def _step_up(model, x, y, length):
 
 
 def _augmented(model: keras.Model, x: np.ndarray, y: np.ndarray, step: float) -> np.ndarray:
-    """A new image of each."""
+    """One new image for each image."""
     parts = []
     for start in range(0, len(x), _LABELLED_AT_ONCE):
         own = (tf.constant(part[start : start + _LABELLED_AT_ONCE]) for part in (x, y))

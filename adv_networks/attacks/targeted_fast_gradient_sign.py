@@ -44,10 +44,10 @@ def fgs_targeted(
         target: the class that each image should reach, integers [batch].
         epsilon: size of the perturbation.
         norm: linf, l2 or l1.
-        training: BN with the batch's statistics.
+        training: whether BN uses the batch's statistics.
 
     Raises:
-        UsageError: targets that name no class, another norm, or invalid images.
+        UsageError: targets that name no class, an unknown norm, or invalid images.
     """
     check_epsilon(epsilon)
     x = as_images(model, x)

@@ -1,4 +1,4 @@
-"""Which class a targeted attack is to reach: never the true one."""
+"""The classes that targeted attacks move towards, never the true ones."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def targets_of(model: keras.Model, x: Array, y: tf.Tensor, which: str, *, traini
         model: classifier that returns logits.
         x: images in [0,1].
         y: true labels, int32 [batch].
-        which: runner_up, the likeliest class that is not y; least_likely, the least likely that is not y; next, y + 1, and 0
-            after the last class.
-        training: BN with the batch's statistics.
+        which: runner_up, the likeliest class that is not y; least_likely, the least likely class that is not y; next, y + 1, or
+            0 after the last class.
+        training: whether BN uses the batch's statistics.
 
     Raises:
         UsageError: `which` is none of these.

@@ -1,4 +1,4 @@
-"""The universal perturbation: one for all images, learned from training images."""
+"""The universal perturbation: one perturbation for all images, learned from training images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from adv_networks.runtime import run_compiled
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# DeepFool's steps towards the boundary.
+# The maximum number of DeepFool's steps towards the boundary.
 _STEPS = 10
-# Images whose way to the boundary is found at once, and how many are labelled at once.
+# How many images DeepFool attacks at once, and how many are labelled at once.
 _TOGETHER, _LABELLED_AT_ONCE = 10, 250
 
 
@@ -34,8 +34,8 @@ class Universal(Attack):
     learns: ClassVar[bool] = True
 
     images: int = setting(500, "training images to learn from", least=1)
-    passes: int = setting(10, "most passes over these images", least=1)
-    rate: float = setting(0.8, "share of these images whose label must change for it to stop", above=0, most=1)
+    passes: int = setting(10, "maximum number of passes over these images", least=1)
+    rate: float = setting(0.8, "fraction of these images whose label must change for it to stop", above=0, most=1)
 
     @property
     def learning_images(self) -> int:
@@ -50,16 +50,17 @@ class Universal(Attack):
     def craft(
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> tf.Tensor:
-        """The images with the perturbation that `fit` found.
+        """The images plus the perturbation that `fit` found, clipped to [0,1].
 
         Raises:
-            UsageError: it was not fitted, or on images of another shape.
+            UsageError: `fit` was not called, or it was called on images of another shape.
         """
         x = as_images(source, x)
         as_labels(y, x, source)
         if state is None or state.shape != x.shape[1:]:
             found = "nothing" if state is None else f"a perturbation {list(state.shape)}"
-            raise UsageError(f"attack {self.name}: expected what `fit` learned of images {list(x.shape[1:])}, received {found}")
+            shape = list(x.shape[1:])
+            raise UsageError(f"attack {self.name}: expected what `fit` learned from images {shape}, received {found}")
         return tf.clip_by_value(x + tf.cast(state, x.dtype), 0, 1)
 
 
@@ -73,26 +74,27 @@ def universal_perturbation(
     rate: float = 0.8,
     seed: int = 0,
 ) -> tf.Tensor:
-    """One perturbation v that changes the labels of most images: a sum of their shortest ways out of their class, in the ball.
+    """One perturbation v that changes the labels of most images: the sum of their shortest ways out of their class.
 
-    Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, 2017, "Universal adversarial perturbations" (Algorithm 1). In a random order,
-    DeepFool moves the images whose label v does not change yet, starting from x + v. Each image's step is added to v, unless v
-    changes its label by then, and v is projected on the ball. DeepFool runs on ten images at once; in the paper, on one.
+    Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, 2017, "Universal adversarial perturbations" (Algorithm 1). The images come in
+    random order. For an image whose label v does not change yet, DeepFool finds the way from x + v over the boundary. This is
+    added to v, and v is projected onto the ball. DeepFool runs on ten images at once, while the paper takes one at a time; an
+    image whose label v changes by the time its turn comes is skipped.
 
     Args:
         model: classifier that returns logits.
-        x: images to learn from, uint8 or floats in [0,1], [batch, height, width, channels]; their labels are the model's own.
-        epsilon: radius of the ball that v is held to.
+        x: images to learn from, uint8 or floats in [0,1], [batch, height, width, channels]. The model provides their labels.
+        epsilon: radius of the ball that v stays in.
         norm: linf or l2.
-        passes: most passes over the images.
-        rate: the attack stops once v changes the label of this share of the images.
-        seed: of the order.
+        passes: maximum number of passes over the images.
+        rate: the fraction of the images whose label v must change for it to stop.
+        seed: seed of the order.
 
     Returns:
-        The v that changes the most labels, among those after each pass, [height, width, channels].
+        The best v after any pass, the one that changes the most labels, [height, width, channels].
 
     Raises:
-        UsageError: another norm, an ε below 0, no pass, a rate out of range, or invalid images.
+        UsageError: an unknown norm, an ε below 0, no pass, a rate out of range, or invalid images.
 
     Example:
         >>> import keras, numpy as np
@@ -128,10 +130,10 @@ def universal_perturbation(
 def _moved_on(
     model: keras.Model, x: np.ndarray, labels: np.ndarray, found: np.ndarray, epsilon: float, norm: str
 ) -> np.ndarray:
-    """The perturbation after these images: each whose label it does not change yet adds its own way out of its class."""
+    """The perturbation after these images: each image whose label it does not change yet adds the way out of its class."""
     points = np.clip(x + found, 0, 1)
     ways = deepfool(model, points, labels, steps=_STEPS).numpy() - points
-    rows = np.flatnonzero(ways.any((1, 2, 3)))  # A way that led nowhere is zero.
+    rows = np.flatnonzero(ways.any((1, 2, 3)))  # Zero if DeepFool failed or had nothing to do.
     if not len(rows):
         return found
     of_images = (tf.constant(part[rows]) for part in (x, labels, ways))
@@ -139,7 +141,7 @@ def _moved_on(
 
 
 def _follow(model, x, labels, ways, found, epsilon, norm):
-    """`found` [1, height, width, channels] after the ways, one after the other, of images whose label it leaves as it is."""
+    """`found` [1, height, width, channels] after adding, one by one, the ways of the images whose label it does not change."""
 
     def advance(row, found):
         image = tf.clip_by_value(x[row][None] + found, 0, 1)
@@ -155,6 +157,6 @@ def _follow(model, x, labels, ways, found, epsilon, norm):
 
 
 def _labels(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """The labels that the model gives, int32 [images]."""
+    """The model's labels, int32 [images]."""
     parts = (x[start : start + _LABELLED_AT_ONCE] for start in range(0, len(x), _LABELLED_AT_ONCE))
     return np.concatenate([np.argmax(predict(model, part), 1) for part in parts]).astype(np.int32)

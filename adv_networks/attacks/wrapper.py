@@ -1,4 +1,4 @@
-"""What attacks have in common that work through another one, which their argument `attack` names."""
+"""The base class of attacks that wrap another attack, which their argument `attack` names."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from adv_networks.errors import UsageError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Wrapper(Attack):
-    """An attack that has another one's images, ε and norm; a subclass declares the argument `attack`, which is that in words.
+    """An attack that works on the images of an inner attack and has its ε and norm.
 
-    In the grammar that argument comes last, with the other attack's own arguments: `photo:blur=2:attack=fgs:epsilon=0.1`.
+    A subclass declares the argument `attack`, the text of the inner attack. In the grammar it comes last, with the inner
+    attack's own arguments: `photo:blur=2:attack=fgs:epsilon=0.1`.
 
     Attributes:
-        wrapped: the other attack.
+        wrapped: the inner attack.
     """
 
     wraps: ClassVar[bool] = True
@@ -33,17 +34,17 @@ class Wrapper(Attack):
 
     @property
     def title(self) -> str:
-        """Its name, which has the other attack's, and the ball of that."""
+        """Its name, which contains that of the inner attack, and the inner attack's ball."""
         has_ball = self.wrapped.has_ball and math.isfinite(self.epsilon)
         return f"{self.name} ({self.norm} ≤ {self.epsilon:g})" if has_ball else self.name
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Those of the other attack."""
+        """The packages of the inner attack."""
         return self.wrapped.packages
 
     def settings(self) -> str:
-        """See `Attack.settings`; those of the other attack are one of them."""
+        """See `Attack.settings`; the settings of the inner attack are nested in them."""
         shared = ("epsilon", "norm", "draws", "text", "attack", "wrapped")
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in shared}
         return json.dumps({"kind": self.kind, **own, "attack": json.loads(self.wrapped.settings())}, sort_keys=True)
@@ -52,7 +53,7 @@ class Wrapper(Attack):
         """See `Attack.check`.
 
         Raises:
-            UsageError: also an attack that crafts nothing.
+            UsageError: also an inner attack that crafts nothing.
         """
         if self.wrapped.composed:
             raise UsageError(f"attack {self.kind}: expected an attack that crafts images, received {self.wrapped.name}")

@@ -302,7 +302,7 @@ def test_own_classifier_meets_them_too(classifier, with_foolbox, run, tmp_path):
     [
         (["--attack=torchattacks:PGD"], 2, "attack: expected one of .*, art:CLASS or foolbox:CLASS, received torchattacks"),
         (["--attack=foolbox:LinfPGD:steps"], 2, "expected NAME.* received foolbox:LinfPGD:steps$"),
-        (["--attack=foolbox:LinfPDG"], 2, "expected one of the .* of foolbox, LinfPGD, .* for instance, received LinfPDG"),
+        (["--attack=foolbox:LinfPDG"], 2, "expected one of the .* of foolbox, for instance LinfPGD, .*, received LinfPDG"),
         (["--attack=foolbox:LinfPGD:size=3"], 2, "expected an argument among .*, norm, .*steps, target, received size"),
         (
             ["--attack=foolbox:LinfPGD:target=true"],
@@ -322,7 +322,7 @@ def test_own_classifier_meets_them_too(classifier, with_foolbox, run, tmp_path):
         ),
         (["--attack=foolbox:LinfPGD", "--table=claims"], 2, "--attack is for one run, --model, or a --table other than"),
         (["--attack=foolbox:LinfPGD", "--table=digits", "--plan"], 2, "excludes --plan"),
-        (["--attack=foolbox:LinfPDG", "--table=digits"], 2, "expected one of the .* of foolbox, LinfPGD, .* received LinfPDG"),
+        (["--attack=foolbox:LinfPDG", "--table=digits"], 2, "expected one of the .* of foolbox, .* received LinfPDG"),
         (
             ["--attack=foolbox:LinfPGD", "--table=5"],
             2,

@@ -148,9 +148,9 @@ def test_jsma_needs_no_more_pixels_than_that_of_art(problem):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"share": 0.0}, "share: expected two of 60 values at least, and at most all, received 0.0"),
-        ({"share": 0.03}, "share: expected two of 60 values at least, and at most all, received 0.03"),
-        ({"share": 1.5}, "share: expected two of 60 values at least, and at most all, received 1.5"),
+        ({"share": 0.0}, "share: expected at least two and at most all of 60 values, received 0.0"),
+        ({"share": 0.03}, "share: expected at least two and at most all of 60 values, received 0.03"),
+        ({"share": 1.5}, "share: expected at least two and at most all of 60 values, received 1.5"),
         ({"theta": 0}, "theta: expected a value above 0 and of at most 1, received 0"),
         ({"target": "least"}, "target: expected one of runner_up, .*, received least"),
         ({"target": np.full(9, 5)}, "target: expected integers from 0 to 4, received 5"),
@@ -165,7 +165,7 @@ def test_wrong_arguments_of_jsma_are_refused(options, said, colours):
 def test_own_label_is_no_target(attack, colours):
     model, x, y = colours
     with pytest.raises(
-        UsageError, match=r"^target: expected other classes than .*, received \d for image 0, whose label it is$"
+        UsageError, match=r"^target: expected a class other than .*, received \d for image 0, which is its label$"
     ):
         attack(model, x, y, target=y)
 

@@ -96,7 +96,7 @@ def test_it_learns_before_it_attacks(digits):
     attack = Universal(epsilon=EPSILON, images=20)
     with pytest.raises(UsageError, match="attack universal: expected training images to learn from, received none"):
         evaluation.grid({"a": models[0]}, {"a": models[0]}, [attack], *tested.first(9))
-    with pytest.raises(UsageError, match=r"expected what `fit` learned of images \[8, 8, 1\], received nothing"):
+    with pytest.raises(UsageError, match=r"expected what `fit` learned from images \[8, 8, 1\], received nothing"):
         attack.craft(models[0], *tested.first(9))
     with pytest.raises(UsageError, match=r"received a perturbation \[4, 4, 1\]"):
         attack.craft(models[0], *tested.first(9), state=np.zeros((4, 4, 1)))

@@ -1,4 +1,4 @@
-"""Attacks of other libraries on our classifiers, and ours as theirs: `art` and `foolbox` load those libraries."""
+"""Attacks of other libraries on our classifiers, and our attacks in their interfaces. `art` and `foolbox` load them."""
 
 from adv_networks.attacks.foreign.base import ForeignAttack
 

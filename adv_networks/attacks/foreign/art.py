@@ -1,4 +1,4 @@
-"""Our networks in the Adversarial Robustness Toolbox (ART), its attacks on them, ours as its own. Importing this loads ART."""
+"""Our networks and attacks in the Adversarial Robustness Toolbox (ART), and its attacks on our networks. Loads ART."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from adv_networks.errors import UsageError
 from adv_networks.experiments import NORMS
 
 
-@functools.lru_cache(maxsize=1)  # It traces the model.
+@functools.lru_cache(maxsize=1)  # Cached because it traces the model.
 def classifier(model: keras.Model) -> TensorFlowV2Classifier:
-    """A Keras classifier of images in [0,1], which returns logits, as ART's; always in inference mode, and compiled."""
+    """Wraps a Keras classifier from images in [0,1] to logits for ART: compiled, and always in inference mode."""
 
     def logits(x, training=False):
         return predict(model, x)
@@ -41,10 +41,11 @@ def classifier(model: keras.Model) -> TensorFlowV2Classifier:
 
 
 def runner(attack: ForeignAttack) -> Runner:
-    """Runs the class that the attack names, on (model, x, y).
+    """A function of (model, x, y) that runs the class that the attack names.
 
-    Where its constructor takes `eps` and `norm`, they are the ball's; a batch is attacked as one. With an argument `target` it
-    moves towards that class, as `targets_of` names it; an attack that always has a target takes the runner-up.
+    If its constructor takes `eps` and `norm`, it gets those of the ball. The whole batch is attacked at once. With the argument
+    `target` the attack moves towards that class, one of the names of `targets_of`. For an attack that is always targeted, the
+    default is the runner-up.
 
     Raises:
         UsageError: there is no such attack, or it does not take the arguments.
@@ -52,7 +53,7 @@ def runner(attack: ForeignAttack) -> Runner:
     kind = find(attack, _KINDS)
     accepted = inspect.signature(kind).parameters
     target = target_of(attack, accepted, can="targeted" in accepted, must=attack.algorithm in _TARGETED)
-    # The first is the classifier.
+    # The first parameter is the classifier.
     check_arguments(attack, accepted.keys() - {*list(accepted)[:1], "eps", "targeted"} | ({"target"} if target else set()))
     arguments = {name: value for name, value in attack.arguments if name in accepted}
 
@@ -71,12 +72,12 @@ _KINDS = {
 }
 
 
-# Attacks that always treat the labels they are given as targets.
+# Attacks that always treat the given labels as targets.
 _TARGETED = frozenset({"SaliencyMapMethod"})
 
 
 class DeclaredAttack(EvasionAttack):
-    """An attack of ours, the generator's among them, as one of ART's: images like those of our grid, bit for bit."""
+    """One of our attacks, including the generator's, as an attack of ART. Its images equal those of our grid bit for bit."""
 
     attack_params = (*EvasionAttack.attack_params, "attack", "source")
     _estimator_requirements = (BaseEstimator, ClassifierMixin)
@@ -86,11 +87,11 @@ class DeclaredAttack(EvasionAttack):
 
         Args:
             estimator: ART's classifier under attack; images in [0,1].
-            attack: as `experiments.Experiment.attack` gives it.
-            source: what the attack is crafted on: a generator for the generator's attack, else a classifier.
+            attack: the attack, as from `experiments.Experiment.attack`.
+            source: the model that it is crafted on: a generator for the generator's attack, otherwise a classifier.
 
         Raises:
-            UsageError: the estimator's images have another range.
+            UsageError: the estimator's pixel range is not [0,1].
         """
         super().__init__(estimator=estimator)
         self.attack, self.source = attack, source
@@ -99,7 +100,7 @@ class DeclaredAttack(EvasionAttack):
             raise UsageError(f"clip_values: expected (0, 1), received {limits}")
 
     def generate(self, x: np.ndarray, y: np.ndarray | None = None, **_) -> np.ndarray:
-        """Adversarial images of x; y are labels or one-hot, None for those that the estimator predicts."""
+        """Adversarial images for x. y are labels, as integers or one-hot; None for the estimator's predictions."""
         y = self.estimator.predict(x) if y is None else y
         y = check_and_transform_label_format(np.asarray(y), self.estimator.nb_classes, return_one_hot=False)
         return craft_all(self.attack, self.source, np.asarray(x), y.ravel())

@@ -1,7 +1,7 @@
-"""An attack of another library as one of ours. No library is loaded before one of its attacks is asked for.
+"""An attack of another library as one of ours. A library is loaded only when one of its attacks is used.
 
-The library's result counts only within the declared ball: an image that it moves farther, or out of [0,1], is taken as it was
-before. So a minimal-norm attack fools a classifier where its smallest perturbation is at most ε.
+The library's result counts only inside the declared ball: an image that it moves farther, or out of [0,1], is replaced by the
+original. So a minimum-norm attack succeeds on an image if its smallest perturbation is at most ε.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from adv_networks.lazy import keras, tf
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# Of (model, images, labels): adversarial images.
+# From (model, images, labels) to adversarial images.
 Runner = Callable[..., np.ndarray]
 
-# The libraries draw from global generators, which the threads of several devices share.
+# The libraries draw from global random generators, which the threads of several devices share.
 _drawing = threading.Lock()
 
 
 def find(attack: ForeignAttack, kinds: Mapping[str, type]) -> type:
-    """The class that the attack names among those of its library, or a UsageError that says which are like it."""
+    """The class of the library that the attack names. Raises a UsageError that suggests similar names if there is none."""
     if attack.algorithm in kinds:
         return kinds[attack.algorithm]
     like = difflib.get_close_matches(attack.algorithm, kinds, cutoff=0.4) or sorted(kinds)
     raise UsageError(
-        f"attack: expected one of the {len(kinds)} of {attack.library}, {', '.join(like[:3])} for instance, "
+        f"attack: expected one of the {len(kinds)} of {attack.library}, for instance {', '.join(like[:3])}, "
         f"received {attack.algorithm}"
     )
 
 
 def check_arguments(attack: ForeignAttack, accepted: Iterable[str]) -> None:
-    """Raises a UsageError where the attack has an argument that is not accepted; epsilon and norm, the ball's, always are."""
+    """Raises a UsageError if the attack has an argument that is not accepted; epsilon and norm, of the ball, always are."""
     accepted = {*accepted}
     for argument, _ in attack.arguments:
         if argument not in accepted:
@@ -56,16 +56,16 @@ def check_arguments(attack: ForeignAttack, accepted: Iterable[str]) -> None:
 
 
 def target_of(attack: ForeignAttack, accepted: Collection[str], *, can: bool, must: bool) -> str | None:
-    """The class that the attack is to reach, as `targets_of` names it: its argument `target`, or the runner-up.
+    """The name of the target for `targets_of`: the attack's argument `target`, or the runner-up.
 
     Args:
         attack: the attack.
-        accepted: the arguments of its class; one that is called `target` too is the library's.
-        can: whether it can be told a target.
-        must: whether it has one whatever it is told.
+        accepted: the arguments of its class. If one of them is called `target`, then `target` is the library's.
+        can: whether the attack can be targeted.
+        must: whether it is always targeted.
 
     Returns:
-        None for an attack that moves away from the images' labels.
+        None for an untargeted attack.
 
     Raises:
         UsageError: there is no such target.
@@ -82,7 +82,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _alone(seed: np.ndarray) -> Iterator[None]:
-    """The global generators seeded, TensorFlow's warnings of how a library uses it silenced, in one thread at a time."""
+    """Seeds the global random generators and silences TensorFlow's warnings about a library; one thread at a time."""
     with _drawing:
         of_python, of_numpy = random.getstate(), np.random.get_state()
         logger = tf.get_logger()
@@ -98,7 +98,7 @@ def _alone(seed: np.ndarray) -> Iterator[None]:
 
 
 def _within(x: np.ndarray, found: np.ndarray, attack: ForeignAttack) -> np.ndarray:
-    """The images found, and x where they are not within ε of it and in [0,1]."""
+    """The images found, each replaced by its original in x unless it is within ε of it and in [0,1]."""
     images = found.reshape(len(x), -1)
     inside = (images >= -ROUNDING).all(1) & (images <= 1 + ROUNDING).all(1)
     inside &= are_within(x, found, attack.epsilon, attack.norm)
@@ -120,15 +120,15 @@ class ForeignAttack(Attack):
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The library."""
+        """The package of the library."""
         return (LIBRARIES[self.library].package,)
 
     def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
-        """See `Attack.check`; BN must have its moving averages.
+        """See `Attack.check`; BN must use its moving averages.
 
         Raises:
             UserError: the library is not installed.
-            UsageError: it has no such attack, the attack no such arguments, or it is not one on a ball of this norm.
+            UsageError: no such attack, an argument that it does not take, or a norm that it does not support.
         """
         super().check(classes=classes, bn_evaluation=bn_evaluation)
         self._runner(bn_evaluation)
@@ -142,7 +142,7 @@ class ForeignAttack(Attack):
     def crafted(
         self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
     ) -> Crafted:
-        """See `Attack.crafted`; the global generators of Python and NumPy are restored afterwards, TensorFlow's is not.
+        """See `Attack.crafted`. Afterwards the global generators of Python and NumPy are restored, but not TensorFlow's.
 
         Raises:
             UserError: the library is not installed, or the attack fails.
@@ -153,7 +153,7 @@ class ForeignAttack(Attack):
         with _alone(as_seed(seed).numpy()):
             try:
                 found = np.asarray(run(source, x, y))
-            except Exception as error:  # Whatever the library raises.
+            except Exception as error:  # The library may raise anything.
                 raise UserError(f"attack {self.name}: expected adversarial images, found {_reason(error)}") from error
         if found.shape != x.shape:
             raise UserError(f"attack {self.name}: expected images {x.shape}, found {found.shape}")
@@ -173,12 +173,12 @@ class ForeignAttack(Attack):
             return interface.runner(self)
         except UserError:
             raise
-        except Exception as error:  # Whatever the library says to its arguments.
+        except Exception as error:  # The library may raise anything about its arguments.
             raise UsageError(f"attack {self.name}: expected arguments that it accepts, found {_reason(error)}") from error
 
 
 def declare(library: str, package: str) -> None:
-    """Makes the classes of a library, which a module of that name here runs, attacks of the grammar."""
+    """Adds the classes of a library to the attack grammar; the module of that name in this package runs them."""
 
     def attack(algorithm: str, arguments: Mapping[str, Any], **ball: Any) -> ForeignAttack:
         return ForeignAttack(library=library, algorithm=algorithm, arguments=tuple(sorted(arguments.items())), **ball)

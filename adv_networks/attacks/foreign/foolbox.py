@@ -1,4 +1,4 @@
-"""Our networks in Foolbox, its attacks on them, and ours as its own. Importing this loads Foolbox."""
+"""Our networks and attacks in Foolbox, and its attacks on our networks. Loads Foolbox."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from adv_networks.experiments import NORMS
 
 
 def classifier(model: keras.Model) -> foolbox.TensorFlowModel:
-    """A Keras classifier of images in [0,1], which returns logits, as Foolbox's; always in inference mode, and compiled."""
-    # The device is only that of a tensor without elements; Foolbox would look for GPUs.
+    """Wraps a Keras classifier from images in [0,1] to logits for Foolbox: compiled, and always in inference mode."""
+    # Only an empty tensor is placed on this device; without it Foolbox would look for GPUs.
     return foolbox.TensorFlowModel(functools.partial(predict, model), bounds=(0, 1), device="/CPU:0")
 
 
 def runner(attack: ForeignAttack) -> Runner:
-    """Runs the class that the attack names, on (model, x, y).
+    """A function of (model, x, y) that runs the class that the attack names.
 
-    An attack that minimises another norm than the ball's does so unhindered. With an argument `target` it moves towards that
-    class, as `targets_of` names it.
+    An attack that minimises a norm other than the ball's gets no limit. With the argument `target` the attack moves towards
+    that class, one of the names of `targets_of`.
 
     Raises:
-        UsageError: there is no such attack, it does not take the arguments, or its own ball is of another norm.
+        UsageError: there is no such attack, it does not take the arguments, or its own ball has another norm.
     """
     kind, p = find(attack, _KINDS), NORMS[attack.norm]
     accepted = inspect.signature(kind).parameters
@@ -69,16 +69,16 @@ _KINDS = {
 }
 
 
-# What knows no other attack than a targeted one.
+# Attacks that can only be targeted.
 _TARGETED = frozenset({"GenAttack"})
 
 
 class DeclaredAttack(FixedEpsilonAttack):
-    """An attack of ours, the generator's among them, as one of Foolbox's: images like those of our grid, bit for bit.
+    """One of our attacks, including the generator's, as an attack of Foolbox. Its images equal those of our grid bit for bit.
 
     Args:
-        attack: as `experiments.Experiment.attack` gives it; of what ε is said by the caller.
-        source: what the attack is crafted on: a generator for the generator's attack, else a classifier.
+        attack: the attack, as from `experiments.Experiment.attack`; the caller of `run` sets ε.
+        source: the model that it is crafted on: a generator for the generator's attack, otherwise a classifier.
     """
 
     def __init__(self, attack: Attack, source: keras.Model):
@@ -86,14 +86,16 @@ class DeclaredAttack(FixedEpsilonAttack):
 
     @property
     def distance(self) -> LpDistance:
-        """That of the attack's norm."""
+        """The distance of the attack's norm."""
         return LpDistance(NORMS[self.attack.norm])
 
     def run(self, model: foolbox.Model, inputs: Any, criterion: Any, *, epsilon: float, **kwargs: Any) -> Any:
-        """Adversarial images of the inputs, tensors of any of Foolbox's frameworks, for labels or a Misclassification.
+        """Adversarial images for the inputs, which are tensors of any framework of Foolbox.
+
+        `criterion` is labels or a Misclassification.
 
         Raises:
-            UsageError: another criterion, or the model's images are not in [0,1].
+            UsageError: another criterion, or the model's pixel range is not [0,1].
         """
         raise_if_kwargs(kwargs)
         criterion = get_criterion(criterion)
