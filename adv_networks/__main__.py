@@ -20,7 +20,7 @@ _LOGGER = logging.getLogger("adv_networks")
 
 
 def run() -> None:
-    """Reads the process's arguments, does what they say, and ends the process with the exit code."""
+    """Parses the command line, runs its command, and ends the process with the exit code."""
     _write_anything()
     try:
         flags.parse(sys.argv)
@@ -30,14 +30,14 @@ def run() -> None:
 
 
 def main() -> int:
-    """Runs the command that the parsed flags say, and prints what it yields; returns the exit code."""
+    """Runs the command that the parsed flags ask for, prints what it yields, and returns the exit code."""
     process = flags.process()
     with _told(shown=process.progress, program=process.program), pictures.written_as(process.figures):
         return _run(process)
 
 
 def _run(process: flags.Process) -> int:
-    """Runs the command, and says in one line what a user can mend."""
+    """Runs the command. An error that the user can fix is printed as one line."""
 
     def failed(text: object, code: int) -> int:
         print(f"{process.program}: {text}", file=sys.stderr)
@@ -49,7 +49,7 @@ def _run(process: flags.Process) -> int:
         if command.needs_tensorflow:
             _LOGGER.info("starting TensorFlow")
             runtime.configure(process.runtime)
-            # Runs of scale tiny end before what the larger graphs gain has paid for building them.
+            # Runs of scale tiny are too short to win back the time that building shared graphs takes.
             start_tensorflow(quiet=not process.talkative, sharing=process.scale != "tiny")
         for number, text in enumerate(filter(None, command.run())):
             print("\n" * (number > 0) + text, flush=True)
@@ -64,7 +64,7 @@ def _run(process: flags.Process) -> int:
     except KeyboardInterrupt:
         return failed("interrupted; the same command resumes from what is saved", 128 + signal.SIGINT)
     except Exception as error:
-        # TensorFlow's own error cannot be named here, where it may not be loaded.
+        # TensorFlow's error class is compared by name, because TensorFlow may not be loaded.
         if type(error).__name__ != "ResourceExhaustedError" and not isinstance(error, MemoryError):
             raise
         return failed("expected enough memory, ran out of it (a smaller --batch_size or width needs less)", 1)
@@ -72,14 +72,14 @@ def _run(process: flags.Process) -> int:
 
 
 def _pipe_is_closed() -> int:
-    """Whoever read the output has closed it, as `| head -1` does: what Python writes at its end must not fail again."""
+    """Handles a reader that closed the output, as `| head -1` does: flushing at exit must not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 128 + signal.SIGPIPE
 
 
 @contextlib.contextmanager
 def _told(*, shown: bool, program: str) -> Iterator[None]:
-    """Inside, warnings of the library go to standard error, and on a terminal also what it is doing."""
+    """Inside, the library's warnings go to standard error; on a terminal, its progress messages do too."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(f"{program}: %(message)s"))
     _LOGGER.addHandler(handler)
@@ -94,7 +94,7 @@ def _told(*, shown: bool, program: str) -> Iterator[None]:
 
 
 def _write_anything() -> None:
-    """Lets output in an encoding that lacks a character, ε in ASCII for instance, have it escaped."""
+    """Makes output escape characters that its encoding lacks, such as ε in ASCII."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""What every command is, and what is asked of tables."""
+"""The protocol of commands, and the request that commands about tables share."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from adv_networks.experiments import SCALES, SUITES, Table, find_dataset
 
 
 class Command(Protocol):
-    """What one command line does, with all that it says as plain values; made before TensorFlow is loaded."""
+    """One command of the command line, with its arguments as plain values; created before TensorFlow is loaded."""
 
     needs_tensorflow: ClassVar[bool]
 
     def check(self) -> None:
-        """Raises what can be known to be wrong before TensorFlow is loaded.
+        """Finds the errors that can be found before TensorFlow is loaded.
 
         Raises:
-            UsageError: names or numbers that do not exist or contradict one another.
+            UsageError: a name does not exist, or arguments contradict one another.
         """
 
     def run(self) -> Iterator[str]:
-        """Does it; yields the texts to print, each once it is done."""
+        """Runs the command; yields the texts to print, each as soon as it is ready."""
 
 
 class Unchecked:
-    """A command whose arguments the flags' own checks suffice for."""
+    """A command whose arguments need no checks beyond those of the flags."""
 
     def check(self) -> None:
         """See `Command.check`."""
@@ -34,18 +34,18 @@ class Unchecked:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked of tables, whichever they are.
+    """The settings of a command about tables, the same for every table.
 
     Attributes:
         scale: the runs' scale, a key of `experiments.SCALES`.
         protocol: key of `experiments.PROTOCOLS`.
-        seeds: of the classifiers under attack; others than 0 alone have a directory of their own. Of several the cells are
-            means, and what is along the training is the first one's.
-        datasets: complete only these data sets' cells; the others are filled from the records there are. None: all.
+        seeds: seeds of the classifiers under attack; tables of seeds other than (0,) have their own directory. With several
+            seeds, the cells are means, and the curves along the training are those of the first seed.
+        datasets: complete the cells of these data sets only; the other cells are filled from existing records. None: all.
         overrides: settings by name.
-        attack_suite: key of `experiments.SUITES`; the tables of another than the paper's have files of their own.
-        attacks: further columns, as `experiments.parse_attack` reads them; tables with them have files of their own too.
-        finished_only: train nothing; the cells of runs that are not finished are what the records say, or stay empty.
+        attack_suite: key of `experiments.SUITES`; tables of a suite other than the paper's have their own files.
+        attacks: further columns, as texts for `experiments.parse_attack`; tables with them have their own files too.
+        finished_only: train nothing; cells of unfinished runs are filled from existing records, or stay empty.
     """
 
     scale: str = "cpu"
@@ -63,15 +63,15 @@ class Request:
         return dict(protocol=self.protocol, **limited(self.attack_suite, self.scale, self.overrides))
 
     def table(self, table: Table) -> Table:
-        """The table of these data sets, with the columns of the suite and of the further attacks.
+        """The table on these data sets, with the columns of the suite and of the further attacks.
 
         Raises:
-            UsageError: it cannot be had so.
+            UsageError: the table cannot have these data sets or columns.
         """
         return table.on(self.datasets).under(self.attack_suite).with_attacks(self.attacks)
 
     def check(self, table: Table) -> None:
-        """Raises a UsageError where the table's cells cannot be what is asked for."""
+        """Raises a UsageError if a cell of the table cannot be evaluated as requested."""
         for cell in self.table(table).cells(self.scale, seed=self.seeds[0], datasets=self.datasets, **self.options):
             if not cell.attack.packages:
                 classes = find_dataset(cell.dataset).classes
@@ -79,16 +79,16 @@ class Request:
 
     @property
     def directory(self) -> str:
-        """Where tables of these seeds are, below those of seed 0."""
+        """The directory for tables of these seeds, below that of seed 0."""
         return "" if self.seeds == (0,) else f"seed{'_'.join(map(str, self.seeds))}"
 
     @property
     def group(self) -> dict[str, Any]:
-        """What names the directory of the results, as `Workspace.group` takes it."""
+        """The arguments of `Workspace.group`, which name the directory of the results."""
         return dict(scale=self.scale, protocol=self.protocol, **self.overrides)
 
 
 def limited(attack_suite: str, scale: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides with the suite's number of test images, where neither they nor the scale has one."""
+    """The overrides, with the suite's number of test images unless the overrides or the scale set one."""
     limit = SUITES[attack_suite].images
     return dict({"test_images": limit} if limit and not SCALES[scale].test_images else {}) | dict(overrides)

@@ -1,4 +1,4 @@
-"""`--demo`: three trained networks of the paper's kind attacked before your eyes, from what the package ships."""
+"""`--demo`: attacks three trained networks that ship with the package."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Demo(Unchecked):
-    """Attacks the committed networks A, B and C (MNIST, scale cpu) on the first test images, and draws some of them.
+    """Attacks the committed networks A, B and C (MNIST, scale cpu) on the first test images, and draws some of the images.
 
-    The networks and the images are in the package, so that this needs no data set, no training and no network.
+    The networks and the images are in the package, so the demo needs no data set, no training and no internet.
 
     Attributes:
-        workspace: where the picture goes: `demo.png` in the directory of the runs.
+        workspace: its directory of runs gets the picture, `demo.png`.
     """
 
     needs_tensorflow: ClassVar[bool] = True
@@ -43,7 +43,7 @@ class Demo(Unchecked):
     workspace: Workspace
 
     def run(self) -> Iterator[str]:
-        """See `Command.run`; what is printed is the accuracy of each network under each attack, and the picture's file."""
+        """See `Command.run`; prints the accuracy of each network under each attack, and the file of the picture."""
         x, y = test_images()
         specs = {name: experiment(DATASET, name, scale="cpu") for name in NETWORKS}
         lines, perturbed = [["white-box attacks", "none", "FGS", "PGD"]], {}
@@ -67,13 +67,13 @@ class Demo(Unchecked):
 
 
 def test_images() -> Images:
-    """The test images that the package ships: the first ones of MNIST, uint8 [N, 28, 28, 1], and their labels [N]."""
+    """The test images in the package: the first ones of MNIST, uint8 [N, 28, 28, 1], and their labels [N]."""
     with resources.as_file(_sample() / f"{DATASET}.npz") as file, np.load(file) as arrays:
         return Images(arrays["images"], arrays["labels"].astype(np.int32))
 
 
 def network(spec: Experiment) -> keras.Model:
-    """The trained classifier of an experiment that the package ships."""
+    """The trained classifier of an experiment whose weights are in the package."""
     with resources.as_file(_sample() / f"{spec.name}.keras") as file:
         return load_classifier(file, spec.dataset)
 
@@ -87,7 +87,7 @@ def _seen(model: keras.Model, x: np.ndarray) -> np.ndarray:
 
 
 def _draw(file: Path, x: np.ndarray, y: np.ndarray, perturbed: dict[str, tuple[np.ndarray, np.ndarray]], limit: float) -> None:
-    """The images, and under each network what PGD adds to them, what that gives, and the class that the network sees then."""
+    """Draws the images, and for each network PGD's perturbations, the perturbed images and their predicted classes."""
     named = {f"PGD on {METHODS[name].letter}": images for name, (images, _) in perturbed.items()}
     above = [[f"a {label}" for label in y.tolist()]]
     above += [[f"seen as {label}" for label in seen.tolist()] for _, seen in perturbed.values()]

@@ -1,4 +1,4 @@
-"""`--model`: the grid of a Keras classifier from elsewhere, alone and behind a defence, what it comes to, and its checks."""
+"""`--model`: attacks your own Keras classifier, alone or also behind a defence, and checks it for false robustness."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ from adv_networks.training import Workspace
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateModel:
-    """Clean accuracy, FGS, PGD and what the suite adds, of a Keras classifier from elsewhere.
+    """Evaluates a Keras classifier from elsewhere on clean images and under FGS, PGD and the attacks of the suite.
 
     Attributes:
-        model: the classifier, its `.keras` file, a run's directory, or `module:function`, which returns it.
-        dataset: whose test images to use.
-        input_range: what the classifier's inputs for black and white are.
-        workspace: where the data is, and the runs.
-        method: "generator" to train a generator against the classifier, and attack it with that; None for neither.
-        seed: of that run.
-        scale: of that run.
-        protocol: of that run, and of the other attacks.
+        model: the classifier itself, its `.keras` file, a run's directory, or `module:function`, which returns it.
+        dataset: name of the data set whose test images are used.
+        input_range: the classifier's pixel range: its inputs for black and white.
+        workspace: the directories of the data and the runs.
+        method: "generator" to train generators against the classifier and attack it with them; None for neither.
+        seed: seed of that run.
+        scale: scale of that run.
+        protocol: protocol of that run, and of the other attacks.
         overrides: settings by name: epsilon, norm, pgd_steps, test_images, bn_evaluation and so on.
-        attack_suite: key of `experiments.SUITES`; its columns that need a run of ours, generators, are left out.
-        attacks: further attacks, as `experiments.parse_attack` reads them, in no worst case; their `source` is the file or
-            function of another classifier of the same inputs, for a black-box attack.
-        exports: files to write beside what is printed.
-        defence: method of a defence that stands in front of a classifier: it is trained for this one, and the grid is that of
-            the classifier as it is, and then behind the defence; None for none.
+        attack_suite: key of `experiments.SUITES`; columns that need one of our runs, such as generators, are left out.
+        attacks: further attacks, as texts for `experiments.parse_attack`; no worst case includes them. Their `source` is the
+            file or function of another classifier with the same input range, for a black-box attack.
+        exports: files to write besides the printed text.
+        defence: method of a defence that stands in front of a classifier. It is trained for this classifier, which is then
+            evaluated alone and behind the defence. None for no defence.
     """
 
     needs_tensorflow: ClassVar[bool] = True
@@ -89,7 +89,7 @@ class EvaluateModel:
 
     @functools.cached_property
     def _spec(self) -> Experiment:
-        """The experiment whose settings the attacks have."""
+        """The experiment whose settings the attacks use."""
         settings = limited(self.attack_suite, "paper", self.overrides)
         return experiment(self.dataset, "standard", protocol=self.protocol, scale="paper", **settings)
 
@@ -97,7 +97,7 @@ class EvaluateModel:
         """See `Command.run`.
 
         Raises:
-            UserError: there is no such classifier, it is not one of the data set, or it was trained on another input range.
+            UserError: there is no such classifier, it does not fit the data set, or it was trained on another pixel range.
         """
         dataset = find_dataset(self.dataset)
         adversary = self._other(self.method)
@@ -120,7 +120,7 @@ class EvaluateModel:
         yield self._evaluated(heading, model, spec, table, generators, tested)
         if self.defence:
             defended = self._defended(own, model)
-            # The attacks, whose numbers of steps a scale divides, are those on the classifier as it is.
+            # The attacks are the same as on the classifier alone; a smaller scale would divide their steps.
             spec = dataclasses.replace(self._other(self.defence), scale=spec.scale)
             yield self._evaluated(f"behind {self.defence}: {heading}", defended, spec, table, generators, tested)
 
@@ -133,7 +133,7 @@ class EvaluateModel:
         generators: Mapping[str, tuple[Attack, Path]],
         tested: Images,
     ) -> str:
-        """The grid of the classifier as it is, or behind a defence, and its checks, as text."""
+        """The grid and the checks of the classifier, alone or behind a defence, as text."""
         with self.workspace.evaluating():
             training_images = functools.partial(self.workspace.images, self.dataset, "train")
             found = _found_by_column(model, table, spec, generators, tested, training_images)
@@ -149,25 +149,28 @@ class EvaluateModel:
         return _as_text(heading, found, _worst_cases(table, found, generators), asked, checked)
 
     def _other(self, method: str | None) -> Experiment | None:
-        """The experiment of what is trained for the classifier: generators against it, or what stands in front of it."""
+        """The experiment that is trained for the classifier: generators against it, or a defence in front of it."""
         if method is None:
             return None
         names = dict(protocol=self.protocol, scale=self.scale, seed=self.seed)
         return experiment(self.dataset, method, **names, **self.overrides)
 
     def _defended(self, own: keras.Model, model: keras.Model) -> Defended:
-        """The classifier behind the defence, which is trained now."""
+        """Trains the defence, and returns the classifier behind it."""
         spec = self._other(self.defence)
         return METHODS[spec.method].load(model, self._train(spec, own, model), spec)
 
     def _train_generators(self, adversary: Experiment, own: keras.Model, model: keras.Model) -> dict[str, tuple[Attack, Path]]:
-        """Trains them against the classifier; the attack and the file of each, by its label."""
+        """Trains generators against the classifier; returns the attack and the file of each, by its label."""
         workdir = self._train(adversary, own, model)
         attack = adversary.attack("generator")
         return {f"G {name}": (attack, workdir / generator_file(number)) for number, name in enumerate(adversary.generators)}
 
     def _train(self, spec: Experiment, own: keras.Model, model: keras.Model) -> Path:
-        """Trains a run that builds upon the classifier, or stands in front of any, unless it is there; its directory."""
+        """Trains a run for the classifier unless it exists, and returns its directory.
+
+        The run either builds on this classifier, or is a defence that can stand in front of any classifier.
+        """
         workspace, knows = self.workspace, METHODS[spec.method].knows_classifier
         of_this_one = f"-{own_model.run_name(self.model, self.input_range, own)}" if knows else ""
         workdir = workspace.runs / f"{spec.name}{of_this_one}"
@@ -176,7 +179,7 @@ class EvaluateModel:
         return training.train(spec, workdir, classifier=model if knows else None, **places, **how)
 
     def _source(self, text: str, dataset: str, model: Target, attack: Attack) -> tuple[Target, str]:
-        """What a further attack is crafted on, and its label."""
+        """The model that a further attack is crafted on, and the attack's label."""
         source = parse_attack(text).source
         if source is None:
             return model, attack.title
@@ -184,21 +187,21 @@ class EvaluateModel:
 
 
 class _Found(NamedTuple):
-    """An attack, and what it did to each test image and what the classifier made of that."""
+    """An attack and its result for each test image."""
 
     attack: Attack
     own: PerImage
 
     @property
     def accuracy(self) -> float:
-        """In percent."""
+        """The accuracy in percent."""
         return 100 * float(self.own.right.mean())
 
 
 def _found(
     model: Target, attack: Attack, source: Target, spec: Experiment, tested: Images, training_images: Training
 ) -> _Found:
-    """What comes of an attack, which may learn from training images first."""
+    """Runs an attack, which may first learn from training images, and measures its results."""
     state = learn(attack, source, lesson_of(attack, training_images))
     return _Found(attack, *measure([model], *tested, attack, source, spec.bn_evaluation, state))
 
@@ -211,7 +214,7 @@ def _found_by_column(
     tested: Images,
     training_images: Training,
 ) -> dict[str, _Found]:
-    """What comes of each white-box column of a table, worst cases left out, and of each further attack of a saved network."""
+    """The results of the white-box columns of a table, without worst cases, and of further attacks by saved networks."""
 
     def under(attack: Attack, source: Target) -> _Found:
         return _found(model, attack, source, spec, tested, training_images)
@@ -223,7 +226,7 @@ def _found_by_column(
 
 
 def _worst_cases(table: Table, found: Mapping[str, _Found], further: Iterable[str]) -> dict[str, np.ndarray]:
-    """Which images are right in each of a table's worst cases, which are also those of the further attacks."""
+    """Which images are right in each of a table's worst cases; these include the further attacks."""
     masks = {}
     for column in table.columns:
         if column.worst_of:
@@ -240,7 +243,10 @@ def _checks(
     found: Mapping[str, _Found],
     asked: Mapping[str, _Found],
 ) -> list[checks.Check]:
-    """The checks of the classifier, beside the table's attacks; of those that were asked for, whether they did anything."""
+    """The checks of the classifier, compared with the table's attacks.
+
+    The attacks of `asked` are only checked for whether they changed images.
+    """
     measured = [
         checks.Measured(label, one.accuracy, one.attack.reads_gradients)
         for label in dict.fromkeys(column.label for column in table.columns)
@@ -267,7 +273,7 @@ def _as_text(
     masks = {label: one.own.right for label, one in found.items()} | dict(worst)
     masks |= {label: one.own.right for label, one in asked.items()}
     accuracies = {label: 100 * float(own.mean()) for label, own in masks.items()}
-    # Without a ball an attack may change an image as far as it likes.
+    # An attack without a ball may change an image by any amount, so it does not count for the worst case.
     bounded = {label: own for label, own in accuracies.items() if label in worst or math.isfinite(every[label].attack.epsilon)}
     lowest = min(bounded, key=bounded.__getitem__)
     lines = [f"{heading}; accuracy in %"]
@@ -285,7 +291,7 @@ def _as_text(
 
 
 def _written(mask: np.ndarray) -> str:
-    """An accuracy; of a random classifier with the interval of its mean over draws."""
+    """An accuracy as text; for a random classifier, with the interval of the mean over draws."""
     if mask.ndim == 1:
         return f"{100 * mask.mean():6.2f}"
     mean, low, high = interval_over_draws(mask)

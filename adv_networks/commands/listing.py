@@ -1,4 +1,4 @@
-"""What there is: data sets, methods, tables and runs, as aligned text. Imports no TensorFlow."""
+"""`--list`: lists data sets, methods, tables and runs as aligned text. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from adv_networks.training import Workspace
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class List(Unchecked):
-    """The names that the command line takes, and how far the tables and runs are.
+    """Lists the names that the command line takes, and the state of tables and runs.
 
     Attributes:
-        request: whose tables to look into.
-        workspace: where runs, results and data are.
+        request: says which directory of results to list.
+        workspace: the directories of runs, results and data.
     """
 
     needs_tensorflow: ClassVar[bool] = False
@@ -70,7 +70,7 @@ def _listing(runs_directory: Path, group: Path, data_dir: Path | None) -> str:
 
 
 def _tables(group: Path) -> dict[str, list[list[str]]]:
-    """The tables of each source, those that one command makes before its own."""
+    """The tables of each source, followed by the bundles of tables that one command makes."""
     sections = {}
     for number, (name, source) in enumerate(SOURCES.items()):
         own = {table.name: table for table in TABLES.values() if table.paper == name}
@@ -84,7 +84,7 @@ def _tables(group: Path) -> dict[str, list[list[str]]]:
 
 
 def _others(group: Path) -> str:
-    """What to say of a directory of results that is not there: which are."""
+    """A note for a missing directory of results, which names those that exist."""
     if group.is_dir():
         return ""
     found = sorted(place.name for place in group.parent.glob("*") if any(place.glob("*.csv")))
@@ -92,7 +92,7 @@ def _others(group: Path) -> str:
 
 
 def _attack(named: tuple[str, DeclaredAttack]) -> list[str]:
-    """An attack's name, its arguments with their defaults, and one line."""
+    """An attack's name, its title, and its arguments with their defaults."""
     name, declared = named
     arguments = {argument: declared.arguments.get(argument, field.default) for argument, field in declared.fields.items()}
     return [name, declared.title, " ".join(f"{argument}={value}" for argument, value in arguments.items())]
@@ -112,7 +112,7 @@ def _dataset(dataset: Dataset, place: Path | None) -> list[str]:
 
 
 def _measured(table: Table, group: Path) -> str:
-    """How many of the table's cells have a number; a table of any data set is as many tables as it was made for."""
+    """How many of a table's cells are measured; a table for any data set is counted over all data sets it was made for."""
     files = [group / f"{tables.stem(table)}.csv"] if table.datasets else sorted(group.glob(f"{table.name}-*.csv"))
     measured = cells = 0
     for file in filter(Path.exists, files):
@@ -126,7 +126,7 @@ def _measured(table: Table, group: Path) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
-    """Rows as lines whose columns start at the same place; the last column has no width."""
+    """Rows as lines with aligned columns; the last column is not padded."""
     widths = [max((len(row[index]) for row in rows if len(row) > index + 1), default=0) for index in range(max(map(len, rows)))]
     return "\n".join(
         indent + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=False)).rstrip() for row in rows

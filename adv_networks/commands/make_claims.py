@@ -1,4 +1,4 @@
-"""`--table=claims`: the sources' statements about their tables, run on the records there are."""
+"""`--table=claims`: checks the sources' statements about their tables on the existing records."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from adv_networks.training import Workspace
 class MakeClaims(Unchecked):
     """Writes a CSV and a Markdown file for each source; trains and evaluates nothing.
 
-    The request's data sets select nothing: a statement rests on the cells that it names, of any data set. What rests on a
-    table that is not made with the request's overrides is not measured.
+    The request's data sets are ignored, because a statement names its own cells, of any data set. A claim about a table whose
+    rows set one of the request's overrides themselves counts as not measured.
     """
 
     needs_tensorflow: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""`--table`: trains and evaluates what tables lack, and writes them."""
+"""`--table`: trains and evaluates what is missing from tables, and writes them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from adv_networks.tables.networks import Networks
 from adv_networks.tables.notes import notes_of
 from adv_networks.training import Workspace
 
-# What --table=all makes: the paper's tables and the ablations, of which an attack suite can attack some, and then the claims.
+# The tables of --table=all: the paper's and the ablations. Some cannot be attacked by a suite. The claims come after them.
 ALL_TABLES = (*sorted(name for name in TABLES if name.isdigit()), "protocol", "regulariser")
 
 _GALLERY_IMAGES = 8
 
 
 def names_of_all(request: Request) -> tuple[str, ...]:
-    """The tables of `--table=all` that have the asked data sets, and whose rows the asked suite can attack."""
+    """The tables of `--table=all` that have one of the requested data sets, and whose rows the suite can attack."""
     chosen = request.datasets
     names = [name for name in ALL_TABLES if not chosen or set(chosen) & set(TABLES[name].datasets)]
     return tuple(name for name in names if is_attackable(TABLES[name], request.attack_suite))
@@ -40,16 +40,16 @@ def names_of_all(request: Request) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MakeTables:
-    """Makes tables; each is printed once it is done.
+    """Makes tables; each is printed when it is finished.
 
-    What can be known to stop any of them is raised before the first training. Of several workers the chief alone evaluates,
-    and has something to print.
+    Errors that can be found early, in any of the tables, are raised before the first training. If there are several workers,
+    only the chief evaluates and prints.
 
     Attributes:
         names: keys of `experiments.TABLES`.
-        request: what is asked of them.
-        workspace: where runs and results are.
-        with_claims: make the claims too, in the end.
+        request: the settings that all tables share.
+        workspace: the directories of runs and results.
+        with_claims: make the claims too, at the end.
     """
 
     needs_tensorflow: ClassVar[bool] = True
@@ -77,7 +77,7 @@ class MakeTables:
 
 
 def make_table(plan: Plan, workspace: Workspace) -> str:
-    """Evaluates the cells of a plan, whose runs are there, writes the table, and returns it as text."""
+    """Evaluates the cells of a plan, whose runs must exist, writes the table, and returns it as text."""
     table, request = plan.table, plan.request
     networks = Networks(workspace)
     new = evaluate(plan.every_cell, networks, plan.records)
@@ -103,7 +103,7 @@ def make_table(plan: Plan, workspace: Workspace) -> str:
 
 
 def _copy_pictures(plan: Plan, workspace: Workspace) -> None:
-    """The perturbations that each generator of the table's rows ended with, beside the table."""
+    """Copies the picture of each generator's final perturbations to the directory of the table."""
     rows = (
         cell.source if cell.source and not METHODS[cell.source.method].trains_classifier else cell.target
         for cell in plan.every_cell
@@ -114,9 +114,9 @@ def _copy_pictures(plan: Plan, workspace: Workspace) -> None:
 
 
 def _draw_galleries(plan: Plan, networks: Networks) -> None:
-    """Of each data set of a table of generators: what they, FGS and PGD add to images held out from training.
+    """For a table of generators, draws the perturbations of the generators, FGS and PGD on held-out images of each data set.
 
-    All attack the classifier that the generators were trained against, which says what it sees.
+    All of them attack the classifier that the generators were trained against, and its predictions are shown.
     """
     own = [cell for cell in plan.cells[0] if cell.is_white_box] if not plan.table.rows_are_classifiers else []
     for dataset in dict.fromkeys(cell.dataset for cell in own):

@@ -1,4 +1,4 @@
-"""What a command is to compute, resolved once, before anything is computed."""
+"""Plans: what a command will compute, resolved once before it starts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from adv_networks.training import Workspace
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A table resolved: its cells, the runs that they rest on, and where results go.
+    """A resolved table: its cells, the runs that they depend on, and the directories of the results.
 
     Attributes:
-        table: with the columns of the suite and of further attacks.
-        request: what was asked of it.
+        table: the table, including the columns of the suite and of further attacks.
+        request: the settings of the table.
         cells: for each seed, the cells to evaluate.
-        all_cells: of all seeds and data sets of the table.
-        runs: the experiments that the cells rest on, by name, each after those that it needs.
+        all_cells: the cells of all seeds and all data sets of the table.
+        runs: the experiments that the cells depend on, by name, each after those that it needs.
         records: directory of the records.
         directory: directory of the table.
     """
@@ -41,7 +41,7 @@ class Plan:
         """Resolves a table.
 
         Raises:
-            UsageError: the table cannot be had so (`Table.under`, `Table.with_attacks`, `Table.cells`).
+            UsageError: the table does not allow the request (`Table.under`, `Table.with_attacks`, `Table.cells`).
         """
         table = request.table(table)
         of_seeds = [
@@ -71,7 +71,7 @@ class Plan:
         return tuple(itertools.chain(*self.cells))
 
     def trainings(self, workspace: Workspace) -> list[Experiment]:
-        """The runs that are to be there, in an order that can be run; not what only finished runs built upon."""
+        """The runs that must exist, in an order in which they can be trained; without runs that only finished ones need."""
         wanted = set().union(*(_runs_of(cell) for cell in self.every_cell))
         needed = {
             one.name for name in wanted if not workspace.is_finished(self.runs[name]) for one in _needed_by(self.runs[name])
@@ -79,7 +79,7 @@ class Plan:
         return [spec for name, spec in self.runs.items() if name in wanted | needed]
 
     def check(self, workspace: Workspace) -> None:
-        """Raises what evaluating the cells would raise after hours of training."""
+        """Raises the errors that evaluating the cells would raise after hours of training."""
         check_attacks(self.every_cell)
         missing = {spec.dataset for spec in self.trainings(workspace) if not workspace.is_finished(spec)}
         for dataset in dict.fromkeys(cell.dataset for cell in self.every_cell):
@@ -94,13 +94,13 @@ def _runs_of(cell: Cell) -> set[str]:
 
 
 def _needed_by(spec: Experiment) -> Iterable[Experiment]:
-    """What a run builds upon, and what that does."""
+    """The runs that a run builds on, directly or indirectly."""
     for needed in spec.needs().values():
         yield needed
         yield from _needed_by(needed)
 
 
 def check_all(plans: Sequence[Plan], workspace: Workspace) -> None:
-    """Raises what any of the plans would raise, before the first training."""
+    """Checks all plans (`Plan.check`) before the first training."""
     for plan in plans:
         plan.check(workspace)

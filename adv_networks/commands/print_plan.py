@@ -16,7 +16,7 @@ from adv_networks.training import Workspace
 
 
 def shell_word(text: str) -> str:
-    """The text as one word of bash on one line, whatever is in it: a newline in a path must not begin another command.
+    """Quotes any text as one word of bash on one line; a newline in a path, for example, must not begin another command.
 
     Example:
         >>> print(shell_word("a b"), shell_word("a\\nb"))
@@ -28,7 +28,7 @@ def shell_word(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    """A character within $'…': itself, after a backslash, or its bytes in octal."""
+    """A character inside $'…': itself, escaped by a backslash, or as its bytes in octal."""
     if character in "\\'":
         return f"\\{character}"
     if character.isprintable():
@@ -39,17 +39,17 @@ def _escaped(character: str) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrintPlan(Unchecked):
-    """Every training that tables need, once, in an order that can be run: command, whether done, and the time it takes.
+    """Prints the command of every training that tables need, once, in a possible order, with its state and estimated time.
 
-    Lines that a shell takes for comments count the others (ablations) beside numbered tables, and say how to run them all.
-    The commands have all overrides: those that a training does not read are of its evaluation.
+    Shell comments say how many further runs other tables (ablations) need besides the numbered ones, and how to run the plan.
+    The commands have all overrides; those that the training does not read are for its evaluation.
 
     Attributes:
         names: keys of `experiments.TABLES`.
-        request: what is asked of them.
-        workspace: where runs and results are.
+        request: the settings that all tables share.
+        workspace: the directories of runs and results.
         run_flags: further flags of each command.
-        invocation: how the program is called, in words.
+        invocation: the words that start the program.
     """
 
     needs_tensorflow: ClassVar[bool] = False

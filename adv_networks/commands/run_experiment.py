@@ -22,23 +22,23 @@ from adv_networks.training import Workspace
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunExperiment:
-    """Trains (or resumes, or leaves) one experiment, and prints the small grid of its classifier under white-box attacks.
+    """Trains or resumes one experiment unless it is finished, and prints its classifier's accuracies under white-box attacks.
 
-    With another attack suite than the paper's the suite's columns join the grid, and what they need is trained too. So do
-    further attacks.
+    An attack suite other than the paper's and further attacks add columns to this grid, and the runs that these need are
+    trained too.
 
     Attributes:
         dataset: name of the data set, or the path of a user's own.
         method: key of `experiments.METHODS`.
-        seed: of the run.
+        seed: seed of the run.
         scale: key of `experiments.SCALES`.
         protocol: key of `experiments.PROTOCOLS`.
         overrides: settings by name.
         attack_suite: key of `experiments.SUITES`.
-        attacks: further columns, as `experiments.parse_attack` reads them.
-        workspace: where runs and results are.
-        workdir: directory of this one run; None for the one in `workspace` that has its name.
-        exports: files to write beside what is printed.
+        attacks: further columns, as texts for `experiments.parse_attack`.
+        workspace: the directories of runs and results.
+        workdir: directory of this one run; None for the one in `workspace` with the run's name.
+        exports: files to write besides the printed text.
     """
 
     needs_tensorflow: ClassVar[bool] = True
@@ -79,7 +79,7 @@ class RunExperiment:
         request = self._request(spec)
         plan = Plan.of(_table_of(spec), request, workspace)
         plan.check(workspace)
-        # What a run builds upon it trains itself, and waits where another process does so already.
+        # A run trains the runs that it builds on itself, and waits if another process is already training them.
         sources = [cell.source.name for cell in plan.every_cell if cell.source]
         behind = [own.name for own in [spec.behind()] if own is not None]
         workspace.train(plan.runs[name] for name in dict.fromkeys([*behind, spec.name, *sources]))
@@ -93,7 +93,7 @@ class RunExperiment:
         yield "\n".join(filter(None, [tables.as_text(plan.table, rows, scale=spec.scale), check_records.as_text(checked)]))
 
     def _export(self, plan: Plan, networks: Networks) -> None:
-        """Writes the files that are asked for, of the classifier under the attacks of the grid."""
+        """Writes the requested files, for the classifier under the attacks of the grid."""
         if not self.exports:
             return
         cells = [cell for cell in plan.every_cell if cell.attack.has_source]
@@ -106,7 +106,7 @@ class RunExperiment:
 
 
 def _table_of(spec: Experiment) -> Table:
-    """The grid of one run: its classifier under white-box attacks, and under its own generators'."""
+    """The grid of one run: its classifier under white-box attacks, and under its own generators."""
     method = METHODS[spec.method]
     columns = [*(WHITE_BOX if method.gives_classifier else WHITE_BOX[:1])]
     columns += [Column("Adaptive", ADAPTIVE)] * method.stands_in_front

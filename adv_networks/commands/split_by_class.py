@@ -18,12 +18,12 @@ from adv_networks.training import Workspace
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SplitByClass:
-    """Trains what a table lacks, evaluates its white-box cells class by class, and writes CSV and pictures of that.
+    """Trains a table's missing runs, evaluates its white-box cells by class, and writes the accuracies as CSV and pictures.
 
     Attributes:
         name: key of `experiments.TABLES`.
-        request: what is asked of the table; the first seed counts.
-        workspace: where runs and results are.
+        request: the settings of the table; only the first seed is used.
+        workspace: the directories of runs and results.
     """
 
     needs_tensorflow: ClassVar[bool] = True
@@ -37,7 +37,7 @@ class SplitByClass:
         self.request.check(TABLES[self.name])
 
     def run(self) -> Iterator[str]:
-        """See `Command.run`; what is printed is the name of the CSV file."""
+        """See `Command.run`; prints the name of the CSV file."""
         plan = Plan.of(TABLES[self.name], self.request, self.workspace, only_white_box=True)
         plan.check(self.workspace)
         self.workspace.train(plan.trainings(self.workspace))

@@ -1,4 +1,4 @@
-"""`--table --epsilons`: the networks of a table under attacks of other sizes."""
+"""`--table --epsilons`: attacks the networks of a table at several ε."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from adv_networks.training import Workspace
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SweepEpsilon:
-    """Trains what a table lacks, evaluates its cells at several ε, and writes CSV and pictures of that.
+    """Trains a table's missing runs, evaluates its cells at several ε, and writes the accuracies as CSV and pictures.
 
     Attributes:
         name: key of `experiments.TABLES`.
-        epsilons: of the attacks; the networks are those of the table, trained at its own.
-        request: what is asked of the table; the first seed counts.
-        workspace: where runs and results are.
+        epsilons: ε of the attacks; the networks are trained at the table's own ε.
+        request: the settings of the table; only the first seed is used.
+        workspace: the directories of runs and results.
     """
 
     needs_tensorflow: ClassVar[bool] = True
@@ -38,7 +38,7 @@ class SweepEpsilon:
         self.request.check(TABLES[self.name])
 
     def run(self) -> Iterator[str]:
-        """See `Command.run`; what is printed is the name of the CSV file."""
+        """See `Command.run`; prints the name of the CSV file."""
         plan = Plan.of(TABLES[self.name], self.request, self.workspace)
         plan.check(self.workspace)
         self.workspace.train(plan.trainings(self.workspace))

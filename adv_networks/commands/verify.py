@@ -1,4 +1,4 @@
-"""Committed weights against committed tables: what do they give now?"""
+"""`--verify`: evaluates the committed weights again, and compares the accuracies with the committed tables."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from adv_networks.experiments import TABLES, Cell
 from adv_networks.storage.records import read
 from adv_networks.training import Workspace
 
-# In points. Sums in another order, by another processor or number of threads, move an image across a boundary now and then.
+# In points. Another processor or number of threads sums in another order, which now and then changes a prediction.
 TOLERANCE = 0.05
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verify(Unchecked):
-    """Evaluates the committed weights of a scale again, and compares with the tables beside them.
+    """Evaluates the committed weights of a scale again, and compares the accuracies with the tables beside them.
 
-    A file in `<results>/<scale>/weights` is the `d.keras` of the run that it is named after. Every measured cell is compared
-    whose networks are there and whose attack is not a generator's.
+    A file in `<results>/<scale>/weights` is the `d.keras` of the run that it is named after. A measured cell is compared if its
+    networks are there and its attack is not a generator's.
 
     Attributes:
         scale: the runs' scale.
-        workspace: where results and data are.
+        workspace: the directories of results and data.
     """
 
     needs_tensorflow: ClassVar[bool] = True
@@ -37,10 +37,10 @@ class Verify(Unchecked):
     scale: str = "cpu"
 
     def run(self) -> Iterator[str]:
-        """See `Command.run`; what is printed are the cells, with what the table says and what the weights give.
+        """See `Command.run`; prints the cells, each with the committed accuracy and the one that the weights give now.
 
         Raises:
-            UserError: there are no weights, they are not those of the records, or a cell differs by more than `TOLERANCE`.
+            UserError: there are no weights, the records are of other weights, or a cell differs by more than `TOLERANCE`.
         """
         yield _verify(self.workspace.group(self.scale), self.scale, self.workspace)
 
@@ -51,7 +51,7 @@ def _verify(group: Path, scale: str, workspace: Workspace) -> str:
     if not cells:
         raise UserError(f"{group / 'weights'}: expected the weights of a table's runs, found none")
     models = {name: evaluation.load_classifier(files[name]) for name in set().union(*(_networks(cell) for cell, _ in cells))}
-    # A run that was trained again has records of other weights too.
+    # If a run was trained again, there are records of its earlier weights too.
     recorded = {network for record in read(group / "records.csv") for network in record.networks.items()}
     for name, model in models.items():
         found = evaluation.weights_hash(model)
@@ -86,7 +86,7 @@ def _committed(group: Path, scale: str) -> list[tuple[Cell, float]]:
 
 
 def _networks(cell: Cell) -> set[str]:
-    """The names of what the cell rests on: its runs, or for a generator's attack the generator's."""
+    """The names of the networks that the cell depends on."""
     return {cell.target.name} | ({tables.source_name(cell)} if cell.attack.has_source else set())
 
 

@@ -1,4 +1,4 @@
-"""`--report`: what is in a directory of results, as one page and pictures."""
+"""`--report`: writes a directory of results as one page and pictures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from adv_networks.training import Workspace
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WriteReport(Unchecked):
-    """Writes `report.html` and the pictures of the tables there are.
+    """Writes `report.html` and pictures of the existing tables.
 
     Attributes:
-        request: which directory of results.
-        workspace: where runs and results are.
-        opened: show the page in the user's browser.
+        request: says which directory of results to use.
+        workspace: the directories of runs and results.
+        opened: open the page in the user's browser.
     """
 
     needs_tensorflow: ClassVar[bool] = False
@@ -29,7 +29,7 @@ class WriteReport(Unchecked):
     opened: bool = False
 
     def run(self) -> Iterator[str]:
-        """See `Command.run`; what is printed is the name of the page."""
+        """See `Command.run`; prints the name of the page."""
         group = self.workspace.group(**self.request.group)
         page = report.write(group, scale=self.request.scale, runs_directory=self.workspace.runs)
         yield str(page)

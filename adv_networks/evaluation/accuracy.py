@@ -1,4 +1,4 @@
-"""The share of images that a classifier labels correctly, clean or under an attack."""
+"""The fraction of images that a classifier labels correctly, clean or under an attack."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def accuracy(
         attack: None for the clean images.
         source: the model that the attack is crafted on; None for `model` itself.
         bn_evaluation: "moving" averages, or "batch" statistics of 64 images (a partial batch after full ones is then left out).
-        training: images and labels that an attack which learns first learns from (`attacks.Universal`), not of those above.
+        training: other images and labels, from which an attack may learn first (`attacks.Universal`).
 
     Raises:
         UsageError: invalid images or labels.
-        UserError: logits that are not finite.
+        UserError: the logits are not finite.
 
     Example:
         >>> import numpy as np, keras
@@ -69,17 +69,17 @@ def evaluate(
         x: images, uint8 or floats in [0,1], [N, H, W, C].
         y: labels, integers [N].
         attacks: texts of the grammar (`attacks.named`), or attacks.
-        epsilon: radius of the ball, on the [0,1] pixel scale, of attacks that have none of their own.
+        epsilon: radius of the ball, on the [0,1] pixel scale, for attacks that do not set their own.
         norm: of that ball: linf, l2 or l1.
-        training: images and labels that attacks which learn first learn from, not of those above.
+        training: other images and labels, from which some attacks learn first.
 
     Returns:
-        Accuracies by the attacks' names; "worst" is the fraction that is labelled correctly under all of them. Those of a
-        random classifier are means over draws (`random_classifiers`), and gradients too (`runtime.mean_over_draws`).
+        Accuracies by the attacks' names; "worst" is the fraction that is labelled correctly under all attacks. For a random
+        classifier, accuracies are means over draws (`random_classifiers`), and so are gradients (`runtime.mean_over_draws`).
 
     Raises:
         UsageError: no such attack, or invalid images or labels.
-        UserError: logits that are not finite.
+        UserError: the logits are not finite.
 
     Example:
         >>> import keras, numpy as np
@@ -97,7 +97,7 @@ def evaluate(
 
 
 def _all_of(training: tuple[np.ndarray, np.ndarray] | None) -> Training | None:
-    """Training images as attacks ask for them: the first `count` of these, or all if there are fewer."""
+    """A function that gives attacks the first `count` of these images, or all if there are fewer."""
     return None if training is None else lambda count: tuple(part[:count] for part in training)
 
 
@@ -112,7 +112,7 @@ def correct_masks(
 ) -> list[np.ndarray]:
     """For every target, which adversarial images it labels correctly, as booleans [images]. Each image is crafted once.
 
-    A random target labels them several times: booleans [draws, images] (`random_classifiers`). Those that a defence refuses
-    count as `defended.counted_as_right` says. See `measure`.
+    A random target labels each image several times: booleans [draws, images] (`random_classifiers`). Whether an image that a
+    defence refuses counts as right is defined by `defended.counted_as_right`. The arguments are those of `measure`.
     """
     return [found.right for found in measure(targets, images, labels, attack, source, bn_evaluation, state)]

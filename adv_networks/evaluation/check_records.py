@@ -1,4 +1,4 @@
-"""What the checks of classifiers found, as lines of `checks.csv` and as text."""
+"""The results of the checks of classifiers, as lines of `checks.csv` and as text."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from adv_networks.storage.records import record_key
 
 @dataclasses.dataclass(frozen=True)
 class CheckRecord:
-    """A line of `checks.csv`: a check of a classifier whose accuracies a grid reports; `identity` hashes what it rests on.
+    """A line of `checks.csv`: a check of a classifier whose accuracies a grid reports.
 
-    `evaluation` has the settings that its evaluation was asked for and the run's name does not have.
+    `identity` is a hash of everything that the result depends on. `evaluation` has the settings of the evaluation that are not
+    part of the run's name.
     """
 
     key: str
@@ -36,8 +37,8 @@ class Checked(NamedTuple):
 def records_of(
     target: str, checks: Sequence[Check], identity: str, labels: Sequence[str], evaluation: str = ""
 ) -> list[CheckRecord]:
-    """The lines of a target's checks; a later one of the same target, check, columns (`labels`) and evaluation replaces it."""
-    # A file's lines from before there was an evaluation keep their keys.
+    """The lines of a target's checks; a later line of the same target, check, columns (`labels`) and evaluation replaces one."""
+    # Lines that were written before `evaluation` existed keep their keys.
     own = {"evaluation": evaluation} if evaluation else {}
     keys = (record_key(target=target, check=check.name, labels=tuple(labels), **own) for check in checks)
     return [
@@ -47,7 +48,7 @@ def records_of(
 
 
 def _by_title(checked: Sequence[Checked]) -> list[tuple[str, Sequence[CheckRecord]]]:
-    """Checks by the name of their run, with the row's label where several rows evaluate that run."""
+    """Checks by the name of their run, followed by the row's label if several rows evaluate that run."""
     targets = [row.checks[0].target for row in checked]
     return [
         (f"{target} ({row.row})" if targets.count(target) > 1 else target, row.checks)

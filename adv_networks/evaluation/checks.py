@@ -36,14 +36,14 @@ __all__ = [
     "every_attack_changes_images", "of_classifier", "outputs_are_logits",
 ]  # fmt: skip
 
-# In points: what one accuracy may exceed another by that should not be below it, how much further steps and restarts may take
-# away, and what may be left where the perturbation has no bound.
+# In points: by how much an attack may leave more accuracy than a weaker one, how much accuracy more steps or restarts may take
+# away, and how much an unbounded perturbation may leave.
 _TOLERANCE, _SMALL_CHANGE, _ABOUT_ZERO = 1.0, 5.0, 5.0
-# Of the images that are right at first, as how few an attack may change before it counts as doing nothing.
+# An attack counts as doing nothing if it changes less than this fraction of the images that are right at first.
 _NEXT_TO_NONE = 0.01
-# Of the images, how many may have no gradient.
+# The fraction of images that may have a zero gradient.
 _VANISHED_SHARE = 0.05
-# What outputs count as bounded by whose activation nobody names (see `outputs_are_logits`).
+# When outputs of an unknown activation count as bounded (see `outputs_are_logits`).
 _BEYOND_ONE, _NEXT_TO, _SHARE_AT_AN_END, _FEWEST_AT_AN_END = 0.02, 0.01, 0.1, 4
 _SWEEP = (0.25, 0.5, 1.0, 2.0)
 _MORE_STEPS, _MORE_RESTARTS = 5, 5
@@ -52,7 +52,7 @@ _DETERMINISTIC, _ALONE = "inference is deterministic", "an image's prediction do
 
 
 class Measured(NamedTuple):
-    """An accuracy in percent under an attack, which `knows` the classifier's gradients or does not (transfer, queries)."""
+    """An accuracy in percent under an attack; `knows` is false if the attack sees no gradients (transfer, queries)."""
 
     label: str
     percent: float
@@ -60,7 +60,7 @@ class Measured(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """How many images an attack changed, in percent, and how many the classifier labelled correctly before; None: not known."""
+    """The percentages of images that an attack changed, and that were labelled correctly before; None if not known."""
 
     label: str
     percent: float | None
@@ -81,13 +81,13 @@ def of_classifier(
     """All checks of a classifier.
 
     Args:
-        model: classifier under attack; its weights are left as they are. A `Defended` one has the checks of its defence too.
+        model: classifier under attack; its weights do not change. For a `Defended` one, the defence is checked too.
         x: a few images in [0,1] or uint8; the attacks here are run on them.
         y: their labels.
         pgd: the attack of the grid, of kind "pgd"; the checks vary its ε, steps and restarts.
-        measured: the grid's accuracies, on as many images as it has.
+        measured: the grid's accuracies, on all its images.
         bn_evaluation: as in `evaluation.accuracy`.
-        changed: of every attack of the grid, other libraries' too, how many images it changed.
+        changed: how many images each attack of the grid changed, including attacks of other libraries.
     """
     x, y = as_arrays(x, y)
     x = x / np.float32(255) if x.dtype == np.uint8 else x

@@ -1,4 +1,4 @@
-"""Checks of what stands in front of a classifier: whether the attacks saw all of the defence."""
+"""Checks of input defences: whether the attacks took all of the defence into account."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from adv_networks.evaluation.defended import Defended, rejected
 from adv_networks.evaluation.outcomes import NOT_APPLICABLE, PASS, WARNING, Check
 from adv_networks.experiments import GRADIENTS
 
-# In points: how much less an attack that knows more may leave.
+# In points: how much less accuracy an attack that knows more may leave.
 _SMALL_CHANGE = 5.0
-_STEPS = 10  # Times those of PGD.
+_STEPS = 10  # Multiple of PGD's steps.
 
 
 def of_defence(defended: Defended, x: np.ndarray, pgd: Attack, right: Callable[[Attack], np.ndarray]) -> list[Check]:
-    """The checks of a defence of inputs.
+    """The checks of an input defence.
 
     Args:
-        defended: the classifier behind it.
+        defended: the classifier behind the defence.
         x: a few images in [0,1].
         pgd: the attack whose accuracy is reported.
-        right: of an attack, which of the images count as right under it, booleans [images].
+        right: returns which of the images count as right under an attack, booleans [images].
     """
     return [
         _gradient_is_its_own(defended, pgd),
@@ -45,7 +45,7 @@ def _gradient_is_its_own(defended: Defended, pgd: Attack) -> Check:
 
 
 def _no_gradient_is_better(defended: Defended, pgd: Attack, right: Callable[[Attack], np.ndarray]) -> Check:
-    """Whether PGD leaves no less by another gradient than by the one that attacks get."""
+    """Passes if no other gradient makes PGD leave less accuracy than the gradient that attacks get."""
     name = "no other gradient of the defence makes PGD stronger"
     offered = {"exact": defended.model, "straight_through": defended.surrogate, "none": defended.undefended}
     own = pgd.gradient or defended.gradient
@@ -58,7 +58,7 @@ def _no_gradient_is_better(defended: Defended, pgd: Attack, right: Callable[[Att
 
 
 def _refusals(defended: Defended, x: np.ndarray, pgd: Attack, right: Callable[[Attack], np.ndarray]) -> Check:
-    """Whether the images that the defence refuses are refused whatever the attack knows."""
+    """Passes if an attack that evades the detectors leaves no less accuracy than PGD, which ignores them."""
     name = "an attack that evades the detectors is not stronger"
     refused = rejected(defended, x)
     if refused is None:

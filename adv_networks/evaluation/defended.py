@@ -1,4 +1,4 @@
-"""A classifier behind a defence of its inputs, as attacks and evaluations take it."""
+"""A classifier behind an input defence, as attacks and evaluations see it."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from adv_networks.storage.hashes import DIGITS, weights_hash
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Defended:
-    """A classifier behind an input defence; whether it is random its outputs tell (`random_classifiers`).
+    """A classifier behind an input defence. Whether it is random is found from its outputs (`random_classifiers`).
 
     Attributes:
-        model: images in [0,1] to logits [batch, classes], the defence included: what is evaluated, and what an attack with
-            full knowledge is crafted on.
-        surrogate: what attacks that follow gradients are crafted on instead, where the model's own are of no use (BPDA): the
-            same values, with a gradient that stands in for the defence's. None for the model itself.
+        model: the whole defence, from images in [0,1] to logits [batch, classes]. It is what is evaluated, and what an attack
+            with full knowledge is crafted on.
+        surrogate: the model that gradient attacks are crafted on if the gradients of `model` are useless (BPDA). It has the
+            same outputs, and a gradient that stands in for the defence's. None for `model` itself.
         undefended: the classifier alone, for attacks that do not know of the defence.
-        rejects: images [batch, height, width, channels] in [0,1] to booleans [batch], true where the defence refuses one as
-            adversarial; None for a defence that refuses none.
-        excess: images to numbers [batch, detectors], from 0 on where a detector refuses the image; differentiable, so that an
-            attack can evade it. None where nobody can follow what `rejects`.
-        members: the classifiers of a defence that draws one at random for each image: what is evaluated instead of `model`,
-            one after the other, so that accuracies are exact means over the draw. Empty for any other defence.
-        settings: what the outputs depend on beside the weights, as plain values.
+        rejects: maps images [batch, height, width, channels] in [0,1] to booleans [batch], true if the defence refuses the
+            image as adversarial; None for a defence that refuses no image.
+        excess: maps images to numbers [batch, detectors], at least 0 where a detector refuses the image. It is differentiable,
+            so that an attack can evade the detectors. None if `rejects` cannot be differentiated.
+        members: the classifiers of a defence that draws one of them at random for each image. They are evaluated one after the
+            other instead of `model`, so accuracies are exact means over the draw. Empty for any other defence.
+        settings: what the outputs depend on besides the weights, as plain values.
     """
 
     model: keras.Model
@@ -46,23 +46,23 @@ class Defended:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return self.model.name
 
     @property
     def gradient(self) -> str:
-        """Which gradient an attack gets that asks for none: "exact", or "straight_through" of a surrogate."""
+        """The gradient that attacks get by default: "exact", or with a surrogate "straight_through"."""
         return "exact" if self.surrogate is None else "straight_through"
 
     @functools.cached_property
     def with_excess(self) -> keras.Model:
-        """Two outputs, the logits and the largest excess of a detector [batch]: what an attack that evades it is crafted on."""
+        """A model of two outputs, the logits and the detectors' largest excess [batch], for attacks that evade detectors."""
         image = keras.Input(self.model.input_shape[1:])
         logits = (self.model if self.surrogate is None else self.surrogate)(image)
         return keras.Model(image, [logits, keras.ops.max(self.excess(image), 1)])
 
     def crafted_on(self, attack: Attack) -> keras.Model:
-        """The network that an attack is crafted on: the one with the gradient that it asks for.
+        """The network that an attack is crafted on: the one whose gradient the attack asks for.
 
         Raises:
             UsageError: the defence does not offer that gradient.
@@ -77,15 +77,15 @@ class Defended:
         return network
 
 
-# A classifier as evaluations take it.
+# A classifier that can be evaluated.
 Target: TypeAlias = "keras.Model | Defended"
 
 
 def as_defended(target: Target) -> Defended:
-    """The target itself, or the classifier as one that no defence stands in front of.
+    """The target as a `Defended` classifier; a Keras model becomes one without a defence.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the target is neither.
     """
     if not isinstance(target, (Defended, keras.Model)):
         raise UsageError(f"classifier: expected a Keras model, or a Defended one, received {type(target).__name__}")
@@ -93,7 +93,7 @@ def as_defended(target: Target) -> Defended:
 
 
 def crafted_on(source: Target | None, attack: Attack) -> keras.Model | None:
-    """The network that an attack on a source is crafted on (`Defended.crafted_on`); None where there is no source.
+    """The network that an attack on a source is crafted on (`Defended.crafted_on`); None if there is no source.
 
     Raises:
         UsageError: the source does not offer the gradient that the attack asks for.
@@ -104,9 +104,9 @@ def crafted_on(source: Target | None, attack: Attack) -> keras.Model | None:
 
 
 def gradient_of(source: Target | None, attack: Attack) -> str:
-    """Which gradient of the source the attack followed, as records say it; empty where it followed none, or there is no choice.
+    """The gradient of the source that an attack followed, as records name it.
 
-    There is none with a classifier that no defence stands in front of.
+    It is empty if the attack follows no gradient, or if no defence stands in front of the source.
     """
     if not isinstance(source, Defended) or not attack.reads_gradients:
         return ""
@@ -114,7 +114,7 @@ def gradient_of(source: Target | None, attack: Attack) -> str:
 
 
 def target_hash(target: Target) -> str:
-    """`weights_hash` of a classifier; of one behind a defence a hash of its networks' weights and of the defence's settings."""
+    """`weights_hash` of a classifier. Behind a defence: a hash of the weights of all networks and the defence's settings."""
     if not isinstance(target, Defended):
         return weights_hash(as_defended(target).model)
     networks = [weights_hash(network) for network in (target.model, target.excess) if network is not None]
@@ -123,19 +123,21 @@ def target_hash(target: Target) -> str:
 
 
 def rejected(target: Target, images: np.ndarray | tf.Tensor) -> np.ndarray | None:
-    """Which images a defence refuses, booleans [batch]; None where there is none that refuses any."""
+    """Which images a defence refuses, booleans [batch]; None for a target that refuses no image."""
     if not isinstance(target, Defended) or target.rejects is None:
         return None
     return np.asarray(target.rejects(tf.convert_to_tensor(images)))
 
 
 def counted_as_right(labelled: np.ndarray, refused: np.ndarray | None, attacked: bool) -> np.ndarray:
-    """Which images count as right (Meng and Chen, 2017, "MagNet"): a refused one does under attack, and does not as it is.
+    """Which images count as right. A refused image counts as right under attack, and as wrong if it is clean.
 
     Args:
         labelled: whether each image was labelled correctly.
-        refused: whether the defence refused it; None for a defence that refuses none.
-        attacked: whether the images are adversarial ones.
+        refused: whether the defence refused the image; None for a defence that refuses none.
+        attacked: whether the images are adversarial.
+
+    Source: Meng and Chen, 2017, "MagNet".
     """
     if refused is None:
         return labelled

@@ -1,4 +1,4 @@
-"""The same images under several attacks, and what a classifier sees in them, as a picture."""
+"""A picture of the same images under several attacks, with the classifier's predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adv_networks.lazy import keras
 from adv_networks.storage import pictures
 from adv_networks.storage.names import shortened
 
-# An image is about so many characters wide.
+# An image is about this many characters wide.
 _LONGEST_CLASS = 20
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Gallery(NamedTuple):
-    """Images [N, H, W, C] in [0,1], their labels, and by attack the same images perturbed.
+    """Images [N, H, W, C] in [0,1], their labels, and the perturbed images by attack.
 
-    `seen` are the classes [N] that the classifier sees in the images, and then in those of each attack. `limit` is a pixel's
-    largest perturbation: in L∞ ε, whether it is reached or not.
+    `seen` has the predicted classes [N] of the clean images, and then those of each attack's images. `limit` is the largest
+    perturbation of a pixel; for an L∞ attack it is ε, whether that is reached or not.
     """
 
     images: np.ndarray
@@ -43,7 +43,7 @@ def make(
     *,
     bn_evaluation: str = "moving",
 ) -> Gallery:
-    """Runs attacks, each an attack and the network that it is crafted on, by name, on all images as one batch."""
+    """Runs attacks on all images as one batch; `attacks` has pairs of an attack and its source network, by name."""
     training, x = bn_evaluation == "batch", shown.images / np.float32(255)
     perturbed = {
         name: craft(attack, source, x, shown.labels, seed=(0, 0), training=training).numpy()
@@ -59,7 +59,7 @@ def make(
 
 
 def draw(gallery: Gallery, dataset: str) -> Any:
-    """A figure of it, with the names of the data set's classes."""
+    """Draws a gallery, with the names of the data set's classes."""
     declared = find_dataset(dataset)
 
     def name(label: int) -> str:

@@ -1,4 +1,4 @@
-"""How much gradient a classifier gives to an attack on the cross-entropy."""
+"""Measures how much gradient a classifier gives to attacks on the cross-entropy."""
 
 from __future__ import annotations
 

@@ -147,12 +147,12 @@ def _counted(own: np.ndarray) -> dict[str, Any]:
 
 
 def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str, np.ndarray]) -> Record:
-    """The record of an image counting as right only where it is in each of `parts`: records of one target on the same images.
+    """The record of a worst case: an image counts as right only if it is right in all `parts`.
 
     Args:
-        attack: of kind "worst", whose settings the record gets.
-        parts: what it is composed of.
-        outcomes: which images were right, by key; that of the new record is added.
+        attack: an attack of kind "worst", whose settings the record gets.
+        parts: records of one target on the same images.
+        outcomes: which images were right, by the records' keys; the entry of the new record is added.
     """
     identity = dict(
         target=parts[0].target,
@@ -167,7 +167,7 @@ def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str,
     outcomes[key] = worst_case([outcomes[record.key] for record in parts])
     seconds = round(sum(record.seconds for record in parts), 2)
     changed = dict(key=key, attack=attack.name, epsilon=attack.epsilon, seconds=seconds, commit=commit(), versions=versions())
-    # What it did to an image beside fooling the target is that of several attacks.
+    # Other measures than accuracy would mix several attacks.
     unmeasured = dict.fromkeys((*MEASURES, "correct_before", "destructible")) | {"gradient": ""}
     return dataclasses.replace(parts[0], **identity, **changed, **unmeasured, **_counted(outcomes[key]))
 

@@ -1,6 +1,6 @@
-"""The latent space of a classifier: the vectors before its last layer, how its classes lie there, and 1-NN as a classifier.
+"""The latent space of a classifier: the inputs of its last layer, their clusters by class, and a 1-NN classifier on them.
 
-Guarded against the root of zero, the distance of two vectors is √(Σ(a − b)² + 1e-12).
+The distance of two vectors is √(Σ(a − b)² + 1e-12), because the gradient of the root is infinite at zero.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _SMALLEST = 1e-12
 
 
 def distances(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """The guarded distance of vectors [..., n]."""
+    """The distances of vectors [..., n], by the module's formula."""
     return tf.sqrt(tf.reduce_sum((first - second) ** 2, -1) + _SMALLEST)
 
 
 def with_latents(model: keras.Model) -> keras.Model:
-    """A classifier's own layers, with two outputs: what its last layer takes, [batch, n], and its logits."""
+    """A model of the classifier's own layers with two outputs: the input of its last layer, [batch, n], and the logits."""
     taken = []
 
     def call(layer: keras.Layer, *inputs: Any, **options: Any) -> Any:
@@ -36,7 +36,7 @@ def with_latents(model: keras.Model) -> keras.Model:
             taken.append(inputs[0])
         return layer(*inputs, **options)
 
-    # A layer that is a part of several models says of the first one what it takes.
+    # If a layer belongs to several models, its `input` is the one of the first model.
     functional = keras.Model(model.inputs[0], model.outputs[0]) if isinstance(model, keras.Sequential) else model
     again = keras.models.clone_model(functional, clone_function=lambda layer: layer, call_function=call)
     return keras.Model(again.inputs[0], [taken[0], again.outputs[0]])
@@ -49,7 +49,7 @@ def latents_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def labels_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The labels [N] that a classifier gives images, uint8 or floats in [0,1]."""
+    """The predicted classes [N] of images, uint8 or floats in [0,1]."""
     return _outputs(model, images).argmax(1)
 
 
@@ -62,7 +62,7 @@ def references(training: Images, classes: int, count: int) -> np.ndarray:
     """The first `count` images of each class, [classes · count, H, W, C].
 
     Raises:
-        UserError: a class has fewer.
+        UserError: a class has fewer images.
     """
     rows = [np.flatnonzero(training.labels == label)[:count] for label in range(classes)]
     for label, own in enumerate(rows):
@@ -72,19 +72,19 @@ def references(training: Images, classes: int, count: int) -> np.ndarray:
 
 
 def nearest_reference(model: keras.Model, images: np.ndarray) -> keras.Model:
-    """A classifier by the nearest reference in another one's latent space.
+    """A classifier that assigns the class of the nearest reference in the latent space of another classifier.
 
     Args:
-        model: the other classifier, functional, whose layers it shares.
-        images: the references, as many of each class, one class after the other.
+        model: the other classifier, a functional model; the new one shares its layers.
+        images: the references, the same number for each class, one class after the other.
 
     Returns:
-        Images in [0,1] to logits [batch, classes]: of each class minus the distance to its nearest reference, whose argmax is
-        1-NN. It is differentiable almost everywhere, and of layers of Keras alone.
+        A model from images in [0,1] to logits [batch, classes]. The logit of a class is minus the distance to the nearest
+        reference of the class, so the argmax is 1-NN. The model is differentiable almost everywhere, and has only Keras layers.
     """
     vectors, classes = latents_of(model, images), model.output_shape[-1]
     count, size = vectors.shape
-    # Each vector minus each reference: a layer of Keras that holds the references, so that a file of the model has them.
+    # Subtracts each reference from each vector. A Keras layer holds the references, so they are saved with the model.
     differences = keras.layers.EinsumDense("abc,bc->abc", (count, size), bias_axes="bc", trainable=False)
     latent = keras.layers.RepeatVector(count)(model.layers[-1].input)
     squares = keras.ops.sum(keras.ops.square(differences(latent)), -1)
@@ -94,7 +94,7 @@ def nearest_reference(model: keras.Model, images: np.ndarray) -> keras.Model:
 
 
 class Clusters:
-    """The clusters of classes: their numbers, centres [classes, n], and the distance [N] of each vector from its own centre."""
+    """Latent vectors by class: the classes, their centres [classes, n], and each vector's distance [N] from its own centre."""
 
     def __init__(self, latents: np.ndarray, labels: np.ndarray):
         self.classes = np.unique(labels)
@@ -103,23 +103,23 @@ class Clusters:
         self.within = self.distance(latents, labels)
 
     def distance(self, vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """How far vectors [N, n] are from the centres of the classes with these labels [N]."""
+        """The distances [N] of vectors [N, n] from the centres of the classes with these labels [N]."""
         return np.linalg.norm(vectors - self.centres[np.searchsorted(self.classes, labels)], axis=1)
 
     @property
     def between_within(self) -> float:
-        """The mean distance between centres over the mean distance of vectors from their own centre."""
+        """The mean distance between centres, divided by the mean distance of vectors from their own centre."""
         apart = np.linalg.norm(self.centres[:, None] - self.centres[None], axis=-1)
         return float(apart[np.triu_indices(len(self.classes), 1)].mean() / max(self.within.mean(), _SMALLEST))
 
     def inside(self, vectors: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Which vectors are nearer to the centre of the class of that label than its mean member is, booleans [N]."""
+        """Which vectors are closer to the centre of their label's class than its members are on average, booleans [N]."""
         radius = np.array([self.within[self.labels == label].mean() for label in self.classes])
         return self.distance(vectors, labels) < radius[np.searchsorted(self.classes, labels)]
 
 
 def to_nearest(vectors: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """The distance [N] of vectors [N, n] to the nearest of references [count, n]."""
+    """The distances [N] of vectors [N, n] to the nearest of the references [count, n]."""
     return np.min([np.linalg.norm(vectors - reference, axis=1) for reference in references], 0)
 
 
@@ -131,7 +131,7 @@ def plane_of(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(model: keras.Model, shown: Images, attack: Attack, dataset: str) -> Any:
-    """A figure of images' latent vectors, clean and under an attack, in the plane of the clean ones, coloured by class."""
+    """Draws the latent vectors of clean and attacked images in the main plane of the clean ones, coloured by class."""
     adversarial = craft_all(attack, model, *shown)
     clean, moved = (latents_of(model, images) for images in (shown.images, adversarial))
     mean, directions = plane_of(clean)

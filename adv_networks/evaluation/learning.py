@@ -1,4 +1,4 @@
-"""What attacks learn before they are crafted: from training images, never from those that they are scored on."""
+"""Attacks that learn before they are crafted. They learn from training images, never from the images they are scored on."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from adv_networks.errors import UsageError
 from adv_networks.evaluation.defended import Target, crafted_on
 from adv_networks.storage.hashes import images_hash
 
-# Gives the first so many training images, uint8 or floats in [0,1], and their labels.
+# Returns the first n training images, uint8 or floats in [0,1], and their labels.
 Training: TypeAlias = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
 
 class Lesson(NamedTuple):
-    """The training images that an attack learns from; `name` is what records have for them."""
+    """The training images that an attack learns from, and their labels; `name` describes them in records."""
 
     images: np.ndarray
     labels: np.ndarray
 
     @property
     def name(self) -> str:
-        """How many there are, and their hash."""
+        """The number of images, and their hash."""
         return f"{len(self.images)} training images {images_hash(self.images, self.labels)}"
 
 
 def lesson_of(attack: Attack, training: Training | None) -> Lesson | None:
-    """The images that an attack learns from; None for one that does not learn.
+    """The images that an attack learns from; None for an attack that does not learn.
 
     Raises:
-        UsageError: it learns, and there are none.
+        UsageError: the attack learns, but there are no training images.
     """
     if not attack.learns:
         return None
@@ -43,7 +43,7 @@ def lesson_of(attack: Attack, training: Training | None) -> Lesson | None:
 
 
 def learn(attack: Attack, source: Target | None, lesson: Lesson | None) -> Any:
-    """What the attack learns on the model that it is crafted on; None for one that does not learn."""
+    """What the attack learns on its source model; None for an attack that does not learn."""
     if lesson is None:
         return None
     with runtime.drawing(attack.seed, 0, draws=attack.draws):

@@ -1,4 +1,4 @@
-"""What an attack did to each image and what a classifier made of it, and the measures that this comes to."""
+"""What an attack did to each image, how a classifier answered, and the measures computed from both."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from adv_networks.experiments import BATCH_STATISTICS_SIZE
 from adv_networks.lazy import tf
 
 _NORMS = ("l0", "l2", "linf")
-# The first number of the seeds that random targets answer by.
+# The first number of the seeds for a random target's answers.
 _SCORING = 1
-# Of `as_text`: what the columns are called, and the measures in them.
+# The titles of the columns of `as_text`, and the measure that each shows.
 _SHOWN = {
     "changed %": "changed_percent",
     "success %": "success_percent",
@@ -38,19 +38,18 @@ _SHOWN = {
 
 @dataclasses.dataclass(frozen=True)
 class PerImage:
-    """An attack on images and a target's answers, image by image; every field is an array [images].
+    """The result of an attack for each image, and a target's answers; every field is an array [images].
 
-    A random target answers several times (`random_classifiers`): what it says is [draws, images].
+    A random target answers several times (`random_classifiers`): its answers are arrays [draws, images].
 
     Attributes:
-        right: whether the target labels the adversarial image correctly; what a defence refuses counts as
-            `defended.counted_as_right` says.
-        confidence: the largest of its probabilities, from 0 to 1, whichever class that is.
-        changed: whether the attack changed the image, before the result was held to a ball.
-        distances: from the original, by norm: l0, l2 and linf.
-        queries: how often the source was asked about it; None where the attack does not count.
-        right_wrapped: of an attack on the images of another one, whether the target labels those correctly; else None.
-        refused: whether a defence refuses the image; None for a target that refuses none.
+        right: whether the target labels the adversarial image correctly (`defended.counted_as_right` for refused images).
+        confidence: the target's largest probability, from 0 to 1, whichever class it is for.
+        changed: whether the attack changed the image, before the result was clipped to a ball.
+        distances: distance from the original image, by norm: l0, l2 and linf.
+        queries: number of queries to the source; None if the attack does not count them.
+        right_wrapped: for an attack on another attack's images, whether the target labels those images correctly; else None.
+        refused: whether a defence refuses the image; None for a target that refuses no image.
     """
 
     right: np.ndarray
@@ -62,12 +61,12 @@ class PerImage:
     refused: np.ndarray | None = None
 
     def measures(self, right_before: np.ndarray | None = None) -> dict[str, Any]:
-        """The younger fields of a record, rounded; a measure over no image is None.
+        """The measures of a record besides its accuracy, rounded; a measure over no image is None.
 
-        Distances are over the successes: images that were labelled correctly at first and are not under the attack.
+        Distances are over the successes: images that are labelled correctly when clean, and wrongly under the attack.
 
         Args:
-            right_before: which clean images the target labels correctly; None leaves out what depends on that.
+            right_before: which clean images the target labels correctly; None leaves out the measures that depend on it.
         """
         fields: dict[str, Any] = {
             "confidence_percent": _mean(100 * self.confidence),
@@ -85,7 +84,7 @@ class PerImage:
             "success_percent": _mean(100.0 * fooled[right_before]),
         }
         if self.right_wrapped is not None:
-            # Of the adversarial examples, how many are none any more after what was done to them.
+            # The fraction of the other attack's adversarial examples that are labelled correctly again after this attack.
             adversarial = right_before & ~self.right_wrapped
             fields |= {
                 "destructible": int(adversarial.sum()),
@@ -98,7 +97,7 @@ class PerImage:
 
 
 def as_text(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """The measures of attacks (`PerImage.measures`) as aligned columns, a row an attack; what there is not is a dash.
+    """The measures of attacks (`PerImage.measures`) as aligned columns, one row per attack; a missing measure is a dash.
 
     Args:
         found: measures by the attack's label.
@@ -134,20 +133,20 @@ def measure(
     bn_evaluation: str = "moving",
     state: Any = None,
 ) -> list[PerImage]:
-    """What every target makes of adversarial images, each crafted once.
+    """How every target answers to adversarial images, each crafted once.
 
     Args:
         targets: classifiers that return logits, `Defended` ones too.
         images: uint8 or floats in [0,1], [N, H, W, C].
         labels: integers [N].
-        attack: what to craft.
-        source: the model that it is crafted on; None for clean images.
-        bn_evaluation: "moving", or "batch", where a last partial batch is left out.
-        state: what an attack that learns first has learned.
+        attack: the attack to craft.
+        source: the model that the attack is crafted on; None for clean images.
+        bn_evaluation: "moving", or "batch", which leaves out a last partial batch.
+        state: the result of `learn`, for an attack that learns first.
 
     Raises:
-        UsageError: invalid images or labels, or a gradient that a defence does not offer.
-        UserError: a target's logits are not finite, so that it labels nothing.
+        UsageError: images or labels are invalid, or a defence does not offer the gradient.
+        UserError: a target's logits are not finite, so they name no class.
     """
     images, labels = as_arrays(images, labels)
     training, network = bn_evaluation == "batch", crafted_on(source, attack)
@@ -186,7 +185,7 @@ def measure(
 
 
 def _joined(parts: Sequence[PerImage]) -> PerImage:
-    """The batches of one target as one."""
+    """Joins the results of one target's batches."""
 
     def joined(values: Iterator[np.ndarray]) -> np.ndarray:
         return np.concatenate(list(values), -1)
@@ -205,12 +204,12 @@ def _joined(parts: Sequence[PerImage]) -> PerImage:
 def _answers(
     target: Defended, draws: int, images: tf.Tensor, labels: np.ndarray, number: int, training: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which images of the batch of that number the target labels correctly, and how sure it is, [batch] or [draws, batch]."""
+    """Which images of a batch the target labels correctly, and its confidence, [batch] or [draws, batch]."""
     if target.members:
         logits = np.stack([predict(member, images, training=training).numpy() for member in target.members])
     elif not draws:
         logits = predict(target.model, images, training=training).numpy()
-    else:  # Apart from the seeds that attacks draw by, which have two numbers.
+    else:  # The seeds have three numbers, so they differ from those of attacks, which have two.
         logits = np.stack([drawn(target.model, images, _SCORING, number, draw, training=training) for draw in range(draws)])
     if not np.isfinite(logits).all():
         unsound = int((~np.isfinite(logits)).any(-1).reshape(-1, len(labels)).any(0).sum())

@@ -1,4 +1,4 @@
-"""Classifiers from files, and whether they are what they should be."""
+"""Loads classifiers from files and checks them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> kera
 
     Args:
         path: a run's directory (its `d.keras` is read) or a file.
-        dataset: where given, the classifier must be one of that data set: images of its shape to logits of its classes.
+        dataset: name of a data set. If given, the classifier must take images of its shape to logits of its classes.
 
     Raises:
-        UserError: no such file, not a Keras model, or not a classifier of `dataset`.
+        UserError: there is no such file, it is not a Keras model, or it is not a classifier of `dataset`.
 
     Example:
         >>> import tempfile, keras
@@ -42,7 +42,7 @@ def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> kera
 
 
 def check_classifier(model: keras.Model, dataset: str, where: str) -> None:
-    """Raises a UserError where the model, found at `where`, does not take images of `dataset` to logits of its classes."""
+    """Raises a UserError if the model, found at `where`, does not take images of `dataset` to logits of its classes."""
     if as_classifier(model, find_dataset(dataset), where) is not model:
         raise UserError(f"{where}: expected a classifier of {dataset} as our runs save it, found another kind of model")
 

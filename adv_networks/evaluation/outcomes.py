@@ -1,4 +1,4 @@
-"""What a check against false security comes to."""
+"""The outcome of a check against false security."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PASS, FAIL, WARNING, NOT_APPLICABLE = "pass", "fail", "warning", "not applicable
 class Check:
     """What was checked, whether it passed, and the numbers.
 
-    A warning says that attacks may fail for other reasons than that the classifier is robust, which no number decides.
+    A warning means that attacks may have failed for a reason other than robustness, but that no number decides it.
     """
 
     name: str
@@ -20,5 +20,5 @@ class Check:
 
     @classmethod
     def of(cls, name: str, holds: bool, detail: str) -> Check:
-        """One that passes where it holds, and fails otherwise."""
+        """A check that passes if `holds` is true, and fails otherwise."""
         return cls(name, PASS if holds else FAIL, detail)

@@ -1,4 +1,4 @@
-"""A user's own classifier: loaded from a file or made by a function, adapted to images in [0,1], its declared range checked."""
+"""A user's own classifier: loads it from a file or a function, adapts it to images in [0,1], and checks its pixel range."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Range = tuple[float, float]
 # A file, a run's directory or `module:function`; or a Keras model.
 Source = Any
 
-# What classifiers are commonly trained on.
+# The pixel ranges that classifiers are commonly trained on.
 COMMON_RANGES: tuple[Range, ...] = ((0, 1), (-1, 1), (0, 255))
 CHECKED_IMAGES = 500
 # A range counts as wrong if another one is better by this many points of accuracy and this many standard errors.
@@ -49,7 +49,7 @@ def load(source: Source, dataset: str) -> keras.Model:
 
 
 def check_range(model: keras.Model, input_range: Range, examples: data.Images, dataset: str | None = None) -> None:
-    """Raises a UserError if the classifier was evidently trained on another range of inputs than the declared one.
+    """Raises a UserError if the classifier was evidently trained on a pixel range other than the declared one.
 
     If the data set is given, it also does so if the class folders were evidently numbered in the other common order.
 
@@ -107,7 +107,7 @@ def _check_logit(model: keras.Model, input_range: Range, examples: data.Images) 
 
 
 def _evidently_better(other: np.ndarray, declared: np.ndarray) -> bool:
-    """Whether the other of two masks of correct labels is better by more than chance explains."""
+    """Whether the other mask has more correct labels than the declared one, by more than chance explains."""
     gained = int(other.sum()) - int(declared.sum())
     return 100 * gained > _POINTS * len(declared) and gained > _STANDARD_ERRORS * int((other != declared).sum()) ** 0.5
 
@@ -139,12 +139,12 @@ def _logits(model: keras.Model, input_range: Range, examples: data.Images) -> np
 
 
 def title(source: Source) -> str:
-    """What to call it."""
+    """The name of the classifier in messages."""
     return source.name if isinstance(source, keras.Model) else str(source)
 
 
 def run_name(source: Source, input_range: Range, model: keras.Model) -> str:
-    """What the runs against this classifier have in their names: its own name, its weights, its range of inputs."""
+    """The classifier's part of a run's name: its own name, a hash of its weights, and its pixel range."""
     name = title(source)
     name = re.sub(r"[^A-Za-z0-9_.]+", "_", Path(name).stem if Path(name).exists() else name)
     return f"{name}-{evaluation.weights_hash(model)[:8]}-inputs={_written(input_range).replace(',', '_')}"

@@ -1,7 +1,7 @@
-"""Random classifiers, whose outputs for an image differ from call to call: how one is recognised, and what its accuracy is.
+"""Random classifiers, whose outputs for an image differ from call to call: how to recognise them, and their accuracy.
 
-Such a classifier is asked several times about each image. Its masks, which say whether the answers are right, are booleans
-[draws, images]; those of any other are [images].
+A random classifier labels each image several times. Its masks, which say whether the answers are right, are booleans
+[draws, images]; those of other classifiers are [images].
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from adv_networks import runtime
 from adv_networks.attacks import predict
 from adv_networks.lazy import keras
 
-# How often it is asked, and the quantile of Student's t of one degree of freedom fewer that leaves 2.5% above.
+# The number of draws, and the 97.5% quantile of Student's t with one degree of freedom fewer.
 DRAWS = 10
 _QUANTILE = 2.262
 _IMAGES = 32
-# Of the largest output, how much rounding may make two calls differ by.
+# The difference that rounding may cause between two calls, as a fraction of the largest output.
 _ROUNDING = 1e-3
 
 
@@ -37,13 +37,13 @@ def drawn(model: keras.Model, x: np.ndarray, *seed: int, training: bool = False)
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> tuple[float, bool]:
-    """By how much outputs differ at most, and whether that is more than rounding makes of equal ones."""
+    """The largest difference of two outputs, and whether it is larger than rounding explains."""
     largest = float(np.abs(first - second).max())
     return largest, largest > _ROUNDING * max(1.0, float(np.abs(first).max()))
 
 
 def worst_case(masks: Sequence[np.ndarray]) -> np.ndarray:
-    """The mask of the worst of several attacks, image by image: that of the attack under which it is right least often."""
+    """The mask of the worst case: for each image, the mask of the attack under which the image is right least often."""
     if masks[0].ndim == 1:
         return np.logical_and.reduce(masks)
     stacked = np.stack(masks)  # [attacks, draws, images]
@@ -60,7 +60,7 @@ class Interval(NamedTuple):
 
 
 def interval_over_draws(mask: np.ndarray) -> Interval:
-    """A random classifier's accuracy on its images, and where with 95% confidence it is over all draws, in percent.
+    """A random classifier's mean accuracy and the 95% confidence interval of the mean over all draws, in percent.
 
     Args:
         mask: booleans [draws, images].
