@@ -37,7 +37,7 @@ class Checked(NamedTuple):
 def records_of(
     target: str, checks: Sequence[Check], identity: str, labels: Sequence[str], evaluation: str = ""
 ) -> list[CheckRecord]:
-    """The lines of a target's checks; a later line of the same target, check, columns (`labels`) and evaluation replaces one."""
+    """The lines of the checks of a target; later ones of the same target, columns (`labels`) and evaluation replace them."""
     # Lines that were written before `evaluation` existed keep their keys.
     own = {"evaluation": evaluation} if evaluation else {}
     keys = (record_key(target=target, check=check.name, labels=tuple(labels), **own) for check in checks)
