@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class NeededRun:
-    """A finished run that another one builds upon.
+    """A finished run that another run builds on.
 
     Attributes:
         spec: its experiment.
-        workdir: its directory; None where a classifier of the user's own stands in for the run.
+        workdir: its directory; None if the user's own classifier replaces the run.
         weights: the hash of the weights of its network (`storage.hashes.weights_hash`): the first of `Defence.files`.
         given: the user's own classifier.
     """
@@ -44,7 +44,7 @@ class NeededRun:
     given: keras.Model | None = None
 
     def classifier(self) -> keras.Model:
-        """The classifier, freshly loaded from the run; the user's own as it is."""
+        """The classifier, freshly loaded from the run, or the user's own."""
         if self.given is not None:
             return self.given
         networks.let_files_load(self.spec)
@@ -58,26 +58,26 @@ class NeededRun:
 class Defence:
     """A way to train; `register` makes it a `--method`.
 
-    What is declared needs no TensorFlow; the methods below `build` compute. A defence of another kind than "a classifier is
-    trained, perhaps against generators" overrides what it does otherwise; `training` asks for nothing else.
+    What a class declares needs no TensorFlow; the methods from `build` on compute. The defaults suit a method that trains a
+    classifier, perhaps against generators. Other defences override what differs; `training` uses nothing else.
 
     Class attributes:
-        name: what the command line and runs call it.
-        letter: the source's name of the model.
+        name: its name on the command line and in runs.
+        letter: the source's name for the model.
         title: one line.
-        reads: the parts of the settings (`experiments.setting`) that its training depends on, beside those of no part.
+        reads: the parts of the settings (`experiments.setting`) that its training depends on, besides those of no part.
         trains_classifier: whether the run has a classifier of its own, `d.keras`.
-        knows_classifier: whether its training depends on a classifier, its own or another run's. Where it does not, one run
-            stands in front of any classifier, and settings of the part "classifier" are those of the one behind alone.
-        stands_in_front: whether its run is of what stands in front of a classifier (`InputDefence`).
-        static_examples: whether its training set is enlarged by examples that are crafted before.
-        settings: what the source gives this method on every data set.
-        Settings: a dataclass of the settings that it alone has, whose flags are made of it; None for none. `spec.own` is
-            one of these.
-        validated: the attacks that its classifier is validated under, beside that of its generator.
-        adaptive: the attack, as the grammar has it, that knows how this defence works (`--attack=adaptive`).
-        metrics: the columns that its runs' `metrics.csv` has beside those of `training.logs.METRICS`.
-        pictured: of how many images `pictures` are made.
+        knows_classifier: whether its training depends on a classifier, its own or another run's. If not, one run stands in
+            front of any classifier, and settings of the part "classifier" apply only to the classifier behind it.
+        stands_in_front: whether its run trains what stands in front of a classifier (`InputDefence`).
+        static_examples: whether its training set is enlarged by examples that are crafted before training.
+        settings: the settings that the source gives this method on every data set.
+        Settings: a dataclass of the settings that only this method has, which become flags; None for none. `spec.own` is an
+            instance of it.
+        validated: the attacks that its classifier is validated under, besides its own generator.
+        adaptive: the attack that knows how this defence works (`--attack=adaptive`), by its name for `--attack`.
+        metrics: the columns of its runs' `metrics.csv` besides those of `training.logs.METRICS`.
+        pictured: how many images `pictures` shows.
     """
 
     name: ClassVar[str]
@@ -106,7 +106,7 @@ class Defence:
         return self.trains_classifier or self.stands_in_front
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
-        """The experiments whose runs one of this method builds upon, by their role in it: "classifier", "teacher" and so on."""
+        """The experiments whose runs this method's run builds on, by their role: "classifier", "teacher" and so on."""
         return {}
 
     def behind(self, spec: Experiment) -> Experiment | None:
@@ -114,12 +114,12 @@ class Defence:
         return None
 
     def check(self, spec: Experiment) -> None:
-        """Raises a UsageError where the settings contradict one another, or ask for what the method does not have."""
+        """Raises a UsageError if the settings contradict one another, or ask for something that the method does not have."""
         if self.trains_classifier and spec.class_weights != "none" and "classes" not in self.reads:
             raise UsageError(f"class_weights: expected none with method {self.name}, received {spec.class_weights}")
 
     def files(self, spec: Experiment) -> tuple[str, ...]:
-        """The names of what a finished run holds: `.keras` files, the one that others build upon first, and pictures."""
+        """The names of a finished run's files: `.keras` files, first the one that other runs build on, and pictures."""
         generators = [generator_file(position) for position in range(len(spec.generators) * self.trains_generator)]
         return (*["d.keras"] * self.trains_classifier, *generators, "perturbations.png")
 
@@ -128,10 +128,10 @@ class Defence:
         return 3 * costs.classifier_multiply_adds(spec)
 
     def first_difference(self, spec: Experiment, longer: Experiment, steps: int) -> str:
-        """In which way the first `steps` steps of two experiments differ that have another number of steps and else the same.
+        """How the first `steps` steps of two experiments differ that have the same settings but for the number of steps.
 
         Returns:
-            It in words, the first experiment first; empty where these steps are the same in both.
+            The difference in words, the first experiment first; empty if these steps are the same in both.
         """
         if not self.trains_classifier:
             return ""
@@ -153,7 +153,7 @@ class Defence:
         return make_players(spec)
 
     def prepare(self, spec: Experiment, needed: Mapping[str, NeededRun], training: Images) -> None:
-        """Writes what `batches` reads beside the images, if it is not there yet; one process alone calls this.
+        """Writes what `batches` reads besides the images, if it is not there yet; only one process calls this.
 
         Raises:
             UserError: it cannot be written.
@@ -179,7 +179,7 @@ class Defence:
         raise NotImplementedError
 
     def validate(self, players: Players, validation: Images, spec: Experiment) -> dict[str, float]:
-        """What to log of validation images, by column: D's accuracies under the attacks that train it or are trained."""
+        """What to log about validation images, by column: D's accuracies under the `validated` attacks and its generator."""
         sources = dict.fromkeys(self.validated, players.d) if self.trains_classifier else {}
         if players.g is not None:
             sources["generator"] = players.g
@@ -192,7 +192,7 @@ class Defence:
         }
 
     def as_evaluated(self, classifier: keras.Model, spec: Experiment, training: Callable[[], Images]) -> keras.Model:
-        """A finished run's classifier as settings of the part "test" would have it evaluated; most have none.
+        """A finished run's classifier, changed as settings of the part "test" say; most methods have none.
 
         Args:
             classifier: `d.keras`.
@@ -204,7 +204,7 @@ class Defence:
     def arrays(
         self, players: TrainingState, needed: Mapping[str, NeededRun], validation: Images, spec: Experiment
     ) -> dict[str, np.ndarray]:
-        """What a finished run keeps beside its networks, by the names of its files, `.npy`: what thresholds rest on, and so on.
+        """The arrays that a finished run keeps besides its networks, such as held-out images, by the names of `.npy` files.
 
         Args:
             players: what was trained.
@@ -215,11 +215,11 @@ class Defence:
         return {}
 
     def measure(self, players: TrainingState, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
-        """What to log of a minibatch at each validation, beside what `step` returned of it."""
+        """What to log about a minibatch at each validation, besides what `step` returned."""
         return {}
 
     def pictures(self, players: Players, shown: Images, spec: Experiment) -> dict[str, Any]:
-        """Figures of a few images, by the file's name without its ending: perturbed by G, or by PGD where there is no G."""
+        """Figures of a few images, by the file's name without its ending: perturbed by G, or by PGD if there is no G."""
         name, source = ("pgd", players.d) if players.g is None else ("generator", players.g)
         attacks = {"perturbation": (spec.attack(name), source)}
         made = gallery.make(players.d, shown, attacks, bn_evaluation=spec.bn_evaluation)
@@ -227,9 +227,9 @@ class Defence:
 
 
 class InputDefence(Defence):
-    """A defence that stands in front of a classifier that knows nothing of it; its runs train what stands there.
+    """A defence in front of a classifier that does not depend on it; its runs train only the defence.
 
-    Its own settings of the part "test" are read by `wrap` alone, and change nothing in its run.
+    Only `wrap` reads its own settings of the part "test"; they change nothing in its run.
     """
 
     stands_in_front = True
