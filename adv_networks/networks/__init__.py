@@ -1,16 +1,16 @@
-"""The networks of the sources: a module a family, which registers what `--classifier` and `--generators` name.
+"""The networks of the sources, one module per family, which registers the names for `--classifier` and `--generators`.
 
-The paper's (appendix, Figs. 2-4) are built from one residual block. Classifiers take images in [0,1] and return logits; what
-rescales the images is a layer of theirs, the paper's to [-1,1]. Generators return a perturbation of the image's shape, in
-[-1,1] or of l2 or l1 norm 1 (`norm`), and the name of their input ("image", "noise" or "label") says what they take.
-The last layer always computes in Keras' own floating type; the others, under a mixed policy, in less (`computing_in`).
+The paper's networks (appendix, Figs. 2-4) are built from one residual block. Classifiers take images in [0,1] and return
+logits; a layer of theirs rescales the images, in the paper's networks to [-1,1]. Generators return a perturbation of the
+image's shape, in [-1,1] or of l2 or l1 norm 1 (`norm`); the name of their input ("image", "noise" or "label") says what they
+take. The last layer always computes in Keras' default float type, the others in less under a mixed policy (`computing_in`).
 Dropout follows the seed of the training step (`runtime.dropping`).
 
-In the paper's networks image sides are multiples of 4. BN momentum 0.997 and ε 1e-5, and the projection shortcut in the first
-block of every stage are those of the authors' released code, where the paper is silent; so are D1's Glorot kernels. The other
-kernels start He-normal, which in that code those of MNIST's generator do; `blocks.Convolutions` has what it does elsewhere.
-Experiments start D1's last layer at zero, which is ours (`logits_initializer`): from random values PGD training on MNIST at
-the paper's learning rate silences the second convolution within 100 steps, whichever the kernels (docs/choices.md).
+The paper's networks need image sides that are multiples of 4. The paper does not state BN's momentum (0.997) and ε (1e-5), the
+projection shortcut in the first block of every stage, or D1's Glorot kernels; they come from the authors' released code. The
+other kernels start He-normal, as in that code's MNIST generator; `blocks.Convolutions` has its other choices. Starting D1's
+last layer at zero in experiments is our choice (`logits_initializer`): from random values, PGD training on MNIST at the paper's
+learning rate silences the second convolution within 100 steps, whatever the kernels (docs/choices.md).
 """
 
 from adv_networks.networks.blocks import Convolutions, Shape, residual_block

@@ -1,4 +1,4 @@
-"""Keras models of many kinds, brought to one: images [batch, height, width, channels] to logits [batch, classes]."""
+"""Adapts Keras models of many kinds to one form: images [batch, height, width, channels] to logits [batch, classes]."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _LEAVE_BOUNDS = frozenset(
         "negative", "rescaling", "reshape", "squeeze", "subtract", "true_divide",
     }
 )  # fmt: skip
-# How far the sums of probabilities in half precision are from 1, and the sides of images where a model takes any.
+# The tolerance of a sum of probabilities, for half precision; and the side of test images if a model takes any size.
 _OF_A_SUM, _SOME_SIDE = 0.01, 32
 
 
 class _Wanted(NamedTuple):
-    """What a classifier is to be: the shape of its images, its classes (None for any number), and what errors call it."""
+    """The required classifier: the shape of its images, its number of classes (None for any), and its name in errors."""
 
     shape: tuple[int | None, ...]
     classes: int | None
@@ -40,16 +40,16 @@ class _Wanted(NamedTuple):
 
 
 def as_classifier(model: keras.Model, dataset: Dataset, where: str) -> keras.Model:
-    """The model as a classifier of a data set: itself where it is one, else a functional model around it.
+    """The model as a classifier of a data set: the model itself if it fits, otherwise a functional model around it.
 
-    Of several outputs, however they are nested, the one that has as many numbers as there are classes is taken, where only one
-    has. One logit, of two classes, becomes the logits 0 and that one. Sides of any length and a fixed batch size become those
-    of the images, and logits of another precision than the weights' are cast to theirs.
+    If there are several outputs, nested or not, the one with one number per class is used, provided that it is the only one.
+    For two classes a single logit becomes the logits 0 and this one. Image sides of any length become those of the data set,
+    and a fixed batch size becomes any. Logits are cast to the dtype of the weights.
 
     Args:
         model: a built Keras model, functional, sequential or subclassed.
-        dataset: whose images it is for.
-        where: it was found, for messages.
+        dataset: the data set.
+        where: the source of the model, for messages.
 
     Raises:
         UserError: it is not a classifier of the data set, was never built, or takes or returns integers, through which no
@@ -59,7 +59,7 @@ def as_classifier(model: keras.Model, dataset: Dataset, where: str) -> keras.Mod
 
 
 def as_any_classifier(model: keras.Model, shape: Sequence[int] | None = None) -> keras.Model:
-    """The same without a data set: the model says how many classes it has, and `shape` or its building what images it takes.
+    """The same without a data set: the model determines the number of classes; `shape`, or its build, that of the images.
 
     Raises:
         UserError: as `as_classifier`.
@@ -77,9 +77,9 @@ def as_any_classifier(model: keras.Model, shape: Sequence[int] | None = None) ->
 
 
 def check_trainable(model: keras.Model, where: str) -> None:
-    """Raises a UserError where a classifier returns the results of a softmax, or its weights are of several types.
+    """Raises a UserError if a classifier returns probabilities, or if its weights have several dtypes.
 
-    Another softmax would follow in training; and the rules take all weights for one vector.
+    Training would apply a second softmax, and the update rules treat all weights as one vector.
     """
     types = sorted({keras.backend.standardize_dtype(weight.dtype) for weight in model.trainable_variables})
     if len(types) > 1:
@@ -93,9 +93,9 @@ def check_trainable(model: keras.Model, where: str) -> None:
 
 
 def last_activation(model: keras.Model) -> str | None:
-    """The name of the activation that the outputs went through last, but for scaling and the like; None where that is not seen.
+    """The name of the last activation before the outputs, ignoring rescaling and the like; None if it cannot be seen.
 
-    In a model of the user's own class that is what the layer which was made last has.
+    In a subclassed model it is the activation of the layer that was created last.
     """
     operations = iter(runtime.last_operations(model))
     for operation in operations if getattr(model, "outputs", None) else [model]:
@@ -130,7 +130,7 @@ def _adapted(model: keras.Model, wanted: _Wanted, where: str) -> keras.Model:
     if "float" not in (dtype := keras.backend.standardize_dtype(logits.dtype)):
         raise UserError(
             f"{where}: expected {wanted.name} that returns floats, found one that returns {dtype}, through which no gradient "
-            "passes to the images (let it return the logits as they are)"
+            "passes to the images (let it return the logits themselves)"
         )
     if dtype != (own := _dtype_of_weights(model)):
         logits = keras.ops.cast(logits, own)
@@ -145,7 +145,7 @@ def _adapted(model: keras.Model, wanted: _Wanted, where: str) -> keras.Model:
 
 
 def _is_one(model: keras.Model, wanted: _Wanted) -> bool:
-    """Whether a functional or sequential model is such a classifier as it is."""
+    """Whether a functional or sequential model is already the required classifier."""
     if not runtime.returns_one_tensor(model) or tuple(model.inputs[0].shape) != (None, *wanted.shape):
         return False
     shape, dtype = tuple(model.outputs[0].shape), keras.backend.standardize_dtype(model.outputs[0].dtype)
@@ -159,17 +159,17 @@ def _dtype_of_weights(model: keras.Model) -> str:
 
 
 def _of_noise(model: keras.Model, images: int = 4) -> np.ndarray:
-    """What a classifier makes of noise from 0 to 1, in double precision."""
+    """A classifier's outputs for noise images in [0,1], in double precision."""
     sides = (side or _SOME_SIDE for side in model.input_shape[1:])
     noise = np.random.default_rng(0).random((images, *sides), np.float32)
     return np.asarray(keras.ops.cast(model(noise, training=False), "float64"))
 
 
 def _check_takes_any_batch(model: keras.Model, fixed: int, wanted: _Wanted, where: str) -> None:
-    """Raises a UserError where a model of a fixed batch size fails with another one."""
+    """Raises a UserError if a model that was built with a fixed batch size fails with another one."""
     try:
         _of_noise(model, fixed + 1)
-    except Exception as error:  # Whatever the user's code raises.
+    except Exception as error:  # The user's code may raise anything.
         raise UserError(
             f"{where}: expected {wanted.name} of any number of images, found one of batches of {fixed}, which fails with "
             f"{fixed + 1}: {type(error).__name__} (build it without batch_size, and reshape by -1)"
@@ -177,7 +177,7 @@ def _check_takes_any_batch(model: keras.Model, fixed: int, wanted: _Wanted, wher
 
 
 def mapped_by_name(model: keras.Model, own: Sequence[str], dataset: Dataset, where: str) -> keras.Model:
-    """The classifier, whose logits are of the classes `own`, with its logits in the order of the data set's classes.
+    """A classifier of the classes `own`, with its logits reordered to the order of the data set's classes.
 
     Raises:
         UserError: the data set has other classes.
@@ -196,7 +196,7 @@ def mapped_by_name(model: keras.Model, own: Sequence[str], dataset: Dataset, whe
 
 
 def with_unit_range(model: keras.Model, input_range: tuple[float, float]) -> keras.Model:
-    """The same classifier for images in [0,1]; `input_range` is what its own inputs for black and white are."""
+    """The same classifier for images in [0,1]; `input_range` are the values that it takes for black and white."""
     low, high = input_range
     if (low, high) == (0, 1):
         return model
@@ -218,14 +218,14 @@ def _check_inputs(taken: Sequence[Any], wanted: _Wanted, where: str) -> None:
 def _called(model: keras.Model, image: Any, wanted: _Wanted, where: str) -> Any:
     try:
         return model(image)
-    except Exception as error:  # Whatever the user's code raises.
+    except Exception as error:  # The user's code may raise anything.
         raise UserError(
             f"{where}: expected {wanted.name} whose call can be traced, found {type(error).__name__}: {reason(error)}"
         ) from error
 
 
 def _named(outputs: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The tensors that a model returns, in lists and dictionaries of whatever depth, by where they are there."""
+    """The tensors that a model returns in lists and dictionaries of any depth, by their path."""
     if not isinstance(outputs, (Mapping, list, tuple)):
         return {".".join(path): outputs}
     found: dict[str, Any] = {}
@@ -235,7 +235,7 @@ def _named(outputs: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def _logits(outputs: Sequence[Any], classes: int | None) -> Any:
-    """The one output that has a number a class, or one for two classes; None where none or several have."""
+    """The only output with one number per class (or a single one for two classes); None if there is none or more than one."""
     flat = [own for own in outputs if len(own.shape) == 2]
     if classes is None:
         return flat[0] if len(flat) == 1 else None

@@ -1,4 +1,4 @@
-"""The two autoencoders that MagNet has for MNIST (Meng and Chen, 2017, "MagNet: a two-pronged defense", Table 2)."""
+"""MagNet's two autoencoders for MNIST (Meng and Chen, 2017, "MagNet: a two-pronged defense", Table 2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from adv_networks.errors import UsageError
 from adv_networks.lazy import keras
 from adv_networks.networks.blocks import Shape
 
-# Of the authors' code: the weight of the squared activations in the loss.
+# The weight of the squared activations in the loss, as in the authors' code.
 _ACTIVITY = 1e-9
 
 
@@ -17,7 +17,7 @@ def _convolution(x, filters: int):
 
 
 def pooling_autoencoder(input_shape: Shape, width: int = 3) -> keras.Model:
-    """Autoencoder I: through half the image's sides. Takes images in [0,1], returns images in [0,1] of the same shape.
+    """Autoencoder I, with a bottleneck of half the image's sides: from images in [0,1] to images in [0,1] of the same shape.
 
     Raises:
         UsageError: sides that are not even.
@@ -31,14 +31,14 @@ def pooling_autoencoder(input_shape: Shape, width: int = 3) -> keras.Model:
 
 
 def flat_autoencoder(input_shape: Shape, width: int = 3) -> keras.Model:
-    """Autoencoder II: at the image's own size. Takes images in [0,1], returns images in [0,1] of the same shape."""
+    """Autoencoder II, at full size: from images in [0,1] to images in [0,1] of the same shape."""
     image = keras.Input(input_shape, name="image")
     x = _convolution(_convolution(image, width), width)
     return keras.Model(image, _convolution(x, input_shape[2]), name="flat_autoencoder")
 
 
 def autoencoder_multiply_adds(input_shape: Shape, width: int) -> int:
-    """Multiply-adds of the two on one image."""
+    """Multiply-adds of both autoencoders on one image."""
     height, side, channels = input_shape
     ends, middle = 9 * width * channels, 9 * width * width
     return height * side * (4 * ends + 2 * middle) + height * side * middle // 2

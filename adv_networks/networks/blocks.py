@@ -1,4 +1,4 @@
-"""What the paper's networks are built of (appendix, Fig. 2)."""
+"""The building blocks of the paper's networks (appendix, Fig. 2)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Shape = tuple[int, int, int]
 
 @dataclasses.dataclass(frozen=True)
 class Convolutions:
-    """How the kernels of D2 and of the generators start and how strided convolutions are padded.
+    """The initial kernels of D2 and of the generators, and the padding of strided convolutions.
 
     Attributes:
-        initializer: of convolutions, "truncated_normal" also of fully connected layers.
-        last_initializer: of deconvolutions and of a generator's last layer.
-        padding: of strided convolutions: "same" is TensorFlow's, which on an even side pads the end by one more than the
-            beginning; "symmetric" pads both by (kernel size - 1) / 2. Both give half the side.
+        initializer: initialiser of convolutions; "truncated_normal" is also that of fully connected layers.
+        last_initializer: initialiser of deconvolutions and of a generator's last layer.
+        padding: padding of strided convolutions: "same" is TensorFlow's, which on an even side pads the end by one more than
+            the beginning; "symmetric" pads both by (kernel size - 1) / 2. Both give half the side.
 
-    The initial kernels have mean 0 and standard deviation sqrt(2 / fan-in) ("he_normal"), sqrt(1 / fan-in) ("lecun_normal":
-    variance scaling of scale 1), or are drawn with 0.02 and cut at 0.04 ("truncated_normal"), which leaves 0.0176.
+    The initial kernels have mean 0. Their standard deviation is sqrt(2 / fan-in) for "he_normal" and sqrt(1 / fan-in) for
+    "lecun_normal" (variance scaling of scale 1). "truncated_normal" draws with 0.02 and cuts at 0.04, which leaves 0.0176.
     """
 
     initializer: str = "he_normal"
@@ -34,7 +34,7 @@ DEFAULT_CONVOLUTIONS = Convolutions()
 
 
 def initializer_of(name: str) -> str | keras.Initializer:
-    """The initialiser of that name, as Keras takes it."""
+    """The Keras initialiser with this name."""
     return keras.initializers.TruncatedNormal(stddev=0.02) if name == "truncated_normal" else name
 
 
@@ -50,10 +50,10 @@ def convolution(
     padding: str = "same",
     **options,
 ):
-    """A convolution or, `transposed`, a deconvolution, its strides padded as `padding` says."""
+    """A convolution or, if `transposed`, a deconvolution; `padding` applies to strided convolutions."""
     layer = keras.layers.Conv2DTranspose if transposed else keras.layers.Conv2D
     if padding == "symmetric":
-        # Without a stride, and with kernels of 1×1, the two are the same.
+        # Without a stride, and for 1×1 kernels, "symmetric" equals "same".
         padding = "same"
         if stride > 1 and kernel_size > 1 and not transposed:
             x, padding = keras.layers.ZeroPadding2D(kernel_size // 2)(x), "valid"
@@ -62,7 +62,7 @@ def convolution(
 
 
 def normalise(x):
-    """BN as the released code has it."""
+    """BN with the released code's settings."""
     return keras.layers.BatchNormalization(momentum=0.997, epsilon=1e-5)(x)
 
 
@@ -83,14 +83,14 @@ def residual_block(
 
 
 def stage(x, blocks: int, stride: int, filters: int, convolutions: Convolutions):
-    """So many residual blocks, of which the first one strides and has the projected shortcut."""
+    """A stage of `blocks` residual blocks; the first one has the stride and the projected shortcut."""
     for block in range(blocks):
         x = residual_block(x, 3, stride if block == 0 else 1, filters, project=block == 0, convolutions=convolutions)
     return x
 
 
 def check_sides(input_shape: Shape) -> None:
-    """Raises a UsageError where the sides of an image are not multiples of 4."""
+    """Raises a UsageError unless the sides of an image are multiples of 4."""
     if input_shape[0] % 4 or input_shape[1] % 4:
         raise UsageError(f"image sides: expected multiples of 4, received {tuple(input_shape)}")
 
@@ -102,28 +102,28 @@ def image_input(input_shape: Shape):
 
 
 def bottleneck_of(input_shape: Shape, width: int) -> Shape:
-    """Where encoder and decoder meet: a quarter of the image's sides, 4k channels."""
+    """The shape where encoder and decoder meet: a quarter of the image's sides, 4k channels."""
     check_sides(input_shape)
     return input_shape[0] // 4, input_shape[1] // 4, 4 * width
 
 
 def rescaled(image, pixel_levels: int = 255):
-    """Images in [0,1] as the paper's [-1,1]."""
+    """Rescales images in [0,1] to the paper's [-1,1]."""
     return keras.layers.Rescaling(2 * 255 / pixel_levels, -1)(image)
 
 
 def logits_of(x, classes: int, initializer: str = "glorot_uniform"):
-    """The last layer of a classifier, in Keras' own floating type."""
+    """The last layer of a classifier, in Keras' default float type."""
     initializer = initializer_of(initializer)
     return keras.layers.Dense(classes, kernel_initializer=initializer, dtype=keras.config.floatx(), name="logits")(x)
 
 
 def convolutions_of(spec: Experiment) -> Convolutions:
-    """What the experiment says of initial kernels and of padding."""
+    """The experiment's settings for initial kernels and padding."""
     return Convolutions(spec.kernel_initializer, spec.last_kernel_initializer, spec.strided_padding)
 
 
 def residual_multiply_adds(pixels: int, channels_in: int, filters: int, blocks: int) -> int:
-    """Multiply-adds of a stage of 3×3 residual blocks on so many output pixels, its first shortcut projected."""
+    """Multiply-adds of a stage of 3×3 residual blocks on `pixels` output pixels, with its first shortcut projected."""
     first = pixels * filters * (9 * channels_in + channels_in + 9 * filters)
     return first + (blocks - 1) * pixels * 18 * filters * filters

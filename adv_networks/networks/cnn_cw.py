@@ -1,4 +1,4 @@
-"""The network for MNIST of Carlini and Wagner, which defensive distillation and MagNet are measured on too."""
+"""Carlini and Wagner's MNIST network, which defensive distillation and MagNet are measured on too."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _UNITS = 200
 
 
 def cnn_cw(input_shape: Shape, classes: int, width: int = 32, *, dropout: float = 0.5) -> keras.Model:
-    """Two 3×3 convolutions of `width` and two of twice that, pooling after each pair, two layers of 200 with dropout between.
+    """Two 3×3 convolutions of `width`, two of twice that, pooling after each pair, and two layers of 200, dropout between them.
 
-    ReLU throughout, no padding; images in [0,1] are shifted to [-0.5, 0.5].
+    All layers have ReLU, and convolutions have no padding. Images in [0,1] are shifted to [-0.5, 0.5].
     """
     image = keras.Input(input_shape, name="image")
     x = keras.layers.Rescaling(1, -0.5)(image)
@@ -37,10 +37,10 @@ def _multiply_adds(spec: Experiment) -> int:
     return total + _UNITS * (height * width * channels + _UNITS + DATASETS[spec.dataset].classes)
 
 
-# Of 16 pixels a side, one is left.
+# Images of 16 pixels a side are reduced to one pixel.
 @register_classifier(
     "cnn_cw",
-    "Carlini and Wagner's: 3×3 convolutions without padding, two full layers with dropout",
+    "Carlini and Wagner's network: 3×3 convolutions without padding, two dense layers with dropout",
     settings=dict(classifier_width=32),
     multiply_adds=_multiply_adds,
     drops=True,

@@ -1,11 +1,11 @@
-"""What a run costs, counted from the networks' convolutions and matrix products. Imports no TensorFlow."""
+"""The cost of a run, counted from the networks' convolutions and matrix products. Imports no TensorFlow."""
 
 from __future__ import annotations
 
 from adv_networks.experiments import GENERATORS, METHODS, Experiment, find_classifier
 
-# Estimates of what the compiled steps reach, of which only the order of magnitude counts: measured on two cores, and a
-# fifth of the 11.3 TFLOP/s of the paper's GTX 1080 Ti, whose networks are narrow and batches small (not measured).
+# Estimates of what compiled steps reach; only the order of magnitude counts. The first was measured on two cores. The second
+# was not measured: it is a fifth of the 11.3 TFLOP/s of the paper's GTX 1080 Ti, because networks are narrow and batches small.
 GFLOPS_OF_TWO_CORES = 100.0
 GFLOPS_OF_A_GPU = 2_260.0
 
@@ -31,7 +31,7 @@ def training_flops(spec: Experiment) -> float:
 def describe(spec: Experiment) -> str:
     """The cost of a run in words."""
     if find_classifier(spec.classifier).is_own or any(GENERATORS[name].is_own for name in spec.generators):
-        return "networks of your own, of a cost that is not known"
+        return "your own networks, whose cost is not known"
     flops = training_flops(spec)
     time = _time(flops / (GFLOPS_OF_TWO_CORES * 1e9))
     return f"{flops:.2g} FLOPs: about {time} on two cores, {flops / (GFLOPS_OF_A_GPU * 3.6e12):.2g} GPU-hours"

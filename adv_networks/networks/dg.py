@@ -19,7 +19,7 @@ class _Convolution(NamedTuple):
     padding: str
 
 
-# A number is the share of units that training drops, or the units of a full layer.
+# A float is a dropout rate; an integer is the number of units of a dense layer.
 _Layer = _Convolution | float | int
 _STRIDED = _Convolution(64, 5, 2, "valid")
 _OF_B: tuple[_Layer, ...] = (
@@ -35,17 +35,17 @@ LAYERS: Mapping[str, tuple[_Layer, ...]] = MappingProxyType(
         "f": _OF_B,
     }
 )
-# Below, a convolution without padding has no pixel left.
+# On smaller images, a convolution without padding has no pixel left.
 _LEAST_SIDES = {"a": 5, "b": 27, "c": 5, "f": 27}
 
 
 def dg(letter: str, input_shape: Shape, classes: int) -> keras.Model:
-    """One of the six, by its letter in lower case: ReLU after each layer, images in [0,1] as they are.
+    """One of the six classifiers, by its lower-case letter: ReLU after each layer, images in [0,1] without rescaling.
 
     Args:
         letter: a to f; f is b without dropout.
-        input_shape: of the images.
-        classes: how many.
+        input_shape: shape of an image.
+        classes: number of classes.
     """
     image = x = keras.Input(input_shape, name="image")
     for layer in LAYERS[letter]:

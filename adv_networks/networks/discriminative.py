@@ -42,8 +42,8 @@ def d2(
 ) -> keras.Model:
     """D2 (Fig. 3b, SVHN and CIFAR): three stages of three residual blocks, average pooling, a fully connected layer.
 
-    The keywords are the released code's SVHN variant: BN and ReLU before the pooling instead of after the first
-    convolution, and pixels divided by 256; `convolutions` are the released code's of SVHN and CIFAR.
+    The keyword arguments give the released code's SVHN variant, which has BN and ReLU before the pooling instead of after the
+    first convolution and divides pixels by 256, and its convolutions for SVHN and CIFAR.
     """
     image = image_input(input_shape)
     initializer = convolutions.initializer

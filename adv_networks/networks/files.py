@@ -1,4 +1,4 @@
-"""Networks from files and functions, and into files: what cannot be loaded says why, and what to do."""
+"""Loads networks from files and functions, and saves them. An error says why a network cannot be loaded and what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from adv_networks.storage.files import reason
 from adv_networks.storage.hashes import weights_hash
 from adv_networks.storage.names import printable, shortened
 
-# Files of other kinds that are taken for models, and what to do instead.
+# Other kinds of files that users give as models, and what to give instead.
 _NO_KERAS_MODELS = {
     ".tflite": "a TFLite model, which has no gradients (give the Keras model that it was made of)",
     ".onnx": "an ONNX model (give the Keras model, or a module:function that returns one)",
@@ -32,7 +32,7 @@ _NO_KERAS_MODELS = {
 }
 _METADATA, _CONFIG, _WEIGHTS, _CLASS_NAMES = "metadata.json", "config.json", "model.weights.h5", "class_names"
 _LARGEST_JSON = 2**24  # Bytes; the configuration of a thousand layers has about one million.
-# Settings of layers that have at least a weight for each of so many.
+# Settings of layers that need at least one weight per unit of their value.
 _SIZES = frozenset({"units", "filters", "input_dim", "output_dim", "num_heads", "key_dim", "groups"})
 
 
@@ -40,7 +40,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
     """Loads a `.keras` file (or Keras' older `.h5`).
 
     Raises:
-        UserError: it is missing or damaged, of another kind, or is not the one that its run saved.
+        UserError: the file is missing, damaged or of another kind, or is not the one that its run saved.
     """
     file = Path(file)
     if (file / "saved_model.pb").is_file() or file.suffix in _NO_KERAS_MODELS:
@@ -54,7 +54,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
     try:
         _check_sizes(file)
         model = keras.models.load_model(file, compile=False)
-    except Exception as error:  # Whatever Keras and HDF5 raise at a file that is damaged, or made to do harm.
+    except Exception as error:  # Keras and HDF5 may raise anything for a damaged or malicious file.
         raise UserError(f"{file}: expected a Keras model, found: {printable(_why_not(file, error))}") from None
     if of_run:
         run_directories.check_weights(file.parent, file.name, weights_hash(model))
@@ -62,7 +62,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
 
 
 def save_model(model: keras.Model, file: Path, class_names: Sequence[str] = ()) -> None:
-    """Saves a `.keras` file that plain Keras loads, with the names of the classes in its metadata."""
+    """Saves a `.keras` file that plain Keras can load, with the class names in its metadata."""
     model.save(file)
     if class_names:
         with zipfile.ZipFile(file) as saved:
@@ -75,7 +75,7 @@ def save_model(model: keras.Model, file: Path, class_names: Sequence[str] = ()) 
 
 
 def class_names_of(file: Path) -> tuple[str, ...]:
-    """The names of the classes of a classifier, from its `.keras` file; none where that does not say them."""
+    """The class names of a classifier, from its `.keras` file; empty if the file has none."""
     try:
         with zipfile.ZipFile(file) as saved:
             names = _said(saved, _METADATA).get(_CLASS_NAMES, [])
@@ -85,9 +85,9 @@ def class_names_of(file: Path) -> tuple[str, ...]:
 
 
 def _check_sizes(file: Path) -> None:
-    """Raises a ValueError where a layer is larger than all weights in the file, before Keras makes room for it.
+    """Raises a ValueError if a layer is larger than all weights in the file, before Keras allocates memory for it.
 
-    A layer of so many units has at least a number for each.
+    A layer has at least one number per unit.
     """
     if not zipfile.is_zipfile(file):
         return
@@ -106,7 +106,7 @@ def _check_sizes(file: Path) -> None:
 
 
 def _said(saved: zipfile.ZipFile, name: str) -> Any:
-    """What a JSON file within a `.keras` file says; a ValueError where it is larger than any that Keras writes."""
+    """The contents of a JSON file inside a `.keras` file; raises a ValueError if it is larger than any that Keras writes."""
     if (size := saved.getinfo(name).file_size) > _LARGEST_JSON:
         raise ValueError(f"{name} of {size} bytes")
     return json.loads(saved.read(name))
@@ -120,7 +120,7 @@ def _why_not(file: Path, error: Exception) -> str:
         return "a Lambda layer, which is code (give module:function, which returns the model)"
     if file.suffix == ".keras" and not zipfile.is_zipfile(file):
         return "another kind of file under that name, or a part of one"
-    named = re.search(r"Unknown layer: '?(\w+)", str(error))  # as of an .h5
+    named = re.search(r"Unknown layer: '?(\w+)", str(error))  # For an .h5 file.
     if unknown := [named[1]] if named else _unknown_layers(file):
         return (
             f"layers that Keras does not have: {', '.join(unknown)} (give module:function, which defines them and returns it)"
@@ -129,7 +129,7 @@ def _why_not(file: Path, error: Exception) -> str:
 
 
 def _unknown_layers(file: Path) -> list[str]:
-    """The classes in a `.keras` file's configuration that are of no module of Keras and not registered here."""
+    """The classes in a `.keras` file's configuration that neither belong to Keras nor are registered here."""
     found: dict[str, None] = {}
 
     def visit(part: Any) -> None:
@@ -158,14 +158,14 @@ def _is_unknown(part: dict[str, Any]) -> bool:
 
 
 def made_by(source: str) -> keras.Model:
-    """The model that a function returns, given as `module:function`; modules are looked for in the working directory too.
+    """The model that a function returns, given as `module:function`. The working directory is searched for the module too.
 
     Raises:
-        UserError: there is none, it fails, or it returns something else.
+        UserError: there is no such function, it fails, or it does not return a Keras model.
     """
     try:
         model = getattr(imported(source), source.partition(":")[2])()
-    except Exception as error:  # Whatever the user's code raises.
+    except Exception as error:  # The user's code may raise anything.
         raise UserError(
             f"{source}: expected a function that returns a Keras model, found {type(error).__name__}: {reason(error)}"
         ) from error
@@ -177,7 +177,7 @@ def made_by(source: str) -> keras.Model:
 
 
 def imported(source: str) -> ModuleType:
-    """The module of `module:function`, whose layers files may have from then on; whatever its import raises."""
+    """Imports the module of `module:function` and registers its layers, so that files with them load. Raises what it raises."""
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     module = importlib.import_module(source.partition(":")[0])

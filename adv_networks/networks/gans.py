@@ -1,4 +1,4 @@
-"""Generator and critic of Defense-GAN's Wasserstein GAN (Samangouei, Kabkab and Chellappa, 2018, "Defense-GAN", appendix A)."""
+"""The generator and critic of Defense-GAN's Wasserstein GAN (Samangouei, Kabkab and Chellappa, 2018, appendix A)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from adv_networks.errors import UsageError
 from adv_networks.lazy import keras
 from adv_networks.networks.blocks import Shape
 
-# Images of fewer pixels a side have one deconvolution, and one convolution of the critic, less.
+# For images with a smaller side, the generator has one deconvolution less and the critic one convolution less.
 _SMALL_SIDE = 16
 
 
 def _doublings(input_shape: Shape) -> int:
-    """How often a generator doubles its side on the way to the image's."""
+    """How many times a generator doubles its sides to reach those of the image."""
     doublings = 2 if min(input_shape[:2]) < _SMALL_SIDE else 3
     if input_shape[0] % 2 ** (doublings - 1) or input_shape[1] % 2 ** (doublings - 1):
         raise UsageError(f"image sides: expected multiples of {2 ** (doublings - 1)}, received {tuple(input_shape)}")
@@ -19,12 +19,13 @@ def _doublings(input_shape: Shape) -> int:
 
 
 def gan_generator(input_shape: Shape, latent: int = 128, width: int = 64) -> keras.Model:
-    """Images in [0,1] from latent vectors [batch, latent]: a fully connected layer and 5×5 deconvolutions of stride 2, no BN.
+    """The generator: latent vectors [batch, latent] to images in [0,1].
 
-    28×28 images grow from 4×4 by way of 8×8, cropped to 7×7, and 14×14.
+    It has a fully connected layer and 5×5 deconvolutions of stride 2, without BN. 28×28 images grow from 4×4 to 8×8, which is
+    cropped to 7×7, then to 14×14 and 28×28.
 
     Raises:
-        UsageError: sides that it cannot grow to.
+        UsageError: image sides that doubling cannot reach.
     """
     doublings = _doublings(input_shape)
     latents, filters = keras.Input((latent,), name="latent"), [width * 2**power for power in range(doublings - 1, -1, -1)]
@@ -40,7 +41,7 @@ def gan_generator(input_shape: Shape, latent: int = 128, width: int = 64) -> ker
 
 
 def gan_critic(input_shape: Shape, width: int = 64) -> keras.Model:
-    """The critic: images in [0,1] to a number [batch, 1], by 5×5 convolutions of stride 2 with LeakyReLU, no BN."""
+    """The critic: images in [0,1] to one number [batch, 1], by 5×5 convolutions of stride 2 with LeakyReLU, without BN."""
     image = x = keras.Input(input_shape, name="image")
     for power in range(_doublings(input_shape)):
         x = keras.layers.LeakyReLU(negative_slope=0.2)(keras.layers.Conv2D(width * 2**power, 5, 2, padding="same")(x))
@@ -48,7 +49,7 @@ def gan_critic(input_shape: Shape, width: int = 64) -> keras.Model:
 
 
 def gan_multiply_adds(input_shape: Shape, latent: int, width: int) -> tuple[int, int]:
-    """Multiply-adds of generator and critic on one image."""
+    """Multiply-adds of the generator and of the critic on one image."""
     doublings = _doublings(input_shape)
     filters = [width * 2**power for power in range(doublings - 1, -1, -1)]
     pixels = [-(-input_shape[0] // 2**power) * -(-input_shape[1] // 2**power) for power in range(doublings, -1, -1)]

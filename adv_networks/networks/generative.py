@@ -1,4 +1,4 @@
-"""The generative networks G1, G2 and G3 (appendix, Fig. 4), and the released code's for MNIST."""
+"""The generative networks G1, G2 and G3 (appendix, Fig. 4), and the released code's MNIST generator."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from adv_networks.networks.blocks import (
 )
 from adv_networks.runtime import replicas
 
-# What the last convolution returns has a norm of about 10. An image shorter than this, all units being silent, is not brought
-# to norm 1, only divided by this, which bounds the gradient there.
+# The last convolution's output has a norm of about 10. If all units are silent and the norm is below this, the output is
+# divided by this instead of its norm, which bounds the gradient.
 SHORTEST = 1e-5
 
 
 def perturbation_of(x, norm: str):
-    """The last layer of a generator: tanh (L∞), or each image over its own l2 or l1 norm."""
+    """The last layer of a generator: tanh for L∞; otherwise each image is divided by its l2 or l1 norm."""
     p = choose(CONVEX_NORMS, norm, "norm")
     if p == math.inf:
         return keras.layers.Activation("tanh", dtype=keras.config.floatx(), name="perturbation")(x)
-    # Not keras.ops.normalize or UnitNormalization: at zero their second derivative is NaN, with XLA the first one too.
+    # Not keras.ops.normalize or UnitNormalization: at zero their second derivative is NaN, and with XLA the first one is too.
     size = keras.ops.sum(keras.ops.absolute(x) if p == 1 else keras.ops.square(x), (1, 2, 3), keepdims=True)
     size = keras.ops.maximum(size, SHORTEST**p)
     return keras.ops.divide(x, size if p == 1 else keras.ops.sqrt(size))
 
 
 def decoder(x, width: int, channels: int, norm: str, convolutions: Convolutions):
-    """The part that the three generators share: six residual blocks, two deconvolutions, a convolution and the last layer."""
+    """The common part of the three generators: six residual blocks, two deconvolutions, a convolution and the last layer."""
     x = stage(x, 6, 1, 4 * width, convolutions)
     initializer = convolutions.last_initializer
     for filters in (2 * width, width):
@@ -59,7 +59,7 @@ def g1(
     pixel_levels: int = 255,
     convolutions: Convolutions = DEFAULT_CONVOLUTIONS,
 ) -> keras.Model:
-    """G1(k) (Fig. 4a): autoencoder of the image; `encoder_widths` are its encoder's widths in k."""
+    """G1(k) (Fig. 4a): an autoencoder of the image; `encoder_widths` are the widths of its encoder in multiples of k."""
     image = image_input(input_shape)
     x = rescaled(image, pixel_levels)
     options = dict(initializer=convolutions.initializer, padding=convolutions.padding)
@@ -71,7 +71,7 @@ def g1(
 def g2(
     input_shape: Shape, width: int = 64, *, norm: str = "linf", convolutions: Convolutions = DEFAULT_CONVOLUTIONS
 ) -> keras.Model:
-    """G2(k) (Fig. 4b): decoder of Gaussian noise z of (H/4)(W/4)·4k numbers (256k on 32×32 images)."""
+    """G2(k) (Fig. 4b): a decoder of Gaussian noise z with (H/4)(W/4)·4k numbers (256k on 32×32 images)."""
     bottleneck = bottleneck_of(input_shape, width)
     noise = keras.Input((math.prod(bottleneck),), name="noise")
     x = keras.layers.Reshape(bottleneck)(noise)
@@ -81,7 +81,7 @@ def g2(
 def g3(
     input_shape: Shape, classes: int, width: int = 64, *, norm: str = "linf", convolutions: Convolutions = DEFAULT_CONVOLUTIONS
 ) -> keras.Model:
-    """G3(k) (Fig. 4c): decoder of the one-hot label."""
+    """G3(k) (Fig. 4c): a decoder of the one-hot label."""
     bottleneck = bottleneck_of(input_shape, width)
     label = keras.Input((classes,), name="label")
     x = keras.layers.Dense(math.prod(bottleneck), kernel_initializer=initializer_of(convolutions.initializer))(label)
@@ -110,7 +110,7 @@ def generators(spec: Experiment) -> list[keras.Model]:
 
 
 def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
-    """What `generator` takes for images x and labels y: x itself, noise drawn from `seed` (int32 [2]), or one-hot labels."""
+    """The input of `generator` for images x and labels y: x itself, noise drawn from `seed` (int32 [2]), or one-hot labels."""
     kind, shape = generator.inputs[0].name, generator.inputs[0].shape
     if kind == "image" or len(shape) == 4:
         return x
@@ -127,7 +127,7 @@ def _options(spec: Experiment) -> dict[str, Any]:
 
 
 def _decoder_multiply_adds(spec: Experiment, encoded: int) -> int:
-    """Multiply-adds of the shared part, which takes so many channels."""
+    """Multiply-adds of the decoder, whose input has `encoded` channels."""
     height, width, channels = DATASETS[spec.dataset].image_shape
     pixels, k = height * width, spec.generator_width
     deconvolutions = 9 * (pixels // 16 * 4 * k * 2 * k + pixels // 4 * 2 * k * k + pixels * k * channels)

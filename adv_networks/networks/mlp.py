@@ -1,7 +1,7 @@
-"""A perceptron of one hidden layer, with dropout: that of the red and blue report, whose width and rates are a tutorial's.
+"""A perceptron with one hidden layer and dropout: that of the red and blue report, with a tutorial's width and rates.
 
-The report says one hidden layer, and neither its width nor a rate. It names the Theano tutorial whose network has 625 units a
-layer, drops 0.2 of the pixels and 0.5 of the hidden units, and starts from N(0, 0.01²) without biases.
+The report says one hidden layer, but gives neither its width nor a dropout rate. It names a Theano tutorial, whose network has
+625 units per layer, drops 0.2 of the pixels and 0.5 of the hidden units, and starts from N(0, 0.01²) without biases.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from adv_networks.networks.blocks import Shape
 
 
 def mlp(input_shape: Shape, classes: int, width: int = 625, *, input_dropout: float = 0.2, dropout: float = 0.5) -> keras.Model:
-    """Images in [0,1] to logits: dropout of pixels, `width` ReLUs, dropout of those, one matrix; no biases.
+    """Images in [0,1] to logits: dropout of pixels, `width` ReLUs, their dropout, and one matrix; no biases.
 
-    A dropped pixel is black, so the images are not rescaled.
+    The images are not rescaled, so that a dropped pixel is black.
     """
     image = keras.Input(input_shape, name="image")
     options = dict(use_bias=False, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01))
@@ -33,7 +33,7 @@ def _multiply_adds(spec: Experiment) -> int:
 
 @register_classifier(
     "mlp",
-    "one hidden layer of ReLUs, dropout of pixels and units",
+    "one hidden layer of ReLUs, with dropout of pixels and units",
     settings=dict(classifier_width=625),
     multiply_adds=_multiply_adds,
     drops=True,

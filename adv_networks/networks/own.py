@@ -1,4 +1,4 @@
-"""Your own classifier and generators as networks of an experiment: `.keras` files, or what `module:function` returns."""
+"""Your own classifier and generators in an experiment: from `.keras` files, or returned by a `module:function`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _ROUNDING = 1e-3
 
 
 def classifier_as_it_is(name: str, spec: Experiment) -> keras.Model:
-    """The classifier of that name for the images of an experiment, in its own range of inputs and with its own weights.
+    """The classifier with this name for an experiment's images, with its own pixel range and its own weights.
 
     Raises:
-        UserError: there is none, it is no classifier of these images, or it returns probabilities.
+        UserError: it does not exist, is not a classifier of these images, or returns probabilities.
     """
     dataset = find_dataset(spec.dataset)
     model = as_classifier(_found(name), dataset, name)
@@ -29,12 +29,12 @@ def classifier_as_it_is(name: str, spec: Experiment) -> keras.Model:
 
 
 def _classifier(name: str, spec: Experiment) -> keras.Model:
-    """The classifier for images in [0,1]."""
+    """The classifier, adapted to images in [0,1]."""
     model = classifier_as_it_is(name, spec)
     if spec.classifier_weights == "fresh":
         try:
             model = keras.models.clone_model(model)
-        except Exception as error:  # Whatever the user's code raises.
+        except Exception as error:  # The user's code may raise anything.
             raise UserError(
                 f"{name}: expected a model that Keras can rebuild with fresh weights, found {type(error).__name__}: "
                 f"{reason(error)} (give a module:function that returns a fresh one, with --classifier_weights=kept)"
@@ -43,12 +43,12 @@ def _classifier(name: str, spec: Experiment) -> keras.Model:
 
 
 def _generator(name: str, spec: Experiment) -> keras.Model:
-    """The generator: images in [0,1] to perturbations of their shape, in [-1,1]."""
+    """The generator, from images in [0,1] to perturbations of the same shape in [-1,1]."""
     model, shape = _found(name), find_dataset(spec.dataset).image_shape
     image = keras.Input(shape, name="image")
     try:
         made = model(image)
-    except Exception as error:  # Whatever the user's code raises.
+    except Exception as error:  # The user's code may raise anything.
         raise UserError(
             f"{name}: expected a generator of images {(None, *shape)}, found {type(error).__name__}: {reason(error)}"
         ) from error
@@ -65,12 +65,12 @@ OWN_BUILDERS.update(classifier=_classifier, generator=_generator)
 
 
 def let_files_load(spec: Experiment) -> None:
-    """Makes known to Keras the layers in the modules that an experiment names, so that its runs' files load."""
+    """Registers with Keras the layers of the modules that an experiment names, so that the files of its runs load."""
     for name in filter(is_own, (spec.classifier, *spec.generators)):
         if not _is_file(name):
             try:
                 imported(name)
-            except Exception as error:  # Whatever the user's code raises.
+            except Exception as error:  # The user's code may raise anything.
                 raise UserError(f"{name}: expected a module, found {type(error).__name__}: {reason(error)}") from error
 
 

@@ -1,6 +1,6 @@
-"""The poster's classifier and generator, as its authors' public code has them.
+"""The poster's classifier and generator, as in its authors' public code.
 
-Both see images that are padded with black and normalised by the mean and standard deviation of MNIST's padded training images.
+Both pad images with black and normalise them by the mean and standard deviation of MNIST's padded training images.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from adv_networks.lazy import keras
 from adv_networks.networks.blocks import Shape, logits_of
 from adv_networks.networks.generative import perturbation_of
 
-# Of MNIST's training images in [0,1], padded to 32×32.
+# Mean and standard deviation of MNIST's training images in [0,1], padded to 32×32.
 MEAN, DEVIATION = 0.100, 0.277
-_SIDE = 32  # that classifiers pad smaller images to
-_MULTIPLE = 16  # of which generators pad the sides to one
+_SIDE = 32  # Classifiers pad smaller images to this side.
+_MULTIPLE = 16  # Generators pad sides to a multiple of this.
 _UNITS = 200
 
 
 def _padding(sides: tuple[int, int], padded: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """What is added before and after each side."""
+    """The padding before and after each side."""
     missing = [after - before for before, after in zip(sides, padded, strict=True)]
     return tuple((number // 2, number - number // 2) for number in missing)
 
@@ -28,7 +28,7 @@ def _normalised(image, padding):
 
 
 def poster_d(input_shape: Shape, classes: int, width: int = 32) -> keras.Model:
-    """Two 5×5 convolutions, of `width` and of twice that, tanh, pooling by 3 and by 2, and a layer of 200, tanh; no padding."""
+    """Two 5×5 convolutions of `width` and twice that, pooled by 3 and by 2, and a layer of 200; tanh throughout, no padding."""
     image = keras.Input(input_shape, name="image")
     sides = input_shape[:2]
     x = _normalised(image, _padding(sides, _classified(sides)))
@@ -49,14 +49,14 @@ def _generated(sides: tuple[int, int]) -> tuple[int, int]:
 def poster_g(input_shape: Shape, width: int = 8, *, intensity: float = 1.0, norm: str = "linf") -> keras.Model:
     """Four strided 4×4 convolutions of `width`, 2, 4 and 8 times that, and four deconvolutions back; BN, weights N(0, 0.02²).
 
-    In L∞ the last layer is tanh, cut at ±`intensity` and divided by it: larger values are all the same, which the generators
-    of `generative`, I · tanh, do not do.
+    In L∞ the last layer is tanh, clipped at ±`intensity` and divided by it, so all larger values become equal. The generators
+    of `generative` compute I · tanh instead.
 
     Args:
-        input_shape: of the images.
-        width: n, the filters of the first convolution.
-        intensity: I, the largest perturbation, on the scale on which tanh is 1 at most.
-        norm: of the perturbation: linf, l2 or l1.
+        input_shape: shape of an image.
+        width: n, the number of filters of the first convolution.
+        intensity: I, the largest perturbation, on the scale of tanh.
+        norm: norm of the perturbation: linf, l2 or l1.
     """
     image = keras.Input(input_shape, name="image")
     padding = _padding(input_shape[:2], _generated(input_shape[:2]))
@@ -83,7 +83,7 @@ def _batch_normalised(x):
 
 
 def intensity_of(spec: Experiment) -> float:
-    """I of an experiment's ε in the unit that the poster measures intensities in, or in pixels."""
+    """I for an experiment's ε: in units of normalised images, as in the poster, or on the [0,1] pixel scale."""
     return spec.epsilon / (DEVIATION if spec.intensity_unit == "normalised" else 1)
 
 
@@ -119,7 +119,7 @@ def _build_classifier(spec: Experiment) -> keras.Model:
 
 @register_generator(
     "poster_g",
-    "the poster's autoencoder of the image, cut at ±I",
+    "the poster's autoencoder of the image, clipped at ±I",
     settings=dict(generator_width=8),
     multiply_adds=_generator_multiply_adds,
 )

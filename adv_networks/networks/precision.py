@@ -1,4 +1,4 @@
-"""In which precision the layers of a network compute."""
+"""The precision in which the layers of a network compute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adv_networks.lazy import keras
 
 @contextlib.contextmanager
 def computing_in(precision: str) -> Iterator[None]:
-    """Networks made inside have that precision: float32, which here stands for Keras' own, or one of its mixed policies."""
+    """Networks created inside have this precision: float32, which means Keras' default, or one of its mixed policies."""
     before = keras.config.dtype_policy()
     if precision != "float32":
         keras.config.set_dtype_policy(precision)

@@ -1,4 +1,4 @@
-"""The nearest image that a generator makes. Importing this loads TensorFlow."""
+"""Projects images onto the images that a generator can make. Importing this loads TensorFlow."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Any
 
 from adv_networks.lazy import keras, tf
 
-# Of the authors' code: the momentum of the descent, and after which share of the steps its rate is a tenth.
+# The momentum of the descent, and the fraction of the steps after which its rate is a tenth, as in the authors' code.
 MOMENTUM, DROP = 0.7, 0.8
 
 
 class Projection(keras.layers.Layer):
-    """Images as a generator makes them: G(z*), z* found by gradient descent on the mean over pixels of (G(z) − x)².
+    """A generator's reconstruction of images: G(z*), where gradient descent finds z* from the mean over pixels of (G(z) − x)².
 
-    The descent starts from several latent vectors, the same for every image, so that what becomes of an image depends on
-    nothing else; the best of them counts. It can be differentiated through, steps and all.
+    The descent starts from several latent vectors and keeps the best result. The starts are the same for every image, so its
+    reconstruction does not depend on the other images. Gradients pass through all steps of the descent.
 
     Attributes:
-        generator: latent vectors [batch, n] to images in [0,1].
-        steps: L, of the descent.
-        restarts: R, how many latent vectors it starts from.
-        rate: its learning rate, a tenth after 80% of the steps.
-        seed: of the starts, from N(0, I/n).
+        generator: maps latent vectors [batch, n] to images in [0,1].
+        steps: L, the number of steps of the descent.
+        restarts: R, the number of latent vectors to start from.
+        rate: learning rate of the descent, divided by ten after 80% of the steps.
+        seed: seed of the starts, which are drawn from N(0, I/n).
     """
 
     def __init__(self, generator: keras.Model, *, steps: int, restarts: int, rate: float, seed: int = 0, **options: Any):
@@ -33,14 +33,14 @@ class Projection(keras.layers.Layer):
         return self.generator(self.latents(images))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """That of the images."""
+        """The shape of the images."""
         return input_shape
 
     def latents(self, images: tf.Tensor) -> tf.Tensor:
         """z* of images, [batch, n]."""
         count, size = tf.shape(images)[0], self.generator.input_shape[1]
         starts = tf.random.stateless_normal([self.restarts, size], (0, self.seed), dtype=images.dtype) / size**0.5
-        # Images in the order of the batch, each as often as there are starts.
+        # Each image is repeated once for every start, in the order of the batch.
         wanted = tf.repeat(images, self.restarts, 0)
         z = tf.tile(starts, [count, 1])
 

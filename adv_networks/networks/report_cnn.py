@@ -1,7 +1,7 @@
-"""A network for the report on CIFAR10, which draws its own in a figure that its text does not describe.
+"""A network for the report on CIFAR10, which shows its own network only in a figure.
 
-What the text says: several convolutions, two full layers in the end, two dropouts. The sizes are those of Carlini and Wagner's
-network for CIFAR10; rates and normalisation are ours.
+The text says: several convolutions, two dense layers at the end, two dropouts. The sizes are those of Carlini and Wagner's
+CIFAR10 network; the dropout rates and the normalisation are our choice.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ _MEANS, _DEVIATIONS = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 def report_cnn(input_shape: Shape, classes: int, width: int = 64, *, dropout: float = 0.5) -> keras.Model:
     """Two 3×3 convolutions of `width` and two of twice that, pooling after each pair, and a layer of 256.
 
-    ReLU throughout, padded. Training drops the share `dropout` of the layer's units, and half of it of the last maps' pixels.
-    Images in [0,1] are normalised by CIFAR10's channels, those of other than three by their mean.
+    All layers have ReLU, and convolutions are padded. The dropout rate is `dropout` for the dense layer's units and half of it
+    for the last feature maps. Images in [0,1] are normalised by the statistics of CIFAR10's channels; images without three
+    channels by the mean of these statistics.
     """
     image = keras.Input(input_shape, name="image")
     x = _normalised(image)
@@ -51,7 +52,7 @@ def _multiply_adds(spec: Experiment) -> int:
 
 @register_classifier(
     "report_cnn",
-    "the CIFAR10 report's: 3×3 convolutions with padding, two full layers, two dropouts",
+    "the CIFAR10 report's network: 3×3 convolutions with padding, two dense layers, two dropouts",
     settings=dict(classifier_width=64),
     multiply_adds=_multiply_adds,
     drops=True,

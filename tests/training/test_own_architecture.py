@@ -108,7 +108,7 @@ def test_they_are_trained_saved_exported_and_left_once_finished(mine, run):
     assert lines[0] == "image,label,No Noise,FGS,PGD,G mine:generator" and len(lines) == 61
     assert lines[5].split(",")[:3] == ["4", str(labels[4]), str(exported["predictions"][4])]
     code, output, error = run(*OWN, *SMALLEST, "--table=grid", "--plan")
-    assert code == 0 and "--classifier=mine:classifier" in output and "of a cost that is not known" in output
+    assert code == 0 and "--classifier=mine:classifier" in output and "whose cost is not known" in output
 
 
 def test_weights_are_kept_or_fresh_and_another_range_is_noticed(mine):
