@@ -8,7 +8,7 @@
     ...     training.is_finished(spec, workdir)
     True
 
-The method of an experiment (`defences.Defence`) says what a step is, what the batches are and what a finished run holds.
+The method of an experiment (`defences.Defence`) defines its step, its batches and the files of a finished run.
 """
 
 from adv_networks.storage.run_directories import describe, known_weights_hash

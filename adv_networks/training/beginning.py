@@ -1,4 +1,4 @@
-"""What a run starts from beside its settings: your own classifier, another run's weights, and how rare each class is."""
+"""What a run starts from besides its settings: your own classifier, another run's weights, and the weights of classes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from adv_networks.storage.run_directories import describe
 
 
 def own_classifier(experiment: Experiment) -> keras.Model | None:
-    """Your own classifier as it is, made once for what is asked of it before a run begins; None where the run has ours.
+    """Your own classifier, made once for the checks before a run starts; None if the run uses one of our networks.
 
     Raises:
-        UserError: there is none, or it is no classifier of the images.
+        UserError: there is no such classifier, or it does not fit the images.
     """
     if not find_classifier(experiment.classifier).is_own:
         return None
@@ -30,11 +30,11 @@ def own_classifier(experiment: Experiment) -> keras.Model | None:
 
 
 def made_of_networks(experiment: Experiment, workdir: Path, own: keras.Model | None = None) -> dict[str, Any]:
-    """What a run's description says of the networks of others that it starts from: hashes of files, or of layers.
+    """The hashes, in a run's description, of the networks that it starts from: of their files, or of their layers.
 
     Args:
-        experiment: the run's.
-        workdir: its directory.
+        experiment: the experiment of the run.
+        workdir: the directory of the run.
         own: what `own_classifier` returned.
 
     Raises:
@@ -51,17 +51,17 @@ def made_of_networks(experiment: Experiment, workdir: Path, own: keras.Model | N
 
 
 def check_own_classifier(experiment: Experiment, training: data.Images, own: keras.Model | None) -> None:
-    """Raises a UserError where your own classifier, its weights kept, was evidently trained on another range of inputs."""
+    """Raises a UserError if your own classifier keeps its weights but was evidently trained on another pixel range."""
     if own is not None and experiment.classifier_weights == "kept":
         examples = training.first(own_model.CHECKED_IMAGES)
         own_model.check_range(own, experiment.input_range, examples, experiment.dataset)
 
 
 def take_initial_weights(experiment: Experiment, workdir: Path, state: TrainingState) -> None:
-    """Gives the networks of a run that begins the weights of the run that `from_run` names.
+    """Gives the networks of a new run the weights of the run that `from_run` names.
 
     Raises:
-        UserError: they are other networks.
+        UserError: that run has other networks.
     """
     if not experiment.from_run:
         return
@@ -76,13 +76,13 @@ def take_initial_weights(experiment: Experiment, workdir: Path, state: TrainingS
 
 
 def balanced_weights(labels: np.ndarray, classes: int) -> tuple[float, ...]:
-    """Weights by class whose mean over the images is 1, and that make the images of each class count as much as another's."""
+    """Weights by class that make all classes count the same; their mean over the images is 1."""
     counts = np.bincount(labels, minlength=classes)
     return tuple(len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))
 
 
 def weigh_classes(experiment: Experiment, state: TrainingState, training: data.Images) -> None:
-    """Weighs the loss by class, where the experiment asks for it."""
+    """Sets the weights of classes in the loss, if the experiment asks for it."""
     if experiment.class_weights == "balanced":
         state.weigh_classes(balanced_weights(training.labels, find_dataset(experiment.dataset).classes))
 
@@ -106,6 +106,6 @@ def _files(experiment: Experiment, directory: Path) -> list[str]:
 
 
 def _layers_hash(model: keras.Model) -> str:
-    """A hash of what the layers are, and not of their weights, which a function may draw anew each time."""
+    """A hash of the layers' types and shapes, not of their weights: a function may draw other weights each time."""
     described = [f"{type(layer).__name__}{[tuple(weight.shape) for weight in layer.weights]}" for layer in model.layers]
     return hashlib.sha256("\n".join(described).encode()).hexdigest()[:DIGITS]

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: the last two, each whole or not counted."""
+"""The checkpoints of a run: the last two are kept, and one that is not whole does not count."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PARTS = ("index", "data-00000-of-00001")
 class Checkpoints:
     """Saves and restores the step and a state in a directory that no other process writes to.
 
-    TensorFlow writes the two files of a checkpoint under their final names, and a kill may leave them half written. A
-    checkpoint counts once the directory's list, the file `checkpoint`, names it; that is replaced whole, after the files are
-    written and before older ones go.
+    TensorFlow writes the two files of a checkpoint under their final names, and a kill may leave them half written. So a
+    checkpoint counts only if the directory's list, the file `checkpoint`, names it. The list is replaced atomically, after
+    the files are written and before older files are removed.
     """
 
     def __init__(self, directory: Path, **state: Any):
@@ -31,17 +31,17 @@ class Checkpoints:
         self._damages = (OSError, ValueError, LookupError, AssertionError, tf.errors.OpError)
         self.step = tf.Variable(0, dtype=tf.int64)
         self.tracked = tf.train.Checkpoint(step=self.step, **state)
-        self.tracked.save_counter.assign(0)  # Made here, since CheckpointManager, which wrote earlier runs', saved one.
+        self.tracked.save_counter.assign(0)  # Created here because older runs' checkpoints, by CheckpointManager, have one.
         with explained(f"writing {directory}"):
             directory.mkdir(parents=True, exist_ok=True)
 
     def restore(self) -> int:
-        """Restores the last whole checkpoint, removes whatever is not whole, and returns the step; 0 where there is none.
+        """Restores the last whole checkpoint, removes files that are not whole, and returns the step; 0 if there is none.
 
-        A damaged checkpoint is passed over with a line on standard error for the one before it.
+        If a checkpoint is damaged, a line on standard error says so, and the one before it is used.
 
         Raises:
-            UserError: there are only damaged checkpoints, or the last one lacks a file; then everything is left as it is.
+            UserError: all checkpoints are damaged, or the last one lacks a file. No file is changed then.
         """
         listed = self._listed()
         damaged: dict[int, str] = {}
@@ -61,10 +61,13 @@ class Checkpoints:
         return 0
 
     def restore_last(self) -> int:
-        """Restores what `restore` of another process has just restored, changing no file; 0 where there is nothing.
+        """Restores the checkpoint that another process has just restored with `restore`; changes no file.
+
+        Returns:
+            The step; 0 if there is no checkpoint.
 
         Raises:
-            UserError: it cannot be restored.
+            UserError: the checkpoint cannot be restored.
         """
         listed = self._listed()
         if not listed:
@@ -77,10 +80,10 @@ class Checkpoints:
         return listed[-1]
 
     def save(self, step: int) -> None:
-        """Writes a checkpoint; those before the one before it go.
+        """Writes a checkpoint, and removes all but this one and the one before it.
 
         Raises:
-            UserError: it cannot be written; the earlier ones are left whole.
+            UserError: it cannot be written; the earlier checkpoints stay whole.
         """
         earlier = self._listed()
         self.step.assign(step)
@@ -100,7 +103,7 @@ class Checkpoints:
         return [name for part in _PARTS if not (self.directory / (name := f"ckpt-{step}.{part}")).is_file()]
 
     def _listed(self) -> list[int]:
-        """The steps of the checkpoints that count, ascending: those of the list, or without a list all that there are."""
+        """The steps of the checkpoints that count, ascending: those in the list, or without a list all that exist."""
         steps = listed_steps(self.directory)
         if not steps:
             return sorted(
@@ -121,7 +124,7 @@ class Checkpoints:
         self._clean(steps)
 
     def _clean(self, steps: list[int]) -> None:
-        """Removes the files of all checkpoints but these, those of killed writes among them."""
+        """Removes the files of all other checkpoints, including those of killed writes."""
         kept = {f"ckpt-{step}.{part}" for step in steps for part in _PARTS}
         with explained(f"removing old files in {self.directory}"):
             for file in (*self.directory.glob("ckpt-*"), *self.directory.glob("checkpoint.tmp*")):
@@ -132,7 +135,7 @@ class Checkpoints:
 
 
 def copy_checkpoints(source: Path, target: Path) -> None:
-    """Copies the checkpoints that count in one directory, which no process writes to, into another that has none.
+    """Copies the checkpoints that count from a directory that no process writes to into one that has none.
 
     Raises:
         UserError: a file is missing or cannot be written.

@@ -1,4 +1,4 @@
-"""Going on from a finished run of fewer steps that is otherwise the same: its steps need not be done again."""
+"""Continues from a finished run with fewer steps that is otherwise the same, so that its steps are not repeated."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from adv_networks.training.identity import (
 
 
 def earlier_description(experiment: Experiment, workdir: Path, made_of: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What experiment.json says of the run that this one goes on from; None where it starts from nothing.
+    """The content of experiment.json of the run that this one continues; None if it starts from nothing.
 
-    That is the run in the directory itself, or, if there is none, the longest finished one beside it, in the directory of its
-    name, that has fewer steps and is otherwise the same; its checkpoints and logs are copied. Where a run of more steps goes
-    on from one of fewer, a line on standard error and the description say so; a line also says why it cannot, if it cannot.
+    The earlier run is the one in the directory itself. If there is none, it is the longest finished run beside the directory,
+    under its own name, that has fewer steps and is otherwise the same; its checkpoints and logs are copied. If a run continues
+    one with fewer steps, a line on standard error and the description say so. If it cannot, a line says why.
 
     Args:
         experiment: what to train.
-        workdir: its directory.
-        made_of: its images, and the networks that it builds upon.
+        workdir: the directory of the run.
+        made_of: hashes of the run's images, and of the networks that it builds on.
 
     Raises:
         UserError: files cannot be copied.
@@ -65,12 +65,12 @@ def _shorter_run(experiment: Experiment, workdir: Path, made_of: Mapping[str, An
         try:
             description = describe(file.parent)
         except UserError:
-            continue  # It is damaged, and nobody asked for it.
+            continue  # A damaged run that nobody asked for does not matter.
         if "finished" not in description or not last_step(file.parent):
             continue
         if [*settings_that_differ(experiment, description)] != ["steps"] or not is_shorter(experiment, description):
             continue
-        # A directory of another name is somebody's own business.
+        # A run in a directory with a name of the user's own is not used.
         if file.parent.name == shortened(experiment, description).name:
             found[file.parent] = description
     for directory, description in sorted(found.items(), key=lambda item: -item[1]["experiment"]["steps"]):

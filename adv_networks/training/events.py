@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: scalars, pictures, its settings, and the graph of its step."""
+"""Writes a run's events for TensorBoard: scalars, pictures, settings, and the graph of its step."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from adv_networks.lazy import tf
 from adv_networks.storage.files import explained, remove_leftovers, write_whole
 
 _COMPARED = ("clean", "fgs", "pgd", "generator")
-# The first of these that is in a number's name is the group of its tag; what has none is "other".
+# The first key that occurs in a scalar's name gives the group of its tag; without one, the group is "other".
 _GROUPS = {
     "validation": "validation", "gradient_norm": "gradient", "regulariser": "regulariser", "weight_decay": "loss",
     "loss": "loss", "rate": "rate", "accuracy": "accuracy", "per_second": "speed",
 }  # fmt: skip
-# Frames of the tab "Custom Scalars": by category and title the tags, as regular expressions, whose curves share one.
+# Charts of the tab "Custom Scalars": by category and title, regular expressions of the tags whose curves share a chart.
 _LAYOUT = {
     "losses": {"D": [r"loss/d_loss.*"], "G, step by step": [r"loss/g_loss.*"]},
     "accuracy": {"on validation images": [r"validation/.*"], "on the minibatch": [r"accuracy/.*"]},
@@ -29,7 +29,7 @@ _LAYOUT = {
 
 
 def tag(name: str) -> str:
-    """What TensorBoard calls a number of `metrics.csv`: its group and its name.
+    """The TensorBoard tag of a column of `metrics.csv`: its group and its name.
 
     Example:
         >>> from adv_networks.training.events import tag
@@ -41,9 +41,9 @@ def tag(name: str) -> str:
 
 
 def directory_of(workdir: Path) -> Path:
-    """Where a run's event files are: in its directory, so that TensorBoard calls the run by its name.
+    """The directory of a run's event files: that of the run, so that TensorBoard shows the run by its name.
 
-    Runs that began with a directory `events` go on with it.
+    Older runs have a directory `events`, and continue to use it.
     """
     earlier = workdir / "events"
     return earlier if earlier.is_dir() else workdir
@@ -53,9 +53,9 @@ class Events:
     """Writes a run's event file; each method writes at once, or raises a UserError."""
 
     def __init__(self, directory: Path, experiment: Experiment, step: int):
-        """Opens it for a run that goes on from `step`; what earlier files have of later steps is dropped.
+        """Opens the file for a run that continues from `step`. Events of later steps in earlier files are dropped.
 
-        The first file says the run's settings, for the table of TensorBoard's HParams.
+        The first file of a run has the run's settings, for TensorBoard's HParams table.
         """
         self._doing = f"writing {directory}"
         with explained(self._doing, tf.errors.OpError):
@@ -85,7 +85,7 @@ class Events:
             tf.summary.experimental.write_raw_pb(layout.SerializeToString(), step=0)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Writes numbers by name."""
+        """Writes scalars by name."""
         with self._written():
             for name, value in values.items():
                 tf.summary.scalar(tag(name), value, step)
@@ -97,7 +97,7 @@ class Events:
 
     @contextlib.contextmanager
     def graph(self) -> Iterator[None]:
-        """Writes the graph of what TensorFlow compiles and runs inside."""
+        """Writes the graph of what TensorFlow compiles and runs inside this context."""
         tf.summary.trace_on(graph=True, profiler=False)
         try:
             yield
@@ -108,7 +108,7 @@ class Events:
 
 
 def _layout(*, with_generator: bool) -> Any:
-    """The frames of Custom Scalars, without those of a generator where there is none."""
+    """The charts of Custom Scalars, without those of a generator if there is none."""
     from tensorboard.plugins.custom_scalar import layout_pb2
 
     return layout_pb2.Layout(
@@ -127,9 +127,9 @@ def _layout(*, with_generator: bool) -> Any:
 
 
 def _drop_after(directory: Path, step: int) -> bool:
-    """Drops the events after a step, all of them where it is 0, and returns whether files are left.
+    """Drops the events after a step (all events if it is 0), and returns whether files are left.
 
-    TensorBoard's readers would otherwise have these steps twice, once the run has done them again.
+    Otherwise TensorBoard would show these steps twice after the run has repeated them.
     """
     if not directory.is_dir():
         return False
@@ -145,7 +145,7 @@ def _drop_after(directory: Path, step: int) -> bool:
 
 
 def _whole_records(file: Path) -> Iterator[bytes]:
-    """The events of a file, serialised; without one that a kill cut short, and whatever follows it."""
+    """The serialised events of a file, up to one that a kill cut short."""
     with contextlib.suppress(tf.errors.DataLossError):
         yield from tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
 

@@ -1,4 +1,4 @@
-"""What the two ways to train by Keras' own `compile` and `fit` have in common: checked data, logs, metrics and saving."""
+"""The base of the two classes that train with Keras' own `compile` and `fit`: checked data, logs, metrics and saving."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras, tf
 from adv_networks.networks.adaptation import as_any_classifier, check_trainable
 
-# What the rules call what they return, and what `fit` logs of it.
+# The scalars that the update rules return, and their names in the logs of `fit`.
 _LOGGED = {
     "d_loss": "loss",
     "d_accuracy": "accuracy",
@@ -45,7 +45,7 @@ class Hardened(keras.Model):
 
     @property
     def unit_classifier(self) -> keras.Model:
-        """The classifier for images in [0,1], as attacks take it."""
+        """The classifier for images in [0,1], which attacks expect."""
         return self._unit
 
     def call(self, x: Any, training: bool | None = None) -> Any:
@@ -53,12 +53,13 @@ class Hardened(keras.Model):
         return self._unit(_as_unit(x, self._unit.variable_dtype), training=training)
 
     def compile(self, optimizer: Any = None, loss: Any = None, **options: Any) -> None:
-        """As Keras' own.
+        """Like `keras.Model.compile`.
 
         Args:
-            optimizer: of the classifier; None for the paper's SGD of learning rate 0.01 and momentum 0.9.
-            loss: what `evaluate` reports, None for the cross-entropy of integer labels. Training is by cross-entropy always.
-            **options: `metrics` and so on, as `keras.Model.compile` has them. Metrics of training are measured after each step,
+            optimizer: optimiser of the classifier; None for the paper's SGD with learning rate 0.01 and momentum 0.9.
+            loss: the loss that `evaluate` reports; None for the cross-entropy of integer labels. Training always uses
+                cross-entropy.
+            **options: `metrics` and the other options of `keras.Model.compile`. Training metrics are measured after each step,
                 on its clean images.
         """
         with self.distribute_strategy.scope():
@@ -79,14 +80,15 @@ class Hardened(keras.Model):
         return Players(self._unit, self.optimizer)
 
     def fit(self, *data: Any, class_weight: Mapping[int, float] | None = None, **options: Any) -> keras.callbacks.History:
-        """As Keras' own, without `sample_weight`.
+        """Like `keras.Model.fit`, but without `sample_weight`.
 
         Args:
-            *data: arrays, or a `tf.data.Dataset` of batches (images, labels); `**options` as `keras.Model.fit` has them.
-            class_weight: by label, what the loss of its images is multiplied by, 1 where there is none.
+            *data: arrays, or a `tf.data.Dataset` of batches (images, labels).
+            class_weight: factors of the loss by label; a label that is missing has factor 1.
+            **options: the other options of `keras.Model.fit`.
         """
         if options.get("sample_weight") is not None:
-            raise UsageError("sample_weight: expected none (class_weight weighs classes), received some")
+            raise UsageError("sample_weight: expected none (class_weight sets weights by class), received some")
         if self._players is None:
             raise UsageError("fit: expected a compiled model, received one before compile()")
         weights = None
@@ -96,7 +98,7 @@ class Hardened(keras.Model):
         return super().fit(*data, **options)
 
     def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
-        """As Keras' own; arrays are checked as `fit` checks them, labels unless `compile` was given a loss of its own."""
+        """Like `keras.Model.evaluate`. Arrays are checked as in `fit`, but labels only if `compile` was given no loss."""
         if hasattr(x, "dtype"):
             check_images(x)
         if hasattr(y, "dtype") and not self._has_own_loss:
@@ -104,23 +106,23 @@ class Hardened(keras.Model):
         return super().evaluate(x, y, **options)
 
     def predict(self, x: Any, **options: Any) -> np.ndarray:
-        """As Keras' own; an array is checked as `fit` checks it."""
+        """Like `keras.Model.predict`. An array is checked as in `fit`."""
         if hasattr(x, "dtype"):
             check_images(x)
         return super().predict(x, **options)
 
     def make_train_function(self, force: bool = False) -> None:
-        """Lets Keras' loop call the compiled update rules, each a graph of its own, which trace in a fraction of the time."""
+        """Makes Keras' loop call the update rules as separate compiled graphs, which trace in a fraction of the time."""
         if getattr(self, "train_function", None) is None or force:
             self.train_function = self._run
 
     def reset_metrics(self) -> None:
-        """As Keras' own; what `fit` logs begins anew too."""
+        """Like `keras.Model.reset_metrics`; also resets the sums of the update rules' scalars."""
         super().reset_metrics()
         self._sums, self._steps = {}, 0
 
     def save(self, filepath: str | os.PathLike, overwrite: bool = True, **options: Any) -> None:
-        """Saves the classifier alone, in its own range of inputs, as plain Keras loads it."""
+        """Saves only the classifier, with its own pixel range; plain Keras can load it."""
         self.classifier.save(filepath, overwrite=overwrite, **options)
 
     def _run(self, iterator: Any) -> dict[str, Any]:
@@ -158,7 +160,7 @@ class Hardened(keras.Model):
 
 
 def _as_unit(x: Any, dtype: Any) -> Any:
-    """Images as floats of that type, uint8 ones over 255; inside a graph and out."""
+    """Images as floats of this type; uint8 images are divided by 255. Works inside and outside of a graph."""
     return tf.cast(x, dtype) / 255 if x.dtype == tf.uint8 else tf.cast(x, dtype)
 
 

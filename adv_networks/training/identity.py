@@ -1,4 +1,4 @@
-"""What a run is made of: whether the run in a directory is the one that is asked for, and what its description says."""
+"""The identity of a run: whether a directory holds the requested run, and the run's description."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from adv_networks.storage.hashes import images_hash
 from adv_networks.storage.provenance import commit, machine, versions
 from adv_networks.storage.run_directories import describe, listed_steps
 
-# Of images, by where they are from: a table asks for those of each of its runs, and SVHN's with the extra ones take seconds.
+# Identities of training images by their origin: a table needs one for each run, and hashing SVHN's extra images takes seconds.
 _identities: dict[tuple, dict[str, Any]] = {}
 
 
 def is_finished(experiment: Experiment, workdir: Path) -> bool:
-    """Whether the directory holds this experiment, trained to its end.
+    """Whether the directory holds this experiment, finished.
 
-    It does not where its run has fewer steps and is otherwise the same, so that it can go on to this experiment's end.
+    A run with fewer steps that is otherwise the same does not count as finished, because it can continue to the end of this
+    experiment.
 
     Raises:
-        UserError: it holds a run with other settings; the first that differs is named.
+        UserError: the directory holds a run with other settings; the first that differs is named.
     """
     description, experiment = describe(workdir), experiment.trained()
     if description is None:
@@ -43,15 +44,15 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
         raise UserError(
             f"{workdir}: expected a run with {key} = {expected}, found {found}{why} (--workdir names another directory)"
         )
-    # A finished run that lost a file makes it again from its last checkpoint.
+    # If a finished run has lost a file, training makes it again from the last checkpoint.
     files = METHODS[experiment.method].files(experiment)
     return "finished" in description and all((workdir / name).exists() for name in files)
 
 
 def settings_that_differ(experiment: Experiment, description: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The settings that a described run does not share with the experiment, by name: the experiment's, and the run's."""
+    """The settings in which a described run differs from the experiment: the experiment's and the run's value, by name."""
     expected = json.loads(json.dumps(experiment.settings()))
-    # A setting younger than the run has its default, which is what the code did then.
+    # A setting that was added after the run has its default, which is what the code did at the time.
     defaults = {name: field.default for name, field in SETTINGS.items() if name in expected}
     found = json.loads(json.dumps(defaults)) | description["experiment"]
     # The overrides only say which of the settings were asked for; the settings themselves are compared.
@@ -60,7 +61,7 @@ def settings_that_differ(experiment: Experiment, description: Mapping[str, Any])
 
 
 def is_shorter(experiment: Experiment, description: Mapping[str, Any]) -> bool:
-    """Whether a described run is of fewer steps than the experiment."""
+    """Whether a described run has fewer steps than the experiment."""
     steps = description["experiment"].get("steps")
     return isinstance(steps, int) and 0 < steps < experiment.steps
 
@@ -69,7 +70,7 @@ def difference_so_far(experiment: Experiment, description: Mapping[str, Any], do
     """How the first `done` steps of a described run, which is shorter and otherwise the same, differ from the experiment's.
 
     Returns:
-        It in words; empty where they are the same.
+        The first difference in words; empty if there is none.
     """
     return METHODS[experiment.method].first_difference(shortened(experiment, description), experiment, done)
 
@@ -82,23 +83,23 @@ def shortened(experiment: Experiment, description: Mapping[str, Any]) -> Experim
 
 
 def last_step(workdir: Path) -> int:
-    """The step of a run's last checkpoint; 0 where it has none."""
+    """The step of a run's last checkpoint; 0 if it has none."""
     return max(listed_steps(workdir / "checkpoints"), default=0)
 
 
 def is_reusable(experiment: Experiment, workdir: Path, data_dir: str | os.PathLike | None) -> bool:
-    """Whether the directory holds this experiment, trained to its end, on the images at hand if there are any.
+    """Whether the directory holds this experiment, finished, and trained on the available images, if there are any.
 
     Raises:
-        UserError: it holds a run with other settings, or one on other images.
+        UserError: the directory holds a run with other settings, or on other images.
     """
     if not is_finished(experiment, workdir):
         return False
     read = ("dataset", "seed", "train_images", "validation", "extra_images", "extra_replacement")
-    # The same images in folders of other names are another data set of the same name.
+    # The same images in folders with other names are a different data set with the same name.
     key = (data_dir, data.find_dataset(experiment.dataset).class_names, *(getattr(experiment, name) for name in read))
     if key not in _identities:
-        # Results are of use where the images are not to be had.
+        # A finished run can be used even if the images are missing.
         with contextlib.suppress(UserError):
             _identities[key] = of_images(experiment.dataset, data.training_and_validation(experiment, data_dir=data_dir)[0])
     check_begun_with(workdir, _identities.get(key, {}))
@@ -106,14 +107,14 @@ def is_reusable(experiment: Experiment, workdir: Path, data_dir: str | os.PathLi
 
 
 def of_images(dataset: str, training: data.Images) -> dict[str, Any]:
-    """What a run's description says of its training images; of a user's own data set also the classes and the split."""
+    """The training images in a run's description: their number and hash; for a user's own data set, also classes and split."""
     declared = data.find_dataset(dataset)
     own = {"class_names": list(declared.class_names), "split": declared.split} if declared.split else {}
     return {"training_images": len(training.images), "training_images_hash": images_hash(*training)} | own
 
 
 def check_begun_with(workdir: Path, made_of: Mapping[str, Any]) -> None:
-    """Raises a UserError where the directory has a run made of something else."""
+    """Raises a UserError if the directory has a run that was started from other images or networks."""
     if different := made_otherwise(describe(workdir) or {}, made_of):
         name, expected, received = different
         raise UserError(
@@ -123,7 +124,10 @@ def check_begun_with(workdir: Path, made_of: Mapping[str, Any]) -> None:
 
 
 def made_otherwise(description: Mapping[str, Any], made_of: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-    """The first thing that a described run is not made of: its name, the run's, and this; an older run may not say."""
+    """The first difference between a described run and `made_of`: its name, the run's value, and the other.
+
+    An entry that the description lacks, as those of older runs may, counts as the same.
+    """
     begun = description.get("provenance", {})
     for name, received in made_of.items():
         if begun.get(name, received) != received:
@@ -134,18 +138,18 @@ def made_otherwise(description: Mapping[str, Any], made_of: Mapping[str, Any]) -
 def described(
     experiment: Experiment, made_of: Mapping[str, Any], validation_images: int, earlier: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What experiment.json says of a run that begins or goes on.
+    """The content of experiment.json for a run that starts or continues.
 
     Args:
-        experiment: the run's.
-        made_of: its images, and the networks that it builds upon.
-        validation_images: how many are held out.
-        earlier: what experiment.json said of the run that it goes on from.
+        experiment: the experiment of the run.
+        made_of: hashes of the run's images, and of the networks that it builds on.
+        validation_images: number of images held out for validation.
+        earlier: the content of experiment.json of the run that it continues.
     """
     begun = (earlier or {}).get("provenance", {})
 
     def joined(what: str, now: str, separator: str) -> str:
-        """The commits, versions or machines that trained the run: this one, after those that began it."""
+        """The commits, versions or machines that trained the run: the earlier ones, then the current one."""
         before = begun.get(what)
         return separator.join(dict.fromkeys([*(before.split(separator) if before else []), now]))
 

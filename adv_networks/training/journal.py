@@ -1,4 +1,4 @@
-"""What a run tells of itself while it trains: metrics.csv, timings.csv and what TensorBoard shows."""
+"""The logs of a run in training: metrics.csv, timings.csv and TensorBoard's events."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from adv_networks.training.logs import METRICS, TIMINGS, Log
 
 
 class Journal:
-    """Writes the logs of a run that goes on from `step`; what they have of later steps, which are done again, is dropped.
+    """Writes the logs of a run that continues from `step`. Lines of later steps are dropped, because the steps are repeated.
 
-    At most `every` steps lie between two lines.
+    There are at most `every` steps between two lines.
     """
 
     def __init__(self, experiment: Experiment, workdir: Path, step: int, every: int):
@@ -26,7 +26,7 @@ class Journal:
         self._events = Events(directory_of(workdir), experiment, step)
 
     def log(self, step: int, values: Mapping[str, float], rates: Mapping[str, float], timing: Mapping[str, float]) -> None:
-        """Logs what a step returned and what was validated at it, learning rates, and the time since the last such line."""
+        """Logs the scalars and validation results of a step, the learning rates, and the time since the last line."""
         self._metrics.add(step, {**values, **rates})
         self._timings.add(step, timing)
         self._events.scalars(step, {**values, **rates, "steps_per_second": timing["steps_per_second"]})
@@ -37,5 +37,5 @@ class Journal:
             self._events.image(step, name, pictures.pixels(figure))
 
     def graph(self) -> contextlib.AbstractContextManager[None]:
-        """Shows the graph of what is compiled and run inside in TensorBoard."""
+        """Writes the graph of what is compiled and run inside this context for TensorBoard."""
         return self._events.graph()

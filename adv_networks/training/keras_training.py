@@ -11,8 +11,8 @@
     >>> sorted(model.fit(x, y, verbose=0).history)
     ['accuracy', 'gradient_norm', 'loss']
 
-Images are uint8 or floats in [0,1], whatever range the classifier itself takes (`input_range`); labels are integers; the
-classifier, functional, sequential or subclassed, returns logits. `save` writes it alone, as plain Keras loads it.
+Images are uint8 or floats in [0,1], whatever pixel range the classifier itself takes (`input_range`); labels are integers. The
+classifier may be functional, sequential or subclassed, and returns logits. `save` writes only the classifier, for plain Keras.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras, tf
 from adv_networks.training.hardened import Hardened
 
-# The attacks that can be a part of a training step.
+# The attacks that can be part of a training step.
 _IN_STEPS = (attacks.FGS, attacks.PGD, attacks.LeastLikely)
 
 
 class AdversarialTraining(Hardened):
-    """A classifier in training on adversarial images instead of the images (Eq. 3), crafted anew in every step.
+    """Trains a classifier on adversarial images instead of clean ones (Eq. 3). Every step crafts them anew.
 
     Args:
-        classifier: a built Keras model, logits [batch, classes] its only output or the only one with two dimensions.
-        attack: a text of the grammar of attacks: fgs, pgd and least_likely with their arguments.
+        classifier: a built Keras model. Its logits [batch, classes] are the only output, or the only one with two dimensions.
+        attack: text of the attack grammar: fgs, pgd or least_likely with their arguments.
         epsilon: radius of the ball, on the [0,1] pixel scale.
-        norm: of the ball: linf, l2 or l1.
+        norm: norm of the ball: linf, l2 or l1.
         weight_decay: wd of the term wd/2 Σ w² over the classifier's kernels.
-        input_range: what the classifier's own inputs for black and white are.
-        seed: of what the attack draws; a step is a function of it, the number of the step, the batch and the weights.
+        input_range: the classifier's pixel range: its inputs for black and white.
+        seed: seed of the attack's random numbers. A step is a function of the seed, its number, the batch and the weights.
 
     Raises:
-        UserError: another attack, a model that is no classifier, or one that returns probabilities.
+        UserError: the attack is another one, the model is not a classifier, or it returns probabilities.
 
     Source: Madry et al., 2018, "Towards deep learning models resistant to adversarial attacks".
 
@@ -89,24 +89,25 @@ class AdversarialTraining(Hardened):
 
 
 class AdversarialNetwork(Hardened):
-    """A classifier in training together with a generator that attacks it (Eq. 4-5 of the paper).
+    """Trains a classifier together with a generator that attacks it (Eq. 4-5 of the paper).
 
     Args:
-        classifier: a built Keras model, logits [batch, classes] its only output or the only one with two dimensions.
-        generator: a built Keras model from images in [0,1] to perturbations of their shape, in [-1,1] for linf (a last layer
-            of tanh) or of norm 1 for the others; None for the paper's G1 of width 16, for image sides that are multiples of 4.
+        classifier: a built Keras model. Its logits [batch, classes] are the only output, or the only one with two dimensions.
+        generator: a built Keras model from images in [0,1] to perturbations of the same shape. They are in [-1,1] for linf
+            (a tanh at the end), and have norm 1 for the other norms. None for the paper's G1 of width 16, which needs image
+            sides that are multiples of 4.
         epsilon: size of the perturbations, on the [0,1] pixel scale.
-        norm: of the perturbations: linf, l2 or l1.
+        norm: norm of the perturbations: linf, l2 or l1.
         generator_steps: gradient steps of the generator on each minibatch.
         adversarial_weight: λ, the weight of the adversarial loss.
         gradient_penalty: γ, the weight of the gradient regulariser.
         regulariser: its Hessian-vector product: "fd" (finite difference), "exact" (double backprop) or "none".
         weight_decay: wd of the term wd/2 Σ w² over the classifier's kernels.
-        input_range: what the classifier's own inputs for black and white are.
-        seed: of what is drawn.
+        input_range: the classifier's pixel range: its inputs for black and white.
+        seed: seed of all random numbers.
 
     Raises:
-        UserError: a model that is no classifier, or returns probabilities, or no generator of its images.
+        UserError: the model is not a classifier or returns probabilities, or the generator does not fit its images.
 
     Example:
         >>> model = an.keras.AdversarialNetwork(classifier, generator, epsilon=0.1)
@@ -144,9 +145,9 @@ class AdversarialNetwork(Hardened):
             raise UsageError(f"generator: expected perturbations {(None, *shape)}, received {self.generator.output_shape}")
 
     def compile(self, optimizer: Any = None, loss: Any = None, *, generator_optimizer: Any = None, **options: Any) -> None:
-        """As Keras' own, with an optimiser of the generator; None for the paper's Adam of 0.002, β1 0.5.
+        """Like `keras.Model.compile`, with an optimiser for the generator; None for the paper's Adam with rate 0.002, β1 0.5.
 
-        h of the finite difference is a tenth of the generator's learning rate here.
+        The step h of the finite difference is a tenth of the generator's learning rate at this call.
         """
         with self.distribute_strategy.scope():
             adam = runtime.adam(0.002, beta_1=0.5, beta_2=0.999, epsilon=1e-8)
@@ -164,7 +165,7 @@ class AdversarialNetwork(Hardened):
 
 
 def _spec(method: str, seed: int, **settings: Any) -> Experiment:
-    """The settings that the update rules read, of no data set."""
+    """The settings that the update rules read; they belong to no data set."""
     return Experiment("own", method, "paper", "paper", seed, **settings)
 
 

@@ -1,4 +1,4 @@
-"""What a run logs in CSV files, a line per logged step: its metrics, and apart from them what depends on the clock."""
+"""A run's logs as CSV files with one line per logged step: its metrics, and in another file its timings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adv_networks.storage.csv_rows import write_rows
 from adv_networks.storage.files import explained, open_regular, reason
 from adv_networks.storage.names import printable
 
-# Of metrics.csv, which a run that was killed and went on writes like one that was not, and of timings.csv.
+# The columns of metrics.csv, whose lines do not depend on whether a run was killed and resumed, and of timings.csv.
 METRICS = (
     "step", "d_loss", "d_loss_adversarial", "d_accuracy", "d_accuracy_adversarial", "d_weight_decay", "d_gradient_norm",
     "g_loss", "g_gradient_norm", "regulariser_norm", "learning_rate",
@@ -28,10 +28,10 @@ _STEP = re.compile("[0-9]{1,18}")
 
 
 class Log:
-    """A CSV file of the given columns; opening it drops the lines after `step`, from which the run goes on.
+    """A CSV file with the given columns. Opening it drops the lines after `step`, from which the run continues.
 
-    What was lost of the lines up to there, in a file that was damaged or taken away, is said on standard error; a damaged file
-    is kept beside the new one. `every` is at most how many steps lie between two lines.
+    If earlier lines are lost, because the file is damaged or missing, a line on standard error says so; a damaged file is kept
+    beside the new one. `every` is the largest number of steps between two lines.
     """
 
     def __init__(self, file: Path, fields: Sequence[str], step: int, *, every: int | None = None):
@@ -56,16 +56,16 @@ class Log:
         )
 
     def add(self, step: int, values: dict[str, float]) -> None:
-        """Adds a line; a field without a value is empty."""
+        """Appends a line; a field without a value is empty."""
         line = [step, *(repr(values[name]) if name in values else "" for name in self.fields[1:])]
         with explained(f"writing {self.file}"), self.file.open("a", newline="", encoding="utf-8") as handle:
             csv.writer(handle, lineterminator="\n").writerow(line)
 
 
 def _whole_lines(file: Path) -> tuple[list[dict[str, str]], str]:
-    """The lines of a log as written, by column, and what is damaged in it, if anything.
+    """The whole lines of a log, by column, and a description of the damage, if any.
 
-    A last line that a kill cut short is neither.
+    A last line that a kill cut short is left out, and is no damage.
     """
     if not file.exists():
         return [], ""
@@ -92,10 +92,10 @@ def _is_value(text: str) -> bool:
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """The lines of a run's `metrics.csv`: the step as an integer, other values as floats, None where there is none.
+    """The lines of a run's `metrics.csv`: the step as an integer, other values as floats, None for an empty field.
 
     Raises:
-        UserError: there is no such file, or it is damaged.
+        UserError: the file is missing or damaged.
     """
     file = workdir / "metrics.csv"
     try:

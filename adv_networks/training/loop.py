@@ -1,4 +1,4 @@
-"""The loop of a training: steps, what is logged and validated on the way, checkpoints, and stopping between two steps."""
+"""The training loop: steps, logs, validation, checkpoints, and stopping between two steps."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from adv_networks.training.signals import STOPPING, stop_requests
 
 
 class Loop:
-    """A training that is under way: its state, the step that it has reached, and the files that it writes.
+    """A training in progress: its state, its current step, and the files that it writes.
 
-    Making one restores the last checkpoint, if there is one.
+    The constructor restores the last checkpoint, if there is one.
     """
 
     def __init__(
@@ -48,18 +48,18 @@ class Loop:
         self._unchecked: list[tuple[int, Mapping[str, Any]]] = []
 
     def _restore(self) -> int:
-        """The step to go on from, everything restored; the chief goes first, since it also removes what is damaged."""
+        """Restores the last checkpoint and returns its step. The chief goes first, because it also removes damaged files."""
         step = self.workers.by_chief(self.checkpoints.restore)
         found = step if self.workers.is_chief else self.checkpoints.restore_last()
         self.workers.check_same(f"{self.workdir}: step of the last checkpoint", found)
         return step
 
     def run(self, batches: Callable[[int], tf.data.Dataset], *, progress: bool) -> None:
-        """Does the remaining steps.
+        """Runs the remaining steps.
 
         Args:
-            batches: the minibatches from a number on.
-            progress: show how far the run is.
+            batches: returns the minibatches from a given step on.
+            progress: show progress.
 
         Raises:
             Interrupted: a stopping signal came; a checkpoint is saved first.
@@ -102,7 +102,7 @@ class Loop:
                     )
 
     def _checked(self) -> dict[str, float]:
-        """The last step's scalars, after a look at those of every step since the last call, so that no step waits for it."""
+        """Checks the scalars of all steps since the last call, and returns the last ones. So no step waits for a check."""
         for step, scalars in self._unchecked:
             values = self._finite(step, scalars)
         self._unchecked.clear()
@@ -118,7 +118,7 @@ class Loop:
         return values
 
     def _measured(self, x: tf.Tensor, y: tf.Tensor) -> dict[str, float]:
-        """What the method measures of a minibatch beside its step; every worker takes part."""
+        """What the method measures on a minibatch besides its step; every worker takes part."""
         seed = (self.experiment.seed, self.step)
         return self._finite(self.step, self.method.measure(self.state, x, y, self.experiment, seed))
 
@@ -126,7 +126,7 @@ class Loop:
         return {name: float(optimizer.learning_rate.numpy()) for name, optimizer in self.state.optimizers().items()}
 
     def _validated(self) -> dict[str, float]:
-        """What the method says of the validation images, after its pictures of some of them went to TensorBoard."""
+        """Validates the method on the validation images, and sends its pictures of some of them to TensorBoard."""
         if not len(self.validation.images):
             return {}
         found = self.method.validate(self.state, self.validation, self.experiment)

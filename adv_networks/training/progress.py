@@ -1,4 +1,4 @@
-"""How far a run is: a bar that fits the terminal, or a plain line every tenth where the output is none."""
+"""Shows the progress of a run: a bar on a terminal, and plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from typing import Self
 from tqdm import tqdm
 
 _LOGGER = logging.getLogger(__name__)
-# At 80 columns the bar has eight of them beside 200,000 steps, two losses and two accuracies.
+# At 80 columns, 200,000 steps, two losses and two accuracies leave eight columns for the bar.
 _BAR = "{bar} {n_fmt}/{total_fmt} {rate_noinv_fmt} {remaining}{postfix}"
 _LEAST_BAR, _RATE, _REMAINING = 8, len("1234.50/s"), len("12:34:56")
 
 
 class Progress:
-    """Shows how far a run is and the last of what it logged; a context that closes it.
+    """Shows the progress of a run and its last logged values. It is a context manager, which closes the bar.
 
-    On a terminal that is a bar below the run's name. Elsewhere (a file, a batch system) it is a plain line every tenth of the
+    On a terminal it draws a bar below the run's name. Elsewhere (a file, a batch system) it prints a line every tenth of the
     steps.
 
     Args:
-        name: the run's.
-        steps: how many there are.
-        step: the one that the run goes on from.
-        shown: whether anything is written.
+        name: name of the run.
+        steps: number of steps of the run.
+        step: the step from which the run continues.
+        shown: whether anything is printed.
     """
 
     def __init__(self, name: str, *, steps: int, step: int, shown: bool):
@@ -54,14 +54,14 @@ class Progress:
         self._bar.__exit__(kind, error, traceback)
 
     def advance(self) -> None:
-        """One step more is done."""
+        """Counts one more step."""
         self._step += 1
         self._bar.update()
         if self._writes_lines and self._step * 10 // self._steps > (self._step - 1) * 10 // self._steps:
             print(self._line(), file=sys.stderr, flush=True)
 
     def tell(self, values: Mapping[str, float], validated: Mapping[str, float]) -> None:
-        """Keeps the losses among the values, and accuracies on validation images until there are others, to be shown."""
+        """Sets the losses to show, and the validation accuracies, which stay until there are new ones."""
         self._losses = {name.removesuffix("_loss").upper(): value for name, value in values.items() if name.endswith("loss")}
         self._accuracies.update({name.removeprefix("validation_"): value for name, value in validated.items()})
         others = _LEAST_BAR + _RATE + _REMAINING + len(f" {self._steps}/{self._steps}   , ")
@@ -69,7 +69,7 @@ class Progress:
         self._bar.set_postfix_str(_fitting(self._parts(), room), refresh=False)
 
     def _parts(self) -> list[str]:
-        """What was logged last, the most telling first."""
+        """The last logged values, the most important first."""
         names = sorted(self._accuracies, key=lambda name: {"clean": 0, "pgd": 1}.get(name, 2))
         losses = [f"{name} {value:.3g}" for name, value in self._losses.items()]
         return losses + [f"{name} {100 * self._accuracies[name]:.1f}" for name in names]
@@ -82,6 +82,6 @@ class Progress:
 
 
 def _fitting(parts: Sequence[str], room: int) -> str:
-    """The first of the parts that fit in so many columns."""
+    """The first parts, as many as fit into `room` columns."""
     lengths = itertools.accumulate(len(part) + 1 for part in parts)
     return " ".join(part for part, length in zip(parts, lengths, strict=True) if length - 1 <= room)

@@ -1,4 +1,4 @@
-"""What a finished run leaves: its networks, pictures, and a description with their hashes."""
+"""Writes the results of a finished run: its networks, pictures, and a description with their hashes."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def save(
     shown: Images,
     description: Mapping[str, Any],
 ) -> None:
-    """Writes the files that the method promises (`Defence.files`), and then that the run is finished.
+    """Writes the files that the method promises (`Defence.files`), and then marks the run as finished.
 
     Args:
-        experiment: the run's.
-        workdir: its directory.
-        state: what was trained; networks in mixed precision are saved as those of float32.
-        needed: the runs that it builds upon.
+        experiment: the experiment of the run.
+        workdir: the directory of the run.
+        state: what was trained; networks in mixed precision are saved as float32 networks.
+        needed: the runs that this run builds on.
         validation: the images held out for validation.
-        shown: the pictures show the first of these.
-        description: what experiment.json says of the run beside its end.
+        shown: images of which the first are shown in pictures.
+        description: the content of experiment.json so far.
     """
     method = METHODS[experiment.method]
     if experiment.precision != "float32":

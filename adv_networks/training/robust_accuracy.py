@@ -15,17 +15,17 @@ from adv_networks.training.hardened import Hardened
 
 
 class RobustAccuracy(keras.callbacks.Callback):
-    """Logs a classifier's accuracy under an attack at the end of epochs, in any `fit`; early stopping may monitor it.
+    """Logs a classifier's accuracy under an attack at the end of epochs, in any `fit`; early stopping can monitor it.
 
     Args:
-        attack: a text of the grammar of attacks.
+        attack: text of the attack grammar, such as "pgd:steps=20".
         images: uint8 or floats in [0,1], [N, H, W, C].
         labels: integers [N].
         epsilon: radius of the ball, on the [0,1] pixel scale.
-        norm: of the ball.
-        input_range: what the inputs for black and white are of a model of any other class.
+        norm: norm of the ball.
+        input_range: pixel range of the model, its inputs for black and white. The classes of `an.keras` know their own.
         every: epochs between two measurements.
-        name: of the entry in the logs.
+        name: name of the entry in the logs.
 
     Example:
         >>> robust = an.keras.RobustAccuracy("pgd:steps=20", images, labels, epsilon=8 / 255)

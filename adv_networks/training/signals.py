@@ -1,4 +1,4 @@
-"""Signals that stop a run, put off until its state can be saved."""
+"""Signals that stop a run, delayed until its state can be saved."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-# Ctrl-C, the end of a job, and a connection or terminal that is gone.
+# Ctrl-C, the end of a job, and the loss of a connection or terminal.
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """A list that receives the first stopping signal instead of the process, so that a step is never cut in two.
+    """A list that receives the first stopping signal instead of the process, so that a step is never interrupted.
 
-    The next one acts as if there was no such list. Hang-ups that the process ignores (`nohup`) stay ignored.
+    A second signal acts as usual. Hang-ups that the process ignores (`nohup`) stay ignored.
     """
     received: list[int] = []
     previous: dict[int, Any] = {}
@@ -30,7 +30,7 @@ def stop_requests() -> Iterator[list[int]]:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 previous[number] = signal.signal(number, receive)
     except ValueError:
-        pass  # Not the main thread: whoever runs it there handles the signals.
+        pass  # This is not the main thread, which handles the signals.
     try:
         yield received
     finally:

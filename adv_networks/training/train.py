@@ -1,4 +1,4 @@
-"""Training one experiment in one directory: begun, gone on with, or left as it is."""
+"""Trains one experiment in one directory: starts it, resumes it, or leaves a finished run unchanged."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def train(
         UsageError: the minibatch does not split evenly over the replicas and the adversaries that share it out, there are
             several replicas with `xla`, or a classifier is given to a method that needs none.
         UserError: the directory belongs to a run with other settings, training images or networks to build upon, is in use
-            or cannot be written, the data set is missing, a loss is not finite, or another worker ended.
+            or cannot be written, the data set is missing, a loss is not finite, or another worker has ended.
         Interrupted: SIGINT, SIGTERM or SIGHUP came; a checkpoint is saved first.
 
     Example:
@@ -150,7 +150,7 @@ def train(
 
 
 def _check(experiment: Experiment, strategy: tf.distribute.Strategy, classifier: keras.Model | None) -> None:
-    """Raises a UsageError where what is asked for does not go together."""
+    """Raises a UsageError if the arguments contradict one another."""
     replicas.check_split(strategy, adversaries(experiment), experiment.batch_size)
     if experiment.xla and strategy.num_replicas_in_sync > 1:
         raise UsageError(f"xla: expected one replica with it, received {strategy.num_replicas_in_sync}")
@@ -167,7 +167,7 @@ def _check_same(experiment: Experiment, made_of: Mapping[str, Any], workers: Wor
 
 
 def _say_incomplete(experiment: Experiment, images: int) -> None:
-    """Warns where there are fewer training images than the data set is declared to have, or than a scale takes of these."""
+    """Warns if there are fewer training images than the experiment uses of the declared data set."""
     declared = find_dataset(experiment.dataset).train_images
     expected = min(experiment.train_images or declared, declared)
     if images < expected:
@@ -181,7 +181,7 @@ def _say_incomplete(experiment: Experiment, images: int) -> None:
 def _needed_runs(
     experiment: Experiment, workdir: Path, classifier: keras.Model | None, options: Mapping[str, Any]
 ) -> dict[str, NeededRun]:
-    """The runs that this one builds upon, trained now if need be, by their role; a given classifier has the place of one."""
+    """The runs that this one builds on, by their role; trains them if necessary. A given classifier replaces one of them."""
     needed = {}
     for role, spec in experiment.needs().items():
         if role == "classifier" and classifier is not None:
@@ -197,6 +197,6 @@ def _needed_runs(
 def _prepare(
     experiment: Experiment, needed: Mapping[str, NeededRun], training: data.Images, strategy: tf.distribute.Strategy
 ) -> None:
-    """Makes what the batches read, on the devices of this process alone."""
+    """Makes what the batches read, on the devices of this process only."""
     with devices.local(strategy).scope():
         METHODS[experiment.method].prepare(experiment, needed, training)

@@ -1,4 +1,4 @@
-"""Where runs, results and data are, and how runs are trained there."""
+"""The directories of runs, results and data, and how runs are trained there."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from adv_networks.training.train import train
 
 @dataclasses.dataclass(frozen=True)
 class Workspace:
-    """Where things are, and how what is missing is made.
+    """The directories, and the options with which missing runs and data are made.
 
     Attributes:
         runs: directory that holds the runs' directories.
         results: directory for records and tables.
         data_dir: TFDS directory; None for TFDS's own default.
-        download: let TFDS fetch what is missing.
+        download: let TFDS download a missing data set.
         strategy: key of `experiments.STRATEGIES`: the devices that train and evaluate.
-        replicas: where above 0, so many logical CPU devices instead.
-        checkpoint_seconds: time between a run's checkpoints.
+        replicas: number of logical CPU devices to use instead; 0 for none.
+        checkpoint_seconds: seconds between a run's checkpoints.
         progress: show progress bars.
         workdirs: directories of runs that are not under `runs`, by name.
     """
@@ -45,7 +45,7 @@ class Workspace:
     workdirs: Mapping[str, Path] = dataclasses.field(default_factory=dict)
 
     def with_workdir(self, spec: Experiment, directory: Path) -> Workspace:
-        """The same with that directory for one run; what the run builds upon is beside it."""
+        """This workspace with another directory for one run; the runs that it builds on are beside it."""
         needed = [*spec.needs().values(), *filter(None, [spec.behind()])]
         beside = {one.name: directory.parent / one.name for one in needed}
         return dataclasses.replace(self, workdirs={**beside, spec.name: directory})
@@ -59,12 +59,12 @@ class Workspace:
         return self.directory(spec.name)
 
     def group(self, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:
-        """The directory of the results that one scale, protocol and set of overrides have in common."""
+        """The directory for all results of one scale, protocol and set of overrides."""
         return results_group(self.results, scale, protocol=protocol, **overrides)
 
     @functools.cached_property
     def devices(self) -> tf.distribute.Strategy:
-        """Where trainings put their variables, and whose devices evaluate."""
+        """The strategy that holds the variables of trainings, and whose devices evaluate."""
         return devices.make(self.strategy, self.replicas)
 
     @property
@@ -77,24 +77,24 @@ class Workspace:
         return devices.local(self.devices).scope()
 
     def is_finished(self, spec: Experiment) -> bool:
-        """Whether an experiment's run is trained to its end."""
+        """Whether an experiment's run is finished."""
         return is_finished(spec, self.of(spec))
 
     def train(self, specs: Iterable[Experiment], **options: Any) -> None:
-        """Trains experiments in their order, going on where a run was stopped; finished ones are left as they are."""
+        """Trains experiments in order; resumes runs that were stopped, and leaves finished ones unchanged."""
         places = dict(data_dir=self.data_dir, download=self.download, strategy=self.devices)
         how = dict(checkpoint_seconds=self.checkpoint_seconds, progress=self.progress)
         for spec in specs:
             train(spec, self.of(spec), **places, **how, **options)
 
     def images(self, dataset: str, split: str, limit: int = 0) -> data.Images:
-        """The first so many images of a split of a data set, 0 for all."""
+        """The first `limit` images of a split of a data set; 0 for all."""
         return data.load(dataset, split, data_dir=self.data_dir, download=self.download, limit=limit)
 
     def training_and_validation(self, spec: Experiment) -> tuple[data.Images, data.Images]:
-        """The training images of an experiment, and those held out of them."""
+        """The training images of an experiment, and its validation images."""
         return data.training_and_validation(spec, data_dir=self.data_dir, download=self.download)
 
     def check_data(self, dataset: str, splits: Iterable[str]) -> None:
-        """Raises what `images` would raise where the data set is not there, or lacks a split."""
+        """Raises the error that `images` would raise if the data set or a split is missing."""
         data.check(dataset, tuple(splits), data_dir=self.data_dir, download=self.download)
