@@ -1,4 +1,4 @@
-"""From cells to records to rows, and rows as CSV, Markdown, text and pictures."""
+"""Tables: from cells to records to rows, and rows as CSV, Markdown, text and pictures."""
 
 from adv_networks.papers.published import published
 from adv_networks.tables.layout import as_csv, as_markdown, as_text, heading, stem, write

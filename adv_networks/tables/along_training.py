@@ -1,4 +1,4 @@
-"""What the runs of a table logged on their way, and the time that a step of each takes, measured side by side."""
+"""What the runs of a table logged during training, and the time per step of each run, measured side by side."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _TIMED_ROUNDS, _WARM_UP_ROUNDS = 7, 2
 def write(name: str, cells: Sequence[Cell], directory: Path, place: Callable[[Experiment], Path]) -> str:
     """Writes `<name>-training.csv`, `<name>-agreement.csv` and pictures of the gradient norms; returns them as Markdown.
 
-    What earlier files have of other data sets is kept, and so are step times that they have for the same runs.
+    Lines of other data sets in earlier files are kept, and so are step times of the same runs.
 
     Args:
-        name: the table's.
+        name: name of the table's files.
         cells: cells whose targets are trained.
-        directory: where the files go.
-        place: the directory of an experiment's run.
+        directory: directory for the files.
+        place: returns the directory of an experiment's run.
 
     Raises:
         UserError: a run's metrics, or an earlier file, are missing or damaged.
@@ -69,7 +69,7 @@ def write(name: str, cells: Sequence[Cell], directory: Path, place: Callable[[Ex
 
 
 def _read(file: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
-    """The lines of a file of `write`, what is measured as floats; none if there is no file."""
+    """The lines of a file of `write`, with measured numbers as floats; none if there is no file."""
     if not file.exists():
         return []
     try:
@@ -81,7 +81,7 @@ def _read(file: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def seconds_per_step(specs: Sequence[Experiment]) -> dict[str, float]:
-    """Median time of a training step of each run, by name: on random images, the runs taking turns."""
+    """The median seconds per training step of each run, by name, on random images. The runs take turns."""
     rng = np.random.default_rng(0)
     players = [make_players(spec) for spec in specs]
     times: dict[str, list[float]] = {spec.name: [] for spec in specs}
@@ -89,7 +89,7 @@ def seconds_per_step(specs: Sequence[Experiment]) -> dict[str, float]:
         for spec, own in zip(specs, players, strict=True):
             x = rng.random((spec.batch_size, *DATASETS[spec.dataset].image_shape), np.float32)
             y = rng.integers(0, DATASETS[spec.dataset].classes, spec.batch_size)
-            # D moves in the last step of its period; a turn covers one.
+            # D is updated in the last step of its period, so a turn is one period.
             started = time.perf_counter()
             for step in range(spec.discriminator_period):
                 scalars = METHODS[spec.method].step(own, x, y, spec, (spec.seed, step))

@@ -1,4 +1,4 @@
-"""Accuracy of each class: the white-box cells of a table, class by class, as CSV and pictures."""
+"""The accuracy of each class in the white-box cells of a table, as CSV and pictures."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ FIELDS = (
 def make_rows(
     cells: Iterable[Cell], records: Iterable[Record], outcomes: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]
 ) -> list[dict[str, Any]]:
-    """A row per cell that has a record, and class that has images.
+    """One row for each cell that has a record and each class that has images.
 
     Args:
         cells: cells of one table.
-        records: records to look them up in.
+        records: the records in which the cells are looked up.
         outcomes: by the records' keys, which of the first images were labelled correctly, booleans.
-        labels: by data set, the true labels of those images.
+        labels: by data set, the true labels of these images.
     """
     rows = []
     for cell, record in tables.match(cells, records):
@@ -49,9 +49,9 @@ def _row(cell: Cell, label: int, right: np.ndarray) -> dict[str, Any]:
 
 
 def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path) -> Path:
-    """Writes `<table>-classes.csv`, and for each data set a PNG and a PDF of rows against classes, a heat map a column.
+    """Writes `<table>-classes.csv`, and for each data set a picture: heat maps of rows and classes, one for each column.
 
-    What an earlier file has of other data sets is kept.
+    Lines of other data sets in an earlier file are kept.
     """
     file = directory / f"{tables.stem(table)}-classes.csv"
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
@@ -63,7 +63,7 @@ def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path) -> Path
 
 
 def heat_maps_of(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[str], dict[str, list[list[float | None]]]]:
-    """What `pictures.heat_maps` draws of the rows of one data set."""
+    """The arguments of `pictures.heat_maps` for the rows of one data set."""
     percent = {(row["column"], row["row"], row["class"]): row["measured_percent"] for row in rows}
     names = dict(sorted({(row["class"], row["class_name"]) for row in rows}))
     columns, networks = (list(dict.fromkeys(row[field] for row in rows)) for field in ("column", "row"))

@@ -1,4 +1,4 @@
-"""Accuracy against ε: the cells of a table under attacks of several sizes, as CSV and pictures."""
+"""Accuracy against ε: the cells of a table at several ε, as CSV and pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIELDS = ("table", "dataset", "row", "column", "epsilon", "measured_percent", "i
 
 
 def cells_at(cells: Iterable[Cell], epsilons: Sequence[float]) -> list[Cell]:
-    """The cells with each of the ε in their attack, the clean ones as they are; the networks are the same."""
+    """The cells with their attack at each ε; clean cells do not change, and neither do the networks."""
     return [
         dataclasses.replace(cell, attack=dataclasses.replace(cell.attack, epsilon=epsilon))
         for cell in cells
@@ -26,7 +26,7 @@ def cells_at(cells: Iterable[Cell], epsilons: Sequence[float]) -> list[Cell]:
 
 
 def make_rows(cells: Iterable[Cell], records: Iterable[Record]) -> list[dict[str, Any]]:
-    """A row per cell that has a record; clean images are at ε 0."""
+    """One row for each cell that has a record; clean images have ε 0."""
     rows = []
     for cell, record in tables.match(cells, records):
         if record is not None:
@@ -38,10 +38,10 @@ def make_rows(cells: Iterable[Cell], records: Iterable[Record]) -> list[dict[str
 
 
 def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path, *, trained_at: Mapping[str, float]) -> Path:
-    """Writes `<table>-epsilon.csv`, and for each data set a PNG and a PDF with a panel a column and a curve a row.
+    """Writes `<table>-epsilon.csv`, and for each data set a picture with a panel for each column and a curve for each row.
 
-    What an earlier file has of other data sets is kept. The pictures mark the ε that the networks were trained at, which
-    `trained_at` has by data set.
+    Lines of other data sets in an earlier file are kept. The pictures mark the ε of training, given by data set in
+    `trained_at`.
     """
     file = directory / f"{tables.stem(table)}-epsilon.csv"
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
@@ -55,7 +55,7 @@ def write(table: Table, rows: Sequence[dict[str, Any]], directory: Path, *, trai
 
 
 def _panels(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """By column and row the points (ε, accuracy), beginning with the row's clean accuracy at ε 0 where it is measured."""
+    """The points (ε, accuracy) by column and row; they start with the clean accuracy at ε 0, if it is measured."""
     clean = {row["row"]: (row["epsilon"], row["measured_percent"]) for row in rows if row["epsilon"] == 0}
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in rows:

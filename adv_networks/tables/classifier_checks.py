@@ -12,7 +12,7 @@ from adv_networks.storage.records import Record, merge, read, record_key
 from adv_networks.tables.match import match
 from adv_networks.tables.networks import Networks
 
-# The checks run their attacks on so many images, fewer where a scale divides the strong attacks' steps.
+# How many images the checks attack; a scale that divides the strong attacks' steps also divides this number.
 CHECKED_IMAGES, _FEWEST_CHECKED = 64, 8
 _READ_BY_CHECKS = ("epsilon", "norm", "pgd_steps", "pgd_step_fraction", "pgd_clip_start", "bn_evaluation")
 
@@ -20,9 +20,9 @@ _READ_BY_CHECKS = ("epsilon", "norm", "pgd_steps", "pgd_step_fraction", "pgd_cli
 def check_classifiers(
     table: Table, cells: Sequence[Cell], records: Sequence[Record], networks: Networks, directory: Path
 ) -> list[check_records.Checked]:
-    """The checks of every classifier that is a row of the table, from the directory's `checks.csv` where that has them.
+    """The checks of every classifier that is a row of the table. Those in the directory's `checks.csv` are not run again.
 
-    Rows of one run that evaluate it otherwise are classifiers of their own.
+    If several rows evaluate one run in different ways, each of them is checked.
     """
     if not table.rows_are_classifiers:
         return []
@@ -36,7 +36,7 @@ def check_classifiers(
 
 
 def _evaluation(spec: Experiment) -> str:
-    """The settings of a classifier's evaluation that its run's name does not have, as their rows are labelled."""
+    """The settings of a classifier's evaluation that are not part of its run's name, as a label."""
     own = dict(spec.overrides)
     changed = {name: own[name] for name in _READ_BY_CHECKS if name in own and not spec.trains_with(name)}
     return ", ".join(f"{name} = {written(value)}" for name, value in changed.items())

@@ -1,4 +1,4 @@
-"""The curves of a report: accuracies along the training, and by ε."""
+"""The curves of a report: accuracies during training, and by ε."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _ATTACKS = {"clean": "accuracy on clean validation images, %", "pgd": "accuracy 
 
 
 def learning(group: Path, records: Sequence[Record], runs_directory: Path) -> dict[str, tuple[str, Curve]]:
-    """Validation accuracies along the runs of the records, of runs that are there and of those that `learning.csv` has kept.
+    """Validation accuracies during the runs of the records, from the runs themselves or from `learning.csv`, which keeps them.
 
-    Writes that file and a picture for each data set and attack.
+    Writes this file, and a picture for each data set and attack.
 
     Returns:
-        The data set and the curves of each picture, by its name.
+        The data set and the curves of each picture, by the picture's name.
 
     Raises:
         UserError: a file is damaged.
@@ -70,7 +70,7 @@ def _series(lines: Sequence[Mapping[str, str]], file: Path) -> dict[str, list[tu
 
 
 def by_epsilon(lines: Sequence[Mapping[str, str]]) -> list[Curve]:
-    """The lines of a table by ε, of one data set: a frame for each row, a curve for each column."""
+    """The lines of a table by ε, for one data set: one chart for each row, with a curve for each column."""
     frames = []
     for row in dict.fromkeys(line["row"] for line in lines):
         own = [line for line in lines if line["row"] == row]

@@ -1,4 +1,4 @@
-"""From the cells of a table to their records: evaluates what is missing."""
+"""Evaluates the cells of a table that have no record yet."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def evaluate(cells: Sequence[Cell], networks: Networks, directory: Path, *, keep_outcomes: bool = False) -> list[Record]:
-    """The records of the cells, computing those that the directory's `records.csv` lacks and saving them there.
+    """Returns the records of the cells. Records that the directory's `records.csv` lacks are computed and saved there.
 
-    With `keep_outcomes`, or where cells are the worst of others, `outcomes.csv` keeps which images were labelled correctly;
-    a record without that is computed again.
+    With `keep_outcomes`, or if some cells are worst cases, `outcomes.csv` keeps which images were labelled correctly. Records
+    without this are then computed again.
     """
     crafted = [cell for cell in cells if not cell.attack.composed]
     keep_outcomes = keep_outcomes or len(crafted) < len(cells)
@@ -54,7 +54,7 @@ def evaluate(cells: Sequence[Cell], networks: Networks, directory: Path, *, keep
 
 
 def _evaluate_alike(cells: Sequence[Cell], networks: Networks, directory: Path, save, outcomes) -> list[Record]:
-    """The records of cells of one data set, whose classifiers are evaluated by BN of one kind."""
+    """The records of cells that share their data set and the way that BN is evaluated."""
     targets, sources = networks.targets(cells), networks.sources(cells)
     wanted = {(cell.target.target_name, source_name(cell), cell.attack) for cell in cells}
     return evaluation.grid(
@@ -75,14 +75,14 @@ def _evaluate_alike(cells: Sequence[Cell], networks: Networks, directory: Path, 
 
 
 def check_attacks(cells: Iterable[Cell]) -> None:
-    """Raises what evaluating the cells would raise over their attacks, whatever comes out of the trainings."""
+    """Raises the errors about attacks that evaluating the cells would raise after the trainings."""
     distinct = dict.fromkeys((cell.attack, cell.target.bn_evaluation, cell.dataset) for cell in cells)
     for attack, bn_evaluation, dataset in distinct:
         attack.check(classes=find_dataset(dataset).classes, bn_evaluation=bn_evaluation)
 
 
 def is_attackable(table: Table, suite: str) -> bool:
-    """Whether an attack suite can be run on the table's rows as they are declared, whatever else is asked for."""
+    """Whether an attack suite can attack the table's rows, with their declared settings."""
     try:
         check_attacks(table.under(suite).cells("paper"))
     except UsageError:
@@ -91,7 +91,7 @@ def is_attackable(table: Table, suite: str) -> bool:
 
 
 def worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: dict[str, np.ndarray] | None) -> list[Record]:
-    """The records of the cells that are the worst of others in their row, of those whose others are all there."""
+    """The records of the worst cases whose parts all have records."""
     matched = match(cells, records)
     wanted = [cell for cell in cells if cell.attack.composed]
     parts = [parts_of(cell, matched) for cell in wanted]

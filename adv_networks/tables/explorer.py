@@ -1,4 +1,4 @@
-"""The report's page: HTML that shows every number by itself, and a script that sorts, filters, explains and draws curves."""
+"""The report's page: HTML that shows all numbers without a script, and a script that sorts, filters and draws curves."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from adv_networks.tables.layout import column_title
 
 Line = Mapping[str, str]
 
-# White for 0%, dark blue for 100%; from red over white to blue for what is below and above the published number. Both are told
-# apart in print and by everybody.
+# Accuracy is white at 0% and dark blue at 100%. Differences go from red, below the published number, over white to blue, above
+# it. Both scales work in print and for colour-blind readers.
 _WHITE, _BLUE, _RED, _DARK = (255, 255, 255), (33, 102, 172), (178, 24, 43), (8, 48, 107)
-_FARTHEST = 40  # points of difference that have the full colour
+_FARTHEST = 40  # points of difference at the end of the colour scale
 _VERDICTS = {"outcome", "measured", "published", "published_as_printed", "verdict"}
-# How pictures are described to whoever does not see them, by the ends of their names.
+# Alternative texts of pictures, by the end of their names.
 _ALTERNATIVES = {
     "-perturbations": "Held-out images, one a column: the original, what the generator of this run adds (red lightens, blue "
     "darkens), and the sum, with the class that the classifier sees in it",
@@ -33,7 +33,7 @@ _ALTERNATIVES = {
 
 
 class Section(NamedTuple):
-    """A part of the page: on which tab, of which data set ("" for none), its heading, and its HTML."""
+    """A part of the page: its tab, its data set ("" for none), its heading, and its HTML."""
 
     tab: str
     dataset: str
@@ -42,7 +42,7 @@ class Section(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Curves in one frame: what x and y are, and by name points (x, y), y in percent."""
+    """Curves in one chart: the labels of x and y, and the points (x, y) by name, with y in percent."""
 
     x: str
     y: str
@@ -58,15 +58,15 @@ def page(
     curves: Sequence[Curve],
     runs: Mapping[str, Mapping[str, str]],
 ) -> str:
-    """The whole page; it asks no server for anything.
+    """The whole page, which loads nothing from a server.
 
     Args:
-        title: of the page.
-        lead: a sentence under it.
-        tabs: the titles of the tabs by their names, in their order.
-        sections: the page's parts.
-        curves: what `chart` refers to by position.
-        runs: what is known of a run, by its name: text by title.
+        title: title of the page.
+        lead: a sentence below the title.
+        tabs: the titles of the tabs by their names, in order.
+        sections: the parts of the page.
+        curves: the charts to which `chart` refers by position.
+        runs: facts about each run, by its name: texts by title.
     """
     frames = [
         {"x": own.x, "y": own.y, "series": [{"name": name, "points": points} for name, points in own.series.items()]}
@@ -88,7 +88,7 @@ def page(
     head = (
         f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title>"
-        # The empty icon keeps browsers from asking for one.
+        # The empty icon keeps browsers from requesting one.
         f'<link rel="icon" href="data:,"><style>{_asset("uPlot.min.css")}\n{_asset("style.css")}</style>'
     )
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n' + "\n".join(parts) + "\n</body></html>\n"
@@ -104,24 +104,24 @@ def _asset(name: str) -> str:
 
 
 def _without_address(script: str) -> str:
-    """A library without the comment that it begins with."""
+    """A script without its first comment."""
     return re.sub(r"^/\*!.*?\*/\s*", "", script)
 
 
 def _data(name: str, value: Any) -> str:
-    """A value as JSON in the page, whatever texts are in it."""
+    """A value as JSON in the page, safe for any texts in it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return f'<script type="application/json" id="{name}">{text}</script>'
 
 
 def notes(lines: Sequence[str]) -> str:
-    """What to know of numbers, folded away."""
+    """The notes about a table's numbers, folded."""
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     return f"<details><summary>What to know of these numbers</summary><ul>{items}</ul></details>" if lines else ""
 
 
 def grid(name: str, cells: Sequence[Line], caption: str) -> str:
-    """A table of one data set: each cell measured, and below it published and the difference."""
+    """A table of one data set: each cell has the measured number, and below it the published one."""
     by_place = {(cell["row"], column_title(cell)): cell for cell in cells}
     rows, columns = dict.fromkeys(row for row, _ in by_place), dict.fromkeys(column for _, column in by_place)
     head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
@@ -156,7 +156,7 @@ def _cell(name: str, cell: Line) -> str:
         return f"<td {known}>–{small}</td>"
     percent = float(said["measured"])
     accuracy = _mixed(_WHITE, _DARK, min(1, percent / 100))
-    # Rounded as the CSV files have it, for a difference is of rounded numbers.
+    # The difference is taken from the CSV file, which computes it from rounded numbers.
     by = float(said["difference"]) if said["difference"] else 0.0
     difference = _mixed(_WHITE, _BLUE if by > 0 else _RED, min(1, abs(by) / _FARTHEST))
     style = (
@@ -171,7 +171,7 @@ def _mixed(light: tuple[int, ...], dark: tuple[int, ...], share: float) -> str:
 
 
 def listed(name: str, lines: Sequence[Line]) -> str:
-    """Any other CSV file, as it is; verdicts can be filtered by."""
+    """Any other CSV file as a table, which can be filtered by verdict."""
     head = "".join(f'<th scope="col">{html.escape(field)}</th>' for field in lines[0])
     body = "".join(
         "<tr>" + "".join(_text(field, text or "", first_verdict(lines[0])) for field, text in line.items()) + "</tr>"
@@ -182,7 +182,7 @@ def listed(name: str, lines: Sequence[Line]) -> str:
 
 
 def first_verdict(fields: Iterable[str]) -> str:
-    """The field of a file's verdicts, "" where it has none."""
+    """The field of a file's verdicts; "" if it has none."""
     return next((field for field in fields if field in _VERDICTS), "")
 
 
@@ -192,7 +192,7 @@ def _text(field: str, text: str, verdict: str) -> str:
 
 
 def picture(name: str, file: Path) -> str:
-    """A picture with what it shows in words."""
+    """A picture with a description in words."""
     data = base64.b64encode(file.read_bytes()).decode()
     shown = next((text for end, text in _ALTERNATIVES.items() if name.endswith(end)), "Picture")
     text = html.escape(f"{shown} ({name})")
@@ -201,7 +201,7 @@ def picture(name: str, file: Path) -> str:
 
 
 def chart(number: int, curve: Curve) -> str:
-    """The place of curves that the script draws, with what they show in words."""
+    """The place where the script draws a chart, with a description in words."""
     text = f"{curve.y} against {curve.x}: {', '.join(curve.series)}. Point at a line for its values; click its name to hide it."
     return (
         f'<figure><div class="chart" data-curve="{number}" role="img" aria-label="{html.escape(text)}"></div>'

@@ -13,7 +13,7 @@ from adv_networks.tables.rows import FIELDS, YOUNGER_FIELDS
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as CSV text; None is an empty field. Younger fields that say nothing are left out, as older files lack them."""
+    """Rows as CSV text; None is an empty field. Newer fields that only have defaults are left out, as in older files."""
     fields = list(FIELDS)
     for name, default in reversed(YOUNGER_FIELDS.items()):
         if any(row[name] != default for row in rows):
@@ -25,9 +25,9 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
 def as_markdown(
     table: Table, rows: Sequence[dict[str, Any]], *, scale: str, notes: Sequence[str] = (), appendix: str = ""
 ) -> str:
-    """The paper's layout, one table per data set, each cell measured (published, difference); the scale and `notes` above.
+    """The paper's layout as Markdown: one table for each data set, with cells "measured (published, difference)".
 
-    `appendix` is Markdown that follows.
+    The scale and `notes` come before the tables, and `appendix`, which is Markdown, after them.
     """
     parts = [
         f"# {heading(table)}",
@@ -50,7 +50,7 @@ def as_markdown(
 
 
 def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
-    """The same for a terminal: aligned columns."""
+    """The same as text with aligned columns, for a terminal."""
     lines = [f"{heading(table)}, scale {scale}; accuracy in %, {_shown(rows)}"]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         cells = {(row["row"], column_title(row)): _text(row) for row in rows if row["dataset"] == dataset}
@@ -78,24 +78,24 @@ def stem(table: Table) -> str:
 
 
 def heading(table: Table) -> str:
-    """The table's title, with its number where it has one."""
+    """The table's title, after its number if it has one."""
     return f"Table {table.name}. {table.title}" if table.name.isdigit() else table.title
 
 
 def _shown(rows: Sequence[dict[str, Any]]) -> str:
-    """What a cell of the rows shows, in words."""
+    """What the cells show, in words."""
     measured = "mean [least, most] of the seeds" if any(" " in row["seeds"] for row in rows) else "measured"
     return f"{measured} (published, difference)"
 
 
 def column_title(row: Mapping[str, Any]) -> str:
-    """The column of a cell, and what it shows where that is not accuracy."""
-    metric = row.get("metric") or "accuracy"  # older files do not say
+    """The column of a cell, followed by the metric unless it is accuracy."""
+    metric = row.get("metric") or "accuracy"  # older files have no metric
     return row["column"] if metric == "accuracy" else f"{row['column']}, {metric}"
 
 
 def _text(row: dict[str, Any] | None) -> str:
-    """A cell's number; a row need not have every column."""
+    """A cell's text; empty if the row does not have the column."""
     if row is None:
         return ""
     measured = "" if row["measured_percent"] is None else f"{row['measured_percent']:.2f}"
@@ -115,7 +115,7 @@ def write(
     notes: Sequence[str] = (),
     appendix: str = "",
 ) -> None:
-    """Writes `table<N>.csv` and `table<N>.md` into `directory`; a table that has no number goes by its name alone."""
+    """Writes `table<N>.csv` and `table<N>.md` into `directory`; the files of a table without a number have its name."""
     write_text(directory / f"{stem(table)}.csv", as_csv(rows))
     text = as_markdown(table, rows, scale=scale, notes=notes, appendix=appendix)
     write_text(directory / f"{stem(table)}.md", text)

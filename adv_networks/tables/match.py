@@ -1,4 +1,4 @@
-"""Cells and their records: which record is that of a cell."""
+"""Matches cells with their records."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adv_networks.storage.records import Record, hash_of_parts
 
 
 def source_name(cell: Cell) -> str:
-    """What a record of this cell has for its source: a run, a run's generator, or nothing for clean images and worst cases."""
+    """The source in a record of this cell: a run, a run's generator, or "" for clean images and worst cases."""
     if cell.attack.composed or not cell.attack.has_source:
         return ""
     name = (cell.source or cell.target).target_name
@@ -20,10 +20,11 @@ def source_name(cell: Cell) -> str:
 def match(
     cells: Iterable[Cell], records: Iterable[Record], networks: Mapping[str, str] = MappingProxyType({})
 ) -> list[tuple[Cell, Record | None]]:
-    """Each cell with its record, the last that fits; one of another number of iterations than the cell's run fits none.
+    """Each cell with its record: the last one that fits, and that has as many iterations as the cell's run.
 
-    All are of one network a name, as a run that was trained again is another one: the one that has the hash in `networks`,
-    or else that of the newest record (the last). Likewise they are of one set of test images a data set, the newest record's.
+    A run that was trained again is another network of the same name. Only the records of one network for each name count: the
+    one whose hash is in `networks`, or else that of the newest (the last) record. In the same way, only the test images of the
+    newest record count for each data set.
     """
     cells = list(cells)
     found = {
@@ -39,7 +40,7 @@ def match(
 
 
 def _agreeing(records: Iterable[Record], networks: Mapping[str, str], datasets: Mapping[str, str]) -> list[Record]:
-    """The records on the images and of the networks that count; `datasets` are of the targets whose records may not say."""
+    """The records on the images and of the networks that count; `datasets` gives a target's data set if a record lacks it."""
     images: dict[str, str] = {}
     counting: dict[str, str] = {}
     by_dataset = [(record.dataset or datasets.get(record.target, ""), record) for record in records]
@@ -55,13 +56,13 @@ def _agreeing(records: Iterable[Record], networks: Mapping[str, str], datasets: 
 
 
 def parts_of(worst: Cell, pairs: Iterable[tuple[Cell, Record | None]]) -> list[Record | None]:
-    """The records of the cells that a cell is the worst of: those of its row, and of the same run."""
+    """The records of the cells that make up a worst case: cells of the same row and run."""
     own = {cell.column: record for cell, record in pairs if (cell.row, cell.target) == (worst.row, worst.target)}
     return [own.get(column) for column in worst.attack.parts]
 
 
 def _has_its_parts(cell: Cell, record: Record, pairs: Sequence[tuple[Cell, Record | None]]) -> bool:
-    """Whether a worst case is that of the records in its row; what is none has no parts."""
+    """Whether a worst case was made from the current records of its row; always true for other cells."""
     if not cell.attack.composed:
         return True
     parts = parts_of(cell, pairs)
@@ -69,16 +70,17 @@ def _has_its_parts(cell: Cell, record: Record, pairs: Sequence[tuple[Cell, Recor
 
 
 def completeness(cell: Cell, record: Record) -> str:
-    """Whether the data was there: all test images and, so far as the record says, all training images.
+    """Whether the number was measured with all data.
 
-    "complete" if so, "limited" if only the first test images were, as the cell's experiment asks; else "subset".
+    "complete": on all test images and, as far as the record says, with all training images. "limited": on only the first test
+    images, as the cell's experiment asks. "subset": on less.
     """
     declared = DATASETS[cell.dataset]
     tested, limited = (
         record.images == _evaluated_images(images, cell.target.bn_evaluation)
         for images in (declared.test_images, cell.target.test_images)
     )
-    # What is held out for validation counts; 0 training images means that nobody said.
+    # Validation images count as training images. If the record has 0 training images, their number is unknown.
     trained = not record.training_images or record.training_images + cell.target.validation >= declared.train_images
     if not trained or not (tested or limited):
         return "subset"
@@ -86,6 +88,6 @@ def completeness(cell: Cell, record: Record) -> str:
 
 
 def _evaluated_images(images: int, bn_evaluation: str) -> int:
-    """How many of so many images are evaluated: BN on batch statistics leaves a partial batch after full ones out."""
+    """How many of these images are evaluated: with BN on batch statistics, a partial batch after full ones is left out."""
     size = BATCH_STATISTICS_SIZE
     return images - images % size if bn_evaluation == "batch" and images > size else images

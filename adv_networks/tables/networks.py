@@ -29,40 +29,40 @@ class Networks:
         return runtime.prepare(model, share_graphs=share_graphs)
 
     def _classifier(self, spec: Experiment) -> Target:
-        """The classifier that a run gives: its own, or the one that it stands in front of."""
+        """The classifier of a run: the one that it trained, or the one that it stands in front of, with the defence."""
         method = METHODS[spec.method]
         if not method.stands_in_front:
             return method.as_evaluated(self.of(spec), spec, lambda: self.workspace.training_and_validation(spec)[0])
         return method.load(self.of(spec.behind()), self.workspace.of(spec), spec)
 
     def of(self, spec: Experiment, file: str = "d.keras") -> keras.Model:
-        """The network of a run that is in that file of its directory."""
+        """The network in this file of a run's directory."""
         let_files_load(spec)
         families = find_classifier(spec.classifier), *(GENERATORS[name] for name in spec.generators)
-        # What a network of the user's own computes, its configuration need not tell.
+        # The configuration of a user's own network need not determine what it computes.
         return self.load(spec.name, spec.dataset, file, not any(family.is_own for family in families))
 
     def source(self, cell: Cell) -> Target:
-        """What the cell's attack is crafted on."""
+        """The model that the cell's attack is crafted on."""
         spec, file = source_of(cell)
         return self.classifier(spec) if file == "d.keras" else self.of(spec, file)
 
     def targets(self, cells: Iterable[Cell]) -> NamedNetworks:
-        """The classifiers under attack in these cells, by the names that records have for them."""
+        """The classifiers under attack in these cells, by their names in records."""
         return NamedNetworks(self, {cell.target.target_name: (cell.target, "d.keras") for cell in cells})
 
     def sources(self, cells: Iterable[Cell]) -> NamedNetworks:
-        """What the attacks of these cells are crafted on, by the names that records have for it."""
+        """The models that the attacks of these cells are crafted on, by their names in records."""
         return NamedNetworks(self, {source_name(cell): source_of(cell) for cell in cells if source_name(cell)})
 
     def hashes(self, cells: Iterable[Cell]) -> dict[str, str]:
-        """The hashes of the weights of the finished runs that the cells rest on, by the names that records have for them."""
+        """The weight hashes of the finished runs that the cells depend on, by their names in records."""
         cells = list(cells)
         return self.targets(cells).hashes() | self.sources(cells).hashes()
 
 
 class NamedNetworks(Mapping):
-    """Networks by name, loaded when they are taken out."""
+    """A mapping of networks by name; a network is loaded when it is looked up."""
 
     def __init__(self, networks: Networks, files: Mapping[str, tuple[Experiment, str]]):
         self._networks, self._files = networks, files
@@ -78,7 +78,7 @@ class NamedNetworks(Mapping):
         return len(self._files)
 
     def hashes(self) -> dict[str, str]:
-        """The hashes of the weights that are known without loading them."""
+        """The weight hashes that are known without loading the networks."""
         workspace = self._networks.workspace
         known = {
             name: known_weights_hash(workspace.of(spec), file)
@@ -89,6 +89,6 @@ class NamedNetworks(Mapping):
 
 
 def source_of(cell: Cell) -> tuple[Experiment, str]:
-    """The run, and its file, that the cell's attack is crafted on."""
+    """The run and the file of the network that the cell's attack is crafted on."""
     file = generator_file(cell.generator) if cell.attack.access == "generator" else "d.keras"
     return cell.source or cell.target, file

@@ -1,4 +1,4 @@
-"""What a reader must know of a table's numbers."""
+"""The notes about a table's numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adv_networks.tables.match import completeness
 
 
 def notes_of(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
-    """What a reader must know of the numbers: how long and how wide the networks, on how much data, by which code."""
+    """What a reader must know about the numbers: iterations, widths, images, seeds, commits and versions."""
     measured = [(cell, record) for cell, record in cells if record is not None]
     notes = []
     for dataset in dict.fromkeys(cell.dataset for cell, _ in measured):
@@ -63,7 +63,7 @@ def _steps_in_full(spec: Experiment) -> int:
 
 
 def _balls(measured: Sequence[tuple[Cell, Record]]) -> str:
-    """The balls that the attacks of cells are held to, in words."""
+    """The balls of the cells' attacks, in words."""
     attacks = [cell.attack for cell, _ in measured if cell.attack.has_ball and math.isfinite(cell.attack.epsilon)]
     if not attacks:
         return ball_of(measured[0][0].target)
@@ -74,7 +74,7 @@ def _balls(measured: Sequence[tuple[Cell, Record]]) -> str:
 
 
 def ball_of(spec: Experiment) -> str:
-    """The ball that the attacks of an experiment are held to, in words."""
+    """The ball of an experiment's attacks, in words."""
     return f"ε = {spec.epsilon:g}" + f" in {spec.norm}" * (spec.norm != "linf")
 
 

@@ -1,4 +1,4 @@
-"""All results in a directory as one HTML page that needs no other file. Imports no TensorFlow."""
+"""All results in a directory as one HTML page that needs no other file. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _TITLES = {
 def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
     """Writes `report.html` and pictures of the tables into a directory of results.
 
-    The page has every table, measured beside published, the other CSV files, curves, pictures and where the numbers come from.
-    Its numbers are those of the CSV files, and nothing is computed from them but colours. Directories in `group`, as of other
-    seeds and of attack suites, are on the page too; those beside it, of other settings, have pages of their own.
+    The page has every table, with measured and published numbers, the other CSV files, curves, pictures, and the origin of the
+    numbers. All numbers are taken from the CSV files; only colours are computed. Directories inside `group`, such as those of
+    other seeds and of attack suites, are on the page too. Directories of other settings, beside `group`, have their own pages.
 
     Args:
         group: the directory of results.
         scale: the runs' scale.
-        runs_directory: where the runs are; the learning curves of those that are there are kept in `learning.csv`.
+        runs_directory: the directory of the runs; `learning.csv` keeps the learning curves of the runs that are there.
 
     Returns:
         The page's file.
@@ -81,20 +81,20 @@ def write(group: Path, *, scale: str, runs_directory: Path) -> Path:
 
 
 def _tabs(sections: Sequence[Section]) -> dict[str, str]:
-    """The titles of the tabs that have something on them: the sources' first."""
+    """The titles of the tabs that are not empty; the sources come first."""
     used = {section.tab for section in sections}
     named = {name: f"{name.replace('_', ' ')} ({source.kind})" for name, source in claims.SOURCES.items()}
     return {name: title for name, title in {**named, **_TITLES}.items() if name in used}
 
 
 def _files(group: Path, kind: str) -> list[Path]:
-    """The files of a directory of results by name, and then those of the directories in it."""
+    """The files of a directory of results, by name, followed by those of the directories in it."""
     by_depth = (group.glob(f"{directories}*.{kind}") for directories in ("", "*/"))
     return [file for files in by_depth for file in sorted(files, key=lambda file: _name(group, file))]
 
 
 def _name(group: Path, file: Path) -> str:
-    """What a file goes by on the page: its name, after that of its directory where that is not the group's."""
+    """A file's name on the page, after the name of its directory unless that is the group."""
     return " ".join(file.relative_to(group).with_suffix("").parts)
 
 
@@ -104,18 +104,18 @@ def _by_dataset(lines: Sequence[Line]) -> dict[str, list[Line]]:
 
 
 def _picture(name: str, file: Path) -> Section:
-    """A picture; its data set is what its name says."""
+    """A section with a picture; the file name gives the data set."""
     dataset = next((part for part in file.stem.split("-") if part in DATASETS), "")
     return Section(_PICTURES, dataset, name, explorer.picture(name, file))
 
 
 def _source_of(table: str) -> str:
-    """The source whose table it is, by its name; ablations are their paper's."""
+    """The name of the table's source; for an ablation, that of its paper."""
     return TABLES[table].paper if table in TABLES and TABLES[table].paper in claims.SOURCES else _OTHERS
 
 
 def _grid(name: str, file: Path, lines: Sequence[Line]) -> Iterator[Section]:
-    """A table of a paper, a section for each data set."""
+    """The sections of a table, one for each data set."""
     beside = file.with_suffix(".md")
     said = beside.read_text(encoding="utf-8", errors="replace").splitlines() if beside.exists() else []
     title = said[0].removeprefix("# ") + f" ({file.parent.name})" * (name != file.stem) if said else name
@@ -135,7 +135,7 @@ def _file(name: str, lines: Sequence[Line]) -> Section:
 def _curves(
     frames: list[Curve], learning: Mapping[str, tuple[str, Curve]], by_epsilon: Mapping[Path, Sequence[Line]]
 ) -> Iterator[Section]:
-    """Sections of curves, which join the frames that the script draws."""
+    """The sections of curves; adds the curves to `frames`, which the page's script draws."""
     found = list(learning.values())
     for lines in by_epsilon.values():
         for dataset, own in _by_dataset(lines).items():
@@ -146,7 +146,7 @@ def _curves(
 
 
 def _runs(records: Sequence[Record], lines: Mapping[Path, Sequence[Line]]) -> dict[str, dict[str, str]]:
-    """What the page says of a run where one points at a number of it."""
+    """What the page shows about a run when the user points at one of its numbers."""
     checks = [line for own in lines.values() if {"target", "check", "outcome"} <= own[0].keys() for line in own]
     found: dict[str, dict[str, str]] = {}
     for record in records:
@@ -163,7 +163,7 @@ def _runs(records: Sequence[Record], lines: Mapping[Path, Sequence[Line]]) -> di
 
 
 def _provenance(records: Sequence[Record]) -> str:
-    """What the records say of themselves, each value that occurs."""
+    """The provenance of the records: each field with all values that occur."""
     fields = {
         "data sets": "dataset",
         "protocols": "protocol",
@@ -184,7 +184,7 @@ def _provenance(records: Sequence[Record]) -> str:
 
 
 def _draw(stem: Path, cells: Sequence[Line]) -> None:
-    """The table of one data set as a picture, measured beside published, where any of it is measured."""
+    """Draws the table of one data set, measured and published, if any of its cells is measured."""
     by_place = {(cell["row"], column_title(cell)): cell for cell in cells}
     rows, columns = list(dict.fromkeys(row for row, _ in by_place)), list(dict.fromkeys(column for _, column in by_place))
     values = {

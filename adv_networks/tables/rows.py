@@ -1,4 +1,4 @@
-"""Records beside the published numbers: the cells of a table as rows."""
+"""The cells of a table as rows: measured and published numbers side by side."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ FIELDS = (
     "changed_percent",
 )
 
-# The last of them, and what they are where a table need not say it: files are written without them then, as older ones are.
+# The last fields and their defaults. If a table has only the default, its file omits the field, as older files do.
 YOUNGER_FIELDS: dict[str, Any] = {"metric": "accuracy", "changed_percent": None}
 
-# Of a 95% interval, in standard deviations.
+# Half the width of a 95% interval, in standard deviations.
 _Z = statistics.NormalDist().inv_cdf(0.975)
 
 
@@ -52,17 +52,17 @@ def make_table(
     networks: Mapping[str, str] = MappingProxyType({}),
     **options: Any,
 ) -> list[dict[str, Any]]:
-    """The rows of `table<N>.csv`, one per cell; a cell without a record has None where numbers would be.
+    """The rows of `table<N>.csv`, one for each cell; the numbers of a cell without a record are None.
 
     Args:
         table: one of `experiments.TABLES`.
-        records: records to look the cells up in, as `match` does.
-        scale: the runs' scale; None for the one that all records have.
+        records: the records in which the cells are looked up (`match`).
+        scale: the runs' scale; None for the scale that all records share.
         networks: hashes of weights by name, as for `match`.
         options: seed, protocol, datasets and overrides, as for `Table.cells`.
 
     Raises:
-        UsageError: `scale` is None and the records are not of one scale.
+        UsageError: `scale` is None, but the records are of several scales or there are none.
     """
     records = list(records)
     if scale is None:
@@ -74,7 +74,7 @@ def make_table(
 
 
 def wilson_interval(percent: float, images: int) -> tuple[float, float]:
-    """Where the accuracy on all images of the kind is with 95% confidence, if it is `percent` on so many: Wilson's interval."""
+    """Wilson's 95% confidence interval for an accuracy of `percent` on this many images."""
     share, spread = percent / 100, _Z**2 / images
     middle = share + spread / 2
     half = math.sqrt(spread * (share * (1 - share) + spread / 4))
@@ -82,7 +82,7 @@ def wilson_interval(percent: float, images: int) -> tuple[float, float]:
 
 
 def _numbers(measured: Sequence[float], paper: float | None, images: int | None) -> dict[str, Any]:
-    """The columns of a cell that was measured so many times, on the same images; None where it is no share of them."""
+    """The numbers of a cell from repeated measurements on the same images; `images` is None if they are not proportions."""
     mean = statistics.fmean(measured)
     low, high = wilson_interval(mean, images) if images else (None, None)
     numbers = {
@@ -103,10 +103,10 @@ _NO_NUMBERS = dict.fromkeys(
 
 
 def over_seeds(seeds: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The rows of one table made with several seeds as one: mean, least and most of what is measured.
+    """Joins the rows of one table for several seeds: mean, least and most of the measured numbers.
 
-    The interval is the one that the number of test images allows, as of one network of the mean accuracy: the seeds share their
-    test images. How far seeds differ is between the least and the most.
+    The interval is that of the mean accuracy for the number of test images, as for a single network, because the seeds share
+    their test images. The least and the most show how far the seeds differ.
     """
     return [_over_seeds(cells) for cells in zip(*seeds, strict=True)]
 
@@ -149,10 +149,10 @@ def _row(cell: Cell, record: Record | None) -> dict[str, Any]:
 
 
 def read(file: Path) -> list[dict[str, str]]:
-    """The lines of a table's CSV file, those of any other CSV file too.
+    """The lines of a table's CSV file, or of any other CSV file.
 
     Raises:
-        UserError: it is damaged, a table's numbers are none.
+        UserError: the file is damaged, or a number of a table is not a number.
     """
     rows = read_rows(file)
     for number, row in enumerate(rows if rows and is_table(rows[0]) else [], start=2):
@@ -165,5 +165,5 @@ def read(file: Path) -> list[dict[str, str]]:
 
 
 def is_table(fields: Collection[str]) -> bool:
-    """Whether a line of a CSV file with these fields is a cell of a table: one by ε or by class is a part of a cell."""
+    """Whether a line with these fields is a cell of a table, not a part of a cell, by ε or by class."""
     return {"dataset", "row", "column", "measured_percent"} <= set(fields) and not {"epsilon", "class"} & set(fields)

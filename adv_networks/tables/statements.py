@@ -13,13 +13,13 @@ from adv_networks.storage.files import write_text
 
 
 def tables_needed() -> list[str]:
-    """The names of the tables that there are and that some claim rests on."""
+    """The names of the tables that some claim depends on."""
     named = {key[0] for source in claims.SOURCES.values() for claim in source.claims for key in claim.predicate.cells()}
     return [name for name in TABLES if name in named]
 
 
 def derived(directory: Path) -> list[dict[str, Any]]:
-    """The numbers that claims rest on beside the cells of tables, as tables' appendices wrote them into `directory`."""
+    """The numbers besides table cells that claims depend on, as the tables' appendices wrote them into `directory`."""
     named = {key[0] for source in claims.SOURCES.values() for claim in source.claims for key in claim.predicate.cells()}
     files = [directory / f"{name}.csv" for name in sorted(named - TABLES.keys())]
     return [_typed(line) for file in files if file.exists() for line in tables.read(file)]
@@ -31,12 +31,12 @@ def _typed(line: Mapping[str, str]) -> dict[str, Any]:
 
 
 def write(rows: Sequence[Mapping[str, Any]], directory: Path, *, scale: str) -> None:
-    """Writes a CSV and a Markdown file per source into `directory`; the paper's are `claims.csv` and `claims.md`.
+    """Writes a CSV and a Markdown file for each source into `directory`; the paper's are `claims.csv` and `claims.md`.
 
     Args:
-        rows: of `tables.make_table`, of any tables; those with `data` other than "complete" count as not measured.
-        directory: of the results.
-        scale: the rows'.
+        rows: rows of `tables.make_table`, of any tables; those whose `data` is not "complete" count as not measured.
+        directory: the directory of the results.
+        scale: the scale of the rows.
     """
     numbers = claims.measured(rows)
     for source in claims.SOURCES.values():
@@ -46,6 +46,6 @@ def write(rows: Sequence[Mapping[str, Any]], directory: Path, *, scale: str) -> 
 
 
 def as_text(rows: Iterable[Mapping[str, Any]], *, scale: str) -> str:
-    """The same for a terminal, source by source."""
+    """The claims of all sources as text for a terminal."""
     numbers = claims.measured(rows)
     return "\n\n".join(claims.as_text(source, numbers, scale=scale) for source in claims.SOURCES.values())

@@ -1,7 +1,7 @@
-"""What comes with some tables beside their cells: pictures, and numbers that are of no single evaluation.
+"""Appendices: what some tables have besides their cells, such as pictures, and numbers from several evaluations.
 
-An appendix is a function of `Made`, in a module of its own, that writes its files and returns Markdown for the end of the
-table; `Table.appendix` is its name here.
+An appendix is a function of `Made` in its own module. It writes its files, and returns Markdown for the end of the table.
+`Table.appendix` names it.
 """
 
 from __future__ import annotations

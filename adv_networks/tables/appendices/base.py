@@ -1,4 +1,4 @@
-"""What an appendix is made of."""
+"""The input of an appendix: a table that was made."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Made:
 
     Attributes:
         table: the table.
-        cells: its cells, of the first seed.
-        rows: what they came to (`tables.make_table`).
-        networks: of the workspace's runs.
-        directory: where the table's files are.
+        cells: its cells for the first seed.
+        rows: its rows (`tables.make_table`).
+        networks: the networks of the workspace's runs.
+        directory: the directory of the table's files.
     """
 
     table: Table
@@ -31,5 +31,5 @@ class Made:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every cell is of all test images, and of runs on all training images."""
+        """Whether every cell was measured on all test images, with runs on all training images."""
         return all(row["data"] == "complete" for row in self.rows)

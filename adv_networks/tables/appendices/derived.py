@@ -1,4 +1,4 @@
-"""Numbers of networks that are of no single evaluation, as lines of a CSV file that claims can rest on, and as Markdown."""
+"""Numbers that do not come from a single evaluation, as lines of a CSV file on which claims can depend, and as Markdown."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from adv_networks.storage.files import write_text
 from adv_networks.tables.appendices.base import Made
 from adv_networks.tables.rows import FIELDS, wilson_interval
 
-SHARE = "share"  # the metric of a number in percent of the images
+SHARE = "share"  # the metric of a number that is a percentage of the images
 
 
 class Number(NamedTuple):
-    """A number of a row's run, on so many images."""
+    """A number about a row's run, measured on `images` images."""
 
     column: str
     metric: str

@@ -1,4 +1,4 @@
-"""One digit under FGS of growing ε, and what each classifier of a table sees in it: the red and blue report's picture."""
+"""One digit under FGS at growing ε, with the predictions of each classifier of a table: the red and blue report's picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LABEL = 7
 
 
 def digit_by_epsilon(made: Made) -> str:
-    """Draws the first test image of a seven at each ε, a row a classifier; says what the picture shows."""
+    """Draws the first test image of a seven at each ε, one row for each classifier; returns a description."""
     targets = {cell.row: cell.target for cell in made.cells}
     dataset = made.cells[0].dataset
     images, labels = made.networks.workspace.images(dataset, "test")
@@ -30,7 +30,7 @@ def digit_by_epsilon(made: Made) -> str:
 
 
 def _attacked(classifier: keras.Model, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The image at each ε, and what the classifier takes it for, how surely."""
+    """The image at each ε, and the classifier's prediction and confidence."""
     adversarial = np.concatenate([fgs(classifier, x, y, epsilon).numpy() for epsilon in _EPSILONS])
     likely = scipy.special.softmax(predict(classifier, adversarial).numpy().astype(np.float64), 1)
     texts = [f"ε {epsilon:g}\n{own.argmax()} ({100 * own.max():.0f}%)" for epsilon, own in zip(_EPSILONS, likely, strict=True)]

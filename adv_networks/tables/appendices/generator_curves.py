@@ -1,6 +1,6 @@
-"""How generators fared along their runs against a D that is frozen and one that learns too, and how alike their patterns are.
+"""The success of generators during their runs, against a frozen D and one that learns, and the similarity of their patterns.
 
-The poster shows both in figures, for four intensities. An epoch is as many images as there are to train on.
+The poster shows both in figures, for four intensities. An epoch is one pass over the training images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from adv_networks.training import VALIDATION_IMAGES, read_metrics
 
 _NAME = "poster-curves"
 _PATTERNS, _SHOWN = 256, 8
-_WITHIN = 2  # points of the mean of the last tenth
+_WITHIN = 2  # points from the mean of the last tenth
 Curve = Sequence[tuple[float, float]]  # of epochs and accuracies in percent
 
 
@@ -57,7 +57,7 @@ def generator_curves(made: Made) -> str:
 
 
 def _runs(cells: Iterable[Cell]) -> dict[str, dict[str, Experiment]]:
-    """The runs of generators that attack the D that they are trained against, by row and column."""
+    """The runs of generators that attack the D they were trained against, by row and column."""
     runs: dict[str, dict[str, Experiment]] = {}
     for cell in cells:
         if cell.attack.access == "generator" and cell.is_white_box:
@@ -66,7 +66,7 @@ def _runs(cells: Iterable[Cell]) -> dict[str, dict[str, Experiment]]:
 
 
 def _curve(made: Made, spec: Experiment) -> Curve:
-    """Validation accuracy under the generator along a run."""
+    """The validation accuracy under the generator during a run."""
     workdir = made.networks.workspace.of(spec)
     images = (describe(workdir) or {})["provenance"]["training_images"]
     return [
@@ -77,7 +77,7 @@ def _curve(made: Made, spec: Experiment) -> Curve:
 
 
 def _patterns(made: Made, spec: Experiment) -> np.ndarray:
-    """What the generator of a run adds to images held out from training, [images, height, width, channels]."""
+    """The perturbations of a run's generator on held-out images, [images, height, width, channels]."""
     images = _held_out(made, spec, _PATTERNS) / np.float32(255)
     generator: keras.Model = made.networks.of(spec, "g.keras")
     return spec.epsilon * generator.predict(images, verbose=0)
@@ -89,7 +89,7 @@ def _held_out(made: Made, spec: Experiment, count: int) -> np.ndarray:
 
 
 def _numbers(curve: Curve, patterns: np.ndarray) -> Iterable[tuple[str, str, float]]:
-    """What a curve and patterns come to: the column, the metric and the value of each number."""
+    """The numbers computed from a curve and patterns: the column, the metric and the value of each."""
     accuracies = [accuracy for _, accuracy in curve]
     tenth = max(1, len(curve) // 10)
     yield "epochs to convergence", "epochs", epochs_to_convergence(curve)
@@ -100,7 +100,7 @@ def _numbers(curve: Curve, patterns: np.ndarray) -> Iterable[tuple[str, str, flo
 
 
 def epochs_to_convergence(curve: Curve) -> float:
-    """The first epoch from which on the accuracy stays within two points of its mean over the last tenth of the curve."""
+    """The epoch from which on the accuracy stays within two points of its mean over the last tenth of the curve."""
     last = statistics.fmean(accuracy for _, accuracy in curve[-max(1, len(curve) // 10) :])
     first = len(curve) - 1
     while first > 0 and abs(curve[first - 1][1] - last) <= _WITHIN:
@@ -109,9 +109,9 @@ def epochs_to_convergence(curve: Curve) -> float:
 
 
 def effective_rank(patterns: np.ndarray) -> float:
-    """exp of the entropy of the singular values of the flattened patterns, which are taken as shares of their sum.
+    """The exponential of the entropy of the flattened patterns' singular values, normalised to sum to 1.
 
-    1 if all are multiples of one pattern, and at most the number of patterns.
+    It is 1 if all patterns are multiples of one, and at most the number of patterns.
     """
     sizes = np.linalg.svd(patterns.reshape(len(patterns), -1).astype(np.float64), compute_uv=False)
     shares = sizes[sizes > 0] / sizes.sum()
@@ -119,7 +119,7 @@ def effective_rank(patterns: np.ndarray) -> float:
 
 
 def mean_cosine(patterns: np.ndarray) -> float:
-    """The mean |cosine| between two patterns: 1 if all are multiples of one, 0 if each is at right angles to all others."""
+    """The mean |cosine| between two patterns: 1 if all are multiples of one, 0 if all are orthogonal."""
     flat = patterns.reshape(len(patterns), -1).astype(np.float64)
     flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), np.finfo(np.float64).tiny)
     cosines = np.abs(flat @ flat.T)
@@ -127,7 +127,7 @@ def mean_cosine(patterns: np.ndarray) -> float:
 
 
 def _line(made: Made, row: str, label: str, spec: Experiment, column: str, metric: str, value: float) -> dict[str, Any]:
-    """A number as a line of a table's CSV file, so that claims can rest on it."""
+    """A number as a line of a table's CSV file, so that claims can depend on it."""
     images = VALIDATION_IMAGES if metric == "accuracy" else _PATTERNS
     low, high = wilson_interval(value, images) if metric == "accuracy" else (None, None)
     known = dict(table=_NAME, dataset=spec.dataset, row=f"{row}, {label}", column=column, metric=metric, images=images)
@@ -140,7 +140,7 @@ def _line(made: Made, row: str, label: str, spec: Experiment, column: str, metri
 
 
 def _draw_attacks(made: Made, label: str, runs: Mapping[str, Experiment]) -> None:
-    """A few images under FGS and under each run's generator at one intensity, as D before the game sees them."""
+    """Draws a few images under FGS and each run's generator at one intensity, with the predictions of D before the game."""
     attacked = next(cell for cell in made.cells if cell.column == f"FastGrad {label}")
     classifier = made.networks.of(attacked.target)
     attacks = {"FastGrad": (attacked.attack, classifier)}

@@ -8,7 +8,7 @@ from adv_networks.tables.appendices.base import Made
 
 
 def panels_by_epsilon(made: Made) -> str:
-    """Draws a panel for each metric, with a curve for each row; says what the picture shows."""
+    """Draws a panel for each metric, with a curve for each row; returns a description."""
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for row in made.rows:
         if row["measured_percent"] is not None:

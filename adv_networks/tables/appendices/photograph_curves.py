@@ -1,4 +1,4 @@
-"""What each transformation of a photograph undoes by itself, as curves over its strength."""
+"""The destruction rate of each transformation of a photograph alone, as curves over its strength."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from adv_networks.tables.appendices.base import Made
 
 
 def photograph_curves(made: Made) -> str:
-    """Draws a picture for each data set, a panel for each transformation, a curve for each attack; says what they show."""
+    """Draws a picture for each data set, with a panel for each transformation and a curve for each attack.
+
+    Returns a description.
+    """
     files = []
     for dataset in dict.fromkeys(row["dataset"] for row in made.rows):
         panels: dict[str, dict[str, list[tuple[float, float]]]] = {}

@@ -1,4 +1,4 @@
-"""Which attack breaks each row of a table: the one that leaves least of those in its worst case."""
+"""The strongest attack on each row of a table: of the attacks in the worst case, the one that leaves the least accuracy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adv_networks.tables.appendices.base import Made
 
 
 def strongest(made: Made) -> str:
-    """A Markdown table of them; nothing where no row is complete."""
+    """A Markdown table of the strongest attacks; empty if no row is complete."""
     found = strongest_attacks(made.table, made.rows)
     return _markdown(found) if found else ""
 
@@ -30,8 +30,8 @@ def strongest_attacks(table: Table, rows: Sequence[dict[str, Any]]) -> list[Stro
     """The strongest attack of each row whose cells are all measured.
 
     Args:
-        table: with one column that is the worst of others.
-        rows: of `tables.make_table`.
+        table: a table with one column that is a worst case.
+        rows: rows of `tables.make_table`.
     """
     worst = next(column for column in table.columns if column.worst_of)
     clean = next(column.label for column in table.columns if column.attack == "clean")
