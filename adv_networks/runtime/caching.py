@@ -1,4 +1,4 @@
-"""All that the library keeps from one call to the next to be faster: one object, which can be emptied."""
+"""One registry for all caches that the library keeps between calls, so that they can be emptied together."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Caches:
         return container
 
     def results(self, function: _Function) -> _Function:
-        """The function, its results kept by its arguments, which must be hashable; for use as a decorator."""
+        """Decorator that caches a function's results by its arguments, which must be hashable."""
         kept = functools.cache(function)
         self._clear.append(kept.cache_clear)
         return kept
 
     def clear(self) -> None:
-        """Empties all caches: what follows is computed, and graphs are traced, as in a fresh process."""
+        """Empties all caches: later calls compute results and trace graphs as in a fresh process."""
         for clear in self._clear:
             clear()
 

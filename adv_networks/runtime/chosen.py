@@ -1,4 +1,4 @@
-"""What the runtime chose for this process, in words for the records of a result."""
+"""Describes what the runtime chose for this process, for the records of results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from adv_networks.runtime import processor, settings, splitting, start
 
 
 def choices() -> str:
-    """What was chosen of all that changes results by rounding, in one line; loads TensorFlow.
+    """One line that names every choice that can change results by rounding. Loads TensorFlow.
 
     Example:
         >>> runtime.choices()
@@ -23,7 +23,7 @@ def choices() -> str:
 
 
 def uses_onednn() -> bool:
-    """Whether TensorFlow's operations are oneDNN's, as far as the environment and the processor tell; so in doubt."""
+    """Whether TensorFlow uses oneDNN, as far as the environment and the processor show; True if in doubt."""
     given = os.environ.get(start.ONEDNN)
     if given is not None:
         return given.lower() not in ("0", "false")

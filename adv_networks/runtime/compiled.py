@@ -1,4 +1,4 @@
-"""Functions of models as compiled graphs: one for all lengths of a batch, kept for as long as the model is the same."""
+"""Functions of models as compiled graphs: one graph for all batch sizes, kept as long as the model does not change."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def run_compiled(function: Callable[..., Any], model: keras.Model, *arguments: A
     """Computes `function(model, *arguments)` in a compiled graph.
 
     One graph serves all lengths of the tensors' first axis, all values of the weights, and all models that share graphs
-    (`prepare`). It is traced anew once anything but the weights' values has changed in the model (`snapshots`). What a random
-    model draws is drawn anew at every call (`randomness`).
+    (`prepare`). It is retraced if anything in the model has changed other than the values of its weights (`snapshots`). A
+    random model draws new numbers at every call (`randomness`).
 
     Args:
-        function: takes a model and the arguments; calls the model by `discarding_statistics` alone, as what it gets is the
-            model or a `Weighted` one.
+        function: takes a model and the arguments. It must call the model only through `discarding_statistics`, because it
+            receives either the model or a `Weighted` one.
         model: a built Keras model.
-        *arguments: tensors, whose values are the graph's inputs, and other values, for each of which there is a graph.
+        *arguments: tensors, which are inputs of the graph, and other values, each of which has its own graph.
 
-    Within another graph the function becomes part of that.
+    Inside another graph, the function becomes part of that graph.
     """
     if not tf.executing_eagerly():
         return function(model, *arguments)
@@ -36,13 +36,13 @@ def run_compiled(function: Callable[..., Any], model: keras.Model, *arguments: A
 
 
 def described(function: Callable[..., Any], model: keras.Model, *arguments: Any) -> Any:
-    """What `run_compiled` would return, a `tf.TensorSpec` for each tensor; the graph is traced, and nothing is computed."""
-    with randomness.drawing():  # Nothing is drawn: the calls to come must get the seeds that they would have got.
+    """The result of `run_compiled` with a `tf.TensorSpec` for each tensor: the graph is traced, but nothing is computed."""
+    with randomness.drawing():  # A separate stream, so that later calls get the same seeds as without this one.
         return _graphs_of(model).concrete(function, model, arguments)[0].structured_outputs
 
 
 def trace_counts(model: keras.Model | None = None) -> collections.Counter[str]:
-    """How often the graphs that serve a model now were traced, by the name of their function; None for all of the process."""
+    """How many times a model's current graphs were traced, by function name; None for all graphs of the process."""
     found = [*_by_architecture.values(), *_by_model.values()] if model is None else [_graphs_of(model)]
     counts: collections.Counter[str] = collections.Counter()
     for kept in found:
@@ -52,11 +52,11 @@ def trace_counts(model: keras.Model | None = None) -> collections.Counter[str]:
 
 
 def for_loops(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, its graph kept apart from that of a `tf.while_loop` that calls it.
+    """Keeps a function's graph separate from the graph of the `tf.while_loop` that calls it.
 
-    TensorFlow gives max-pooling's gradient oneDNN's kernel only if it has visited the pooling before, and in a loop's graph
-    the order of its visits varies from process to process: in one of two, 64 images of D1 took 3.7 ms instead of 0.4.
-    Not for replicas that share moments, which cannot do so inside a function of the graph.
+    TensorFlow uses oneDNN's kernel for the gradient of max-pooling only if it has visited the pooling before. In a loop's graph
+    the order of visits varies between processes: in half of them, 64 images of D1 took 3.7 ms instead of 0.4. Do not use this
+    for replicas that share BN moments, which is impossible inside a function of the graph.
     """
     if settings.is_plain():
         return function
@@ -64,7 +64,7 @@ def for_loops(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Graph:
-    """A function as a graph that any model can be put through that computes the same but for its weights."""
+    """A function as a graph that serves all models that differ only in their weights."""
 
     def __init__(self, function: Callable[..., Any]):
         self.traces = 0
@@ -78,46 +78,46 @@ class _Graph:
         return self._function(Weighted(self._model, weights), *arguments)
 
     def concrete(self, model: keras.Model, weights: Weights, specs: list[Any]) -> Any:
-        """The graph for arguments of that kind, traced through the model if there is none yet."""
+        """The graph for arguments of these types, traced with the model if there is none yet."""
         with self._lock:
             self._model = model
             try:
                 return self._compiled.get_concrete_function(weights, *specs)
             finally:
-                self._model = None  # The graph outlives it.
+                self._model = None  # The graph outlives the model.
 
 
 class _Graphs:
-    """The graphs of models that compute the same but for their weights, or of one model as long as it is what it was."""
+    """The graphs of models that differ only in their weights, or of one model as long as it is unchanged."""
 
     def __init__(self, snapshot: Snapshot | None = None):
         self.by_function: dict[Callable[..., Any], _Graph] = {}
         self._snapshot = snapshot
 
     def serve(self, model: keras.Model) -> bool:
-        """Whether the model is what it was."""
+        """Whether the model is unchanged."""
         return self._snapshot is None or self._snapshot.matches(model)
 
     def run(self, function: Callable[..., Any], model: keras.Model, arguments: tuple[Any, ...]) -> Any:
-        """The function's value, in its graph."""
+        """The function's value, computed in its graph."""
         concrete, weights = self.concrete(function, model, arguments)
-        # All arguments, since TensorFlow, given the tensors alone, first puts their values into the message of an error.
+        # Pass all arguments: given only the tensors, TensorFlow first formats their values into an error message.
         return concrete(weights, *arguments)
 
     def concrete(self, function: Callable[..., Any], model: keras.Model, arguments: tuple[Any, ...]) -> tuple[Any, Weights]:
-        """The graph for such arguments, and the weights that it takes before them."""
+        """The graph for these arguments, and the weights that it takes before them."""
         weights = Weights.for_next_call(model)
-        # setdefault, as several threads may come here at once.
+        # setdefault, because several threads may get here at once.
         graph = self.by_function.get(function) or self.by_function.setdefault(function, _Graph(function))
         before = graph.traces
         concrete = graph.concrete(model, weights, [_spec(argument) for argument in arguments])
         if graph.traces > before and self._snapshot is not None:
-            self._snapshot = Snapshot(model)  # A layer may note in itself that it was called.
+            self._snapshot = Snapshot(model)  # A layer's attributes may change when it is called.
         return concrete, weights
 
 
 _by_architecture: dict[Hashable, _Graphs] = caches.add({})
-# By model, to be freed with it.
+# Keyed weakly by model, so that graphs are freed with it.
 _by_model: weakref.WeakKeyDictionary[keras.Model, _Graphs] = caches.add(weakref.WeakKeyDictionary())
 
 
@@ -132,7 +132,7 @@ def _graphs_of(model: keras.Model) -> _Graphs:
 
 
 def _spec(argument: Any) -> Any:
-    """A tensor's type, its first axis of any length; everything else as it is."""
+    """The spec of a tensor, with a first axis of any length; any other argument unchanged."""
     if not isinstance(argument, tf.Tensor):
         return argument
     return tf.TensorSpec([None, *argument.shape[1:]] if argument.shape.rank else [], argument.dtype)

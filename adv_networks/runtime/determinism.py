@@ -1,4 +1,4 @@
-"""Bit-identical results on one machine, whatever its threads do."""
+"""Bit-identical results on one machine, regardless of the timing of threads."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from adv_networks.lazy import tf
 
 @functools.cache
 def make_deterministic() -> None:
-    """Makes what this process computes from now on depend on its inputs alone, not on the timing of threads.
+    """Makes all later results of this process depend only on their inputs, not on the timing of threads.
 
-    TensorFlow's own switch leaves one thing open: AddN, which sums the gradients of a tensor that is used three times (as the
-    input of every BN is), begins with the first of them that nothing else holds at that moment. So gradients are summed two
-    by two, and the graph optimiser is kept from merging such sums again.
+    TensorFlow's own switch misses one operation. AddN sums the gradients of a tensor that is used three times, as the input of
+    every BN is, and it begins with the first of them that nothing else holds at that moment. So gradients are summed in pairs
+    here, and the graph optimiser is kept from merging these sums again.
     """
     tf.config.experimental.enable_op_determinism()
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
     _sum_gradients_in_pairs()
-    # Random operations without a seed are now refused, unless there is one for all.
+    # TensorFlow now refuses random operations without a seed, unless there is a global one.
     tf.random.set_seed(0)
 
 
 def _sum_gradients_in_pairs() -> None:
-    """Changes how tapes sum, which is no public setting."""
+    """Changes how gradient tapes sum; there is no public setting for it."""
     from tensorflow.python import pywrap_tfe
     from tensorflow.python.eager import backprop
 
@@ -44,7 +44,7 @@ def is_deterministic() -> bool:
 
 @contextlib.contextmanager
 def suspended() -> Iterator[None]:
-    """In its context operations need not be deterministic: XLA has no deterministic gradient of max-pooling."""
+    """Context in which operations need not be deterministic: XLA has no deterministic gradient of max-pooling."""
     from tensorflow.python.framework import config
 
     enabled = config.is_op_determinism_enabled()

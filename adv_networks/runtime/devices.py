@@ -1,4 +1,4 @@
-"""Which devices a run uses: one, or several that share each minibatch."""
+"""Chooses the devices of a run: one, or several that share each minibatch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make(name: str = "auto", replicas: int = 0) -> tf.distribute.Strategy:
     if name == "multi_worker":
         return _multi_worker()
     if name == "mirrored" and not gpus:
-        raise UsageError("strategy mirrored: expected a GPU, found none (--replicas tries it out on logical CPU devices)")
+        raise UsageError("strategy mirrored: expected a GPU, found none (--replicas tries it on logical CPU devices)")
     return tf.distribute.get_strategy() if name == "one" or len(gpus) < 2 else tf.distribute.MirroredStrategy()
 
 
@@ -69,5 +69,5 @@ def _logical_cpus(count: int) -> list[str]:
     except RuntimeError:  # TensorFlow has started.
         found = len(tf.config.list_logical_devices("CPU"))
         if found < count:
-            raise UsageError(f"replicas: expected at most {found}, as TensorFlow was started, received {count}") from None
+            raise UsageError(f"replicas: expected at most {found}, because TensorFlow has started, received {count}") from None
     return [f"CPU:{number}" for number in range(count)]

@@ -1,9 +1,9 @@
 """Dropout, and noise between layers, as functions of the training step's seed.
 
-Keras' own layer keeps the seed of its next mask in a variable, which a call that leaves the model as it is does not move on,
-and which a run that goes on would have to get back. Here a step says its seed (`dropping`), from which every pass of the step
-has the same mask: the attack that it crafts, and the update on what was crafted, are of one thinned network. Any other call is
-Keras' own, of which `randomness` says by what seeds it draws.
+Keras' own layers keep the seed of the next mask in a variable. A call that does not change the model does not advance it, and a
+continued run would have to restore it. Here a step sets its seed (`dropping`), and every pass of the step uses the same mask:
+it crafts attacks on the same thinned network that it then updates. All other calls behave as in Keras, with seeds from
+`randomness`.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from typing import Any, NamedTuple
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import replacements, replicas
 
-# So that no mask is made of the numbers that other random operations of a step are made of.
+# Keeps the numbers of masks apart from those of the step's other random operations.
 _STREAM = 0x0D80
 
 
 class _Chosen(NamedTuple):
-    """What the calls of a step drop; `share` images are each adversary's on this replica."""
+    """What the calls of a step drop; each adversary has `share` images on this replica."""
 
     seed: Any
     share: int | None
 
 
-# None stands for masks as Keras has them.
+# None means Keras' own masks.
 _chosen: contextvars.ContextVar[_Chosen | None] = contextvars.ContextVar("dropout", default=None)
 
 
 @contextlib.contextmanager
 def dropping(seed: Any, *, share: int | None = None) -> Iterator[None]:
-    """Calls inside, in training mode, drop what this seed says.
+    """Context in which calls in training mode draw their masks from this seed.
 
     Args:
         seed: int32 [2].
-        share: how many of the images each adversary has, where several replicas share out the images of several
+        share: the number of images of each adversary, if several replicas divide the images of several adversaries
             (`replicas.distribute`).
     """
     token = _chosen.set(_Chosen(seed, share))
@@ -49,7 +49,7 @@ def dropping(seed: Any, *, share: int | None = None) -> Iterator[None]:
 
 
 def follow_seeds(model: keras.Model) -> None:
-    """Makes the dropout and noise layers of a model draw by the chosen seed, in place; each has masks or noise of its own."""
+    """Makes the dropout and noise layers of a model draw from the chosen seed, in place; each draws different numbers."""
     layers = [layer for layer in model._flatten_layers() if type(layer) in (keras.layers.Dropout, keras.layers.GaussianNoise)]
     for number, layer in enumerate(layers):
         if not replacements.is_foreign(layer):
@@ -64,7 +64,7 @@ def _drop(layer: keras.layers.Dropout, number: int, inputs: Any, training: bool 
     if not training or not layer.rate:
         return inputs
     sizes = _sizes(inputs)
-    if layer.noise_shape is not None:  # A mask that is the same along an axis has the size 1 there.
+    if layer.noise_shape is not None:  # A mask that is constant along an axis has size 1 there.
         sizes = [size if own is None else own for own, size in zip(layer.noise_shape, sizes, strict=True)]
     drawn = _drawn(chosen, number, tf.random.stateless_uniform, sizes)
     return tf.where(drawn < layer.rate, tf.zeros([], inputs.dtype), inputs / (1 - layer.rate))
@@ -81,13 +81,13 @@ def _add_noise(layer: keras.layers.GaussianNoise, number: int, inputs: Any, trai
 
 
 def _drawn(chosen: _Chosen, number: int, draw: Callable[..., tf.Tensor], sizes: list[Any]) -> tf.Tensor:
-    """What the layer of that number draws: this replica's rows of it."""
+    """This replica's rows of what layer `number` draws."""
     seed = tf.random.experimental.stateless_fold_in(tf.random.experimental.stateless_fold_in(chosen.seed, _STREAM), number)
     adversaries = sizes[0] // chosen.share if chosen.share and replicas.count() > 1 else 1
     return replicas.share_of(functools.partial(draw, seed=seed), sizes, adversaries=adversaries)
 
 
 def _sizes(inputs: tf.Tensor) -> list[Any]:
-    """The shape of a tensor; sizes that the graph does not know are tensors."""
+    """The shape of a tensor; sizes that are unknown when the graph is built are tensors."""
     dynamic = tf.shape(inputs)
     return [dynamic[axis] if size is None else size for axis, size in enumerate(inputs.shape)]

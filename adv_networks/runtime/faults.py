@@ -1,4 +1,4 @@
-"""Faults of TensorFlow's kernels that would give wrong numbers in silence, and how the layers of a model avoid them."""
+"""Faults of TensorFlow's kernels that silently give wrong numbers, and how the layers of a model avoid them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import chosen, replacements
 
-# The least number of channels with which the gradient came out right with every instruction set that was tried.
+# The smallest number of channels for which the gradient was right with every instruction set that was tried.
 _ENOUGH_CHANNELS = 16
 
 
 def avoid_faults(model: keras.Model) -> None:
-    """Lets layers whose gradients oneDNN gets wrong compute them in another way, in place.
+    """Makes layers whose gradients oneDNN gets wrong compute them in another way, in place.
 
-    The gradient of a strided 1×1 convolution by its kernel is wrong by up to its own size with fewer than 8 channels (AVX2),
-    and with 4, 8 or 12 and odd batches writes outside its memory (AVX-512): TensorFlow 2.21. What such a convolution skips
-    can be left out before it.
+    In TensorFlow 2.21, the gradient of a strided 1×1 convolution with respect to its kernel is wrong by up to its own size with
+    fewer than 8 channels (AVX2). With 4, 8 or 12 channels and odd batches it writes outside its memory (AVX-512). Instead, the
+    pixels that such a convolution skips are removed before it.
     """
     if not chosen.uses_onednn():
         return
@@ -37,6 +37,6 @@ def _is_strided_1x1(layer: keras.layers.Conv2D) -> bool:
 
 
 def _convolve_what_is_kept(layer: keras.layers.Conv2D, images: Any, kernel: Any) -> tf.Tensor:
-    """The convolution of [batch, height, width, channels]; at 1×1 every kind of padding is none."""
+    """The convolution of images [batch, height, width, channels]; a 1×1 kernel needs no padding of any kind."""
     rows, columns = layer.strides
     return tf.nn.conv2d(images[:, ::rows, ::columns], kernel, 1, "VALID")

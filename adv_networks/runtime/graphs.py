@@ -1,7 +1,7 @@
-"""Networks of one architecture share graphs, which take the weights as arguments: to trace D2's attacks takes seconds.
+"""Networks of the same architecture share graphs, which take the weights as arguments.
 
-That would be spent again on every classifier of a table. Only networks that this package made itself take part (`share`): what
-others compute, their configuration need not tell.
+Tracing D2's attacks takes seconds, which would be spent again on every classifier of a table. Only networks built by this
+package share graphs (`share`), because the configuration of other models need not describe all that they compute.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from adv_networks.runtime.snapshots import Snapshot
 
 
 class _Shared(NamedTuple):
-    """What a network computes, and a snapshot from when that was so."""
+    """A network's architecture, and a snapshot from the time when it was taken."""
 
     architecture: Hashable
     snapshot: Snapshot
@@ -26,10 +26,10 @@ _shared: weakref.WeakKeyDictionary[keras.Model, _Shared] = weakref.WeakKeyDictio
 
 
 def share(model: keras.Model) -> None:
-    """Lets a network of `networks` share graphs with others of its architecture for as long as it stays as it is."""
+    """Lets a network of `networks` share graphs with others of its architecture as long as it is unchanged."""
     text = model.to_json()
     for number, part in enumerate((model, *model.operations)):
-        # As itself and as what another takes; the same word may also be a setting's value.
+        # A name occurs as that of the part and as an input of other parts; elsewhere the word may be a setting's value.
         for before in ('"name": ', "["):
             text = text.replace(f'{before}"{part.name}"', f"{before}{number}")
     architecture = text, *(replacements.names(part) for part in (model, *model.layers))
@@ -37,6 +37,6 @@ def share(model: keras.Model) -> None:
 
 
 def architecture(model: keras.Model) -> Hashable | None:
-    """What the model has in common with those whose graphs it can use; None if it shares none, or was changed since."""
+    """The key of the graphs that the model can share; None if it shares none, or if it has changed since."""
     found = _shared.get(model)
     return found.architecture if found is not None and found.snapshot.matches(model) else None

@@ -1,4 +1,4 @@
-"""Faster forms of layers, and of gradients within loops: the same functions and gradients, up to rounding.
+"""Faster forms of layers, and of gradients inside loops: the same functions and gradients, up to rounding.
 
 Keras composes BN of single operations, each a pass over memory, although TensorFlow has a fused one. TensorFlow's gradient of
 a convolution with respect to an image of one channel is slow: 15 ms of the 50 ms that a step of PGD on D1 takes for 250
@@ -19,10 +19,10 @@ from adv_networks.runtime import replacements, winograd
 
 
 def accelerate(model: keras.Model) -> None:
-    """Lets the layers of a model that have a faster form use it, in place; what `model.save` writes stays the same.
+    """Makes the layers of a model use their faster forms, in place; `model.save` writes the same file.
 
-    In single precision only. BN's faster form is for training and first derivatives, not for replicas or double backprop
-    (`moments`).
+    Only layers in single precision have one. That of BN is for training and first derivatives, not for replicas or double
+    backprop (`moments`).
     """
     for layer in model.layers:
         if layer.compute_dtype != "float32" or replacements.is_foreign(layer):
@@ -38,14 +38,14 @@ def accelerate(model: keras.Model) -> None:
 
 
 def _is_plain_normalisation(layer: keras.layers.Layer) -> bool:
-    """BN by the moments of this replica's batch; the first releases of Keras that are supported have no renorm."""
+    """Whether a layer is BN with the moments of this replica's batch. Early supported releases of Keras have no renorm."""
     if type(layer) is not keras.layers.BatchNormalization:
         return False
     return layer.axis in (3, -1) and not (layer.synchronized or getattr(layer, "renorm", False))
 
 
 def is_fused(layer: keras.layers.BatchNormalization) -> bool:
-    """Whether a BN that `accelerate` was given normalises by its faster form in training."""
+    """Whether a BN layer that went through `accelerate` uses its faster form in training."""
     return getattr(layer.call, "func", None) is _fused_normalisation and layer.trainable and layer.scale and layer.center
 
 
@@ -56,7 +56,7 @@ def _fused_normalisation(layer: keras.layers.BatchNormalization, inputs, trainin
 
 
 def normalise(layer: keras.layers.BatchNormalization, parts: list[tf.Tensor]) -> list[tf.Tensor]:
-    """BN in training of the parts [images, height, width, channels] of one batch, whose moments move the layer's averages."""
+    """BN in training on the parts [images, height, width, channels] of one batch; updates the layer's averages."""
     scale, offset = layer.gamma.value, layer.beta.value
     if len(parts) == 1:
         normalised, mean, variance = _normalised(parts[0], scale, offset, layer.epsilon)
@@ -69,30 +69,30 @@ def normalise(layer: keras.layers.BatchNormalization, parts: list[tf.Tensor]) ->
 
 
 def _normalised(images: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, ...]:
-    """BN and the moments that it is by."""
+    """The normalised images and their moments."""
     unused = tf.zeros([0])
     normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=images, scale=scale, offset=offset, mean=unused, variance=unused, epsilon=epsilon, is_training=True
     )
-    # TensorFlow returns the unbiased variance, Keras averages the biased one, by which both normalise.
+    # TensorFlow returns the unbiased variance. Keras averages the biased one, and both use the biased one to normalise.
     count = _pixels(images)
     return normalised, mean, variance * (count - 1) / count
 
 
 def _pixels(images: tf.Tensor) -> float | tf.Tensor:
-    """How many values each channel has; a number where the shape is known, which keeps graphs small."""
+    """The number of values per channel: a Python number if the shape is known, which keeps graphs small."""
     if known := images.shape.num_elements():
         return float(known // images.shape[3])
     return tf.cast(tf.size(images) // images.shape[3], images.dtype)
 
 
 def _sum(terms: Iterable[Any]) -> Any:
-    """Without the addition to 0 that Python's sum begins with."""
+    """The sum of the terms, without the initial addition to 0 of Python's `sum`."""
     return functools.reduce(operator.add, terms)
 
 
 def _normalised_jointly(epsilon: float, scale: tf.Tensor, offset: tf.Tensor, *parts: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """BN of each part by the moments of all together, and these, through which no gradient goes."""
+    """BN of each part with the moments of all parts together, followed by these moments, which have no gradient."""
 
     @tf.custom_gradient
     def of(scale: tf.Tensor, offset: tf.Tensor, *parts: tf.Tensor):
@@ -132,7 +132,7 @@ def _joint_backward(
     parts: Sequence[tf.Tensor],
     upstream: Sequence[tf.Tensor],
 ) -> list[tf.Tensor]:
-    """The gradient by scale, offset and parts: γ/σ (u − mean of u − x̂ · mean of u x̂) by x, of which TensorFlow has γ/σ u."""
+    """The gradients by scale, offset and parts. By x it is γ/σ (u − mean of u − x̂ · mean of u x̂); TensorFlow gives γ/σ u."""
     gradients = [
         tf.raw_ops.FusedBatchNormGradV3(
             y_backprop=by_output,
@@ -150,8 +150,8 @@ def _joint_backward(
     total = _sum(_pixels(part) for part in parts)
     slope = -scale * by_scale / (total * (variance + epsilon))
     shift = -scale * by_offset / (total * tf.sqrt(variance + epsilon)) - slope * mean
-    # As a convolution, slope · x + shift is one pass; products with a vector take three times as long here. TensorFlow puts
-    # an addition into the convolution if its shapes are known, which they are not in loops; add_n needs no shapes.
+    # slope · x + shift is a convolution here, which takes one pass; a product with a vector takes three times as long.
+    # TensorFlow fuses an addition into the convolution only if it knows the shapes, unlike in loops; add_n needs no shapes.
     kernel = tf.reshape(tf.raw_ops.MatrixDiag(diagonal=slope), [1, 1, *slope.shape, *slope.shape])
     by_parts = [
         tf.add_n([own[0], tf.nn.bias_add(tf.nn.conv2d(part, kernel, 1, "VALID"), shift)])
@@ -161,7 +161,7 @@ def _joint_backward(
 
 
 def _is_five_by_five(layer: keras.layers.Conv2D) -> bool:
-    """A convolution on the CPU like those of D1."""
+    """Whether a layer is a convolution like those of D1 and runs on the CPU."""
     return (
         layer.kernel_size == (5, 5)
         and layer.strides == layer.dilation_rate == (1, 1)
@@ -189,8 +189,8 @@ def _convolution(
 ) -> tf.Tensor:
     """A convolution that uses these forms of it and of its image gradient; it can be differentiated any number of times.
 
-    The gradients of the second form are written in the first: TensorFlow would differentiate what is within the form, and
-    without oneDNN it has no gradient of the dilated convolution that Winograd's form is.
+    The derivatives of each form are written in terms of the other. Otherwise TensorFlow would differentiate the operations
+    inside it, and without oneDNN it has no gradient of the dilated convolution in Winograd's form.
     """
     images, kernel = tf.convert_to_tensor(images), tf.convert_to_tensor(kernel)
     of_images, of_kernel, of_outputs = images.shape, kernel.shape, [*images.shape[:3], kernel.shape[3]]
@@ -205,7 +205,7 @@ def _convolution(
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return by_image(upstream, kernel), by_kernel(images, upstream)
 
-        # Nothing between this and the bias, or TensorFlow would not add that within the convolution.
+        # No operation may follow before the bias, or TensorFlow would not fuse the bias into the convolution.
         return convolve(images, kernel), gradient
 
     @tf.custom_gradient
@@ -220,7 +220,7 @@ def _convolution(
 
 
 def _gradient_by_one_channel(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """What a convolution's gradient by its image of one channel is: that of [batch, height, width, filters] and the kernel."""
+    """The gradient of a convolution with respect to its one-channel image; upstream is [batch, height, width, filters]."""
     weights = tf.reshape(kernel, [25, -1])
     products = tf.matmul(weights, tf.reshape(upstream, [-1, weights.shape[1]]), transpose_b=True)
     return _sum_of_shifted(tf.reshape(products, tf.concat([[25], tf.shape(upstream)[:3]], 0)))
@@ -228,7 +228,7 @@ def _gradient_by_one_channel(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tenso
 
 @functools.partial(tf.function, autograph=False, jit_compile=True)
 def _sum_of_shifted(products: tf.Tensor) -> tf.Tensor:
-    """Image number 5i + j, [25, batch, height, width], moved up by 2 − i and left by 2 − j, all added."""
+    """The sum of 25 images [25, batch, height, width]; number 5i + j is shifted up by 2 − i and left by 2 − j."""
     height, width = tf.unstack(tf.shape(products)[2:])
     padded = tf.pad(products, [[0, 0], [0, 0], [2, 2], [2, 2]])
     shifted = [padded[5 * i + j, :, 4 - i : 4 - i + height, 4 - j : 4 - j + width] for i in range(5) for j in range(5)]

@@ -1,4 +1,4 @@
-"""BN in training that is right on several replicas and under double backprop."""
+"""BN in training that is correct on several replicas and under double backprop."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from adv_networks.runtime import replicas
 
 
 def share_batch_moments(model: keras.Model) -> None:
-    """Makes BN in training take its moments over all replicas, and makes their second derivatives right, in place.
+    """Makes BN in training take its moments over all replicas, and corrects their second derivatives, in place.
 
-    TensorFlow's moments treat the mean inside the variance as a constant. Its gradient there is zero, so first derivatives
-    are right; the second derivative is not.
+    TensorFlow's moments treat the mean inside the variance as a constant. First derivatives are still right, because the
+    gradient there is zero, but second derivatives are wrong.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -1,4 +1,4 @@
-"""Models within models, whose layers some defences look for."""
+"""Flattens models inside models, because some defences look for their layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from adv_networks.lazy import keras
 
 
 def flattened(model: keras.Model) -> keras.Model:
-    """The same network with the layers of functional and sequential models within it as its own; it shares them.
+    """The same network, with the layers of nested functional and sequential models at the top level; it shares the layers.
 
     A model without nested ones is returned unchanged. Subclassed models within it stay nested, because their graph is unknown.
     """
@@ -19,7 +19,7 @@ def flattened(model: keras.Model) -> keras.Model:
 
 
 def _graph_of(operation: Any) -> Any:
-    """The functional model that an operation is, or has within as a sequential one; None for another operation."""
+    """The functional model behind an operation: itself, or the one inside a sequential model; None for other operations."""
     if not isinstance(operation, keras.Model):
         return None
     found = getattr(operation, "_functional", None) or operation

@@ -1,4 +1,4 @@
-"""The optimisers of trainings: Keras' rules and settings, in the form that is fastest here."""
+"""The optimisers for training: Keras' rules and settings, in the form that is fastest here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def sgd(learning_rate: Any, *, momentum: float = 0.0, **options: Any) -> keras.o
 
     Args:
         learning_rate: a number or one of Keras' schedules.
-        momentum: of the velocity, 0 for none.
+        momentum: momentum; 0 for none.
         **options: further arguments of `keras.optimizers.SGD`.
     """
     return _module().SGD(learning_rate, momentum=momentum, **options)

@@ -1,4 +1,4 @@
-"""The one door to whatever makes a model's calls faster."""
+"""Prepares a model so that its calls are as fast as possible."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from adv_networks.runtime import dropout, faults, graphs, moments, replacements,
 
 
 def prepare(model: keras.Model, *, replicas: int = 1, double_backprop: bool = False, share_graphs: bool = False) -> keras.Model:
-    """Lets a model's calls and gradients use what is fastest here, in place; outputs stay the same, up to rounding.
+    """Makes a model's calls and gradients as fast as possible here, in place; outputs stay the same, up to rounding.
 
-    Layers get faster forms (`kernels`), and on cores that have one thread for each operation batches are split among them
-    (`splitting`). `model.save` writes what it would have written before. To prepare a model again replaces what was done
-    first. In mode `plain` only what results depend on is done.
+    Layers get faster forms (`kernels`). If each operation has one thread, batches are split among the cores (`splitting`).
+    `model.save` writes the same file as before. Preparing a model again replaces the first preparation. In mode `plain`, only
+    the changes that results depend on are made.
 
     Args:
         model: a built Keras model.
-        replicas: how many train it together; with several, BN has the moments of all their batches, and nothing is split.
-        double_backprop: whether second derivatives are taken through its training mode; BN's are then right (in Keras they
-            are not), at the cost of its faster form.
-        share_graphs: lets it use the compiled graphs of others of its architecture; for networks of `networks` only, whose
-            configuration says all that they compute.
+        replicas: how many replicas train it together; with several, BN uses the moments of all their batches, and batches are
+            not split.
+        double_backprop: whether second derivatives are taken through its training mode. Those of BN are then correct, which
+            they are not in Keras, but BN does not get its faster form.
+        share_graphs: whether it may use the compiled graphs of others of its architecture. Only for networks of `networks`,
+            whose configuration describes all that they compute.
 
     Returns:
         The model itself.

@@ -1,4 +1,4 @@
-"""What is known of this machine's processor. Loads no TensorFlow."""
+"""What is known about this machine's processor. Loads no TensorFlow."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import platform
 from pathlib import Path
 
 _DESCRIPTION = Path("/proc/cpuinfo")
-# With any of these TensorFlow switches oneDNN on by itself.
+# With any of these, TensorFlow switches oneDNN on by default.
 _ONEDNN_BY_DEFAULT = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
 
 
 @functools.cache
 def features() -> frozenset[str]:
-    """The instruction sets of an x86 processor as Linux names them; empty where that is not known."""
+    """The instruction sets of an x86 processor, by their Linux names; empty if unknown."""
     try:
         lines = _DESCRIPTION.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -24,7 +24,7 @@ def features() -> frozenset[str]:
 
 @functools.cache
 def name() -> str:
-    """The processor's name, or its architecture where the system does not say."""
+    """The processor's name, or its architecture if the name is unknown."""
     try:
         lines = _DESCRIPTION.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -39,10 +39,10 @@ def cores() -> int:
 
 
 def has_onednn_by_default(known: frozenset[str]) -> bool:
-    """Whether TensorFlow uses oneDNN's kernels on a processor with these instruction sets without being asked."""
+    """Whether TensorFlow uses oneDNN's kernels by default on a processor with these instruction sets."""
     return bool(known & _ONEDNN_BY_DEFAULT)
 
 
 def gains_by_onednn(known: frozenset[str]) -> bool:
-    """Whether it has to be asked for them, and is faster with them: measured on an AMD EPYC with AVX2 (benchmarks)."""
+    """Whether oneDNN is off by default but faster, as measured on an AMD EPYC with AVX2 (benchmarks)."""
     return "avx2" in known and not has_onednn_by_default(known)

@@ -1,8 +1,7 @@
-"""What random models draw in compiled graphs: anew at every call, and as a function of a seed.
+"""Random draws of models in compiled graphs: new ones at every call, and a function of a seed.
 
-A graph takes a model's state by value and drops what the call would have changed in it. Keras' generators of random numbers
-keep their place in that state, so that dropout at inference would have the same mask in every call. Here each call gets a seed
-of its own instead of that state.
+A graph takes a model's state by value and discards what the call changes in it. Keras' random generators keep their position in
+that state, so dropout at inference would have the same mask in every call. Here each call gets a new seed instead.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ import numpy as np
 
 from adv_networks.lazy import keras, tf
 
-# Over how many draws the gradient of a random model is averaged, unless something else is asked for.
+# The default number of draws over which the gradient of a random model is averaged.
 DRAWS = 10
-# What operations of TensorFlow's own draw by, which no seed is given here.
+# TensorFlow's own random operations, which take no seed from here.
 _RANDOM_OPERATIONS = frozenset(
     {"RandomStandardNormal", "RandomUniform", "RandomUniformInt", "TruncatedNormal", "Multinomial", "RandomGamma"}
 )
@@ -27,25 +26,25 @@ _RANDOM_OPERATIONS = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class _Stream:
-    """The seeds of the calls to come, and over how many draws a gradient is the mean."""
+    """The seeds of the next calls, and the number of draws over which a gradient is averaged."""
 
     numbers: tuple[int, ...]
     draws: int
     calls: Iterator[int] = dataclasses.field(default_factory=itertools.count)
 
 
-# Outside of `drawing` all calls of the process are one stream.
+# Outside `drawing`, all calls of the process share one stream.
 _OF_PROCESS = _Stream((), DRAWS)
 _stream: contextvars.ContextVar[_Stream] = contextvars.ContextVar("stream", default=_OF_PROCESS)
 
 
 @contextlib.contextmanager
 def drawing(*seed: int, draws: int = DRAWS) -> Iterator[None]:
-    """In its context, what random models draw is a function of the seed, the order of the calls, and their inputs.
+    """Context in which the draws of random models are a function of the seed, the order of the calls, and their inputs.
 
     Args:
         *seed: whole numbers.
-        draws: over how many draws gradients are averaged (EOT).
+        draws: number of draws over which gradients are averaged (EOT).
 
     Example:
         >>> from adv_networks import runtime
@@ -60,7 +59,7 @@ def drawing(*seed: int, draws: int = DRAWS) -> Iterator[None]:
 
 
 def may_draw(model: keras.Model) -> bool:
-    """Whether calls of the model may be random, as far as its layers say: Keras' own say so, others may do anything."""
+    """Whether calls of the model may be random. Keras' own layers declare it; other layers may always be."""
     return any(
         layer._seed_generators or isinstance(layer, keras.layers.Lambda) or not type(layer).__module__.startswith("keras.")
         for layer in model._flatten_layers()
@@ -69,21 +68,21 @@ def may_draw(model: keras.Model) -> bool:
 
 def next_call() -> tuple[tf.Tensor, tf.Tensor]:
     """The seed of the next call, int32 [2], and the number of draws, int32."""
-    _global_state()  # No graph could make it.
+    _global_state()  # Create it now, because a graph cannot.
     stream = _stream.get()
     state = np.random.SeedSequence([*stream.numbers, next(stream.calls)]).generate_state(2)
     return tf.constant(state.view(np.int32)), tf.constant(stream.draws)
 
 
 def states_of(model: keras.Model) -> list[keras.Variable]:
-    """The states of the generators that a model's layers draw from, Keras' own for all layers included."""
+    """The states of the generators that a model's layers draw from, including Keras' global generator."""
     return [generator.state for layer in model._flatten_layers() for generator in layer._seed_generators] + [_global_state()]
 
 
 def seeds_for(states: list[keras.Variable], seed: tf.Tensor, inputs: tf.Tensor) -> list[tf.Tensor]:
-    """What stands in for the states in a call with those inputs.
+    """The values that replace the states in a call with these inputs.
 
-    They differ from call to call of a graph's loop too, as the inputs do.
+    They depend on the inputs, so they also differ between the calls in a graph's loop.
     """
     fold = tf.random.experimental.stateless_fold_in
     seed = fold(seed, tf.reduce_sum(tf.bitcast(tf.cast(inputs, tf.float32), tf.int32)))
@@ -91,7 +90,7 @@ def seeds_for(states: list[keras.Variable], seed: tf.Tensor, inputs: tf.Tensor) 
 
 
 def random_operations() -> int:
-    """How many operations the graph that is being built has that draw without a seed of ours."""
+    """The number of operations in the graph being built that draw without a seed of ours."""
     return sum(operation.type in _RANDOM_OPERATIONS for operation in tf.compat.v1.get_default_graph().get_operations())
 
 

@@ -1,4 +1,4 @@
-"""Methods of single layers and models that this package replaces by faster or more exact ones, and how to take them back."""
+"""Methods of individual layers and models that this package replaces by faster or more exact ones, and how to undo it."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ _METHODS = ("call", "convolution_op", "_moments")
 
 
 def is_replaced(part: keras.Operation, name: str) -> bool:
-    """Whether the method of this one layer or model is ours."""
+    """Whether this layer or model has our version of the method."""
     return name in vars(part) and _is_ours(vars(part)[name])
 
 
 def names(part: keras.Operation) -> frozenset[str]:
-    """The methods of this one layer or model that are ours."""
+    """The methods of this layer or model that we replaced."""
     return frozenset(name for name in _METHODS if is_replaced(part, name))
 
 
 def is_foreign(part: keras.Operation) -> bool:
-    """Whether somebody else has replaced a method of this one layer or model, which then computes something unknown."""
+    """Whether someone else has replaced a method of this layer or model, which then computes something unknown."""
     return any(name in vars(part) and not is_replaced(part, name) for name in _METHODS)
 
 
 def take_back(model: keras.Model) -> None:
-    """Leaves the model and its layers with the methods of their classes, as far as the replaced ones were ours."""
+    """Undoes our replacements in a model and its layers, which get back the methods of their classes."""
     for part in model._flatten_layers():
         for name in names(part):
             del vars(part)[name]
 
 
 def _is_ours(method: Any) -> bool:
-    function = getattr(method, "func", method)  # the one within a functools.partial
+    function = getattr(method, "func", method)  # The function inside a functools.partial.
     return str(getattr(function, "__module__", "")).startswith("adv_networks.runtime")

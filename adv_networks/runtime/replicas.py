@@ -1,7 +1,7 @@
-"""What the update rules need to mean the same on several replicas of a `tf.distribute.Strategy` as on one.
+"""Helpers that make the update rules compute the same on several replicas of a `tf.distribute.Strategy` as on one.
 
-A minibatch is split over the replicas, each of which computes means over its part; the mean over replicas of these is the
-mean over the minibatch, because the parts are of one size. Outside a strategy every function here leaves things as they are.
+A minibatch is split among the replicas, and each computes means over its part. The parts have the same size, so the mean of
+these means over the replicas is the mean over the minibatch. Outside a strategy, every function here changes nothing.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ def count() -> int:
 
 
 def mean(values: Any) -> Any:
-    """The mean over the replicas of a tensor or a list of them; differentiable, to any order."""
+    """The mean over the replicas of a tensor, or of each tensor in a list; differentiable to any order."""
     if count() == 1:
         return values
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, values)
 
 
 def share_of(draw: Callable[[list[Any]], tf.Tensor], shape: list[Any], *, adversaries: int = 1) -> tf.Tensor:
-    """This replica's rows of what one replica would draw for the whole minibatch.
+    """This replica's rows of what a single replica would draw for the whole minibatch.
 
     Args:
-        draw: makes a tensor of the shape it is given.
-        shape: of this replica's rows.
-        adversaries: how many share out these rows, each replica having its part of every share (`distribute`).
+        draw: makes a tensor of a given shape.
+        shape: shape of this replica's rows.
+        adversaries: the number of adversaries that divide the minibatch; each replica has its part of every adversary's share
+            (`distribute`).
     """
     if count() == 1:
         return draw(shape)
@@ -46,7 +47,7 @@ def share_of(draw: Callable[[list[Any]], tf.Tensor], shape: list[Any], *, advers
 
 
 def check_split(strategy: tf.distribute.Strategy, adversaries: int, batch_size: int) -> None:
-    """Raises a UsageError unless each replica gets as many examples of each adversary as any other, or there is one replica."""
+    """Raises a UsageError unless every replica gets the same number of examples of each adversary."""
     count = strategy.num_replicas_in_sync
     if count > 1 and batch_size % (count * adversaries):
         raise UsageError(
@@ -58,17 +59,17 @@ def check_split(strategy: tf.distribute.Strategy, adversaries: int, batch_size: 
 def distribute(strategy: tf.distribute.Strategy, adversaries: int, x: tf.Tensor, y: tf.Tensor) -> tuple[Any, Any]:
     """A minibatch as one value per replica.
 
-    Each replica gets its part of every adversary's share of the examples (see `steps`), in their order, so that dealing out
-    its part deals out the minibatch as on one replica.
+    Each replica gets its part of every adversary's share of the examples (see `steps`), in order. When the replicas divide
+    their parts among the adversaries, each example has the same adversary as on a single replica.
 
     Args:
-        strategy: the replicas.
-        adversaries: how many share out the examples.
+        strategy: the strategy of the replicas.
+        adversaries: the number of adversaries that divide the examples.
         x: images [batch, …], or [2, batch, …] with static examples.
         y: labels [batch].
 
     Raises:
-        UsageError: the batch does not split evenly.
+        UsageError: the batch cannot be divided evenly.
     """
     check_split(strategy, adversaries, y.shape[0])
     order = tf.reshape(tf.range(y.shape[0]), [adversaries, strategy.num_replicas_in_sync, -1])

@@ -1,4 +1,4 @@
-"""How clever the runtime may be: `auto`, or `plain`, which is Keras and TensorFlow as they come. Loads no TensorFlow."""
+"""The runtime's mode: `auto`, or `plain`, which is unmodified Keras and TensorFlow. Loads no TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _mode = "auto"
 
 
 def configure(mode: str) -> None:
-    """Chooses how TensorFlow runs, for the whole process; models that were prepared before stay as they are.
+    """Chooses how TensorFlow runs, for the whole process; models that were prepared earlier do not change.
 
     Args:
-        mode: a key of `MODES`. To decide on TensorFlow's threads and kernels too, choose before TensorFlow is imported.
+        mode: a key of `MODES`. To affect TensorFlow's threads and kernels too, choose before TensorFlow is imported.
 
     Raises:
-        UsageError: another mode.
+        UsageError: an unknown mode.
     """
     global _mode
     if mode not in MODES:
@@ -32,5 +32,5 @@ def mode() -> str:
 
 
 def is_plain() -> bool:
-    """Whether models, optimisers and loops are left as Keras and TensorFlow have them."""
+    """Whether models, optimisers and loops are Keras' and TensorFlow's own."""
     return _mode == "plain"

@@ -1,7 +1,7 @@
-"""What a model is, its weights' values aside, in a form that is cheap to take and compare.
+"""Snapshots of a model without the values of its weights, which are cheap to take and compare.
 
-A compiled graph computes what the model did when it was traced. Somebody may change the model afterwards: another activation,
-a frozen layer, a layer instead of another, a method or a number of one. A snapshot from before then no longer matches.
+A compiled graph computes what the model computed when it was traced. The model may change later: another activation, a frozen
+layer, a replaced layer, or a method or number of a layer. An earlier snapshot then no longer matches.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from adv_networks.lazy import keras
 from adv_networks.runtime.caching import caches
 
 _VALUES = frozenset({bool, int, float, complex, str, bytes, type(None)})
-# What `compile` and `fit` leave behind in a model.
+# Attributes that `compile` and `fit` set in a model.
 # fmt: off
 _OF_TRAINING = frozenset({
     "optimizer", "loss", "compiled", "history", "jit_compile", "run_eagerly", "auto_scale_loss", "steps_per_execution",
@@ -26,26 +26,26 @@ _OF_TRAINING = frozenset({
     "_eval_epoch_iterator",
 })
 # fmt: on
-# What only the first weights and the loss depend on.
+# Attributes that affect only the initial weights and the loss.
 _OF_TRAINING_ENDINGS = ("_initializer", "_regularizer", "_constraint")
-_LARGEST_COMPARED = 2**16  # Bytes of an array whose contents are compared; of larger ones only which array it is.
+_LARGEST_COMPARED = 2**16  # Bytes. The contents of larger arrays are not compared, only their identity.
 
 
 class Snapshot:
     """A model as it is now.
 
-    State that layers keep within objects of other classes than Keras' and Python's own, and global variables that they read,
-    are not seen.
+    It does not see state that layers keep inside objects of other classes than Keras' and Python's, or global variables that
+    they read.
     """
 
     def __init__(self, model: keras.Model):
         self._description = _describe(model)
         self._is_stale = False
-        # Objects are told apart by their addresses, which others may get once an object is gone: that makes it stale.
+        # Objects are identified by their addresses. Once an object is gone, another may get its address: the snapshot is stale.
         self._kept = [self._hold(value) for part in _parts(model) for value in _leaves((part, *_attributes(part)))]
 
     def matches(self, model: keras.Model) -> bool:
-        """Whether the model, of which this was taken, is still the same but for the values of its weights."""
+        """Whether the model is unchanged since this snapshot of it, apart from the values of its weights."""
         return not self._is_stale and self._description == _describe(model)
 
     def _hold(self, value: Any) -> Any:
@@ -62,14 +62,14 @@ class Snapshot:
 
 
 def _parts(model: keras.Model) -> list[Any]:
-    """All layers, the model itself included, and the operations between them."""
+    """All layers, including the model itself, and the operations between them."""
     layer = keras.layers.Layer
     between = [operation for operation in getattr(model, "operations", ()) if not isinstance(operation, layer)]
     return model._flatten_layers() + between
 
 
 def _describe(model: keras.Model) -> list[Any]:
-    """Numbers and words as they are, other objects by their addresses."""
+    """The attributes of all parts: numbers and strings by value, other objects by their addresses."""
     description: list[Any] = []
     values, form = _VALUES, _form
     for part in _parts(model):
@@ -79,7 +79,7 @@ def _describe(model: keras.Model) -> list[Any]:
 
 
 def _attributes(part: Any) -> tuple[Any, ...]:
-    """What a layer or operation computes with: the values of its attributes, and of its class unless that is Keras' own."""
+    """What a layer or operation computes with: the values of its attributes, and those of its classes that are not Keras'."""
     own = part.__dict__
     values = _getter(tuple(own))(own)
     for cls in _foreign_classes(type(part)):
@@ -89,7 +89,7 @@ def _attributes(part: Any) -> tuple[Any, ...]:
 
 @caches.results
 def _getter(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    """Takes from the attributes of these names those that a result may depend on."""
+    """A function that picks, from attributes with these names, the ones that a result may depend on."""
     chosen = [name for name in names if name not in _bookkeeping() and not name.endswith(_OF_TRAINING_ENDINGS)]
     if len(chosen) < 2:  # An itemgetter of one name returns no tuple.
         return lambda own: tuple(own[name] for name in chosen)
@@ -98,8 +98,8 @@ def _getter(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...
 
 @caches.results
 def _bookkeeping() -> frozenset[str]:
-    """The attributes that every layer and model has, but for those that say how it computes."""
-    # With names of their own, or Keras would number the user's layers differently.
+    """The attributes that every layer and model has, except those that affect its results."""
+    # Explicit names, or Keras would number the user's layers differently.
     image = keras.Input((1,), name="image")
     layer = keras.layers.Identity(name="layer")
     parts = layer, keras.Model(name="subclassed"), keras.Model(image, layer(image), name="functional")
@@ -108,14 +108,14 @@ def _bookkeeping() -> frozenset[str]:
 
 @caches.results
 def _foreign_classes(kind: type) -> tuple[type, ...]:
-    """The classes of a layer that are not of Keras or TensorFlow, whose attributes and methods may be changed too."""
+    """The classes of a layer that do not belong to Keras or TensorFlow; their attributes and methods may change too."""
     known = ("keras", "tensorflow", "builtins")
     return tuple(cls for cls in kind.__mro__ if cls.__module__.split(".")[0] not in known)
 
 
 @caches.results
 def _form(kind: type) -> Callable[[Any], Any]:
-    """What stands for an object of that class in a description."""
+    """The function that represents objects of this class in a description."""
     if kind in _VALUES:
         return lambda value: value
     if issubclass(kind, (list, tuple)):
@@ -139,7 +139,7 @@ def _contents(array: np.ndarray) -> Any:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """The objects that stand for themselves in a description, by their addresses."""
+    """The objects that a description identifies by their addresses."""
     if isinstance(value, (list, tuple, dict)):
         for own in value.values() if isinstance(value, dict) else value:
             yield from _leaves(own)

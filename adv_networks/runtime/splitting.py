@@ -1,8 +1,8 @@
-"""Batches split among the cores: each core takes some of the images through a whole network, one operation at a time.
+"""Splits batches among the cores: each core takes some of the images through a whole network, one operation at a time.
 
-TensorFlow by itself splits every operation. The operations of a small network then wait for one another's threads, and what
-one core has written the other has to fetch: on two cores a step of the adversarial network took up to a quarter longer
-(benchmarks). A batch is only split where every layer is known to treat each image by itself.
+TensorFlow itself splits every operation. The operations of a small network then wait for each other's threads, and each core
+must fetch what the other has written: on two cores a step of the adversarial network took up to a quarter longer (benchmarks).
+A batch is split only if every layer is known to treat each image separately.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from adv_networks.lazy import keras, tf
 from adv_networks.runtime import replacements
 
 # fmt: off
-# Layers of Keras that treat each image by itself, in training and in inference.
+# Keras layers that treat each image separately, in training and in inference.
 _PER_IMAGE = frozenset({
     "InputLayer", "Identity", "Rescaling", "Reshape", "Flatten", "Permute", "Conv1D", "Conv2D", "Conv2DTranspose",
     "DepthwiseConv2D", "SeparableConv2D", "Dense", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "ReLU",
@@ -25,11 +25,11 @@ _PER_IMAGE = frozenset({
     "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "ZeroPadding2D",
     "Cropping2D", "UpSampling2D",
 })
-# Those that do so unless they act along the axis of the batch; BN does in inference, and in training by `_normalise`.
+# Layers that do so unless they act along the batch axis; BN does in inference, and in training through `_normalise`.
 _PER_IMAGE_BY_AXIS = frozenset({
     "Concatenate", "Softmax", "LayerNormalization", "GroupNormalization", "UnitNormalization", "BatchNormalization",
 })
-# Those that do nothing in inference, and draw numbers for the whole batch in training.
+# Layers that do nothing in inference, and draw numbers for the whole batch in training.
 _RANDOM = frozenset({
     "Dropout", "SpatialDropout1D", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
 })
@@ -43,7 +43,7 @@ _REDUCTIONS = frozenset({"Sum", "Mean", "Max", "Min"})
 
 
 def parts_per_batch() -> int:
-    """Into how many parts a batch is split: as many as operations run at once if each has one thread, and 1 otherwise."""
+    """The number of parts of a batch: the number of operations that run at once if each has one thread, otherwise 1."""
     threads = tf.config.threading
     within = threads.get_intra_op_parallelism_threads() or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0)
     at_once = threads.get_inter_op_parallelism_threads() or int(os.environ.get("TF_NUM_INTEROP_THREADS") or 0)
@@ -51,10 +51,10 @@ def parts_per_batch() -> int:
 
 
 def split_batches(model: keras.Model) -> None:
-    """Makes the cores share every batch that the model is called on, in place; outputs and gradients stay, up to rounding.
+    """Makes the cores share every batch of the model's calls, in place; outputs and gradients are the same, up to rounding.
 
-    In training BN uses the moments of the whole batch. A batch is left whole if the model has layers or operations that are
-    not known to treat each image by itself, and in training also if the graph does not know the batch's size.
+    In training, BN uses the moments of the whole batch. A batch is not split if the model has layers or operations that are not
+    known to treat each image separately, or, in training, if the graph does not know the batch size.
     """
     parts = parts_per_batch()
     if parts > 1 and not replacements.is_foreign(model):
@@ -64,12 +64,12 @@ def split_batches(model: keras.Model) -> None:
 def treats_images_alone(model: keras.Model, *, training: bool) -> bool:
     """Whether every layer and operation of the model is known to compute each image's outputs from that image alone.
 
-    In training, BN is counted among them: here it gets the moments of all parts.
+    BN counts as such in training too, because here it gets the moments of all parts.
     """
     if isinstance(model, keras.Sequential):
         # Keras runs these without the graph of operations that training needs.
         return not training and all(_is_known(layer, training) for layer in model.layers)
-    if not hasattr(model, "_run_through_graph"):  # A subclassed model computes whatever its method says.
+    if not hasattr(model, "_run_through_graph"):  # A subclassed model may compute anything.
         return False
     return all(_is_known(operation, training) for operation in model.operations)
 
@@ -82,7 +82,7 @@ class _Parts:
 
 
 def _call(model: keras.Model, call: Callable[..., tf.Tensor], parts: int, inputs: Any, *arguments: Any, **options: Any):
-    """`call(inputs, …)`, each part of the batch by itself where that is the same."""
+    """`call(inputs, …)`, separately for each part of the batch if the result is the same."""
     training = bool(options.get("training"))
     if not isinstance(inputs, tf.Tensor) or not treats_images_alone(model, training=training):
         return call(inputs, *arguments, **options)
@@ -93,19 +93,19 @@ def _call(model: keras.Model, call: Callable[..., tf.Tensor], parts: int, inputs
         return tf.concat(model._run_through_graph(_Parts(_split(inputs, parts)), _on_parts).tensors, 0)
     if size is None:
         size = tf.shape(inputs)[0]
-        # No part may be empty, which some operations refuse.
+        # No part may be empty, because some operations refuse empty inputs.
         inputs = tf.pad(inputs, [[0, tf.maximum(parts - size, 0)], *[[0, 0]] * (inputs.shape.rank - 1)])
     return tf.concat([call(part, *arguments, **options) for part in _split(inputs, parts)], 0)[:size]
 
 
 def _is_known(operation: keras.Operation, training: bool) -> bool:
-    """Whether a layer, or an operation between layers, treats each image by itself."""
+    """Whether a layer, or an operation between layers, treats each image separately."""
     kind = type(operation).__name__
     if not isinstance(operation, keras.layers.Layer):
         return (kind in _REDUCTIONS and _spares_first_axis(operation)) or (kind in _ELEMENTWISE and _is_aligned(operation))
     if isinstance(operation, keras.Model):
         return not training and treats_images_alone(operation, training=False)
-    # By name, as not every release has each of them; but no class of that name that is not Keras' own.
+    # Look it up by name, because not every release has all of them; a class with the same name must be Keras' own.
     if type(operation) is not getattr(keras.layers, kind, None) or replacements.is_foreign(operation):
         return False
     if kind in _PER_IMAGE_BY_AXIS:
@@ -128,7 +128,7 @@ def _spares_first_axis(operation: keras.Operation) -> bool:
 
 
 def _is_aligned(operation: keras.Operation) -> bool:
-    """Whether an operation on single values meets those of one image alone: all it takes has as many axes, constants fewer."""
+    """Whether an elementwise operation combines only values of one image: its inputs have equal ranks, constants lower ones."""
     for node in operation._inbound_nodes:
         ranks = {len(tensor.shape) for tensor in node.input_tensors}
         given = keras.tree.flatten((node.arguments.args, node.arguments.kwargs))
@@ -139,7 +139,7 @@ def _is_aligned(operation: keras.Operation) -> bool:
 
 
 def _split(batch: tf.Tensor, parts: int) -> list[tf.Tensor]:
-    """The batch in parts that differ by one image at most."""
+    """The batch in parts whose sizes differ by at most one image."""
     if size := batch.shape[0]:
         parts = min(parts, size)
     else:
@@ -149,7 +149,7 @@ def _split(batch: tf.Tensor, parts: int) -> list[tf.Tensor]:
 
 
 def _on_parts(operation: keras.Operation) -> Callable[..., _Parts]:
-    """In training: the operation on each part, or BN of all parts by their common moments."""
+    """In training: the operation on each part, or BN of all parts with their common moments."""
     if isinstance(operation, keras.layers.BatchNormalization):
         return functools.partial(_normalise, operation)
 

@@ -16,10 +16,10 @@ _is_set = False
 
 
 def set_environment() -> None:
-    """Sets what TensorFlow reads from the environment when it is imported; variables that are set already stay.
+    """Sets the environment variables that TensorFlow reads when it is imported, unless they are already set.
 
-    `adv_networks.lazy` calls this before it imports TensorFlow. Where TensorFlow was imported earlier a warning says, once,
-    what could not be set.
+    `adv_networks.lazy` calls this before it imports TensorFlow. If TensorFlow was imported earlier, a single warning says what
+    could not be set.
     """
     global _is_set
     if _is_set:
@@ -41,12 +41,12 @@ def set_environment() -> None:
 def start_tensorflow(*, quiet: bool = True, sharing: bool = True) -> None:
     """Imports TensorFlow and lists its devices.
 
-    On two cores without a GPU operations then have one thread each and two run at once, which is what splitting batches among
-    the cores needs, unless the environment sets numbers of threads or TensorFlow has started before.
+    On two cores without a GPU, each operation then has one thread and two operations run at once, as splitting batches among
+    the cores requires. If the environment sets the numbers of threads, or TensorFlow has already started, they do not change.
 
     Args:
-        quiet: whether what TensorFlow writes meanwhile is shown only if it fails.
-        sharing: whether batches are to be split among the cores.
+        quiet: whether TensorFlow's messages are shown only if it fails.
+        sharing: whether batches will be split among the cores.
     """
     set_environment()
     sharing = sharing and not settings.is_plain()
@@ -54,7 +54,7 @@ def start_tensorflow(*, quiet: bool = True, sharing: bool = True) -> None:
         _start(sharing)
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # No environment variable silences the first messages.
+    # No environment variable silences TensorFlow's first messages.
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as messages:
@@ -75,10 +75,10 @@ def _start(sharing: bool) -> None:
 
     gpus = tf.config.list_physical_devices("GPU")
     given = {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & os.environ.keys()
-    # With more cores the graphs would grow with them, and what that gains has not been measured.
+    # With more cores the graphs would grow, and the gain has not been measured.
     if gpus or given or not sharing or processor.cores() != 2:
         return
-    with contextlib.suppress(RuntimeError):  # TensorFlow keeps the threads that it has.
+    with contextlib.suppress(RuntimeError):  # TensorFlow has started and keeps its threads.
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(2)
 

@@ -1,4 +1,4 @@
-"""Calls of a model as a function of its weights, which change nothing in the model."""
+"""Calls of a model as a function of its weights, without changing the model."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from adv_networks.runtime import randomness
 
 
 class Weights(NamedTuple):
-    """A model's variables, or tensors that stand in for them.
+    """A model's variables, or tensors that replace them.
 
     Attributes:
-        trainable: those that are trained.
-        others: BN averages and the states of generators of random numbers.
-        seed: int32 [2], of what the model draws, instead of those states; None where it draws nothing, or as they say.
-        draws: int32, over how many draws `mean_over_draws` goes.
+        trainable: the trainable variables.
+        others: BN averages and the states of random generators.
+        seed: int32 [2], the seed of the model's draws, instead of these states; None if it draws nothing or uses the states.
+        draws: int32, the number of draws of `mean_over_draws`.
     """
 
     trainable: list[tf.Variable | tf.Tensor]
@@ -27,13 +27,13 @@ class Weights(NamedTuple):
 
     @classmethod
     def of(cls, model: keras.Model) -> Weights:
-        """The model's own variables; where they are mirrored over devices, their values on the current one."""
+        """The model's own variables; if they are mirrored over devices, their values on the current device."""
         groups = model.trainable_variables, model.non_trainable_variables
         return cls(*([_local(variable.value) for variable in group] for group in groups))
 
     @classmethod
     def for_next_call(cls, model: keras.Model) -> Weights:
-        """The model's own variables, and the seed of the next call where it may draw something (`randomness`)."""
+        """The model's own variables, and the seed of the next call if it may draw something (`randomness`)."""
         own = cls.of(model)
         return cls(*own[:2], *randomness.next_call()) if randomness.may_draw(model) else own
 
@@ -44,7 +44,7 @@ def _local(variable: tf.Variable) -> tf.Variable | tf.Tensor:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Weighted:
-    """A model with other weights instead of its own; `drew` says, once it was called, whether it drew anything by a seed."""
+    """A model with other weights instead of its own; after each call `drew` has whether the call drew anything from a seed."""
 
     model: keras.Model
     weights: Weights
@@ -54,13 +54,13 @@ class Weighted:
 def discarding_statistics(
     model: keras.Model | Weighted, inputs: tf.Tensor, *, training: bool, parameters: list[tf.Tensor] | None = None
 ) -> tf.Tensor:
-    """The output of a model, which leaves its BN averages as they are.
+    """The output of a model, without updating its BN averages.
 
     Args:
         model: the model, or a model with other weights.
         inputs: [batch, …].
         training: whether BN uses the statistics of the batch.
-        parameters: stand in for the trainable variables, by value; None for the variables themselves.
+        parameters: values that replace the trainable variables; None for the variables themselves.
     """
     if not isinstance(model, Weighted):
         model = Weighted(model, Weights.of(model))
@@ -68,7 +68,7 @@ def discarding_statistics(
     trainable = trainable if parameters is None else parameters
     if own._call_has_training_arg and seed is None:
         return own.stateless_call(trainable, others, inputs, training=training)[0]
-    # A user's model whose method does not take the mode, which its layers are told all the same.
+    # The method of a user's model may not take `training`; Keras still tells its layers.
     variables = zip([*own.trainable_variables, *own.non_trainable_variables], [*trainable, *others], strict=True)
     if seed is None:
         with keras.StatelessScope(state_mapping=list(variables)):
@@ -79,18 +79,18 @@ def discarding_statistics(
     before = [scope.get_current_value(state) for state in states]
     with scope:
         outputs = own(inputs, training=training)
-    # A generator that something was drawn from has moved on.
+    # A generator's state has advanced if something was drawn from it.
     model.drew.append(any(scope.get_current_value(state) is not value for state, value in zip(states, before, strict=True)))
     return outputs
 
 
 def raw_outputs(model: keras.Model | Weighted, training: bool, inputs: tf.Tensor) -> Any:
-    """What the model returns for its inputs as they are, for `run_compiled`."""
+    """The model's outputs for its inputs, unchanged, as a function for `run_compiled`."""
     return discarding_statistics(model, inputs, training=training)
 
 
 def mean_over_draws(model: keras.Model | Weighted, compute: Callable[[keras.Model | Weighted], Any]) -> Any:
-    """The mean of `compute(model)`, tensors of floats, over the draws of a random model (EOT); of another model it as it is.
+    """The mean of `compute(model)`, tensors of floats, over the draws of a random model (EOT); a single call for other models.
 
     Athalye, Engstrom, Ilyas and Kwok, 2018, "Synthesizing robust adversarial examples": an attack on a random classifier
     follows the gradient of the expected loss.
@@ -118,22 +118,22 @@ def mean_over_draws(model: keras.Model | Weighted, compute: Callable[[keras.Mode
 
 
 def loss_scale(model: keras.Model | Weighted) -> int:
-    """What to multiply a loss by before its gradient is taken through the model: small numbers vanish in float16."""
-    # The model's own type tells nothing: one from a file, or around another, has the current policy's.
+    """The factor of a loss before its gradient is taken through the model, because small numbers vanish in float16."""
+    # Ask the layers: a model from a file, or around another one, has the dtype of the current policy.
     own = model.model if isinstance(model, Weighted) else model
     return 2**10 if any(layer.compute_dtype == "float16" for layer in own._flatten_layers()) else 1
 
 
 def returns_one_tensor(model: keras.Model) -> bool:
-    """Whether a functional or sequential model returns one tensor, and no list or dictionary of them."""
-    functional = getattr(model, "_functional", None) or model  # which a sequential model has within
+    """Whether a functional or sequential model returns a single tensor, not a list or dictionary."""
+    functional = getattr(model, "_functional", None) or model  # A sequential model has a functional one inside.
     return isinstance(getattr(functional, "_outputs_struct", None), keras.KerasTensor)
 
 
 def last_operations(model: keras.Model) -> Iterator[Any]:
-    """The layers and operations that made a functional model's output, the last first, until one that takes several tensors.
+    """The layers and operations behind a functional model's output, last first, up to one that takes several tensors.
 
-    Those of a model within it are among them; one of a user's own class is there itself.
+    A nested functional model is replaced by its own layers and operations; a nested subclassed model appears itself.
     """
     outputs = getattr(model, "outputs", None)
     while outputs and len(outputs) == 1:

@@ -1,8 +1,8 @@
-"""Several processes, on as many machines as may be, that train one run together: its workers.
+"""The workers of a run: several processes, on any number of machines, that train it together.
 
-Each does the same work on its part of every minibatch, and all end at the same step. The chief alone writes files. Whatever
-else a worker does may only depend on what all of them know, or they would wait for one another: what the run's files, clocks
-and signals say is therefore said to all (`Workers.total`).
+Each does the same work on its part of every minibatch, and all end at the same step. Only the chief writes files. A worker's
+decisions may depend only on what all workers know, or they would wait for each other forever. So what one of them learns from
+files, clocks or signals is shared with all (`Workers.total`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from adv_networks.errors import UserError
 from adv_networks.lazy import tf
 from adv_networks.runtime.caching import caches
 
-# What TensorFlow raises on the others when a worker ends, is killed or is started again alone.
+# The errors that TensorFlow raises on the other workers when one ends, is killed or is restarted alone.
 _LOST = (
     "UnavailableError",
     "AbortedError",
@@ -27,7 +27,7 @@ _LOST = (
 
 
 class Workers:
-    """The processes of a strategy, of which this is one; with another strategy than multi_worker it is alone."""
+    """The processes of a strategy, including this one; with a strategy other than multi_worker it is alone."""
 
     def __init__(self, strategy: tf.distribute.Strategy):
         self.alone = not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
@@ -35,18 +35,18 @@ class Workers:
         self._strategy = strategy
 
     def total(self, *numbers: int) -> list[int]:
-        """The sum over the workers of each number; every worker has to ask, and waits for the others."""
+        """The sum of each number over the workers; every worker must call this, and waits for the others."""
         if self.alone:
             return list(numbers)
         own_replicas = len(self._strategy.extended.worker_devices)
         return [int(total) // own_replicas for total in _sum(self._strategy)(tf.constant(numbers, tf.int64))]
 
     def by_chief(self, act: Callable[[], int | None]) -> int:
-        """What `act` returns on the chief, which alone calls it, while the others wait; None counts as 0."""
+        """The return value of `act`, which only the chief calls while the others wait; None counts as 0."""
         return self.total((act() or 0) if self.is_chief else 0)[0]
 
     def check_same(self, what: str, own: int) -> None:
-        """Raises a UserError where this worker's number differs from the chief's; every worker has to ask."""
+        """Raises a UserError if this worker's number differs from the chief's; every worker must call this."""
         expected = self.by_chief(lambda: own)
         if own != expected:
             advice = "all workers need the same command and files"
@@ -54,7 +54,7 @@ class Workers:
 
     @contextlib.contextmanager
     def together(self, name: str) -> Iterator[None]:
-        """Turns the news that another worker is gone into one line.
+        """Turns TensorFlow's error about a lost worker into one line.
 
         Raises:
             UserError: another worker of the run `name` failed or was killed.
@@ -73,7 +73,7 @@ class Workers:
 
 @caches.results
 def _sum(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Adds up what all replicas are given; one graph for all runs of the process."""
+    """A function that sums numbers over all replicas; one graph for all runs of the process."""
 
     def over_replicas(numbers: tf.Tensor) -> tf.Tensor:
         return strategy.reduce(tf.distribute.ReduceOp.SUM, strategy.run(tf.identity, [numbers]), axis=None)
@@ -82,5 +82,5 @@ def _sum(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process is the worker that writes the files and evaluates."""
+    """Whether this process is the worker that writes files and evaluates."""
     return strategy.extended.should_checkpoint
