@@ -1,7 +1,7 @@
-"""The sources that are reproduced, one package or module each: their recipes, tables and statements; and a table over all.
+"""The reproduced sources, one package or module each, with their recipes, tables and statements; and a table of all defences.
 
-They register what they declare with `experiments` and `claims`, which know no source by name. A new source is one module here
-and its name below, in the import and in the order in which claims are shown.
+They register their declarations with `experiments` and `claims`, which know no source by name. To add a source, write a module
+here and add its name below, to the import and to the order in which claims are shown.
 """
 
 from adv_networks.claims import register

@@ -25,7 +25,7 @@ from adv_networks.claims import (
 from adv_networks.experiments import PROTOCOLS, Column, Protocol, Row, Table, declare_tables
 from adv_networks.papers.published import published_numbers
 
-# The report says PGD from the image itself, without a rate or a number of steps, and no recipe: 100 epochs are ours.
+# The report says that PGD starts at the image, but states no rate, no number of steps and no recipe. The 100 epochs are ours.
 PROTOCOLS["report"] = Protocol(
     "report",
     "as the CIFAR10 report does, as far as it says: its network, PGD without a random start",
@@ -44,12 +44,12 @@ _BASE, _ON_FGSM, _ON_PGD = "without defense", "adversarial training vs FGSM", "a
 _BOTH = ("0.01", "0.05")
 
 
-_CHOSEN = ("0.05", "0.5")  # of which the text has numbers too
+_CHOSEN = ("0.05", "0.5")  # the values for which the text has numbers too
 _STEP = 2 / 255
 
 
 def _pgd(epsilon: str) -> str:
-    """PGD with steps of 2/255: the report states neither their size nor their number, for which 10 is ours."""
+    """PGD with 10 steps of size 2/255; both are our choice, because the report states neither."""
     return f"pgd:steps=10:step_fraction={_STEP / float(epsilon):.6g}"
 
 
@@ -58,7 +58,7 @@ def _row(label: str, method: str = "standard") -> Row:
 
 
 def _under(row: str, attack: str, epsilon: str, label: str, **further: Any) -> Column:
-    """An attack of that ε on a row, which is trained on that ε where it is trained on any."""
+    """An attack at this ε on a row. A row with adversarial training is trained at the same ε."""
     text = {"FGSM": "fgs", "PGD": _pgd(epsilon), _OWN_PGD: "pgd:steps=10"}[attack]
     return Column(label, text, row=row, settings=(("epsilon", float(epsilon)),), **further)
 
@@ -169,7 +169,7 @@ def _kept(attack: str, epsilon: str) -> Key:
 
 
 def _as_counted(attack: str, epsilon: str) -> Between:
-    """The images that the text counts are the share that the table has of those correct at first."""
+    """The number of images in the text agrees with the table's percentage of the images that are correct at first."""
     counted = _TEXT("base model", f"{attack} {epsilon}", "images still correct")
     return Between(((100 / _CORRECT, counted), (-1, _kept(attack, epsilon))), -CLOSE, CLOSE)
 
@@ -319,7 +319,7 @@ def _contrast() -> Iterator[Claim]:
 
 
 def _images(key: Key) -> int:
-    """How many images a published number is of."""
+    """The number of images behind a published number."""
     return _CORRECT if _KEPT in key else 10_000
 
 

@@ -11,13 +11,13 @@ from adv_networks.claims import MUCH, Claim, Grid, Key, Source, above, all_of, b
 from adv_networks.experiments import PROTOCOLS, Column, Protocol, Row, Table, declare_tables
 from adv_networks.papers.published import published_numbers
 
-# In the first unit an intensity of 1 is the standard deviation of MNIST's padded images, by which the authors' code normalises
-# them; in the second it is all from black to white. The poster does not say which; only in the first does FGS leave about what
-# it prints (docs/choices.md).
+# In the first unit, an intensity of 1 is the standard deviation of MNIST's padded images, by which the authors' code normalises
+# them; in the second, it is the whole range from black to white. The poster does not say which it uses. Only in the first does
+# FGS leave about the accuracy that it prints (docs/choices.md).
 UNITS = {"normalised": 0.277, "pixel": 1.0}
 
-# Its authors' public code: 70 epochs of D alone on minibatches of 10, 100 of the game on minibatches of 100. To train on images
-# clipped to [0,1] is ours: they are what is evaluated.
+# From the authors' public code: 70 epochs of D alone with minibatches of 10, and 100 epochs of the game with minibatches of
+# 100. Training on images clipped to [0,1] is our choice, because clipped images are evaluated.
 _NETWORKS = dict(classifier="poster_d", generators=("poster_g",), weight_decay=0.0, momentum=0.0, learning_rate_drops=())
 _G = dict(generator_optimizer="sgd", generator_learning_rate=0.01, generator_momentum=0.0, generator_steps=1)
 PROTOCOLS["poster"] = Protocol(
@@ -32,7 +32,7 @@ PROTOCOLS["poster"] = Protocol(
 )  # fmt: skip
 
 _INTENSITIES = ("0.1", "0.3", "0.5", "0.7")
-_TOLD = "0.3"  # the intensity that the poster's text has numbers of
+_TOLD = "0.3"  # the intensity for which the poster's text has numbers
 _FAST_GRAD, _GAN = "FastGrad", "GAN"
 _D, _FROZEN, _ALTERNATING, _OTHER_D, _MLP = "D, 70 epochs", "D frozen", "D alternating", "D' (another seed)", "MLP"
 
@@ -42,7 +42,7 @@ def _classifier(label: str) -> Row:
 
 
 def _at(intensity: str, unit: str = "normalised") -> tuple[tuple[str, Any], ...]:
-    """The settings of an intensity in that unit."""
+    """The settings of an intensity in this unit."""
     epsilon = round(float(intensity) * UNITS[unit], 6)
     return (("epsilon", epsilon), ("intensity_unit", unit)) if unit == "pixel" else (("epsilon", epsilon),)
 
@@ -52,7 +52,7 @@ def _fast_grad(row: str, intensity: str, label: str = "", **further: Any) -> Col
 
 
 def _g_against(row: str, intensity: str, label: str = "", *, same_seed: bool = True, **further: Any) -> Column:
-    """A generator trained against the row's classifier as it is; against that of another seed, it is a transfer."""
+    """A generator trained against the row's frozen classifier; with another seed's classifier, it is a transfer attack."""
     how = dict(source="generator", fresh=True, same_seed=same_seed)
     return Column(label or intensity, "generator", row=row, settings=_at(intensity, **further), **how)
 
@@ -64,7 +64,7 @@ def _one_step(name: str, title: str, unit: str) -> Table:
 
 
 def _game() -> Iterator[Column]:
-    """What is left under G of D as it was, of D that alternates with G, and of two classifiers that G never saw."""
+    """Accuracy under G of the original D, of the D that alternates with G, and of two classifiers that G never saw."""
     for row in (_FROZEN, _ALTERNATING, _OTHER_D, _MLP):
         yield Column("clean", "clean", row=row, settings=_at(_TOLD) if row == _ALTERNATING else ())
     for intensity in _INTENSITIES:
@@ -96,7 +96,7 @@ declare_tables(
     ),
 )  # fmt: skip
 
-_CURVES = Grid("poster-curves", "mnist")  # of the validation accuracy under G along the runs of poster-game
+_CURVES = Grid("poster-curves", "mnist")  # validation accuracy under G during the runs of poster-game
 _ONE_STEP = Grid("poster-1", "mnist")  # rows: attacks; columns: intensities, the largest perturbation
 _TEXT = Grid("poster-text", "mnist")
 
@@ -141,10 +141,10 @@ def _claims() -> Iterator[Claim]:
 
 
 def _curves() -> Iterator[Claim]:
-    """What the poster shows in figures."""
+    """The claims about the poster's figures."""
 
     def of(what: str, metric: str = "accuracy") -> dict[str, dict[str, Key]]:
-        """A number of the curves by their kind and by their intensity."""
+        """A number of a curve, by the kind of D and the intensity."""
         kinds = {"frozen": _FROZEN, "alternating": _ALTERNATING}
         return {
             kind: {intensity: _CURVES(f"{row}, {intensity}", what, metric) for intensity in _INTENSITIES}

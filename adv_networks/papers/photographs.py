@@ -19,7 +19,7 @@ _EPSILONS = {
     "mnist": (("0.1", "0.1"), ("0.2", "0.2")),
 }
 _ATTACKS = {"fast": "fgs", "iter. basic": "iterative", "least likely class": "iterative_least_likely"}
-# Strengths of each transformation alone, from next to none on; a change of brightness is drawn, up to that.
+# Increasing strengths of each transformation alone, from very weak. The change of brightness is drawn up to the given value.
 _ALONE = {
     "brightness": tuple(f"brightness={value}" for value in (0.05, 0.1, 0.2, 0.4)),
     "contrast": tuple(f"least_contrast={value}:most_contrast={value}" for value in (0.9, 0.7, 0.5, 0.3)),
@@ -31,12 +31,12 @@ _ALONE = {
 
 
 def _of(name: str, epsilon: str) -> str:
-    """The text of an attack."""
+    """The attack's text in the grammar."""
     return f"{_ATTACKS[name]}:epsilon={epsilon}"
 
 
 def _columns() -> Iterator[Column]:
-    """Every attack on the images and on photographs of them, what photographs undo, and the same from another network."""
+    """Every attack on the images and on photographs of them, with destruction rates, and the same from another network."""
     yield Column("clean", "clean")
     yield Column("photos of clean", "photo")
     for dataset, epsilons in _EPSILONS.items():
@@ -50,7 +50,7 @@ def _columns() -> Iterator[Column]:
 
 
 def _alone() -> Iterator[Column]:
-    """Of the larger ε, what each transformation undoes by itself, from strength to strength."""
+    """The destruction rates of each transformation alone, by strength, at the larger ε."""
     for dataset, (_, (words, epsilon)) in _EPSILONS.items():
         for (only, strengths), name in itertools.product(_ALONE.items(), _ATTACKS):
             for strength in strengths:
@@ -82,7 +82,7 @@ declare_tables(
 
 
 def _cells(dataset: str, name: str) -> list[tuple[Key, Key]]:
-    """An attack's cells of the images and of photographs, of the smaller ε and of the larger."""
+    """An attack's cells of the images and of the photographs, for the smaller and the larger ε."""
     grid = Grid("photographs", dataset)
     labels = [f"{name} {words}" for words, _ in _EPSILONS[dataset]]
     return [(grid(label, _A), grid(f"photos of {label}", _A)) for label in labels]

@@ -12,17 +12,17 @@ from adv_networks.experiments import DATASETS
 
 _DIRECT_APPROACH = "direct_approach"
 
-# The test images of data sets that are published about and not declared here: the validation images of ImageNet.
+# Numbers of test images of data sets that sources use but that are not declared here: ImageNet's validation images.
 _TEST_IMAGES = {"imagenet": 50_000}
-# What a table is compared with whose source does not say which data set it is of.
+# The data set with which a table is compared if its source does not state one.
 _UNSTATED = "mnist"
 
 
 @functools.cache
 def published(source: str | None = None) -> Mapping[Key, float]:
-    """The numbers of one source, or of all, by (table, dataset, row, column), and metric where it is not accuracy.
+    """The numbers of one source, or of all, by (table, dataset, row, column), and the metric unless it is accuracy.
 
-    Shares and confidences are in percent; a metric that begins with "images" is a count. They are in the order of the source's
+    Proportions and confidences are in percent; a metric that begins with "images" is a count. The order is that of the source's
     tables.
 
     Args:
@@ -38,30 +38,30 @@ def published(source: str | None = None) -> Mapping[Key, float]:
         numbers[_key(line)] = float(line["accuracy_percent"])
     for line in _lines("other_tables.csv"):
         if source in (None, line["source"]):
-            # Fractions as they are printed have at most four decimals.
+            # Printed fractions have at most four decimals.
             numbers[_key(line)] = float(line["value"]) if is_count(_key(line)) else round(100 * float(line["value"]), 6)
     return numbers
 
 
 def published_numbers(source: str, images: Callable[[Key], int] | None = None) -> dict[Key, Number]:
-    """The numbers of one source with how many images each is of.
+    """The numbers of one source, each with its number of images.
 
     Args:
         source: name of a module of `papers`.
-        images: of a cell; None takes each to be of all the data set's test images.
+        images: returns the number of images of a cell; None for all test images of the data set.
     """
     images = images or all_test_images
     return {key: Number(value, None if is_count(key) else images(key)) for key, value in published(source).items()}
 
 
 def all_test_images(key: Key) -> int:
-    """How many test images the data set of a cell has."""
+    """The number of test images of a cell's data set."""
     dataset = key[1]
     return DATASETS[dataset].test_images if dataset in DATASETS else _TEST_IMAGES[dataset]
 
 
 def is_count(key: Key) -> bool:
-    """Whether a cell holds a number of images, not a share of them."""
+    """Whether a cell holds a number of images, not a proportion."""
     return key[-1].startswith("images") and len(key) > len(("table", "dataset", "row", "column"))
 
 

@@ -21,7 +21,7 @@ from adv_networks.claims import (
 from adv_networks.experiments import PROTOCOLS, Column, Protocol, Row, Table, declare_tables
 from adv_networks.papers.published import published_numbers
 
-# The report says a hidden layer and two penalties; the rest is the tutorial's that it follows (`networks.mlp`).
+# The report states a hidden layer and two penalties; the rest is taken from the tutorial that it follows (`networks.mlp`).
 PROTOCOLS["redblue"] = Protocol(
     "redblue",
     "as the red and blue report does: a perceptron with dropout by RMSProp",
@@ -45,7 +45,7 @@ _MEASURES = ("accuracy", "confidence")
 
 
 def _row(label: str, l1: str, l2: str) -> Row:
-    """A perceptron with these weights of Σ|w| and of Σw², of which the project's weight decay is twice the latter."""
+    """A perceptron with these weights of Σ|w| and Σw²; the project's weight decay is twice the latter."""
     penalties = (("weight_l1", float(l1)), ("weight_decay", 2 * float(l2)))
     return Row(label, "standard", penalties, protocol="redblue")
 
@@ -87,14 +87,14 @@ declare_tables(
 
 
 def _unregularised(column: str, metric: str) -> Key:
-    """The cell of the network without regularisation, whichever table it is in."""
+    """The cell of the network without regularisation, in whichever table it is."""
     return (
         _SMALL("without regularisation", column, metric) if column.startswith("0.0") else _NONE(_UNREGULARISED, column, metric)
     )
 
 
 def _chosen(column: str, metric: str) -> Key:
-    """The cell of the network with the chosen regularisation, whichever table it is in."""
+    """The cell of the network with the chosen regularisation, in whichever table it is."""
     return _SMALL("with regularisation", column, metric) if column.startswith("0.0") else _CELLS(_CHOSEN, column, metric)
 
 
@@ -105,7 +105,7 @@ def _nine(column: str, metric: str = "accuracy") -> dict[str, Key]:
 
 
 def _two_best(columns: Iterable[str], metric: str) -> AtLeast:
-    """The two cells that the text names are above all others of the nine."""
+    """The two cells that the text names are above all seven others."""
     best = (_CHOSEN, _OTHER_BEST)
     return all_of(
         greater(cells[row], cell)

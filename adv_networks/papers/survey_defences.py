@@ -1,4 +1,4 @@
-"""The lecture's tables of MagNet and Defense-GAN that our runs have, their attacks as rows and their defences as columns."""
+"""The lecture's tables of MagNet and Defense-GAN that we reproduce, with attacks as rows and defences as columns."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from adv_networks.experiments import TABLES, Column, Row, Table
 
 _MNIST = ("mnist",)
 
-# MagNet's attacks are crafted on the classifier alone, the one of Carlini and Wagner, and do not know of it.
+# The attacks on MagNet are crafted on Carlini and Wagner's classifier alone, without MagNet.
 _CLASSIFIER = (("classifier", "cnn_cw"),)
 _ALONE = (Row("", "standard", _CLASSIFIER),)
-# The numbers of the authors' codes are for hours; these come within a few percent of their norms in minutes.
+# The settings of the authors' code take hours; these take minutes, and come within a few percent of its norms.
 _CW = "cw_l2:searches=5:steps=200:c=0.01:rate=0.05"
 _BLACK_BOX = {
     "FGSM Linf 0.005": "fgs:epsilon=0.005",
@@ -24,7 +24,7 @@ _BLACK_BOX = {
     "Carlini L0": "cw_l0:steps=100:rate=0.1:c=0.01",
 }
 
-# One search of 100 steps, as the authors give C&W; their rate of 10 would leave the box at once, it is 0.1 here.
+# C&W has one search of 100 steps, as the authors state. Their rate of 10 would leave the box at once, so it is 0.1 here.
 _WHITE_BOX = {
     "FGSM 0.3": "fgs:epsilon=0.3",
     "RAND+FGSM 0.3/0.05": "r_fgs:epsilon=0.3:alpha=0.05",
@@ -33,11 +33,11 @@ _WHITE_BOX = {
 
 
 def _through(autoencoder: str) -> tuple[tuple[str, str], ...]:
-    """One of the eight autoencoders, or a random one, in front of the classifier."""
+    """The settings for one of the eight autoencoders, or a random one, in front of the classifier."""
     return (("autoencoder", autoencoder.replace("Random", "random")), *_CLASSIFIER)
 
 
-# The substitutes of the black-box attacks, by their letters.
+# The attacks on the substitutes of the black-box attacks, by the letter of the substitute.
 _SUBSTITUTES = {letter: f"substitute:network=dg_{letter.lower()}:attack=fgs:epsilon=0.3" for letter in "BE"}
 
 

@@ -1,10 +1,10 @@
-"""Every defence of the project under the same attacks, in one table that no paper has."""
+"""A table of our own, not of a paper: every defence of the project under the same attacks."""
 
 from __future__ import annotations
 
 from adv_networks.experiments import ADAPTIVE, TABLES, WHITE_BOX, Column, Row, Table
 
-# So few steps that an attack through Defense-GAN's descent takes a minute at most; the authors' numbers are the settings' own.
+# So few steps that an attack through Defense-GAN's descent takes at most a minute. The settings' defaults are the authors'.
 _PROJECTION = (("projection_steps", 25), ("projection_restarts", 1))
 # A worst case is over the attacks that stay within the ball: these, and the clean images.
 _HELD = (
@@ -15,7 +15,7 @@ _HELD = (
     Column("Adaptive", ADAPTIVE),
 )
 _UNBOUNDED = "cw_l2:searches=2:steps=50:c=0.1:rate=0.05"
-# Attacks follow the mean gradient over draws already. A mean over draws at test time too would cost ten times as much.
+# Attacks already follow the mean gradient over draws. Averaging over draws at test time too would cost ten times as much.
 _NOISE = (("noise_draws", 1),)
 
 TABLES["defences"] = Table(
@@ -42,5 +42,5 @@ TABLES["defences"] = Table(
         Column("Worst case", "worst", worst_of=tuple(column.label for column in _HELD)),
     ),
     appendix="strongest",
-    paper="direct_approach",  # Where the other tables of our own are.
+    paper="direct_approach",  # Our other own tables are there too.
 )

@@ -1,1 +1,1 @@
-"""Files: atomic writes, records, provenance, run directories, pictures."""
+"""Storage: atomic writes, records, provenance, run directories, pictures."""

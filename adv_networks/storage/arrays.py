@@ -1,4 +1,4 @@
-"""Reads `.npy` and `.npz` files with no more memory than they are long, whatever their headers say. Runs no code in them."""
+"""Reads `.npy` and `.npz` files with no more memory than their size, whatever their headers say, and runs no code in them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _read_all(member: zipfile.ZipExtFile, size: int) -> bytearray:
 
 
 def map_npy(file: Path) -> np.ndarray:
-    """The array in an `.npy`, memory-mapped: its parts are read from the file when they are used.
+    """The array in an `.npy`, memory-mapped: parts are read from the file when they are used.
 
     Raises:
         NoArrays: it is damaged, or holds Python objects.

@@ -1,4 +1,4 @@
-"""CSV files of named columns, written for people and their spreadsheets, and read back."""
+"""CSV files with named columns, written for people and their spreadsheets, and read back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adv_networks.storage.files import open_regular, reason, write_text
 
 
 def csv_text(fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV, a line per row with all of `fields`; None is an empty field, and a text is one that no spreadsheet computes."""
+    """CSV text with one line for each row; None is an empty field, and no text can be taken for a formula by a spreadsheet."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
@@ -22,7 +22,7 @@ def csv_text(fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A value as it is, but a text that a spreadsheet would take for a formula behind an apostrophe, which marks a text."""
+    """A value, unchanged unless a spreadsheet would take it for a formula. Then an apostrophe marks it as text."""
     if not isinstance(value, str) or len(value) < 2 or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return value
     try:
@@ -36,7 +36,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The lines of a CSV file by field.
 
     Raises:
-        UserError: no such file, or not one of lines that all have its fields.
+        UserError: there is no such file, or its lines do not all have the fields of the header.
     """
     try:
         with open_regular(path) as handle, io.TextIOWrapper(handle, encoding="utf-8", newline="") as lines:
@@ -52,15 +52,15 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def write_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes `csv_text` as a whole file."""
+    """Writes `csv_text` to a file, atomically."""
     write_text(path, csv_text(fields, rows))
 
 
 def merge_rows(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]], datasets: Collection[str]) -> None:
-    """Writes rows of these data sets into a CSV file, which keeps the lines that it has of others.
+    """Writes rows of these data sets into a CSV file; lines of other data sets in the file are kept.
 
     Raises:
-        UserError: what is there is no file of such lines; it is left as it is.
+        UserError: the existing file has other fields. It is not changed.
     """
     earlier = read_rows(path) if path.exists() else []
     if earlier and list(earlier[0]) != list(fields):

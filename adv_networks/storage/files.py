@@ -1,4 +1,4 @@
-"""Files and locks: a reader, or the next run after a kill, sees the old file or the new one, never half of one."""
+"""Files and locks. A reader, or the next run after a kill, sees the old file or the new one, never half a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a de
 
 @contextlib.contextmanager
 def explained(doing: str, *kinds: type[Exception]) -> Iterator[None]:
-    """Turns an OSError, or another of `kinds`, into one line: what was being done, and what was found."""
+    """Turns an OSError, or an error of `kinds`, into a UserError of one line: what was being done, and what was found."""
     try:
         yield
     except (OSError, *kinds) as error:
@@ -30,16 +30,16 @@ def explained(doing: str, *kinds: type[Exception]) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """What an error says, on one line, without the names of nodes and the file that TensorFlow puts before it."""
+    """The message of an error on one line, without the node names and the file that TensorFlow puts before it."""
     said = getattr(error, "strerror", None) or str(error).strip()
-    # Keras first says whose call failed, and then why, in bold letters.
+    # Keras first says which layer's call failed, and then why, in bold.
     said = re.sub(r"^Exception encountered when calling .*\n\s*(\x1b\[1m)?([^\x1b\n]+)(\x1b\[0m)?", r"\2", said)
     said = re.sub(r"^(\{\{.*?\}\}\s*)*(/.*?; )?", "", said)
     return said.splitlines()[0][:200] if said else type(error).__name__
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Opens a file to read its bytes, and never waits: a FIFO in its place would keep the reader for ever.
+    """Opens a file to read its bytes, without ever blocking: a FIFO in its place would block the reader forever.
 
     Raises:
         OSError: it cannot be opened, or is a FIFO, a socket or a device.
@@ -52,14 +52,14 @@ def read_text(path: Path) -> str:
 
     Raises:
         OSError: as in `open_regular`.
-        UnicodeDecodeError: it is no such text.
+        UnicodeDecodeError: the file is not UTF-8.
     """
     with open_regular(path) as handle:
         return handle.read().decode("utf-8")
 
 
 def _opened(path: Path, flags: int) -> int:
-    """A descriptor of a regular file or a directory, or an OSError; the caller closes it."""
+    """A descriptor of a regular file, which the caller closes; raises an OSError for anything else."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     try:
         kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
@@ -86,7 +86,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Removes the temporary files that `write_whole` left in a directory where its process was killed, on this machine."""
+    """Removes temporary files that `write_whole` left in a directory because its process on this machine was killed."""
     for file in directory.glob(f".*{_UNFINISHED}*"):
         host, _, rest = file.name.rpartition(_UNFINISHED)[2].partition("-")
         writer = rest.partition("-")[0]
@@ -105,21 +105,21 @@ def _is_alive(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        pass  # It is somebody else's.
+        pass  # The process exists, and belongs to another user.
     return True
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole."""
+    """Writes a text file atomically."""
     write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool, busy: str = "") -> Iterator[int]:
-    """Holds the lock file `path`, which the system frees when the process ends, however it ends; yields its descriptor.
+    """Holds the lock file `path`, and yields its descriptor. The system frees the lock when the process ends in any way.
 
     Raises:
-        UserError: without `wait`, somebody else holds it (the message is `busy`), or it cannot be made.
+        UserError: another process holds the lock and `wait` is false (the message is `busy`), or it cannot be created.
     """
     with contextlib.ExitStack() as stack:
         with explained(f"locking {path}"):

@@ -1,6 +1,6 @@
-"""Hashes of what a number depends on: weights, images and files, each 16 hexadecimal digits of SHA-256.
+"""Hashes of weights, images and files, on which numbers depend. Each is 16 hexadecimal digits of a SHA-256.
 
-That of a file is the first digits of what `sha256sum` prints.
+The hash of a file has the first digits of what `sha256sum` prints.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def images_hash(images: np.ndarray, labels: np.ndarray) -> str:
 
 
 def arrays_hash(*arrays: np.ndarray) -> str:
-    """The hash of arrays in this order, of their shapes and elements."""
+    """The hash of the shapes and elements of arrays, in this order."""
     total = hashlib.sha256()
     for array in map(np.ascontiguousarray, arrays):
         total.update(str(array.shape).encode())
         rows = max(1, _AT_ONCE // max(1, array[:1].nbytes)) if array.ndim else 1
-        # In parts, so that of one mapped from a file no more need be in memory.
+        # In parts, so that only one part of an array that is mapped from a file must be in memory.
         for part in [array[start : start + rows] for start in range(0, len(array), rows)] if array.ndim else [array]:
             total.update(part)
             release(part)
@@ -47,7 +47,7 @@ def arrays_hash(*arrays: np.ndarray) -> str:
 
 
 def file_hash(file: Path) -> str:
-    """The hash of the bytes of a file, or an OSError."""
+    """The hash of the bytes of a file; raises an OSError if it cannot be read."""
     return _file_digest(file)[:DIGITS]
 
 
@@ -57,20 +57,20 @@ def _file_digest(file: Path) -> str:
 
 
 def write_hashed(file: Path, write: Callable[[Path], None]) -> None:
-    """`write_whole`, with the file's SHA-256 in `<file>.sha256` beside it, which `sha256sum --check` reads."""
+    """Like `write_whole`, and writes the file's SHA-256 to `<file>.sha256`, which `sha256sum --check` reads."""
 
     def write_both(temporary: Path) -> None:
         write(temporary)
-        # Before the file takes its name, so that it is never there without its hash.
+        # The hash is written before the file gets its name, so the file never exists without its hash.
         write_text(_hash_file(file), f"{_file_digest(temporary)}  {file.name}\n")
 
     write_whole(file, write_both)
 
 
 def check_hashed(file: Path, what: str, advice: str) -> None:
-    """Raises a UserError, which says what was expected and ends with the advice, where a file of `write_hashed` has changed.
+    """Raises a UserError if a file of `write_hashed` has changed; the message says what was expected, and ends with the advice.
 
-    A file of before there were hashes has none, and is taken as it is.
+    An older file without a hash is accepted.
     """
     if not _hash_file(file).exists():
         return

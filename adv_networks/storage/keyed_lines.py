@@ -1,8 +1,8 @@
-"""CSV files of lines with keys, which several processes add to, and of which the last of a key counts.
+"""CSV files of lines with keys. Several processes may add lines, and the last line of each key counts.
 
-Lines are appended under a lock. While that goes on, the lock file says from where to where the file grows, so that a process
-that is killed meanwhile leaves no half a line: whoever reads or writes next takes the file as it was before. A file whose
-replaced lines outnumber the others is written anew, without them.
+Lines are appended under a lock. During this, the lock file says from where to where the file grows. If the process is killed,
+the next reader or writer sees the file as it was before, without half a line. When more than half of the lines are replaced by
+later ones, the file is rewritten without them.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from adv_networks.storage.csv_rows import csv_text, write_rows
 from adv_networks.storage.files import explained, locked, open_regular, reason, remove_leftovers
 from adv_networks.storage.lines import MEND, Line, field_types, parse
 
-# A file of fewer lines is not worth writing anew.
+# A file with fewer lines is not worth rewriting.
 _FEW_LINES = 1000
 
 
 @dataclasses.dataclass
 class _Seen:
-    """What a file was, by its inode, size and time, when all its lines were valid: how many, and their keys."""
+    """A file's inode, size and time when all its lines were valid, with their number and their keys."""
 
     identity: tuple[int, int, int]
     lines: int
     keys: set[str]
 
 
-# By file and kind, so that a process that adds many lines does not read the earlier ones each time.
+# By file and kind, so that a process that adds many lines does not read the earlier lines each time.
 _seen: dict[tuple[Path, type], _Seen] = {}
 
 
 def read(file: Path, kind: type[Line]) -> list[Line]:
-    """The lines of a file, the last of each key, in the order in which these were added; none if there is no file.
+    """The last line of each key in a file, in the order in which they were added; none if there is no file.
 
     A file may be older than the kind's last fields, which then have their defaults.
 
     Raises:
-        UserError: the file is not a whole one of that kind, or has a value that cannot be; it is left as it is.
+        UserError: the file is not a whole file of that kind, or has an impossible value. It is not changed.
     """
     if not file.exists():
         return []
@@ -52,7 +52,7 @@ def read(file: Path, kind: type[Line]) -> list[Line]:
 
 
 def check(file: Path, kind: type[Line]) -> None:
-    """Raises a UserError where `merge` would, before the work whose lines it is to keep; removes killed writers' files."""
+    """Raises the UserError that `merge` would raise, before the work that makes the lines. Removes files of killed writers."""
     with locked(_lock(file), wait=True) as lock:
         remove_leftovers(file.parent)
         _recover(file, lock)
@@ -61,11 +61,11 @@ def check(file: Path, kind: type[Line]) -> None:
 
 
 def merge(file: Path, new: Iterable[Line], kind: type[Line]) -> None:
-    """Adds lines to a file that other processes may be adding to; an earlier one of the same key counts no more.
+    """Adds lines to a file, to which other processes may add too. Earlier lines of the same keys no longer count.
 
     Raises:
-        UserError: the file is not a whole one of that kind, a new line has a value that cannot be, or it cannot be written;
-            it is left as it is.
+        UserError: the file is not a whole file of that kind, a new line has an impossible value, or the file cannot be written.
+            It is not changed.
     """
     new = list(new)
     parse(file, kind, _bytes(new, list(field_types(kind))), in_file=False)
@@ -102,7 +102,7 @@ def _identity(file: Path) -> tuple[int, int, int]:
 
 
 def _look(file: Path, kind: type[Line]) -> _Seen:
-    """What there is, read if it has changed since this process read it or added to it. The caller holds the lock."""
+    """What is known of a file, which is read if it has changed since this process used it. The caller holds the lock."""
     path, identity = (file.resolve(), kind), _identity(file)
     if path not in _seen or _seen[path].identity != identity:
         lines = parse(file, kind, _committed(file))
@@ -111,14 +111,14 @@ def _look(file: Path, kind: type[Line]) -> _Seen:
 
 
 def _bytes(lines: Iterable[Line], fields: Sequence[str]) -> bytes:
-    """A file of lines with these fields."""
+    """The bytes of a file that has these lines with these fields."""
     return csv_text(fields, ({name: getattr(line, name) for name in fields} for line in lines)).encode("utf-8")
 
 
 def _fields_for(new: Iterable[Line], file: Path, kind: type[Line]) -> list[str] | None:
-    """The fields that new lines behind those of a file have; None where they cannot stand there.
+    """The fields with which new lines can be appended to a file; None if they cannot.
 
-    They cannot where the file is older than a field in which they have more than the default, or its last line has no end.
+    They cannot if the file lacks a field in which a new line is not at its default, or if its last line has no line end.
     """
     with open_regular(file) as handle:
         header = handle.readline().decode("utf-8").rstrip("\r\n").split(",")
@@ -130,7 +130,7 @@ def _fields_for(new: Iterable[Line], file: Path, kind: type[Line]) -> list[str] 
 
 
 def _append(file: Path, added: bytes, lock: int) -> None:
-    """Appends bytes so that all of them count or none, for `_committed` and `_recover`, whatever happens meanwhile."""
+    """Appends bytes so that `_committed` and `_recover` count all of them or none, whatever happens meanwhile."""
     with explained(f"writing {file}"):
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         try:
@@ -150,7 +150,7 @@ def _append(file: Path, added: bytes, lock: int) -> None:
 
 
 def _whole_size(inode: int, size: int, journal: bytes) -> int:
-    """How much of a file of that size counts, by what its lock file says of the last time that lines were added."""
+    """How many bytes of a file of this size count, according to the journal in its lock file."""
     entry = re.fullmatch(rb"(\d+) (\d+) (\d+)\n", journal)
     if entry is None:
         return size
@@ -159,7 +159,7 @@ def _whole_size(inode: int, size: int, journal: bytes) -> int:
 
 
 def _recover(file: Path, lock: int) -> None:
-    """Undoes what a process that was killed has half appended. The caller holds the lock."""
+    """Removes lines that a killed process has half appended. The caller holds the lock."""
     journal = os.pread(lock, 100, 0)
     if journal and file.exists():
         with explained(f"writing {file}"):
@@ -169,7 +169,7 @@ def _recover(file: Path, lock: int) -> None:
 
 
 def _committed(file: Path) -> bytes:
-    """The bytes of a file, without what is being appended, or was when its process was killed."""
+    """The bytes of a file, without lines that are being appended, or that a killed process left incomplete."""
     while True:
         try:
             with open_regular(file) as handle:
@@ -180,6 +180,6 @@ def _committed(file: Path) -> bytes:
         except OSError as error:
             raise UserError(f"{file}: expected a file of records, found: {reason(error)} {MEND}") from None
         whole = _whole_size(found.st_ino, len(data), journal)
-        # What has grown since was perhaps read while it was appended to.
+        # If the file has grown since, it may have been read during an append.
         if whole < len(data) or found.st_size == len(data):
             return data[:whole]

@@ -1,4 +1,4 @@
-"""Lines of a CSV file as dataclasses: read fast, as there may be many, and refused where a value cannot be."""
+"""Lines of a CSV file as dataclasses. Reading is fast, because there may be many, and refuses impossible values."""
 
 from __future__ import annotations
 
@@ -23,23 +23,22 @@ MEND = "(repair it, or move it away)"
 
 
 def _or_none(type_: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The type of a field that may be empty, for None."""
+    """The type of a field that may be empty, which means None."""
     return lambda text: type_(text) if text else None
 
 
 _TYPES = {"str": str, "int": int, "float": float, "int | None": _or_none(int), "float | None": _or_none(float)}
 _HASH = re.compile(f"[0-9a-f]{{{DIGITS}}}")
 _ROWS_AT_ONCE = 2048
-# Longer texts, such as versions, are kept once in memory however many lines have them.
+# Longer texts, such as versions, are kept in memory only once, however many lines have them.
 _LONG_TEXT = 30
 
 
 class Keyed(Protocol):
-    """A line: a frozen dataclass of texts, whole numbers and finite numbers, either perhaps None, with a key.
+    """A line: a frozen dataclass with a key. Its fields are texts, whole numbers and finite numbers; numbers may be None.
 
-    Its numbers are from 0 on, but for those that its `limits` name with the least and the most that they may be. It may have a
-    method `fault`, which says of the first field that cannot be what it is beside the others its name and what was expected,
-    or None.
+    Numbers must be at least 0, unless `limits` gives another least and most. A line may have a method `fault`. If a field
+    contradicts the others, it returns the field's name and what was expected, else None.
     """
 
     key: str
@@ -49,7 +48,7 @@ Line = TypeVar("Line", bound=Keyed)
 
 
 class _Field(NamedTuple):
-    """What the texts of a field must be."""
+    """The rules for the texts of a field."""
 
     type: Callable[[str], Any]
     is_hash: bool
@@ -58,13 +57,13 @@ class _Field(NamedTuple):
 
     @classmethod
     def of(cls, kind: type, name: str) -> _Field:
-        """The field of that name in lines of a kind."""
+        """The rules for the field of that name in lines of a kind."""
         is_hash = name in ("key", "identity") or name.endswith("_hash")
         return cls(field_types(kind)[name], is_hash, *getattr(kind, "limits", {}).get(name, (0, math.inf)))
 
     @property
     def expected(self) -> str:
-        """What is expected of a text, where one is refused."""
+        """What is expected of a text, for the message when one is refused."""
         if self.type is str:
             return f"{DIGITS} hexadecimal digits, not the number that a spreadsheet makes of them"
         number = "a whole number" if self.type in (int, _TYPES["int | None"]) else "a finite number"
@@ -72,7 +71,7 @@ class _Field(NamedTuple):
         return f"{number} {limits}{'' if self.type in (int, float) else ', or nothing'}"
 
     def values(self, texts: Sequence[str], shared: dict[str, str]) -> Sequence[Any]:
-        """The values of texts; equal long ones share memory, by `shared`. ValueError if one cannot be."""
+        """Converts texts to values; equal long texts share memory through `shared`. Raises ValueError for an impossible one."""
         if self.type is str:
             if self.is_hash and any(map(_is_number, set(texts))):
                 raise ValueError
@@ -90,10 +89,10 @@ def field_types(kind: type) -> dict[str, Callable[[str], Any]]:
 
 
 def parse(file: Path, kind: type[Line], data: bytes, *, in_file: bool = True) -> list[Line]:
-    """The lines that the bytes of a file, or of what is to be added to it (not `in_file`), have after their header.
+    """Parses the lines after the header in the bytes of a file, or of new lines for it (not `in_file`).
 
     Raises:
-        UserError: they are not whole lines of that kind, or have a value that cannot be; the first line and column are named.
+        UserError: they are not whole lines of that kind, or have an impossible value; the first line and column are named.
     """
     header = _header(file, kind, data)
     make, result = _maker(kind, header), []
@@ -115,7 +114,7 @@ def _rows(data: bytes) -> Iterator[list[str]]:
 
 
 def _header(file: Path, kind: type, data: bytes) -> list[str]:
-    """The fields that a file has: all of the kind, or without the last that have defaults."""
+    """The fields of a file: all fields of the kind, perhaps without the last ones that have defaults."""
     fields = list(field_types(kind))
     required = sum(field.default is dataclasses.MISSING for field in dataclasses.fields(kind))
     try:
@@ -129,9 +128,9 @@ def _header(file: Path, kind: type, data: bytes) -> list[str]:
 
 
 def _maker(kind: type[Line], header: Sequence[str]) -> Callable[[list[list[str]]], list[Line]]:
-    """A function of rows to lines, fast as files are long; where a value cannot be it raises a ValueError."""
+    """Returns a fast function from rows to lines, which raises a ValueError for an impossible value."""
     fields = [_Field.of(kind, name) for name in header]
-    # Made by a class that is not frozen, whose constructor takes a quarter of the time, and then given their own.
+    # The constructor of a class that is not frozen takes a quarter of the time. Lines get their own class afterwards.
     open_kind = dataclasses.make_dataclass(
         kind.__name__,
         [(field.name, field.type, dataclasses.field(default=field.default)) for field in dataclasses.fields(kind)],
@@ -154,7 +153,7 @@ def _maker(kind: type[Line], header: Sequence[str]) -> Callable[[list[list[str]]
 
 
 def _is_number(text: str) -> bool:
-    """Whether a text is a number but no hash: what a spreadsheet makes of a hash of digits and one e."""
+    """Whether a text is a number but not a hash. A spreadsheet turns a hash of digits and one "e" into such a number."""
     if not text or _HASH.fullmatch(text):
         return False
     try:
@@ -165,7 +164,7 @@ def _is_number(text: str) -> bool:
 
 
 def _first_fault(kind: type[Line], header: Sequence[str], data: bytes) -> tuple[int, str]:
-    """The number of the first line that is not one of the kind, and what is wrong with it."""
+    """The number of the first line that is not of the kind, and what is wrong with it."""
     rows = _rows(data)
     for number in itertools.count(1):
         try:
@@ -196,7 +195,7 @@ def _fault(kind: type[Line], header: Sequence[str], row: Sequence[str]) -> str |
 
 @contextlib.contextmanager
 def _without_collection() -> Iterator[None]:
-    """Without a search for circles of garbage, which takes as long as reading many lines does, and finds none."""
+    """Turns off the search for cyclic garbage, which takes as long as reading many lines, and finds nothing."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

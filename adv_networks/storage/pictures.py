@@ -1,4 +1,4 @@
-"""Pictures for people, as PNG, tables as PDF too. Whatever texts they are given, they show these, and no formula in them."""
+"""Pictures, as PNG and for tables also in another format. Texts are drawn as they are, never as formulas."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ import numpy as np
 from adv_networks.storage.files import write_whole
 from adv_networks.storage.names import printable, shortened
 
-# What figures of tables are written as, beside the PNG that pages show.
+# The formats of tables' figures, besides the PNG that pages show.
 FORMATS = ("pdf", "png", "svg")
 _format = contextvars.ContextVar("format", default="pdf")
 
 _LONGEST_LINE = 80
 _DASHES, _MARKERS = ("-", "--", ":", "-."), "os^Dv<>"
-# Of more points than this the mean of the last tenth is drawn over the points themselves.
+# With more points than this, a running mean is drawn over the points themselves.
 _MOST_RAW_POINTS = 40
 
 
 @contextlib.contextmanager
 def written_as(kind: str) -> Iterator[None]:
-    """Inside, figures of tables are written as this format, one of `FORMATS`, beside PNG.
+    """Inside, figures of tables are written in this format, one of `FORMATS`, besides PNG.
 
     Example:
         >>> from adv_networks.storage import pictures
@@ -44,7 +44,7 @@ def written_as(kind: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _plain_text() -> Iterator[None]:
-    """Inside, figures have this project's style, and Matplotlib reads no text as a formula, neither made nor drawn there."""
+    """Inside, figures have this project's style, and Matplotlib takes no text for a formula, when figures are made or drawn."""
     from matplotlib import rc_context
 
     with resources.as_file(resources.files("adv_networks") / "storage" / "figures.mplstyle") as style, rc_context(fname=style):
@@ -52,19 +52,19 @@ def _plain_text() -> Iterator[None]:
 
 
 def _shown(text: str) -> str:
-    """A text of one or more lines as it can be drawn."""
+    """A text of one or more lines, made printable and short enough to draw."""
     return "\n".join(shortened(printable(line), _LONGEST_LINE) for line in text.split("\n"))
 
 
 @_plain_text()
 def perturbations(images: np.ndarray, perturbed: Mapping[str, np.ndarray], limit: float, above: Sequence[Sequence[str]]) -> Any:
-    """A figure of originals and, attack by attack, perturbation / perturbed; the perturbation on a diverging scale.
+    """A figure of the original images and, for each attack, the perturbations, on a diverging scale, and the perturbed images.
 
     Args:
         images: [N, H, W, C] in [0,1], one column each.
-        perturbed: the same, perturbed, by the names of the perturbations.
-        limit: the perturbations' colour scale goes from minus this to this.
-        above: texts to write above the images, and then above those of each attack.
+        perturbed: the perturbed images, by the names of the attacks.
+        limit: the colour scale of the perturbations goes from -limit to limit.
+        above: texts above the images, and then above the perturbed images of each attack.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ def perturbations(images: np.ndarray, perturbed: Mapping[str, np.ndarray], limit
     figure = Figure(figsize=(1.1 * len(images) + 1, 1.4 * len(rows)), layout="constrained")
     height, width = images.shape[1:3]
     left = 1.1 * width * np.arange(len(images))
-    axes = figure.subplots(len(rows), 1)  # A row each: axes for every image take three times as long to draw.
+    axes = figure.subplots(len(rows), 1)  # One axis for each row: an axis for each image takes three times as long to draw.
     for axis, (label, pictures, style, texts) in zip(axes, rows, strict=True):
         for start, picture in zip(left, pictures, strict=True):
             axis.imshow(picture.squeeze(), extent=(start, start + width, 0, height), **style)
@@ -94,11 +94,11 @@ def perturbations(images: np.ndarray, perturbed: Mapping[str, np.ndarray], limit
 
 @_plain_text()
 def image_rows(stem: Path, rows: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> None:
-    """Draws rows of images, as many in each, with a text above each image.
+    """Draws rows of images with a text above each image.
 
     Args:
-        stem: the file without its suffix: `.png` and `.pdf` are written.
-        rows: images [N, H, W, C] in [0,1] and N texts, by what is written beside the row.
+        stem: the file without its suffix: PNG and the chosen format (`written_as`) are written.
+        rows: images [N, H, W, C] in [0,1] and N texts, by the label of the row.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -138,7 +138,7 @@ def heat_maps(stem: Path, rows: Sequence[str], columns: Sequence[str], values: M
     """Draws tables of percentages above one another, white for 0 and dark blue for 100, with the numbers in them.
 
     Args:
-        stem: the file without its suffix: PNG and the asked format (`written_as`) are written.
+        stem: the file without its suffix: PNG and the chosen format (`written_as`) are written.
         rows: the tables' rows.
         columns: the tables' columns.
         values: by title, a number or None for each row and column.
@@ -173,14 +173,14 @@ def curve_panels(
     *,
     marked: tuple[str, float] | None = None,
 ) -> None:
-    """Draws panels side by side with the same curves in each, colour-blind safe and told apart in print by dashes and marks.
+    """Draws panels side by side with the same curves in each. The colours suit colour-blind readers; dashes and markers differ.
 
     Args:
-        stem: the file without its suffix: PNG and the asked format (`written_as`) are written.
-        panels: by title, by name in the legend, points (x, y).
-        x_label: what x is.
-        y_label: what y is, from 0 to 100.
-        marked: what is at an x that all panels mark, in words, and that x.
+        stem: the file without its suffix: PNG and the chosen format (`written_as`) are written.
+        panels: points (x, y), by title of the panel and name in the legend.
+        x_label: label of the x axis.
+        y_label: label of the y axis, which goes from 0 to 100.
+        marked: an x that all panels mark: its label and its value.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -213,7 +213,7 @@ def scatter(panels: Mapping[str, np.ndarray], labels: np.ndarray, names: Sequenc
     Args:
         panels: by title, points [N, 2].
         labels: integers [N].
-        names: of the classes, for the legend.
+        names: names of the classes, for the legend.
     """
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -233,8 +233,8 @@ def scatter(panels: Mapping[str, np.ndarray], labels: np.ndarray, names: Sequenc
 
 @_plain_text()
 def save_for_print(figure: Any, stem: Path) -> None:
-    """Writes a figure as PNG and as the asked format (`written_as`); `stem` is the file without its suffix."""
-    # Without the date the same picture is the same file.
+    """Writes a figure as PNG and in the chosen format (`written_as`); `stem` is the file without its suffix."""
+    # Without a date, the same picture gives the same file.
     without_date: dict[str, dict[str, None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
     for kind in dict.fromkeys(("png", _format.get())):
         write = functools.partial(figure.savefig, metadata=without_date.get(kind, {}))
@@ -250,15 +250,15 @@ def curves(
     *,
     y_scale: str = "log",
 ) -> None:
-    """Draws curves, colour-blind safe and told apart in print by their dashes.
+    """Draws curves. The colours suit colour-blind readers, and dashes differ.
 
-    Of many points the mean of the last tenth is drawn, over the points themselves in a faint line.
+    If there are many points, they are drawn as a faint line, with a running mean over a tenth of the curve above it.
 
     Args:
-        file: PNG to write; the asked format (`written_as`) joins it.
-        series: by name in the legend, points (x, y); those without a y are left out.
-        x_label: what x is.
-        y_label: what y is.
+        file: PNG to write; the chosen format (`written_as`) is written beside it.
+        series: points (x, y), by name in the legend; those without a y are left out.
+        x_label: label of the x axis.
+        y_label: label of the y axis.
         y_scale: "log" or "linear".
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -280,7 +280,7 @@ def curves(
 
 
 def _smooth(values: Sequence[float]) -> np.ndarray:
-    """Each value's mean with those of the tenth of the curve before it."""
+    """Running means: each value is averaged with those before it, over a tenth of the curve."""
     length = max(2, len(values) // 10)
     sums = np.cumsum(np.concatenate([[0.0], values]))
     last = np.arange(1, len(values) + 1)

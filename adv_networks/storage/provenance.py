@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, library versions, machine."""
+"""The provenance of a result: commit, library versions, machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured: `records.csv` has a line per (target, source, attack), `outcomes.csv` which images were right."""
+"""Measured results: `records.csv` has a line for each (target, source, attack), `outcomes.csv` which images were right."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adv_networks.storage import keyed_lines
 from adv_networks.storage.hashes import DIGITS
 from adv_networks.storage.lines import Line
 
-# Of an accuracy, which is rounded, against its counts.
+# How far a rounded accuracy may differ from that of its counts.
 _ROUNDING = 0.01
 _HEXADECIMAL = frozenset("0123456789abcdef")
 _COUNTED = MappingProxyType(dict.fromkeys(("images", "draws"), (1, math.inf)))
@@ -25,12 +25,12 @@ _SHARES = ("accuracy", "confidence", "wrong_confidence", "changed", "conditioned
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One accuracy and where it comes from. `key` is the hash of all that the number depends on.
+    """One accuracy and its provenance. `key` is the hash of everything that the number depends on.
 
-    A random target is asked about each image `draws` times, and `correct` counts answers.
-    Of a user's own data set `class_names` are the classes, as JSON, and `split` is how its images were split.
-    `gradient` says which gradient the attack got of a classifier behind a defence (`experiments.GRADIENTS`), and is empty for
-    one that no defence stands in front of.
+    A random target labels each image `draws` times, and `correct` counts its answers.
+    For a user's own data set, `class_names` are the classes, as JSON, and `split` is how its images were split.
+    `gradient` is the gradient that the attack got from a classifier behind a defence (`experiments.GRADIENTS`); it is empty if
+    there is no defence.
     """
 
     key: str
@@ -60,7 +60,7 @@ class Record:
     commit: str = ""
     versions: str = ""
     draws: int = 1
-    # Younger than the first records, which have none of them; so has what is composed of others.
+    # Fields that were added after the first records. Those records and worst cases do not have them.
     confidence_percent: float | None = None
     wrong_confidence_percent: float | None = None
     changed_percent: float | None = None
@@ -74,10 +74,10 @@ class Record:
     linf_median: float | None = None
     linf_mean: float | None = None
     queries_mean: float | None = None
-    # Of the images that another attack fooled the target on, how many what was done to them afterwards put right.
+    # On how many images another attack fooled the target, and how many of them are right again after this attack.
     destructible: int | None = None
     destruction_percent: float | None = None
-    # What an attack that learns first has learned from.
+    # The training images from which an attack has learned.
     learned_from: str = ""
     class_names: str = ""
     split: str = ""
@@ -89,26 +89,26 @@ class Record:
     )
 
     def measure(self, metric: str) -> float | None:
-        """The number that a key of `METRICS` names; None where it was not measured, or there is none."""
+        """The value of a metric, a key of `METRICS`; None if it was not measured or does not exist."""
         value = getattr(self, METRICS[metric].field)
         if metric == "images still correct" and value is not None:
             return round(value * (self.correct_before or 0) / 100)
         return 100 - value if metric == "error" else value
 
     def images_of(self, metric: str) -> int | None:
-        """Of how many images a metric is a share, None for one that is no share or has none."""
+        """The number of images of which a metric is a percentage; None if it is not a percentage."""
         field = METRICS[metric].images
         images = getattr(self, field) if field else None
         return images // self.draws if images and field == "correct_before" else images
 
     @property
     def wrong(self) -> int:
-        """How many images the target labelled wrongly, in the mean of its draws."""
+        """How many images the target labelled wrongly, on average over its draws."""
         return self.images - self.correct // self.draws
 
     @property
     def networks(self) -> dict[str, str]:
-        """The hashes of the weights that it is of, by name: those of its target, and of its source where it has one."""
+        """The weight hashes of its networks, by name: the target, and the source if there is one."""
         return ({self.source: self.source_hash} if self.source else {}) | {self.target: self.target_hash}
 
     def fault(self) -> tuple[str, str] | None:
@@ -124,7 +124,7 @@ class Record:
 
 
 class Metric(NamedTuple):
-    """What a cell of a table may show: a field of records, and the field with the images that it is a share of, if of any."""
+    """A number that a cell can show: a field of records, and the field with the number of images behind a percentage."""
 
     field: str
     images: str = ""
@@ -134,7 +134,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "accuracy": Metric("accuracy_percent", "images"),
         "error": Metric("accuracy_percent", "images"),
-        # As the CIFAR10 report has it of its 1-NN.
+        # The CIFAR10 report gives this for its 1-NN.
         "accuracy (about)": Metric("accuracy_percent", "images"),
         "confidence": Metric("confidence_percent", "images"),
         "confidence of the mislabelled": Metric("wrong_confidence_percent", "wrong"),
@@ -149,16 +149,16 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "images refused": Metric("rejected_percent", "images"),
     }
 )
-# The fields that records had none of at first, but for the number of images that were right before.
+# The fields of metrics that the first records have; `MEASURES` are the others.
 _OF_FIRST_RECORDS = ("accuracy_percent", "correct")
 MEASURES = tuple(dict.fromkeys(metric.field for metric in METRICS.values() if metric.field not in _OF_FIRST_RECORDS))
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Which images a record's target labelled correctly: a bit an image, eight a byte from the highest on, in hexadecimal.
+    """Which images a record's target labelled correctly: one bit for each image, packed from the highest bit, in hexadecimal.
 
-    Of a random target there are so many bits for each of its `draws`, one draw after the other.
+    A random target has the bits of all its `draws`, one draw after the other.
     """
 
     key: str
@@ -181,31 +181,31 @@ class Outcome:
         return None
 
     def array(self) -> np.ndarray:
-        """Booleans [images]; of a random target [draws, images]."""
+        """Booleans [images], or [draws, images] for a random target."""
         bits = np.unpackbits(np.frombuffer(bytes.fromhex(self.right), np.uint8))[: self.images * self.draws].astype(bool)
         return bits if self.draws == 1 else bits.reshape(self.draws, self.images)
 
 
 def record_key(**identity: Any) -> str:
-    """16 hexadecimal digits of SHA-256 over what identifies a record."""
+    """The key of a record: 16 hexadecimal digits of the SHA-256 of everything that identifies it."""
     return hashlib.sha256(repr(sorted(identity.items())).encode()).hexdigest()[:DIGITS]
 
 
 def hash_of_parts(parts: Iterable[Record]) -> str:
-    """The source's hash of a worst case: 16 hexadecimal digits of SHA-256 over the keys of what it is the worst of."""
+    """The source hash of a worst case: 16 hexadecimal digits of the SHA-256 of the keys of its parts."""
     return hashlib.sha256("".join(record.key for record in parts).encode()).hexdigest()[:DIGITS]
 
 
 def read(file: Path, kind: type[Line] = Record) -> list[Line]:
-    """The records of a file, or its lines of another kind, as `keyed_lines.read` has them."""
+    """Reads the records of a file, or lines of another kind (`keyed_lines.read`)."""
     return keyed_lines.read(file, kind)
 
 
 def check(file: Path) -> None:
-    """Raises a UserError where `merge` of records would, before the work whose records the file is to keep."""
+    """Raises the UserError that `merge` of records would raise, before the work that makes the records."""
     keyed_lines.check(file, Record)
 
 
 def merge(file: Path, new: Iterable[Line], kind: type[Line] = Record) -> None:
-    """Adds records, or lines of another kind, to a file, as `keyed_lines.merge` does."""
+    """Adds records, or lines of another kind, to a file (`keyed_lines.merge`)."""
     keyed_lines.merge(file, new, kind)

@@ -1,4 +1,4 @@
-"""What the directory of a run says of it. Imports no TensorFlow."""
+"""Reads what the directory of a run says about the run. Does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NETWORK = re.compile(r"[a-z][\w-]*\.keras")
 _LARGEST_LIST = 1_000_000
 _LONGEST_STEP = 18
 
-# What the provenance says, where it says it.
+# The texts and counts that the provenance may have.
 _TEXTS = (
     "commit",
     "versions",
@@ -34,10 +34,10 @@ _COUNTS = ("training_images", "validation_images")
 
 
 def describe(workdir: Path) -> dict[str, Any] | None:
-    """What `experiment.json` says of a run, None if there is no run.
+    """The content of a run's `experiment.json`; None if there is no run.
 
     Raises:
-        UserError: the file is damaged, or says what no run says.
+        UserError: the file is damaged, or cannot be a run's description.
     """
     file = workdir / "experiment.json"
     if not file.exists():
@@ -55,7 +55,7 @@ def describe(workdir: Path) -> dict[str, Any] | None:
 
 
 def _faults(description: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """The values that are of another type than a run's: their names, what was expected, and what was found."""
+    """The values that have the wrong type: their names, what was expected, and what was found."""
     provenance, hashes = description["provenance"], description.get("hashes", {})
     faults = [(name, "a text", provenance[name]) for name in _TEXTS if not isinstance(provenance.get(name, ""), str)]
     faults += [
@@ -78,15 +78,17 @@ def _is_known(hashes: Any) -> bool:
 
 
 def is_network_of_run(file: Path) -> bool:
-    """Whether a file is, by its name and place, a network that a run saved."""
+    """Whether a file is a network that a run saved, judging by its name and directory."""
     return bool(_NETWORK.fullmatch(file.name)) and (file.parent / "experiment.json").exists()
 
 
 def checked_file(workdir: Path, name: str) -> Path:
-    """The path of a file of a run, whose bytes are those that the run saved; a run may be too old or young to know that.
+    """The path of a run's file, after a check that it is the file that the run saved.
+
+    A run that is too old, or not finished, has no hashes, and is not checked.
 
     Raises:
-        UserError: it is another file than the one that the run saved, or the run's description is damaged.
+        UserError: the file is not the one that the run saved, or the run's description is damaged.
     """
     file = workdir / name
     known = _hashes(workdir, name)
@@ -104,7 +106,7 @@ def checked_file(workdir: Path, name: str) -> Path:
 
 
 def known_weights_hash(workdir: Path, name: str) -> str | None:
-    """The hash of the weights in one of a run's `.keras` files, without loading it; None where it is not known.
+    """The hash of the weights in one of a run's `.keras` files, without loading it; None if it is not known.
 
     Raises:
         UserError: as in `checked_file`.
@@ -118,7 +120,7 @@ def _hashes(workdir: Path, name: str) -> dict[str, str] | None:
 
 
 def check_weights(workdir: Path, name: str, found: str) -> None:
-    """Raises a UserError where the weights of a run's file, once loaded, have another hash than its run says."""
+    """Raises a UserError if the loaded weights of a run's file do not have the hash in the run's description."""
     known = _hashes(workdir, name)
     if known is not None and known["weights"] != found:
         raise UserError(
@@ -128,10 +130,10 @@ def check_weights(workdir: Path, name: str, found: str) -> None:
 
 
 def listed_steps(checkpoints: Path) -> list[int]:
-    """The steps, ascending, of the checkpoints that the list in their directory names; none without a list.
+    """The steps of the checkpoints in their directory's list, ascending; none without a list.
 
     Raises:
-        UserError: what is there cannot be a list of checkpoints.
+        UserError: the file cannot be a list of checkpoints.
     """
     file = checkpoints / "checkpoint"
     if not file.exists():
@@ -148,7 +150,7 @@ def listed_steps(checkpoints: Path) -> list[int]:
 
 
 def state(workdir: Path) -> str:
-    """How far a run is: "finished", "step N of M", "empty" where it has not begun, or "damaged"."""
+    """The state of a run: "finished", "step N of M", "empty" if it has not started, or "damaged"."""
     try:
         description = describe(workdir)
         if description is None:
@@ -162,6 +164,6 @@ def state(workdir: Path) -> str:
 
 
 def directories(runs: Path) -> list[Path]:
-    """The directories below `runs` that a training has begun to use, by name."""
+    """The directories in `runs` that a training has used, by name."""
     used = {file.parent for name in ("experiment.json", "lock") for file in runs.glob(f"*/{name}")}
     return sorted(used)

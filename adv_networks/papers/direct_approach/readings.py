@@ -1,4 +1,4 @@
-"""The table that tries the text, the released code and each difference of theirs on every row of Tables 1-4 and 7."""
+"""A table that compares the text, the released code and each single difference on every row of Tables 1-4 and 7."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adv_networks.papers.direct_approach.tables import ABC, BLACK_BOX, EAT
 
 _GRIDS = {"mnist": "1", "svhn": "2", "cifar10": "3", "cifar100": "7"}
 _RATES = ("learning_rate", "weight_decay")
-# Section 4.4 cites Tramèr et al. (2018), whose mixture has the model's own examples, and speaks of static ones only.
+# Section 4.4 cites Tramèr et al. (2018), who also use examples of the model itself; the section mentions only static ones.
 _CITED = {"ensemble": {"own_examples": True}}
 
 
@@ -27,9 +27,9 @@ def _rows() -> Iterator[Row]:
 def _readings(place: dict[str, Any], row: Row, dataset: str) -> Iterator[Row]:
     """The readings of one published row: the text, the released code, and each difference alone.
 
-    The surrogates are the text's, those of the released code's row the released code's. The text's B, C and EAT are also
-    attacked from the released code's A'. Where A's rates differ, both together are a row, attacked from an A' with them.
-    EAT is also trained as in the source that the text cites.
+    The surrogates follow the text; for the row of the released code, they follow that. The text's B, C and EAT are also
+    attacked from the released code's A'. If both of A's rates differ, a row has them together, and is attacked from an A' that
+    has them too. EAT is also trained as in the source that the text cites.
     """
 
     def read(label: str, settings: dict[str, Any] | None = None, **changes: Any) -> Row:

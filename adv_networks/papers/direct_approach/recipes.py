@@ -1,4 +1,4 @@
-"""The paper's recipes by data set, and the two readings of them: the text, and the authors' released code."""
+"""The paper's recipes by data set, and two protocols: the text, and the authors' released code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from adv_networks.experiments import DEFAULT_RECIPE, PROTOCOLS, RECIPES, SETTINGS, Dataset, Protocol, experiment, written
 
-# G by SGD, with its rates, as the released code has it, and the text for SVHN and for generators alone.
+# SGD for G, with its rates: used by the released code, and by the text for SVHN and for lone generators.
 SGD = dict(generator_optimizer="sgd", generator_learning_rate=0.01, generator_momentum=0.9)
 
 _CIFAR = dict(
@@ -16,9 +16,9 @@ _CIFAR = dict(
 )  # fmt: skip
 
 RECIPES.update(
-    # Not of the paper. MNIST's recipe; ε was chosen on the validation images (PGD on A and C after 600 iterations,
-    # in %: 2 and 22 at 0.2, 14 and 52 at 0.15, 57 and 81 at 0.1).
-    # Defense-GAN's has fewer latent numbers than pixels, and a rate that 600 steps are enough for.
+    # The digits are not in the paper. Their recipe is MNIST's; ε was chosen on the validation images (accuracy of A and C under
+    # PGD after 600 iterations, in %: 2 and 22 at 0.2, 14 and 52 at 0.15, 57 and 81 at 0.1). The GAN of Defense-GAN has fewer
+    # latent numbers than pixels, and a learning rate for which 600 steps are enough.
     digits=dict(epsilon=0.15, weight_decay=1e-3, generator_width=8, gan_latent=16, gan_learning_rate=1e-3),
     mnist=dict(epsilon=0.3, weight_decay=1e-3),
     svhn=dict(epsilon=0.05, classifier="d2", classifier_width=16, learning_rate_drops=(0.5,), weight_decay=1e-5,
@@ -29,7 +29,7 @@ RECIPES.update(
 
 
 def _for_images_like(dataset: Dataset) -> Mapping[str, Any]:
-    """MNIST's recipe for grey images of at most 28 pixels a side, else CIFAR10's; no flips, which may change what one shows."""
+    """MNIST's recipe for grey images of at most 28 × 28 pixels, else CIFAR10's without flips, which might change the class."""
     height, width, channels = dataset.image_shape
     small = channels == 1 and max(height, width) <= 28
     return RECIPES["mnist"] if small else {**_CIFAR, "augment_pad": 0}
@@ -67,15 +67,15 @@ PROTOCOLS |= {
 
 
 def deviations(dataset: str, method: str) -> dict[str, dict[str, Any]]:
-    """The settings in which the released code deviates from the text in the training of a method or in its evaluation.
+    """The settings in which the released code deviates from the text, in the training of a method or in its evaluation.
 
-    By what a row of a table calls them; each alone, but G's optimiser with its rates is one.
+    They are keyed by the label of a table row. Each setting is separate, but G's optimiser and its rates count as one.
     """
     text, released = (experiment(dataset, method, protocol=name, scale="paper") for name in ("paper", "released"))
     own, theirs = text.settings(), released.settings()
     groups: dict[str, dict[str, Any]] = {}
     for key, value in PROTOCOLS["released"].settings(dataset, method).items():
-        # What only methods of their own read is PGD's settings and how BN is evaluated.
+        # Beyond training, evaluation reads PGD's settings and how BN is evaluated.
         is_read = text.trains_with(key) or SETTINGS[key].metadata["part"] in ("pgd", "frozen")
         if is_read and own[key] != theirs[key]:
             groups.setdefault("G by SGD" if key in SGD else f"{key} = {written(value)}", {})[key] = value

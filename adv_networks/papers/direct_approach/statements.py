@@ -1,4 +1,4 @@
-"""What the paper says about its tables: a claim per comparative sentence of Sections 4.1-4.6 and the appendix on CIFAR100."""
+"""The paper's statements about its tables: one claim for each comparative sentence of Sections 4.1-4.6 and the appendix."""
 
 from __future__ import annotations
 
@@ -45,38 +45,38 @@ class _Grid(Grid):
     """A grid whose rows are A, B and C, or some of them."""
 
     def best(self, row: str, columns: Iterable[str]) -> AtLeast:
-        """That row of A, B and C is the highest in each of the columns."""
+        """In each of the columns, this row is the highest of A, B and C."""
         return all_of(highest(self(row, column), [self(other, column) for other in ABC]) for column in columns)
 
     def worst(self, row: str, columns: Iterable[str]) -> AtLeast:
-        """That row of A, B and C is the lowest in each of the columns."""
+        """In each of the columns, this row is the lowest of A, B and C."""
         return all_of(lowest(self(row, column), [self(other, column) for other in ABC]) for column in columns)
 
     def ahead(self, row: str, other: str, columns: Iterable[str], by: float = 0) -> list[Between]:
-        """For each column: the row is more than `by` points above the other."""
+        """In each column, the row is more than `by` points above the other."""
         return [greater(self(row, column), self(other, column), by) for column in columns]
 
     def own_kind_by_attack(self) -> list[AtLeast]:
-        """For each black-box column: of the three models, the one trained like the surrogate is the lowest."""
+        """In each black-box column, the model trained like the surrogate is the lowest of the three."""
         return [self.worst(row, [f"{attack}({letter}')"]) for letter, row in zip("ABC", ABC, strict=True) for attack in WHITE]
 
     def own_kind_by_model(self) -> list[AtLeast]:
-        """For each model and attack: of the three surrogates, the one trained like the model leaves it lowest."""
+        """For each model and attack, the surrogate trained like the model leaves the least accuracy of the three."""
         return [self.weakest_to(row, letter, attack) for letter, row in zip("ABC", ABC, strict=True) for attack in WHITE]
 
     def weakest_to(self, row: str, letter: str, attack: str) -> AtLeast:
-        """Of the three surrogates, that one leaves the row the lowest."""
+        """This surrogate leaves the row the least accuracy of the three."""
         return lowest(self(row, f"{attack}({letter}')"), [self(row, f"{attack}({other}')") for other in "ABC"])
 
     def smallest_drop(self, row: str, column: str) -> AtLeast:
-        """Of A, B and C, that row loses the fewest points from clean images to the column's."""
+        """Of A, B and C, this row loses the fewest points from clean images to those of the column."""
         kept = ((1, self(row, column)), (-1, self(row, "No Noise")))
         return all_of(
             Between((*kept, (1, self(other, "No Noise")), (-1, self(other, column))), 0) for other in ABC if other != row
         )
 
     def losses(self, row: str, columns: Iterable[str], fewer_than: float = MUCH) -> list[Between]:
-        """For each column: the row loses fewer than so many points from clean images to the column's."""
+        """In each column, the row loses fewer than this many points from clean images to those of the column."""
         return [greater(self(row, column), self(row, "No Noise"), -fewer_than) for column in columns]
 
 

@@ -1,4 +1,4 @@
-"""The paper's tables, the tables of our own that take it further, and the suites of attacks on their rows."""
+"""The paper's tables, our own tables that extend it, and the attack suites for their rows."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ _GENERATORS = (
 
 
 def _generators(method: str) -> tuple[Row, ...]:
-    """The four generators of Section 4.5, each in a run of that method."""
+    """The four generators of Section 4.5, each in a run of this method."""
     return tuple(dataclasses.replace(row, method=method) for row in _GENERATORS)
 
 
-# Along this run the finite difference is compared with double backprop.
+# During this run, the finite difference is compared with double backprop.
 _PAPER_ROW = Row("paper", "advnet", (("compare_regulariser", True),))
 
 
@@ -85,7 +85,9 @@ def _switches(dataset: str) -> tuple[Row, ...]:
     rows = []
     for label, settings in deviations(dataset, "advnet").items():
         if experiment(dataset, "advnet", scale="paper", **settings).trained() == paper:
-            settings = settings | dict(_PAPER_ROW.settings)  # What only evaluation reads needs no training of its own.
+            settings = settings | dict(
+                _PAPER_ROW.settings
+            )  # A setting that only evaluation reads needs no training of its own.
         rows.append(Row(f"paper, but {label}", "advnet", tuple(settings.items()), (dataset,)))
     return tuple(rows)
 

@@ -52,7 +52,7 @@ _MAGNET_ATTACKS = (
 _AUTOENCODERS = "ABCDEFGH"
 _TRANSFERRED = ("FGSM_B", "I-FGSM_B", "RAND+FGSM_B", "CW_B")
 
-# The photographs behind each row of the physical world's table: the fewest near 100 whose shares its percentages are.
+# The number of photographs behind each row of the physical world's table: the smallest near 100 that fits its percentages.
 _PHOTOGRAPHS = {"fast 16 of 255": 99, "fast 8 of 255": 102, "iter. basic 16 of 255": 96, "iter. basic 8 of 255": 102}
 
 _Statement = tuple[str, str, Predicate]
@@ -131,7 +131,7 @@ def _randomised() -> Iterator[_Statement]:
     def errors(dataset: str, network: str) -> tuple[Key, Key]:
         return tuple(_RANDOMISED[dataset](attack, network, "error") for attack in ("RAND+FGSM", "FGSM"))
 
-    # By data set and measure: the network of adversarial training, then the others.
+    # By data set and measure: the network with adversarial training, then the others.
     groups = [("mnist", "A_adv", ("A", "B"))]
     groups += [("imagenet", f"v3_adv, top-{top}", (f"v3, top-{top}", f"v4, top-{top}")) for top in (1, 5)]
     every = [(dataset, network) for dataset, trained, others in groups for network in (trained, *others)]
@@ -228,7 +228,7 @@ def _magnet() -> Iterator[_Statement]:
 
 
 def _drawn(column: str) -> Iterator[Predicate]:
-    """On the attack on one autoencoder, a random one leaves more than 80%, and the mean over all."""
+    """Under the attack on one autoencoder, a random one leaves more than 80%, and about the mean over all of them."""
     drawn = _GREY("tested with Random", f"attack trained on {column}")
     each = [(-1 / len(_AUTOENCODERS), _GREY(f"tested with {row}", f"attack trained on {column}")) for row in _AUTOENCODERS]
     yield above(drawn, 80)
@@ -311,7 +311,7 @@ _SECTIONS = {
 
 
 def _images(key: Key) -> int:
-    """How many images a published number is of; those that trained Defense-GAN's substitutes were left out."""
+    """The number of images behind a published number; those that trained Defense-GAN's substitutes were left out."""
     table, _, row, *_ = key
     if table == _PHYSICAL.table:
         return _PHOTOGRAPHS[row]

@@ -1,7 +1,7 @@
-"""The lecture's tables of attacks that our runs have, and the suite of its attacks without a ball.
+"""The lecture's tables of attacks that we reproduce, and the suite of its attacks without a ball.
 
-Its networks A and B are Tramèr et al.'s; here A is the data set's own and B a multilayer perceptron. A run trains for so many
-passes over MNIST as a row says.
+The lecture's networks A and B are Tramèr et al.'s; here A is the data set's own network, and B a multilayer perceptron. The
+labels of rows say for how many epochs of MNIST a run trains.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from adv_networks.experiments import SUITES, AttackSuite, Column, Row, Table, de
 
 _ERROR, _CONFIDENCE, _SUCCESS = "error", "confidence", "attack success rate"
 
-# The numbers of the authors' codes take hours, these take minutes. In L∞ they are too few steps: on 100 MNIST images the median
-# norm on A is 0.27 where DeepFool needs 0.16, and 6 images withstand it.
+# The settings of the authors' code take hours; these take minutes. For L∞ they have too few steps: on 100 MNIST images, the
+# median norm on A is 0.27 while DeepFool needs 0.16, and the attack fails on 6 images.
 _CW_L2, _CW_LINF, _CW_L0 = (
     "cw_l2:searches=5:steps=200:c=0.01:rate=0.05", "cw_linf:steps=100:rate=0.02:c=0.01", "cw_l0:steps=100:rate=0.1:c=0.01",
 )  # fmt: skip
@@ -25,7 +25,7 @@ _NEAREST = (
 
 
 def shown(label: str, attack: str, norm: str) -> tuple[Column, Column]:
-    """The two columns of an attack without a ball: how often it succeeds, and how far it moves images then."""
+    """The two columns of an attack without a ball: its success rate, and the median norm of its successful perturbations."""
     return Column(label, attack, metric=_SUCCESS), Column(label, attack, metric=f"median {norm}")
 
 
@@ -53,12 +53,12 @@ _SIX_EPOCHS, _TWELVE_EPOCHS = (("steps", 5_625),), (("steps", 11_250),)
 
 
 def _trained(label: str, method: str, settings: tuple[tuple[str, object], ...] = ()) -> Row:
-    """A row whose surrogate is B."""
+    """A row with the surrogate B."""
     return Row(label, method, settings, sources=(_B,))
 
 
 def _black_box(label: str, attack: str) -> Column:
-    """An attack crafted on B."""
+    """A column of an attack crafted on B."""
     return Column(label, attack, source="standard", metric=_ERROR)
 
 
