@@ -1,11 +1,11 @@
-"""The strong attacks beside torchattacks' on a PyTorch copy of the same classifier: accuracies on the same images.
+"""Compares the strong attacks with torchattacks' on a PyTorch copy of the same classifier: accuracies on the same images.
 
     pip install torch && pip install --no-deps torchattacks
     python main.py --dataset=mnist --method=advnet --data_dir=DIR
     python benchmarks/autoattack.py runs/mnist-advnet-cpu-s0 [more runs] --data_dir=DIR
 
-The runs' classifiers are D1. Prints a table and writes it into benchmarks/autoattack.csv, where the lines of other runs
-and attacks (--only) stay; exit code 1 where two accuracies differ by more than a point.
+The runs' classifiers are D1. Prints a table and writes it to benchmarks/autoattack.csv, which keeps its lines of other runs
+and attacks (--only). The exit code is 1 if two accuracies differ by more than a point.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def copy_of_d1(d: Any) -> Any:
 
 
 def own_attacks(steps: int = STEPS, queries: int = QUERIES) -> dict[str, Attack]:
-    """The attacks of this project, by name: of a Keras classifier, images in [0,1], labels and ε."""
+    """The attacks of this project by name: functions of a Keras classifier, images in [0,1], labels and ε."""
     from adv_networks import attacks
 
     def apgd(d, x, y, epsilon, **options):
@@ -68,7 +68,7 @@ def own_attacks(steps: int = STEPS, queries: int = QUERIES) -> dict[str, Attack]
 
 
 def other_attacks(steps: int = STEPS, queries: int = QUERIES) -> dict[str, Attack]:
-    """The same of torchattacks: of a PyTorch module and the same images, labels and ε."""
+    """The same attacks of torchattacks: functions of a PyTorch module and the same images, labels and ε."""
     import torch
     from torchattacks.attacks.apgd import APGD
     from torchattacks.attacks.apgdt import APGDT
@@ -93,7 +93,7 @@ def other_attacks(steps: int = STEPS, queries: int = QUERIES) -> dict[str, Attac
 def accuracies(
     d: Any, x: np.ndarray, y: np.ndarray, epsilon: float, only: Sequence[str] = (), **amounts: int
 ) -> Iterator[dict[str, Any]]:
-    """A line for each attack as it is done: accuracy in % under ours and theirs, judged by the Keras classifier, and times."""
+    """Yields a line for each attack: times, and the Keras classifier's accuracies in % under our attack and theirs."""
     from adv_networks import attacks
 
     copy, owns, other = copy_of_d1(d), own_attacks(**amounts), other_attacks(**amounts)
@@ -103,7 +103,7 @@ def accuracies(
             started = time.perf_counter()
             adversarial = attack(model, x, y, epsilon)
             seconds = time.perf_counter() - started
-            # FAB is of the smallest perturbation: what is farther than ε is none of the ball's.
+            # FAB looks for the smallest perturbation. An image farther away than ε is not in the ball, and does not count.
             adversarial = np.where(np.abs(adversarial - x).max((1, 2, 3), keepdims=True) <= epsilon + 1e-6, adversarial, x)
             right = np.argmax(attacks.predict(d, adversarial), 1) == y
             line |= {f"{column}_percent": round(100 * float(right.mean()), 2), f"{column}_seconds": round(seconds, 1)}
@@ -119,7 +119,7 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--data_dir")
     parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--only", nargs="+", choices=own_attacks(), default=list(own_attacks()), help="these attacks")
+    parser.add_argument("--only", nargs="+", choices=own_attacks(), default=list(own_attacks()), help="run only these attacks")
     arguments = parser.parse_args()
     file = ROOT / "benchmarks" / "autoattack.csv"
     with file.open(newline="") as known:

@@ -1,6 +1,6 @@
-"""What is timed of this project, and the same step as the paper's text reads when it is written down literally.
+"""The parts of this project that are timed, and a step written down literally from the paper's text.
 
-TensorFlow is loaded by whoever is timed, after the mode is chosen: the runtime can choose its kernels only before that.
+Each contender loads TensorFlow itself, after the mode is chosen, because the runtime can choose kernels only before that.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WEIGHTS = Path(__file__).resolve().parents[1] / "results" / "cpu" / "weights" /
 
 
 def spec_of(dataset: str, method: str = "advnet", **overrides: Any) -> Experiment:
-    """The experiments that the benchmarks take: the paper's, with G of width 8."""
+    """The experiment of a benchmark: the paper's, with G of width 8."""
     return experiment(dataset, method, scale="paper", **{"generator_width": 8, **overrides})
 
 
@@ -39,7 +39,7 @@ def minibatch(spec: Experiment, count: int | None = None) -> tuple[np.ndarray, n
 def ours(
     dataset: str, method: str = "advnet", *, replicas: int = 0, mode: str = "auto", **overrides: Any
 ) -> Callable[[], None]:
-    """A training step of this project, on so many logical CPU devices where `replicas` is not 0."""
+    """A training step of this project, on `replicas` logical CPU devices unless that is 0."""
     from adv_networks.runtime.determinism import make_deterministic
 
     runtime.configure(mode)
@@ -53,8 +53,10 @@ def ours(
 
 
 def literal(dataset: str) -> Callable[[], None]:
-    """Eq. 4-5 word for word in one graph: G's steps unrolled, another evaluation, a backward pass each for θ and for v, φ moved
-    by hv and back, Keras' own layers and optimisers, and TensorFlow as it starts by itself."""
+    """Eq. 4-5 taken literally, in one graph, with Keras' own layers and optimisers and TensorFlow's default settings.
+
+    G's steps are unrolled, every gradient has its own forward and backward pass, and φ is moved by hv and back.
+    """
     runtime.configure("plain")
     spec = spec_of(dataset)
     (d, g), (x, y) = (networks.classifier(spec), networks.generators(spec)[0]), minibatch(spec)
@@ -106,7 +108,7 @@ def literal(dataset: str) -> Callable[[], None]:
 
 
 def classifier(dataset: str = "mnist") -> keras.Model:
-    """D with the weights that all attacks see."""
+    """D with the same weights for all attacks."""
     keras.utils.set_random_seed(0)
     spec = spec_of(dataset, "standard", logits_initializer="glorot_uniform")
     return networks.classifier(spec)
@@ -123,7 +125,7 @@ def attack(name: str, mode: str = "auto") -> Callable[[], None]:
 
 
 def minimum_norm(name: str, images: int, options: dict[str, Any]) -> Callable[[], None]:
-    """An attack of this project without a ball, on a trained D1."""
+    """An attack of this project that has no ball, on a trained D1."""
     start_tensorflow()
     model, x, y = trained(images)
     model, function = runtime.prepare(model), getattr(attacks, name)
@@ -131,16 +133,16 @@ def minimum_norm(name: str, images: int, options: dict[str, Any]) -> Callable[[]
 
 
 def trained(images: int) -> tuple[keras.Model, np.ndarray, np.ndarray]:
-    """The committed D1 of MNIST, so many test images in [0,1], and their labels.
+    """The committed D1 for MNIST, test images in [0,1], and their labels.
 
-    MNIST is looked for in the directory that TFDS_DATA_DIR names.
+    MNIST is read from the directory that TFDS_DATA_DIR names.
     """
     x, y = data.load("mnist", "test", data_dir=os.environ.get("TFDS_DATA_DIR"), limit=images)
     return keras.models.load_model(_WEIGHTS), x / np.float32(255), y.astype(np.int32)
 
 
 def grid_overhead(images: int = 1_000, rounds: int = 7) -> float:
-    """What accuracy under PGD-10 on D1 takes beyond the attacks and the predictions, in percent: the rounds' median."""
+    """The time of accuracy under PGD-10 on D1 beyond attacks and predictions, in percent of the whole: the rounds' median."""
     start_tensorflow()
     model, spec = runtime.prepare(classifier()), spec_of("mnist", "standard")
     x, y = minibatch(spec, images)
@@ -165,7 +167,7 @@ def grid_overhead(images: int = 1_000, rounds: int = 7) -> float:
 
 
 def batches(dataset: str, images: int = 20_000) -> Callable[[], None]:
-    """A batch of the training stream, augmented where the recipe says so."""
+    """A batch of the training stream, augmented if the recipe says so."""
     start_tensorflow()
     spec, random = spec_of(dataset, "standard"), np.random.default_rng(0)
     pixels = random.integers(0, 256, (images, *DATASETS[dataset].image_shape), dtype=np.uint8)

@@ -1,8 +1,8 @@
-"""What determinism costs a training step, and what it is for: the same two steps, taken again and again, with it and without.
+"""Measures the cost and the effect of determinism: the same two training steps are repeated with and without it.
 
     python benchmarks/determinism.py               advnet on MNIST and PGD training on CIFAR10, on random images
 
-Two processes take turns, a few steps each, so that the machine's moods meet both. Prints a table and writes
+Two processes take turns of a few steps, so that changes in the machine's speed affect both. Prints a table and writes
 benchmarks/determinism.csv.
 """
 
@@ -26,7 +26,7 @@ IMAGES = 2_000
 
 
 def work(dataset: str, method: str, deterministic: bool, pipe: Connection) -> None:
-    """Answers ("repeat", n) with the number of different outcomes, ("time", n) with the seconds of a step."""
+    """Answers ("repeat", n) with the number of different outcomes, and ("time", n) with the seconds per step."""
     import numpy as np
 
     from adv_networks import data, defences
@@ -66,7 +66,7 @@ def work(dataset: str, method: str, deterministic: bool, pipe: Connection) -> No
 
 
 def compare(dataset: str, method: str, rounds: int, repeats: int) -> dict[str, object]:
-    """A line of the table."""
+    """Times a method with and without determinism, and returns a line of the table."""
     context, ends = multiprocessing.get_context("spawn"), {}
     for deterministic in (False, True):
         ends[deterministic], other = context.Pipe()
@@ -114,6 +114,6 @@ def main() -> None:
         writer.writerows(lines)
 
 
-sys.path.insert(0, str(ROOT))  # The processes that are spawned need it too.
+sys.path.insert(0, str(ROOT))  # Spawned processes need it too.
 if __name__ == "__main__":
     main()

@@ -1,11 +1,11 @@
-"""What a checkout computes, as JSON: run it on two commits, and compare, to show that a change moved no number.
+"""Prints what a checkout computes, as JSON. Run it on two commits and compare, to show that a change moved no number.
 
     python benchmarks/fingerprint.py CHECKOUT --data_dir=DIR > before.json
     python benchmarks/fingerprint.py CHECKOUT --data_dir=DIR --compare=before.json
 
-Holds the hashes of the weights that the four methods end with, and the records and tables of white-box, strong and foreign
-attacks, without what differs between any two evaluations (times, commits, versions). Both commits must run on one machine.
-Exit codes: 0 alike or nothing to compare; 1 something differs, each difference on a line.
+The output has the weight hashes at the end of the four methods, and the records and tables of white-box, strong and foreign
+attacks, without fields that differ between any two evaluations (times, commits, versions). Run both commits on one machine.
+Exit codes: 0 equal, or nothing to compare; 1 something differs, and each difference is printed on a line.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def fingerprint(checkout: Path, data_dir: Path, directory: Path) -> dict[str, Any]:
-    """Trains and evaluates with the checkout's own code, and returns what came out by name."""
+    """Trains and evaluates with the checkout's own code, and returns the results by name."""
 
     def run(*options: str) -> None:
         places = (f"--data_dir={data_dir}", f"--runs={directory}/runs", f"--results={directory}/results")
@@ -79,7 +79,7 @@ def fingerprint(checkout: Path, data_dir: Path, directory: Path) -> dict[str, An
 
 
 def _weights(runs: Path) -> dict[str, Any]:
-    """The hashes of every network that a run ended with."""
+    """The weight hashes of every network of a finished run."""
     return {
         f"{file.parent.name}/{name}": hashes["weights"]
         for file in sorted(runs.glob("*/experiment.json"))
@@ -88,7 +88,7 @@ def _weights(runs: Path) -> dict[str, Any]:
 
 
 def _lines(results: Path, pattern: str = "*.csv") -> dict[str, Any]:
-    """The lines of the CSV files of records and tables, by file and what comes first in them."""
+    """The lines of the CSV files of records and tables, by file and key or line number."""
     found = {}
     for file in sorted(results.rglob(pattern)):
         with file.open(newline="", encoding="utf-8") as handle:

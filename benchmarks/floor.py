@@ -1,5 +1,7 @@
-"""The least that a step can take here: every convolution and matrix product it needs, each at the best time of that operation
-alone on this machine, by TensorFlow or PyTorch. What else a step does (BN, ReLU, pooling, optimisers) counts as free.
+"""The least time that a step can take on this machine.
+
+It is the sum over all convolutions and matrix products of the step, each at the best time that TensorFlow or PyTorch takes for
+this operation alone. The rest of a step (BN, ReLU, pooling, optimisers) counts as free.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _SWAPPED = {FORWARD: BY_INPUT, BY_INPUT: FORWARD, BY_KERNEL: BY_KERNEL}
 
 
 def _products(model: keras.Model, batch: int, kinds: tuple[str, ...], *, by_image: bool) -> Counter[Product]:
-    """Those of one pass through a model; the first layer needs its gradient by input only for one `by_image`."""
+    """The products of one pass through a model. Only a gradient `by_image` needs that of the first layer by its input."""
     found: Counter[Product] = Counter()
     first = True
     for layer in model.layers:
@@ -58,7 +60,7 @@ def _times(count: int, products: Counter[Product]) -> Counter[Product]:
 def products_of(
     dataset: str, method: str, batch: int, *, attack_only: bool = False, generator_width: int = 8
 ) -> Counter[Product]:
-    """All that a step of a method must do, or with `attack_only` PGD-10 on D alone."""
+    """All products of a step of a method; with `attack_only`, those of PGD-10 on D."""
     spec = spec_of(dataset, method, generator_width=generator_width)
     d, every = networks.classifier(spec), (FORWARD, BY_INPUT, BY_KERNEL)
 
@@ -134,13 +136,13 @@ def _best(call: Callable[[], object], repeats: int = 15) -> float:
 
 
 class Floor:
-    """The floor of any step; each operation is timed once."""
+    """Computes the least time of steps; each operation is timed only once."""
 
     def __init__(self) -> None:
         self.known: dict[Product, float] = {}
 
     def seconds(self, products: Counter[Product]) -> float:
-        """The sum over the products."""
+        """The sum of the products' best times."""
         for product in products.keys() - self.known.keys():
             self.known[product] = min(_best(make(product)) for make in _makers())
         return sum(count * self.known[product] for product, count in products.items())

@@ -1,12 +1,12 @@
-"""What hardening gains on classifiers that no paper chose, by each way to train them.
+"""Measures what each training method gains on classifiers that no paper chose.
 
     python -m benchmarks.harden                    everything
     python -m benchmarks.harden --sides=32 --classifiers=mobilenet --methods=standard,pgd
 
-The embedded digits are enlarged to 32×32 and to 96×96. MobileNetV2 of keras.applications and a subclassed model with a layer of
-its own, both with random weights, are trained by `main.py` with several methods, and by `fit`. Plain Keras loads each from its
-file; the numbers are its accuracies on the 360 test images, as they are and under PGD of 10 steps, ε = 0.15. Writes
-benchmarks/harden.csv, where the lines of other trainings stay. Exit code 1 where one gains less than 20 points under PGD.
+The embedded digits are enlarged to 32×32 and to 96×96. Two classifiers with random weights, MobileNetV2 of keras.applications
+and a subclassed model with a custom layer, are trained by `main.py` with several methods, and by `fit`. Plain Keras loads each
+from its file. The numbers are its accuracies on the 360 test images, clean and under PGD with 10 steps, ε = 0.15. Writes
+benchmarks/harden.csv, which keeps its lines of other trainings. The exit code is 1 if one gains less than 20 points under PGD.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from examples.own_architecture import Residual
 ROOT = Path(__file__).resolve().parents[1]
 EPSILON, STEPS, BATCH_SIZE, RATE = 0.15, {32: 600, 96: 400}, 64, 2e-3
 INPUT_RANGE = {"mobilenet": (-1, 1), "subclassed": (0, 255)}
-# Standard training, and what it is compared with; "fit" ones by the Keras API, the others by the command line.
+# Standard training, and the methods that it is compared with: "fit" by the Keras API, the others by the command line.
 METHODS = {
     "standard": (),
     "fgs": (),
@@ -46,14 +46,14 @@ def _mobilenet(side: int) -> keras.Model:
     model = keras.applications.MobileNetV2((side, side, 1), 0.35, weights=None, classes=10, classifier_activation=None)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
-            # Averages of 0.999 would be half those of the beginning after this few steps.
+            # After so few steps, averages with momentum 0.999 would still be half the initial ones.
             layer.momentum = 0.9
     return model
 
 
 @keras.saving.register_keras_serializable("benchmarks")
 class Subclassed(keras.Model):
-    """A residual network with dropout: convolutions that halve the image until a side is below 16, then two blocks."""
+    """A residual network with dropout: convolutions halve the image until its side is below 16, and two blocks follow."""
 
     def __init__(self, side: int, **options):
         super().__init__(**options)
@@ -74,7 +74,7 @@ class Subclassed(keras.Model):
         return self.logits(self.dropout(self.pooling(keras.ops.relu(x)), training=training))
 
     def get_config(self):
-        """What Keras saves."""
+        """The configuration that Keras saves."""
         return {"name": self.name, "side": self.side}
 
 
@@ -88,7 +88,7 @@ CLASSIFIERS: dict[str, Callable[[int], keras.Model]] = {"mobilenet": _mobilenet,
 
 
 def mobilenet_32() -> keras.Model:
-    """For `--classifier=benchmarks.harden:mobilenet_32`, as the three below; logits of ten classes."""
+    """A classifier for `--classifier=benchmarks.harden:mobilenet_32`, with logits of ten classes, like the three below."""
     return _mobilenet(32)
 
 
@@ -108,7 +108,7 @@ def subclassed_96() -> keras.Model:
 
 
 def _enlarged(side: int, file: Path) -> dict[str, np.ndarray]:
-    """The digits with sides of so many pixels, as the file of a data set of one's own."""
+    """Writes the digits, enlarged to `side` × `side` pixels, as the file of a user's own data set; returns the arrays."""
     arrays = {}
     for part in ("train", "test"):
         images, arrays[f"y_{part}"] = an.data.load("digits", part)
@@ -119,7 +119,7 @@ def _enlarged(side: int, file: Path) -> dict[str, np.ndarray]:
 
 
 def _by_command(method: str, name: str, side: int, file: Path) -> Path:
-    """Trains by `main.py`; the classifier's file."""
+    """Trains with `main.py`; returns the classifier's file."""
     low, high = INPUT_RANGE[name]
     workdir = file.with_name(f"{name}-{side}-{method}")
     recipe = [
@@ -144,7 +144,7 @@ def _by_command(method: str, name: str, side: int, file: Path) -> Path:
 
 
 def _by_fit(method: str, name: str, side: int, arrays: dict[str, np.ndarray], file: Path) -> Path:
-    """Trains by `fit` for as many steps; the classifier's file."""
+    """Trains with `fit` for the same number of steps; returns the classifier's file."""
     keras.utils.set_random_seed(0)
     options = dict(epsilon=EPSILON, input_range=INPUT_RANGE[name])
     if method.endswith("AdversarialTraining"):
@@ -160,12 +160,12 @@ def _by_fit(method: str, name: str, side: int, arrays: dict[str, np.ndarray], fi
 
 
 def measure(method: str, name: str, side: int, arrays: dict[str, np.ndarray], file: Path) -> dict[str, object]:
-    """A line of the table: trains, loads and attacks."""
+    """Trains, loads and attacks a classifier; returns a line of the table."""
     began = time.perf_counter()
     by_fit = method.startswith("fit")
     saved = _by_fit(method, name, side, arrays, file) if by_fit else _by_command(method, name, side, file)
     seconds = time.perf_counter() - began
-    # `fit` leaves the range of the classifier's inputs as it is; a run saves a network of images in [0,1].
+    # After `fit`, the classifier keeps its own pixel range; a run saves a network for images in [0,1].
     low, high = INPUT_RANGE[name] if by_fit else (0, 1)
     to_range = keras.layers.Rescaling(float(high - low), float(low))
     unit = keras.Sequential([keras.Input((side, side, 1)), to_range, keras.models.load_model(saved)])

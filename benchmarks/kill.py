@@ -1,10 +1,10 @@
-"""Kills runs with kill -9, starts them again, and compares how they end with a run that was left alone, bit by bit.
+"""Kills runs with kill -9, starts them again, and compares their results bit by bit with those of an uninterrupted run.
 
     python -m benchmarks.kill                      20 kills of each method, 8 of them aimed at checkpoint writes
     python -m benchmarks.kill --methods=pgd --kills=4 --aimed=2
 
-The run is `python main.py` on the embedded digits. Prints a table and writes benchmarks/kill.csv, where the lines of other
-methods stay; exit code 1 where a run ended otherwise, or too few kills hit a checkpoint write.
+The run is `python main.py` on the embedded digits. Prints a table and writes benchmarks/kill.csv, which keeps its lines of
+other methods. The exit code is 1 if a run ended with other results, or if too few kills hit a checkpoint write.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SETTINGS = {
 
 @dataclasses.dataclass(frozen=True)
 class Kill:
-    """One kill: what it was aimed at, when it came, what it met, and whether the run that went on ended as it should."""
+    """One kill: its aim, its time, the state in which it met the run, and whether the resumed run ended as it should."""
 
     method: str
     number: int
@@ -67,11 +67,11 @@ class Process:
         self.pid = self.popen.pid
 
     def is_alive(self) -> bool:
-        """Whether it still runs."""
+        """Whether the process still runs."""
         return self.popen.poll() is None
 
     def wait(self) -> int:
-        """Its exit code, and what it said if that is not 0."""
+        """Waits for the end, and returns the exit code; if the process failed, its standard error is printed."""
         _, error = self.popen.communicate()
         if self.popen.returncode > 0:
             print(error, file=sys.stderr)
@@ -79,11 +79,11 @@ class Process:
 
 
 def outcome(workdir: Path) -> tuple[dict[str, bytes], dict[str, str], bytes]:
-    """What must not depend on how often a run was stopped: state, weights and metrics, to the bit."""
+    """The bits that must not depend on how often a run was stopped: its state, weights and metrics."""
     import tensorflow as tf
 
     saved = tf.train.load_checkpoint(tf.train.latest_checkpoint(workdir / "checkpoints"))
-    # The graph of objects has names that count the networks made in the process.
+    # The object graph has names that count the networks made in the process.
     names = [name for name in saved.get_variable_to_shape_map() if name != "_CHECKPOINTABLE_OBJECT_GRAPH"]
     hashes = json.loads((workdir / "experiment.json").read_text())["hashes"]
     weights = {name: known["weights"] for name, known in hashes.items()}
@@ -97,14 +97,17 @@ def listed(workdir: Path) -> list[int]:
 
 
 def unfinished(workdir: Path) -> list[str]:
-    """The files of checkpoints that do not count, and temporary ones."""
+    """The files of checkpoints that do not count, and temporary files."""
     counted = {f"ckpt-{step}{end}" for step in listed(workdir) for end in (".index", ".data-00000-of-00001")}
     checkpoints = [file.name for file in workdir.glob("checkpoints/ckpt-*") if file.name not in counted]
     return checkpoints + [file.name for file in workdir.rglob(".*.writing-*")]
 
 
 def kill(process: Any, workdir: Path, aim: str, after: float) -> float | None:
-    """Kills a process some seconds after its training began, or in the next checkpoint write then; None if that had ended."""
+    """Kills a process `after` seconds of training, or in the next checkpoint write after that.
+
+    Returns the seconds from the start of training; None if the process ended before.
+    """
     while not (workdir / "timings.csv").exists():
         if not process.is_alive():
             return None
@@ -122,14 +125,14 @@ def kill(process: Any, workdir: Path, aim: str, after: float) -> float | None:
 
 
 def _run(method: str, place: Path, start: Callable[[list[str]], Any]) -> tuple[Any, Path]:
-    """A process that trains below `place`, and its directory of the run."""
+    """Starts a process that trains in `place`; returns it and the run's directory."""
     workdir = place / "run"
     options = [f"--workdir={workdir}", f"--results={place}/results", "--checkpoint_seconds=0.1", "--noprogress"]
     return start([f"--method={method}", "--scale=tiny", *SETTINGS[method], *options]), workdir
 
 
 def kills(method: str, count: int, aimed: int, place: Path, start: Callable[[list[str]], Any] = Process) -> list[Kill]:
-    """Kills that many runs of a method, each once, and lets each end; the first `aimed` in a checkpoint write."""
+    """Kills `count` runs of a method, each once, the first `aimed` in a checkpoint write, and resumes each to its end."""
     process, whole = _run(method, place / "whole", start)
     if process.wait() != 0:
         raise SystemExit(f"{method}: the run that was left alone failed")
@@ -140,7 +143,7 @@ def kills(method: str, count: int, aimed: int, place: Path, start: Callable[[lis
         aim = "write" if len(found) < aimed else "any"
         process, workdir = _run(method, place / f"run{attempt}", start)
         seconds = kill(process, workdir, aim, moments.uniform(0, duration))
-        if seconds is None:  # The machine was faster than when the other run was timed.
+        if seconds is None:  # The run ended before its kill, because the machine was faster than when the other run was timed.
             process.wait()
             continue
         inside, steps = any("ckpt" in name for name in unfinished(workdir)), listed(workdir)

@@ -1,9 +1,9 @@
-"""Whether the memory of a training run grows with its steps: the resident size along 2,500 small steps.
+"""Checks whether the memory of a training run grows with its steps: the resident size during 2,500 small steps.
 
     python benchmarks/memory.py
 
-Each method trains on the embedded digits with checkpoints every second. Prints a table and writes benchmarks/memory.csv; exit
-code 1 where the peak of the last 2,000 steps is 2% or more above that of the first 500, the warm-up.
+Each method trains on the embedded digits with checkpoints every second. Prints a table and writes benchmarks/memory.csv. The
+exit code is 1 if the peak of the last 2,000 steps is 2% or more above that of the first 500, the warm-up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CASES = {
 
 
 def measure(method: str, warm_up: int = WARM_UP, steps: int = STEPS) -> dict[str, object]:
-    """A line of the table."""
+    """Trains with one method, and returns a line of the table."""
     from adv_networks import training
     from adv_networks.experiments import METHODS, experiment
 
@@ -35,7 +35,7 @@ def measure(method: str, warm_up: int = WARM_UP, steps: int = STEPS) -> dict[str
     peaks = {}
 
     class Watched(type(METHODS[method])):
-        """The method, which notes the memory before two of its steps."""
+        """The method, which also records the memory before two of its steps."""
 
         def step(self, players, x, y, spec, seed):
             """See `Defence.step`."""
@@ -70,6 +70,6 @@ def main() -> int:
     return int(any(line["growth_percent"] >= 2 for line in lines))
 
 
-sys.path.insert(0, str(ROOT))  # The processes that are spawned need it too.
+sys.path.insert(0, str(ROOT))  # Spawned processes need it too.
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Attacks without a ball, which look for the nearest adversarial image, of this project and of libraries at equal settings."""
+"""Attacks that look for the nearest adversarial image, in this project and in other libraries, at equal settings."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _Call = tuple[str, dict[str, Any]]
 
 
 class _Case(NamedTuple):
-    """An attack by its names and options here and in the libraries that have it, and on how many images it is timed.
+    """An attack with its names and options in this project and in the libraries that have it.
 
-    `labels` is how many classes further than the true one the label is that ART is given, the target's of a targeted attack.
+    `images` is the number of images on which it is timed. ART gets the label (true class + `labels`), which for a targeted
+    attack is the target.
     """
 
     images: int
@@ -25,7 +26,7 @@ class _Case(NamedTuple):
 
 _DEEPFOOL = ("deepfool", dict(steps=50))
 _CW_L2 = ("cw_l2", dict(searches=2, steps=50, c=1.0, rate=0.05))
-# ART takes seconds an image, so that its cases are of few.
+# ART takes seconds per image, so its cases have few images.
 _CASES = {
     "JSMA, θ = 1, Υ = 0.145": _Case(
         10,
@@ -56,11 +57,11 @@ _CASES = {
 
 
 def contenders(libraries: Collection[str], most: int | None = None) -> dict[str, dict[str, Contender]]:
-    """By case the contenders: this project, and those of foolbox and art that are asked for.
+    """The contenders by case: this project, and the chosen libraries.
 
     Args:
-        libraries: of foolbox and art; a case that none of them has is left out.
-        most: images; None for as many as each case has.
+        libraries: foolbox, art, or both; a case that none of them has is left out.
+        most: the largest number of images; None for the number of each case.
     """
     cases = {}
     for name, case in _CASES.items():

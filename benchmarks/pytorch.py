@@ -1,4 +1,4 @@
-"""The same step, attacks and networks in PyTorch, as one would write them there (optional: pip install torch)."""
+"""The same step, attacks and networks in PyTorch, as its users would write them (optional: pip install torch)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Rescaled(nn.Module):
 
 
 def d1() -> nn.Module:
-    """D1, whose flattened features are ordered like TensorFlow's by `copied`."""
+    """D1. PyTorch flattens features in another order than TensorFlow, which `copied` takes into account."""
     convolutions = [_convolution(1, 32, 5, bias=True), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
     convolutions += [_convolution(32, 64, 5, bias=True), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
     return nn.Sequential(Rescaled(), *convolutions, nn.Flatten(), nn.Linear(7 * 7 * 64, 10))
@@ -115,7 +115,7 @@ def _compiled(*functions: Callable[..., Any]) -> list[Callable[..., Any]]:
 
 
 def advnet(dataset: str, compiled: bool = False) -> Callable[[], None]:
-    """The step of Eq. 4-5: channels last, one backward pass for (θ, v), φ + hv by value, no gradient of θ in G's steps."""
+    """The step of Eq. 4-5: channels last, one backward pass for (θ, v), φ + hv as values, and no gradient of θ in G's steps."""
     torch.manual_seed(0)
     spec = spec_of(dataset)
     d, g = _players(dataset)
@@ -171,7 +171,7 @@ def _pgd(loss: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, epsilon:
 
 
 def pgd_training(dataset: str, channels_last: bool = True, compiled: bool = False) -> Callable[[], None]:
-    """The step of adversarial training with PGD-10, no gradient of θ in the attack."""
+    """The step of adversarial training with PGD-10, without a gradient of θ in the attack."""
     spec = spec_of(dataset, "pgd")
     d, _ = _players(dataset)
     if not channels_last:

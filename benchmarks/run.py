@@ -1,14 +1,14 @@
-"""Measures this project beside what one would otherwise run, and beside the least that its steps can take.
+"""Compares the speed of this project with that of the alternatives, and with the least time that its steps can take.
 
     python benchmarks/run.py                    everything: about 45 minutes on two idle cores
-    python benchmarks/run.py --quick            steps and attacks, beside the fastest others, in three rounds: about 8 minutes
+    python benchmarks/run.py --quick            steps and attacks against the fastest others, in three rounds: about 8 minutes
     python benchmarks/run.py --only=attacks     one part: steps, attacks, minimum_norm, grid, start, pipeline, memory, scaling,
                                                 roofline
-    python benchmarks/run.py --rounds=5         another number of turns for each contender than 15
+    python benchmarks/run.py --rounds=5         5 turns for each contender instead of 15
 
-Contenders take turns, each in a process of its own; a ratio is the median over the rounds of (contender / this project),
-its quartiles beside it. A contender that crashes has a line that says so.
-Prints a table and writes it into benchmarks/results.csv. Lines of other parts, machines, settings and versions stay.
+Contenders take turns, each in its own process. A ratio is the median over the rounds of (contender / this project), with its
+quartiles. If a contender crashes, its line says so.
+Prints a table and writes it to benchmarks/results.csv, which keeps its lines of other parts, machines, settings and versions.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class Options(NamedTuple):
     quick: bool = False
 
     def rounds_of(self, many: int) -> int:
-        """How often each contender has its turn, where `many` is what is worth it."""
+        """The number of turns for each contender; `many` is the default."""
         return self.rounds or (3 if self.quick else many)
 
 
 def compared(
     part: str, case: str, contenders: dict[str, Contender], options: Options, floor: float | None = None, rounds: int = 15
 ) -> Iterator[Line]:
-    """A line per contender, of which the first is this project."""
+    """Yields a line for each contender; the first contender is this project."""
     first = next(iter(contenders))
     if options.quick:
         contenders = {name: own for name, own in contenders.items() if name == first or _is_quick(name)}
@@ -87,7 +87,7 @@ def compared(
 
 
 def _is_quick(contender: str) -> bool:
-    """Whether the quick run has it beside this project: plain, and what is fastest elsewhere."""
+    """Whether the quick run includes a contender besides this project: plain mode, and the fastest alternatives."""
     return contender in ("ours, plain", "PyTorch", "PyTorch channels last", "torchattacks (PyTorch)")
 
 
@@ -134,14 +134,14 @@ def attacks(options: Options) -> Iterator[Line]:
 
 
 def minimum_norm(options: Options) -> Iterator[Line]:
-    """Carlini-Wagner, DeepFool, JSMA and one pixel at equal settings, on a trained D1 and MNIST; quick beside Foolbox."""
+    """Carlini-Wagner, DeepFool, JSMA and one pixel at equal settings, on a trained D1 and MNIST; --quick has only Foolbox."""
     most, libraries = (50, {"foolbox"}) if options.quick else (None, {"foolbox", "art"})
     for case, contenders in nearest.contenders(INSTALLED & libraries, most).items():
         yield from compared("minimum_norm", case, contenders, Options(options.rounds_of(3)))
 
 
 def grid(options: Options) -> Iterator[Line]:
-    """What evaluation takes beyond the attacks and the predictions."""
+    """The time of an evaluation beyond its attacks and predictions."""
     value = _printed("from benchmarks import contenders\nprint(contenders.grid_overhead())")
     yield dict(part="grid", case="beyond the attacks and predictions", contender="ours", value=value, unit="percent")
 
@@ -168,7 +168,7 @@ def _seconds_of(code: str) -> float:
 
 
 def start(options: Options) -> Iterator[Line]:
-    """From the command line to the first step, the data decoded already, and to step 20 beside the literal graph."""
+    """The time from the command line to the first step, with decoded data, and to step 20, compared with the literal graph."""
     repeats = options.rounds_of(5)
     imports = [_seconds_of("import tensorflow, keras") for _ in range(repeats)]
     yield dict(
@@ -196,7 +196,7 @@ def start(options: Options) -> Iterator[Line]:
 
 
 def pipeline(options: Options) -> Iterator[Line]:
-    """A batch of the training stream beside the step that consumes it."""
+    """The time of a batch of the training stream, compared with the step that consumes it."""
     for dataset in ("mnist", "svhn", "cifar10", "cifar100"):
         batch = ("benchmarks.contenders", "batches", dict(dataset=dataset))
         step = ("benchmarks.contenders", "ours", dict(dataset=dataset))
@@ -204,7 +204,7 @@ def pipeline(options: Options) -> Iterator[Line]:
 
 
 def memory(options: Options) -> Iterator[Line]:
-    """Peak resident memory of advnet's training, and of a data set of SVHN's size."""
+    """The peak resident memory of advnet's training, and of a data set of SVHN's size."""
     for dataset, width in (("mnist", 8), ("cifar10", 64)):
         code = (
             "import resource\nfrom benchmarks import contenders\n"
@@ -213,7 +213,7 @@ def memory(options: Options) -> Iterator[Line]:
         )
         yield dict(part="memory", case=f"{dataset} advnet k={width}", contender="ours", value=_printed(code), unit="GiB")
     base = "import resource, numpy as np\nfrom benchmarks import contenders\nbatch = contenders.batches('svhn', {})\n"
-    # With the stream still open Python and the thread that fills it can wait for each other at the end.
+    # If the stream is still open at the end, Python and the thread that fills it can wait for each other.
     ending = "for _ in range(50): batch()\ndel batch\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
     small, large = (_printed(base.format(count) + ending) for count in (64, 153_257))
     times = round((large - small) / (153_257 * 32 * 32 * 3 / 2**30), 2)
@@ -226,7 +226,7 @@ def _printed(code: str) -> float:
 
 
 def scaling(options: Options) -> Iterator[Line]:
-    """A step of advnet on CIFAR10 by batch size, by G's width and by logical CPU devices, as a picture too."""
+    """The time of an advnet step on CIFAR10 by batch size, width of G and number of logical CPU devices; also as a picture."""
     from benchmarks.scaling import VARIED, draw
 
     seconds: dict[str, list[float]] = {what: [] for what in VARIED}
@@ -240,7 +240,7 @@ def scaling(options: Options) -> Iterator[Line]:
 
 
 def roofline(options: Options) -> Iterator[Line]:
-    """Computed, not measured: a step of advnet of 64 images on GPUs (roofline.py says by what assumptions)."""
+    """The computed, not measured, time of an advnet step of 64 images on GPUs (roofline.py states the assumptions)."""
     from benchmarks.roofline import GPUS, seconds
 
     for dataset in ("mnist", "cifar10"):
@@ -255,7 +255,7 @@ PARTS = {part.__name__: part for part in (steps, attacks, minimum_norm, grid, st
 
 
 def _is_of(known: Line, line: Line, machine: str) -> bool:
-    """Whether a known line is an earlier measurement of this one on the same machine."""
+    """Whether a known line is an earlier measurement of the same thing on the same machine."""
     return known["machine"] == machine and all(known[name] == line[name] for name in ("part", "case", "contender", "unit"))
 
 
@@ -266,11 +266,11 @@ def _positive(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None, results: Path = RESULTS) -> None:
-    """Runs the benchmark; `arguments` are those of the command line."""
+    """Runs the benchmark; `arguments` are the words of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=PARTS, help="one part")
-    parser.add_argument("--rounds", type=_positive, help="turns of each contender, in place of 15")
-    parser.add_argument("--quick", action="store_true", help="steps and attacks alone, in three rounds, beside few others")
+    parser.add_argument("--rounds", type=_positive, help="turns of each contender, instead of 15")
+    parser.add_argument("--quick", action="store_true", help="only steps and attacks, in three rounds, against few others")
     given = parser.parse_args(arguments)
     options = Options(given.rounds, given.quick)
     lines: list[Line] = []

@@ -1,11 +1,12 @@
-"""How the time of a step grows: what is varied, and the picture of it."""
+"""How the time of a step grows: the quantities that are varied, and the picture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Of a step of advnet on CIFAR10, one at a time from batch size 64, width 8 and one replica: setting and values.
+# The setting and the values of each quantity. A step of advnet on CIFAR10 has batch size 64, width 8 and one replica, except
+# for the one quantity that is varied.
 VARIED = {
     "batch size": ("batch_size", (16, 32, 64, 128, 256, 512)),
     "width of G": ("generator_width", (8, 16, 32, 64)),
@@ -14,7 +15,7 @@ VARIED = {
 
 
 def draw(file: Path, seconds: Mapping[str, Sequence[float]]) -> None:
-    """Writes a panel per quantity of `VARIED`, both axes logarithmic, a dotted line showing what is proportional to it."""
+    """Draws a panel for each quantity of `VARIED`, with logarithmic axes and a dotted line for proportional growth."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator

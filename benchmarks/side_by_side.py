@@ -1,4 +1,4 @@
-"""Times contenders in turns, each in a process of its own, so that the machine's moods meet all of them."""
+"""Times contenders in turns, each in its own process, so that changes in the machine's speed affect all of them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(ROOT))  # The processes that are spawned need it too.
+sys.path.insert(0, str(ROOT))  # Spawned processes need it too.
 
-# What the environment may say of kernels and threads.
+# Environment variables that choose kernels and threads.
 _SETTINGS = (
     "TF_ENABLE_ONEDNN_OPTS",
     "ONEDNN_MAX_CPU_ISA",
@@ -30,7 +30,7 @@ _SETTINGS = (
     "TF_NUM_INTEROP_THREADS",
 )
 
-# A module, a function of it that returns what is to be timed, and its arguments.
+# A module, its function that returns the call to time, and the function's arguments.
 Contender = tuple[str, str, dict[str, Any]]
 
 
@@ -48,7 +48,7 @@ def _work(contender: Contender, pipe: Connection) -> None:
 
 
 class Contestant:
-    """A contender in a process of its own, which may end at any time."""
+    """A contender in its own process, which may end at any time."""
 
     def __init__(self, contender: Contender):
         context = multiprocessing.get_context("spawn")
@@ -59,7 +59,7 @@ class Contestant:
         self.failure: str | None = None
 
     def ask(self, count: int) -> float:
-        """Seconds of a call, the mean of so many; not a number once its process has ended."""
+        """The mean seconds of `count` calls; NaN if the process has ended."""
         if self.failure is None:
             try:
                 self._pipe.send(count)
@@ -69,14 +69,14 @@ class Contestant:
         return math.nan
 
     def wait_until_ready(self) -> None:
-        """Returns once it has made its first calls, or has failed to."""
+        """Waits until the contender has made its first calls, or has failed."""
         try:
             self._pipe.recv()
         except (EOFError, OSError):
             self._note_failure()
 
     def end(self) -> None:
-        """Ends its process, so that whatever is timed next has the machine for itself."""
+        """Ends the process, so that the next contenders have the machine for themselves."""
         if self.failure is None:
             self._pipe.send(0)
         self._process.join()
@@ -88,16 +88,16 @@ class Contestant:
 
 
 class Times(NamedTuple):
-    """Seconds of a call by contender and round, and what became of the contenders that did not last."""
+    """The seconds of a call by contender and round, and the reasons of contenders that failed."""
 
     seconds: dict[str, list[float]]
     failures: dict[str, str]
 
 
 def seconds_per_call(contenders: Mapping[str, Contender], rounds: int = 7, least: float = 0.5) -> Times:
-    """Times each contender in each of the rounds, A B C C B A …, a turn taking `least` seconds or one call.
+    """Times each contender in every round, in the order A B C C B A …. A turn takes `least` seconds, or one call.
 
-    A contender whose process ends early (a crash, an exception) drops out; the others go on.
+    If a contender's process ends early (a crash, an exception), it drops out, and the others continue.
     """
     contestants = {}
     for name, contender in contenders.items():
@@ -129,7 +129,7 @@ def write_lines(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
 
 
 def machine() -> str:
-    """The processor, how many cores of it, its widest instructions, what the environment sets, and the versions compared."""
+    """The processor, its number of cores, its widest instructions, environment variables, and versions of the libraries."""
     from importlib.metadata import PackageNotFoundError, version
 
     from adv_networks.runtime import processor

@@ -1,4 +1,4 @@
-"""Attacks of libraries on Keras' D1, with TensorFlow as it starts by itself."""
+"""Attacks of other libraries on the Keras D1, with TensorFlow's default settings."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def art(name: str) -> Callable[[], None]:
 
 
 def foolbox_minimum_norm(kind: str, images: int, options: dict[str, Any]) -> Callable[[], None]:
-    """An attack of Foolbox without a ball, on a trained D1."""
+    """An attack of Foolbox that has no ball, on a trained D1."""
     runtime.configure("plain")
     import foolbox
 
@@ -55,7 +55,7 @@ def foolbox_minimum_norm(kind: str, images: int, options: dict[str, Any]) -> Cal
 
 
 def art_minimum_norm(kind: str, images: int, options: dict[str, Any], labels: int) -> Callable[[], None]:
-    """One of the Adversarial Robustness Toolbox, given labels that are so many classes further than the true ones."""
+    """An attack of the Adversarial Robustness Toolbox that has no ball; its labels are the true classes plus `labels`."""
     runtime.configure("plain")
     import art.attacks.evasion
     from art.estimators.classification import TensorFlowV2Classifier
