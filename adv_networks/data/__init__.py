@@ -1,4 +1,4 @@
-"""Images: every data set as the same two arrays, and batches of them. Loads TensorFlow only to make batches or read TFDS."""
+"""Data sets, each as an array of images and one of labels, and their batches. Loads TensorFlow only for batches and TFDS."""
 
 from adv_networks.data import own_data
 from adv_networks.data.batches import batches

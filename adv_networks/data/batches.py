@@ -10,7 +10,7 @@ import numpy as np
 from adv_networks.lazy import tf
 from adv_networks.storage.arrays import release
 
-# Of images that are mapped from a file, after how many batches the memory of those read is given back.
+# For images mapped from a file: the number of batches after which the memory of those already read is released.
 _RELEASED_EVERY = 50
 
 
@@ -29,20 +29,20 @@ def batches(
 ) -> tf.data.Dataset:
     """Batches (float32 images in [0,1], int32 labels).
 
-    In training the stream has no end, every batch is full, each epoch is another permutation, and batch number s, its
-    augmentation included, is a function of (seed, s) alone. Otherwise the images come once, in order, the last batch partial.
+    In training the stream is endless, every batch is full, and each epoch is another permutation. Batch number s, including its
+    augmentation, is a function of (seed, s) alone. Otherwise the images come once, in order, and the last batch may be smaller.
 
     Args:
         images: uint8 [N, H, W, C].
         labels: integers [N].
         batch_size: images per batch.
         training: see above.
-        seed: of the order and the augmentation.
+        seed: seed of the order and the augmentation.
         augment: pad-and-crop by at most this many pixels, with flips; 0 for none.
         start: number of the first batch.
-        perturbations: int8 [kinds, N, H, W, C] in units of ε/127, enlarging the training set to (kinds + 1) N images.
-        paired: the perturbed images come beside the others instead of among them: batches are [2, batch, H, W, C], each image
-            and one of its perturbed ones, of a kind drawn at random, cropped and flipped alike.
+        perturbations: int8 [kinds, N, H, W, C] in units of ε/127; they enlarge the training set to (kinds + 1) N images.
+        paired: whether perturbed images come beside the clean ones instead of among them. Batches are then [2, batch, H, W, C]:
+            each image, and its perturbed version of a random kind, with the same crop and flip.
         epsilon: ε of the perturbations.
     """
     labels = np.asarray(labels, np.int32)
@@ -52,7 +52,7 @@ def batches(
     shape, kinds = images.shape[1:], 0 if perturbations is None else len(perturbations)
 
     def drawn() -> Iterator[tuple[np.ndarray, ...]]:
-        # Out of the caller's arrays: as tensors of the graph they would be in memory several times.
+        # Index the caller's arrays: as tensors of the graph they would be in memory several times.
         for step, index in _order(start, batch_size, len(images) * (1 if paired else 1 + kinds), seed):
             kind, row = np.divmod(index, len(images))
             if step % _RELEASED_EVERY == 0:
@@ -84,9 +84,9 @@ def _to_float(images: tf.Tensor) -> tf.Tensor:
 
 
 def _order(start: int, batch_size: int, count: int, seed: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(number, indices) of each batch from number `start` on: consecutive parts of an endless sequence of permutations.
+    """Yields (number, indices) of each batch from number `start`: consecutive parts of an endless sequence of permutations.
 
-    Each epoch's permutation has a seed of its own, so that starting late replays nothing.
+    Each epoch's permutation has its own seed, so a late start replays nothing.
     """
     epoch, permutation = -1, np.empty(0, np.int64)
     for step in itertools.count(start):
@@ -104,7 +104,7 @@ def _seed(seed: int, step: tf.Tensor) -> tf.Tensor:
 
 
 def _augment(x: tf.Tensor, pad: int, seed: tf.Tensor) -> tf.Tensor:
-    """Random crops of the zero-padded images and random flips, each image its own."""
+    """Random crops of the zero-padded images and random flips, independent for each image."""
     batch_size, height, width, _ = x.shape
     crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
     offsets = tf.random.stateless_uniform([batch_size, 2], crop_seed, 0, 2 * pad + 1, tf.int32)

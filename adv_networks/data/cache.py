@@ -1,4 +1,4 @@
-"""Decoded data sets, kept between processes: decoding MNIST takes longer than starting TensorFlow."""
+"""A cache of decoded data sets on disk, because decoding MNIST takes longer than starting TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adv_networks.storage.files import write_whole
 
 
 def home() -> Path | None:
-    """The user's home directory; None where there is none, as of users of containers who have no entry in passwd."""
+    """The user's home directory; None if there is none, as in containers whose user has no entry in passwd."""
     try:
         return Path.home()
     except RuntimeError:
@@ -25,7 +25,7 @@ def home() -> Path | None:
 
 
 def expanded(path: str | os.PathLike) -> Path:
-    """A path with `~` for the home directory, as the shell leaves it in --data_dir=~/data."""
+    """A path with `~` replaced by the home directory; the shell does not do this in --data_dir=~/data."""
     path = Path(path)
     try:
         return path.expanduser()
@@ -34,9 +34,9 @@ def expanded(path: str | os.PathLike) -> Path:
 
 
 def directory() -> Path | None:
-    """Where they are: ADV_NETWORKS_CACHE, or `adv_networks` in the user's cache directory. It may be removed at any time.
+    """The cache directory: ADV_NETWORKS_CACHE, or `adv_networks` in the user's cache directory. It can be deleted at any time.
 
-    None where the user has no home directory.
+    None if the user has no home directory.
     """
     if named := os.environ.get("ADV_NETWORKS_CACHE"):
         return Path(named)
@@ -47,7 +47,7 @@ def directory() -> Path | None:
 
 
 def read(*identity: str) -> Images | None:
-    """What `write` kept under that identity; None where there is nothing whole, or where its source has changed since."""
+    """The images that `write` stored under this identity; None if there are none or they are damaged or out of date."""
     file = file_of(identity)
     if file is None:
         return None
@@ -65,7 +65,7 @@ def read(*identity: str) -> Images | None:
 
 
 def write(source: Path, *identity: str, images: Images) -> None:
-    """Keeps images that were decoded from the files in `source`, if there is a cache directory that can be written."""
+    """Stores images that were decoded from the files in `source`, if there is a writable cache directory."""
     file = file_of(identity)
     if file is None:
         return
@@ -75,12 +75,12 @@ def write(source: Path, *identity: str, images: Images) -> None:
 
 
 def file_of(identity: tuple[str, ...]) -> Path | None:
-    """The file that keeps what has that identity; None where there is no cache directory."""
+    """The file for this identity; None if there is no cache directory."""
     where = directory()
     return where and where / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.npz"
 
 
 def _state(source: Path) -> list[list]:
-    """Names, sizes and times of the files in a directory, and the names of the directories beside it, other versions."""
+    """Names, sizes and times of the files in a directory, and the names of its siblings, which are other versions."""
     files = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in sorted(source.iterdir())]
     return [*files, *([beside.name] for beside in sorted(source.parent.iterdir()))]

@@ -1,4 +1,4 @@
-"""What a split of a data set is."""
+"""The images and labels of one split of a data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adv_networks.errors import UserError
 
 
 class NoSuchSplit(UserError):
-    """The data set is there, but has no split of that name."""
+    """The data set exists, but has no split with this name."""
 
 
 class Images(NamedTuple):
@@ -20,5 +20,5 @@ class Images(NamedTuple):
     labels: np.ndarray
 
     def first(self, count: int) -> Images:
-        """The first `count` of them; 0 means all."""
+        """The first `count` images; 0 means all."""
         return self if count == 0 else Images(self.images[:count], self.labels[:count])

@@ -1,4 +1,4 @@
-"""Every data set as the same two arrays, and the images of an experiment."""
+"""Loads data sets, each as an array of images and one of labels, and the images of an experiment."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def load(
     Args:
         dataset: a name of `experiments.DATASETS`, or the path of a user's own data set (see `find_dataset`).
         split: the split's name.
-        data_dir: a TFDS directory; None for TFDS's own default. Not used for the embedded digits.
-        download: fetch what is missing.
-        limit: read only the first this many; 0 means all.
+        data_dir: a TFDS directory; None for the default of TFDS. Not used for the embedded digits.
+        download: whether to download what is missing.
+        limit: the number of images to read, from the first one; 0 means all.
 
     Raises:
-        UserError: the directory does not hold the data set, or a damaged one.
+        UserError: the data set is missing in the directory, or damaged.
         NoSuchSplit: the data set has no such split.
     """
     return source_of(find_dataset(dataset), Place(data_dir, download)).read(split, limit).first(limit)
@@ -42,12 +42,11 @@ def check(dataset: str, splits: Sequence[str], *, data_dir: str | os.PathLike | 
 def training_and_validation(
     spec: Experiment, *, data_dir: str | os.PathLike | None = None, download: bool = False
 ) -> tuple[Images, Images]:
-    """The training images of an experiment and those held out of them for validation: the first `validation` ones.
+    """The training images of an experiment, and its validation images, the first `validation` images, which are held out.
 
-    If a data set has a validation split, they are its first images, and no training images are held out.
-
-    If a data set is smaller than declared (a subset, mock data), no more than a fifth is held out.
-    SVHN's extra images, drawn by the seed, are added to the training images if the data directory has that split.
+    If a data set has a validation split, its first images are used for validation, and no training images are held out. If a
+    data set is smaller than declared (a subset, mock data), at most a fifth is held out. SVHN's extra images, drawn by the
+    seed, are added to the training images if the data directory has that split.
     """
     images, labels = load(spec.dataset, "train", data_dir=data_dir, download=download, limit=spec.train_images)
     if find_dataset(spec.dataset).has_validation:

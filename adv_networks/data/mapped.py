@@ -1,4 +1,4 @@
-"""Images of more than fits into memory: decoded once into files of the cache directory, from which they are mapped."""
+"""Data sets that are too large for memory: decoded once into files of the cache directory, and memory-mapped from there."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from adv_networks.errors import UserError
 from adv_networks.storage.arrays import NoArrays, map_npy
 from adv_networks.storage.files import explained, write_text
 
-# Bytes of decoded images that are kept in memory by themselves.
+# Decoded images of at most this many bytes are kept in memory without a file.
 IN_MEMORY = 2**28
 _ABOUT = "about.json"
 
 
 def read(identity: list[str], state: str) -> tuple[dict[str, Images], dict[str, Any]] | None:
-    """What `written` kept under that identity: the parts, mapped, and what was said of them; None where there is nothing whole.
+    """What `written` stored under this identity: the memory-mapped parts and their description; None if it is incomplete.
 
     Args:
         identity: what was decoded, and how.
-        state: of the files that it was decoded from; with another one nothing is found.
+        state: the state of the source files; images decoded from another state are ignored.
     """
     place = _place(identity)
     if place is None:
@@ -45,16 +45,16 @@ def read(identity: list[str], state: str) -> tuple[dict[str, Images], dict[str, 
 def written(
     identity: list[str], state: str, make: Callable[[Path], dict[str, Any]]
 ) -> tuple[dict[str, Images], dict[str, Any]]:
-    """Decodes into the cache directory, and returns what is then there.
+    """Decodes images into the cache directory and returns them as `read` does.
 
     Args:
         identity: as in `read`.
         state: as in `read`.
-        make: takes an empty directory, where it makes the arrays of each part (`new_array`), and returns what else is to be
-            known of them, for JSON; of that "parts" are the names of the parts.
+        make: takes an empty directory, creates the arrays of each part in it (`new_array`), and returns their description for
+            JSON, in which "parts" are the names of the parts.
 
     Raises:
-        UserError: there is no cache directory, or none that can be written, or no room.
+        UserError: there is no cache directory, it is not writable, or the disk is full.
     """
     place = _place(identity)
     if place is None:
@@ -78,7 +78,7 @@ def written(
 
 
 def new_array(directory: Path, name: str, dtype: type, *shape: int) -> np.ndarray:
-    """A new array, mapped from a file of `written`; its name is `PART-images` or `PART-labels`."""
+    """A new array, memory-mapped from a file in the directory of `written`; `name` is `PART-images` or `PART-labels`."""
     return np.lib.format.open_memmap(directory / f"{name}.npy", "w+", dtype, shape)
 
 

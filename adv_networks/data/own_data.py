@@ -1,4 +1,4 @@
-"""A user's own data set, from a folder of images or an `.npz`: read, split, ordered, named and declared."""
+"""Your own data set, from a folder of images or an `.npz`: read, split, shuffled, named and declared."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from adv_networks.experiments import DATASETS, OPENERS, Dataset
 from adv_networks.storage.hashes import arrays_hash
 from adv_networks.storage.names import for_files, printable
 
-# Of the split, where the data comes in one part, and of the order: files come class by class, and "the first images" of a
-# split, which validation and small scales take, shall be of all classes.
+# Seed of the split, if the data has one part, and of the order. Files come class by class, but "the first images" of a split,
+# which validation and small scales take, must have all classes.
 SEED = 0
 _TEST_FRACTION = 5
 _DIGITS_OF_HASH = 8
@@ -31,7 +31,7 @@ GIVEN, BY_CLASS = "as given", f"a fifth of each class for testing, seed {SEED}"
 
 
 class _Own(NamedTuple):
-    """A data set as it was read: its name, the parts in the order in which they are used, the classes, and how it was split."""
+    """A data set after reading: its name, its parts in the order of use, its classes, and how it was split."""
 
     name: str
     parts: dict[str, Images]
@@ -41,15 +41,15 @@ class _Own(NamedTuple):
 
 
 def open_any(name: Any) -> Dataset | None:
-    """The user's own data set in the folder or `.npz` of that path, read as `opened` does; None if nothing is there.
+    """The data set in the folder or `.npz` at this path, as from `opened`; None if nothing is there.
 
-    Arrays (images, labels), or ((images, labels), (test images, test labels)), are declared as `from_arrays` does.
+    Arrays (images, labels), or ((images, labels), (test images, test labels)), are declared by `from_arrays`.
     """
     if isinstance(name, (tuple, list)):
         if len(name) != 2:
             raise UsageError(f"dataset: expected (images, labels), or two such pairs, received {len(name)} parts")
         return from_arrays(*name) if all(isinstance(part, (tuple, list)) for part in name) else from_arrays((name[0], name[1]))
-    # Unlike Path.exists it says no of names that are too long.
+    # Unlike Path.exists, it returns False for names that are too long.
     if not os.path.exists(name):  # noqa: PTH110
         return None
     return opened(name)
@@ -65,24 +65,24 @@ def opened(
     resize: tuple[int, int] | None = None,
     in_memory: int = mapped.IN_MEMORY,
 ) -> Dataset:
-    """The user's own data set in the folder or `.npz` of that path.
+    """The user's own data set in the folder or `.npz` at this path.
 
-    It is read once a process and declared from then on, under the name of its file with the first digits of a hash over all
+    It is read once per process and stays declared. Its name is that of the file, followed by the first digits of a hash of all
     images and labels, so that runs on other data have other names. A folder holds one folder of PNG or JPEG images per class,
-    or such folders in `train` and `test`, and perhaps `val`, whose images are then those held out for validation. An `.npz`
-    holds x_train, y_train, x_test and y_test, or images and labels: images uint8 [N, H, W] or [N, H, W, C], labels from 0. Of
-    data in one part a fifth of each class, drawn by a fixed seed, is for testing. Images of a folder that are
-    more than fits into memory are decoded once into files of the cache directory (`data.cache.directory`) and read from there.
+    or `train` and `test` with such folders, and perhaps `val`, whose images are then used for validation. An `.npz` holds
+    x_train, y_train, x_test and y_test, or images and labels: images uint8 [N, H, W] or [N, H, W, C], labels from 0. If the
+    data has only one part, a fifth of each class, drawn by a fixed seed, is used for testing. Images of a folder that do not
+    fit into memory are decoded once into files of the cache directory (`data.cache.directory`) and read from there.
 
     Args:
-        path: of the folder or file.
+        path: path of the folder or file.
         class_order: how class folders are numbered, see `sources.folder.listed`.
-        resize: height and width that all images are brought to; None to refuse images of several sizes.
-        in_memory: bytes of decoded images that are kept in memory.
+        resize: height and width of all images after resizing; None to refuse images of several sizes.
+        in_memory: the most bytes of decoded images to keep in memory.
 
     Raises:
-        UserError: what is at the path is no data set: other files, images of several sizes, a class without training images.
-        UsageError: an order of other classes.
+        UserError: the path has no valid data set: other files, images of several sizes, or a class without training images.
+        UsageError: `class_order` does not name the classes of the data set.
     """
     try:
         own = _read(str(path), tuple(class_order), None if resize is None else tuple(resize), in_memory)
@@ -92,12 +92,12 @@ def opened(
 
 
 def from_arrays(train: tuple[Any, Any], test: tuple[Any, Any] | None = None, *, name: str = "arrays") -> Dataset:
-    """Declares a data set of arrays; `an.experiment` and `an.train` take its name.
+    """Declares a data set from arrays; `an.experiment` and `an.train` take its name.
 
     Args:
         train: images, uint8 or floats in [0,1], [N, H, W] or [N, H, W, C], and labels, integers [N] or one-hot rows.
-        test: the same for testing; None for a fifth of each class of the others.
-        name: what it is called; the digits of a hash follow.
+        test: the same for testing; None to use a fifth of each class of the training data.
+        name: its name, to which digits of a hash are added.
 
     Raises:
         UsageError: invalid images or labels.
@@ -119,7 +119,7 @@ def from_arrays(train: tuple[Any, Any], test: tuple[Any, Any] | None = None, *, 
 
 
 def forget() -> None:
-    """Lets `opened` read again what it has read."""
+    """Clears the cache of `opened`, which then reads data sets again."""
     _read.cache_clear()
 
 
@@ -138,7 +138,7 @@ def _declared(
         own.name, None, shape, own.classes, train, test, held_out, path, own.class_names,
         has_validation="validation" in own.parts, split=own.split, options=options,
     )  # fmt: skip
-    # The same images in folders of other names have the same name: the last ones read count.
+    # The name does not depend on the names of class folders. Of data sets that differ only in these, the last one read counts.
     DATASETS[own.name] = declared
     return register(declared, lambda place: InMemory(path or own.name, own.parts))
 
@@ -149,9 +149,7 @@ def _read(path: str, class_order: tuple[str, ...], resize: tuple[int, int] | Non
     if place.is_dir():
         return _of_folder(place, class_order, resize, in_memory)
     if class_order != BY_NUMBERS:
-        raise UsageError(
-            f"class_order: expected a folder of class folders as data set, received {path}, whose labels are numbers"
-        )
+        raise UsageError(f"class_order: expected a data set of class folders, received {path}, whose labels are numbers")
     parts = npz.read(place)
     if resize is not None:
         parts = {part: Images(pictures.resized(own.images, resize), own.labels) for part, own in parts.items()}
@@ -159,7 +157,7 @@ def _read(path: str, class_order: tuple[str, ...], resize: tuple[int, int] | Non
 
 
 def _of_arrays(stem: str, parts: dict[str, Images], *, where: str = "arrays") -> _Own:
-    """What arrays in one part or two come to."""
+    """The data set in arrays of one or two parts."""
     labels = {part: own.labels for part, own in parts.items()}
     classes = _classes(where, labels)
     chosen = _chosen(labels)
@@ -169,7 +167,7 @@ def _of_arrays(stem: str, parts: dict[str, Images], *, where: str = "arrays") ->
 
 
 def _of_folder(place: Path, class_order: tuple[str, ...], resize: tuple[int, int] | None, in_memory: int) -> _Own:
-    """What the class folders of a folder come to; nothing is decoded that the cache directory has already."""
+    """The data set in the class folders of a folder; images that are already in the cache directory are not decoded."""
     found = folder.listed(place, class_order)
     chosen = _chosen(found.labels)
     files = {part: [found.files[source][row] for row in rows] for part, (source, rows) in chosen.items()}
@@ -200,7 +198,7 @@ def _of_folder(place: Path, class_order: tuple[str, ...], resize: tuple[int, int
 def _decoded(
     files: dict[str, list[str]], first: np.ndarray, resize: tuple[int, int] | None, new: Callable[..., np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The images of each part in new arrays, of one channel where all are grey, else of three."""
+    """The images of each part in new arrays, with one channel if all are grey, otherwise three."""
     for channels in (1, 3) if first.ndim == 2 else (3,):
         arrays = {part: new(part, np.uint8, len(own), *first.shape[:2], channels) for part, own in files.items()}
         if all(folder.decoded(files[part], into, resize) for part, into in arrays.items()):
@@ -218,7 +216,7 @@ def _state(files: Iterable[str]) -> str:
 
 
 def _chosen(labels: Mapping[str, np.ndarray]) -> dict[str, tuple[str, np.ndarray]]:
-    """Of each part that is used, which given part it is from and which rows of that, in the order in which they are used."""
+    """For each part of the data set, the given part that it comes from and the rows of it, in the order of use."""
     rows = {part: np.arange(len(own)) for part, own in labels.items()}
     if "test" in labels:
         origins = {part: part for part in ("train", "test", "validation") if part in labels}
@@ -232,7 +230,7 @@ def _chosen(labels: Mapping[str, np.ndarray]) -> dict[str, tuple[str, np.ndarray
 
 
 def _rare_ones_behind(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The rows, in an order in which no class has more than half its images in the first fifth, which validation may take."""
+    """The rows, reordered so that at most half of each class is in the first fifth, from which validation is taken."""
     own = labels[rows]
     grouped = np.argsort(own, kind="stable")
     counts = np.bincount(own)
@@ -243,10 +241,10 @@ def _rare_ones_behind(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rows for training and those for testing: a fifth of all, of each class its share, and of two images one at least."""
+    """The rows for training and for testing: a fifth, stratified by class, and at least one of any class with two images."""
     counts = np.bincount(labels)
     shares = counts // _TEST_FRACTION
-    # The largest remainders make up what rounding down leaves of a fifth of all.
+    # The classes with the largest remainders make up for what rounding down has lost.
     remainders = np.argsort(-(counts % _TEST_FRACTION), kind="stable")
     shares[remainders[: len(labels) // _TEST_FRACTION - int(shares.sum())]] += 1
     shares = np.where(counts > 1, np.maximum(shares, 1), 0)
@@ -257,19 +255,19 @@ def _split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _classes(where: str, labels: Mapping[str, np.ndarray]) -> int:
-    """How many classes arrays have, all of which must have training images."""
+    """The number of classes of arrays; every class must have training images."""
     classes = 1 + max(int(own.max(initial=-1)) for own in labels.values())
     present = np.unique(labels["train"])
     gaps = np.flatnonzero(present != np.arange(len(present)))
     first_missing = int(gaps[0]) if len(gaps) else len(present)
     if classes < 2 or first_missing < classes:
         found = f"none of class {first_missing}" if classes > 1 else "one class"
-        raise UserError(f"{where}: expected training images of every class from 0 on, and of two at least, found {found}")
+        raise UserError(f"{where}: expected training images of every class from 0 on, and of at least two, found {found}")
     return classes
 
 
 def _check_alike(where: str, parts: Mapping[str, Images]) -> None:
-    """Raises a UserError where the test images are not like the training images, or there are none."""
+    """Raises a UserError unless there are test images and they have the shape of the training images."""
     train, test = (parts[part].images.shape for part in ("train", "test"))
     if not test[0] or train[1:] != test[1:]:
         raise UserError(f"{where}: expected test images of shape {train[1:]}, found {test}")

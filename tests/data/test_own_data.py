@@ -287,7 +287,7 @@ def test_class_order_says_which_folder_is_which_number(order, names, tmp_path):
 def test_class_order_of_other_classes_or_of_arrays_is_refused(tmp_path):
     with pytest.raises(UsageError, match="class_order: expected numbers, names, or all of 10, 2, cat, received cat, 2"):
         data.own_data.opened(folder(tmp_path / "mine"), class_order=("cat", "2"))
-    with pytest.raises(UsageError, match="expected a folder of class folders as data set"):
+    with pytest.raises(UsageError, match="expected a data set of class folders"):
         data.own_data.opened(digits(tmp_path / "mine.npz"), class_order=("names",))
 
 

@@ -1,6 +1,6 @@
-"""Where images come from, a file for each kind of place. None of them loads TensorFlow before it reads.
+"""Sources of images, one module per kind. None of them loads TensorFlow before it reads.
 
-A data set is added by a file that declares it and registers its source, and by a line below:
+To add a data set, write a module that declares it and registers its source, and import it below:
 
     class Shades(Source):
         def __init__(self, place: Place): ...
@@ -9,7 +9,7 @@ A data set is added by a file that declares it and registers its source, and by 
 
     register(Dataset("shades", None, (8, 8, 1), classes=2, ...), Shades)
 
-`InMemory` is such a source of splits that are there already. A data set of TensorFlow Datasets needs only its declaration, with
+`InMemory` is a source for splits that are already in memory. A data set of TensorFlow Datasets needs only its declaration, with
 its `tfds_name`.
 """
 

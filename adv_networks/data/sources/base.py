@@ -1,4 +1,4 @@
-"""What a source of images is, and the source of each data set."""
+"""The base class of sources of images, and the source of each data set."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from adv_networks.experiments import DATASETS, Dataset
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where data sets are looked for: a directory of TFDS (None: TFDS's own default), and whether to fetch what is missing."""
+    """Where to look for data sets: a TFDS directory (None: the default of TFDS), and whether to download what is missing."""
 
     data_dir: str | os.PathLike | None = None
     download: bool = False
 
 
 class Source(abc.ABC):
-    """Gives the images of one data set."""
+    """A source of the images of one data set."""
 
     @abc.abstractmethod
     def read(self, split: str, limit: int = 0) -> Images:
@@ -28,16 +28,16 @@ class Source(abc.ABC):
 
         Raises:
             NoSuchSplit: the data set has no such split.
-            UserError: the data set is not there, or damaged.
+            UserError: the data set is missing or damaged.
         """
 
     @abc.abstractmethod
     def check(self, splits: Sequence[str]) -> None:
-        """Raises what `read` of these splits would raise, as far as that is known without reading their images."""
+        """Raises the errors of `read` for these splits that can be found without reading their images."""
 
 
 class InMemory(Source):
-    """A data set whose splits are there already."""
+    """A data set whose splits are already in memory."""
 
     def __init__(self, name: str, splits: dict[str, Images]):
         self.name, self.splits = name, splits
@@ -54,11 +54,11 @@ class InMemory(Source):
                 raise NoSuchSplit(f"{self.name}: expected split {' or '.join(self.splits)}, received {split}")
 
 
-# By the data set's name; one without is of TensorFlow Datasets.
+# By the data set's name; data sets that are not listed come from TensorFlow Datasets.
 SOURCES: dict[str, Callable[[Place], Source]] = {}
 
 
 def register(dataset: Dataset, source: Callable[[Place], Source]) -> Dataset:
-    """Declares a data set, if it is not, and says where its images come from; returns its declaration."""
+    """Declares a data set, unless it is already declared, and registers its source; returns its declaration."""
     SOURCES[dataset.name] = source
     return DATASETS.setdefault(dataset.name, dataset)

@@ -12,7 +12,7 @@ _SPLIT_SEED = 0
 
 
 class Digits(InMemory):
-    """They have 17 shades of grey, from 0 to 16, which are spread over 0 to 255."""
+    """The digits have 17 shades of grey, from 0 to 16, which are scaled to 0 to 255."""
 
     def __init__(self, place: Place):
         from sklearn.datasets import load_digits

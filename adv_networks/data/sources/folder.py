@@ -1,4 +1,4 @@
-"""Folders of PNG or JPEG images: one of a class each, or parts (`train`, `test`, `val`) of such folders."""
+"""Folders of PNG or JPEG images: one folder per class, or parts (`train`, `test`, `val`) with such folders."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from adv_networks.storage.arrays import release
 from adv_networks.storage.files import reason
 from adv_networks.storage.names import shortened
 
-# What people call the parts of a data set; where only one of the two others is there, it is the test set.
+# Common names of the parts of a data set. If only one other part besides train exists, it is the test set.
 _PARTS = {"train": "train", "test": "test", "val": "validation", "valid": "validation", "validation": "validation"}
-# What file managers leave behind.
+# Files that file managers leave behind.
 _LEFT_BEHIND = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _NAMED_IN_MESSAGES = 9
 _RELEASED_EVERY = 5_000
 
 
 class Listed(NamedTuple):
-    """What a folder holds, nothing of it decoded: of each part the files and their labels, and the names of the classes."""
+    """The contents of a folder, not decoded: the files of each part, their labels, and the names of the classes."""
 
     files: dict[str, list[str]]
     labels: dict[str, np.ndarray]
@@ -32,16 +32,16 @@ class Listed(NamedTuple):
 
 
 def listed(folder: Path, class_order: Sequence[str] = ("numbers",)) -> Listed:
-    """The files of a folder, whose class folders are numbered in the given order.
+    """The files of a folder, with its class folders numbered in the given order.
 
     Args:
-        folder: holds class folders, or `train` and `test` (or `val`), which hold them.
-        class_order: ("numbers",): numbers by value, then names; ("names",): as texts, as Keras and torchvision number them; or
-            the names of all classes.
+        folder: a folder of class folders, or of `train` and `test` (or `val`) with class folders.
+        class_order: ("numbers",): numbers by value, then names; ("names",): alphabetically, as in Keras and torchvision; or the
+            names of all classes.
 
     Raises:
-        UserError: there is something else in it.
-        UsageError: an order of other classes.
+        UserError: the folder has other contents.
+        UsageError: `class_order` does not name these classes.
     """
     roots = _roots(folder)
     found = [entry.name for entry in _entries(roots["train"])]
@@ -53,7 +53,7 @@ def listed(folder: Path, class_order: Sequence[str] = ("numbers",)) -> Listed:
     if not files["train"]:
         raise UserError(f"{folder}: expected class folders of PNG or JPEG images, found no image")
     if len(classes) < 2:
-        raise UserError(f"{folder}: expected class folders of two classes at least, found one class, {_listed(classes)}")
+        raise UserError(f"{folder}: expected class folders of at least two classes, found one class, {_listed(classes)}")
     counts = np.bincount(labels["train"], minlength=len(classes))
     if not counts.all():
         empty = [name for name, count in zip(classes, counts, strict=True) if not count]
@@ -65,7 +65,7 @@ def listed(folder: Path, class_order: Sequence[str] = ("numbers",)) -> Listed:
 
 
 def ordered(names: Sequence[str], class_order: Sequence[str]) -> list[str]:
-    """The names of classes in one of the orders of `listed`."""
+    """The class names in one of the orders of `listed`."""
     if tuple(class_order) == ("numbers",):
         return sorted(names, key=lambda name: (not name.isdecimal(), int("0" + name * name.isdecimal()), name))
     if tuple(class_order) == ("names",):
@@ -78,12 +78,12 @@ def ordered(names: Sequence[str], class_order: Sequence[str]) -> list[str]:
 
 
 def decoded(files: Sequence[str], into: np.ndarray, resize: tuple[int, int] | None) -> bool:
-    """Reads images, one after another, into uint8 [N, H, W, C]; False at the first coloured one where C is 1.
+    """Reads images one by one into a uint8 array [N, H, W, C]; returns False at the first colour image if C is 1.
 
-    Grey ones among coloured ones get three equal channels.
+    If C is 3, grey images get three equal channels.
 
     Raises:
-        UserError: one is no image, or of another size than the array's.
+        UserError: a file is not an image, or its size differs from that of the array.
     """
     for number, file in enumerate(files):
         picture = pictures.read(Path(file), resize)
@@ -101,9 +101,9 @@ def decoded(files: Sequence[str], into: np.ndarray, resize: tuple[int, int] | No
 
 
 def _roots(folder: Path) -> dict[str, Path]:
-    """The folder that holds the class folders of each part; "train" alone where the folder itself does."""
+    """The folder with the class folders of each part; only "train" if the given folder has them itself."""
     entries = {entry.name: entry for entry in _entries(folder)}
-    # A class may be called train: parts are of folders, classes of files.
+    # A class may be called train. Parts hold folders, and classes hold files.
     if not entries or not entries.keys() <= _PARTS.keys() or not _holds_folders(entries.get("train", folder)):
         named = [name for name in entries if name in _PARTS and _holds_folders(entries[name])]
         if "train" in named:
@@ -132,7 +132,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _entries(folder: Path) -> list[os.DirEntry]:
-    """What is in a folder by name, but hidden files and what file managers leave."""
+    """The entries of a folder, sorted by name, without hidden files and what file managers leave behind."""
     try:
         with os.scandir(folder) as found:
             entries = [entry for entry in found if not entry.name.startswith(".") and entry.name.lower() not in _LEFT_BEHIND]

@@ -1,4 +1,4 @@
-"""An `.npz` of x_train, y_train, x_test and y_test, or of images and labels."""
+"""Reads an `.npz` with x_train, y_train, x_test and y_test, or with images and labels."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _TWO_PARTS = {split: (f"x_{split}", f"y_{split}") for split in ("train", "test")
 
 
 def read(file: Path) -> dict[str, Images]:
-    """The images uint8 [N, H, W] or [N, H, W, 1 or 3] of a file, in one part or two, and their labels, integers from 0.
+    """The images uint8 [N, H, W, 1 or 3] of a file, in one or two parts, and their labels, integers from 0.
 
     Raises:
-        UserError: it holds no such arrays.
+        UserError: the file has no valid images and labels.
     """
     if file.suffix.lower() in _OTHER_FILES:
         raise UserError(f"{file}: expected a folder of class folders or an .npz, found {_OTHER_FILES[file.suffix.lower()]}")
@@ -53,15 +53,15 @@ def read(file: Path) -> dict[str, Images]:
 
 
 def checked(names: tuple[str, str], images: Any, labels: Any) -> Images:
-    """Arrays as images and labels: floats in [0,1] become uint8, one-hot rows numbers.
+    """Arrays as images and labels: floats in [0,1] become uint8, and one-hot rows become numbers.
 
     Args:
-        names: of the two arrays, for messages.
+        names: the names of the two arrays in messages.
         images: uint8 or floats in [0,1], [N, H, W] or [N, H, W, 1 or 3].
-        labels: integers [N] or [N, 1] from 0, or one-hot rows [N, classes] of two classes or more.
+        labels: integers [N] or [N, 1] from 0, or one-hot rows [N, classes] of at least two classes.
 
     Raises:
-        UsageError: they are something else.
+        UsageError: invalid images or labels.
     """
     images, labels = _images(names[0], np.asarray(images)), _labels(names[1], np.asarray(labels))
     if len(images) != len(labels) or not len(images):

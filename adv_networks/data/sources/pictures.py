@@ -1,4 +1,4 @@
-"""PNG and JPEG files as arrays; what cannot be read as it is meant (transparency, 16 bits a channel) is refused."""
+"""Reads PNG and JPEG files as arrays; refuses images that would lose information (transparency, 16 bits per channel)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from adv_networks.errors import UserError
 from adv_networks.storage.files import open_regular, reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-# Told by what is in a file, not by its name: Pillow would hand others to further decoders and programs (Ghostscript), and would
-# read 16 bits a channel as 8.
+# The formats are checked by a file's contents, not its name. Pillow would pass other formats to more decoders and programs
+# (Ghostscript), and would read 16 bits per channel as 8.
 _FORMATS = ("PNG", "JPEG")
 _PNG, _BIT_DEPTH_AT = b"\x89PNG\r\n\x1a\n", 24
 
 
 def read(file: Path, resize: tuple[int, int] | None = None) -> np.ndarray:
-    """An image as uint8: [H, W] where it is grey, [H, W, 3] else.
+    """An image as uint8: [H, W] if it is grey, otherwise [H, W, 3].
 
     Args:
         file: a PNG or JPEG file.
-        resize: height and width to bring it to, bilinear with antialiasing.
+        resize: height and width to resize it to, bilinear with antialiasing.
 
     Raises:
-        UserError: it is no such image, or one whose pixels are not 8 bits of grey or RGB.
+        UserError: not a PNG or JPEG image, or one whose pixels are not 8-bit grey or RGB.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -46,12 +46,12 @@ def read(file: Path, resize: tuple[int, int] | None = None) -> np.ndarray:
         raise
     except UnidentifiedImageError:
         raise UserError(f"{file}: expected a PNG or JPEG image, found another kind of file under that name") from None
-    except Exception as error:  # Whatever Pillow and its codecs raise of damaged or hostile bytes.
+    except Exception as error:  # Pillow and its codecs may raise anything for damaged or malicious files.
         raise UserError(f"{file}: expected a PNG or JPEG image, found: {reason(error)}") from None
 
 
 def resized(images: np.ndarray, resize: tuple[int, int]) -> np.ndarray:
-    """Images uint8 [N, H, W, C] at another height and width, as `read` brings files to it."""
+    """Images uint8 [N, H, W, C], resized to a height and width as `read` does."""
     from PIL import Image
 
     result = np.empty((len(images), *resize, images.shape[3]), np.uint8)
@@ -62,7 +62,7 @@ def resized(images: np.ndarray, resize: tuple[int, int]) -> np.ndarray:
 
 
 def _check_depth(file: Path, handle: BinaryIO) -> None:
-    """Refuses a PNG of 16 bits a channel, of which Pillow would read the upper 8 of each colour without a word."""
+    """Refuses a PNG with 16 bits per channel, of which Pillow would silently read only the upper 8 bits of each colour."""
     start = handle.read(_BIT_DEPTH_AT + 1)
     handle.seek(0)
     if start.startswith(_PNG) and len(start) > _BIT_DEPTH_AT and start[_BIT_DEPTH_AT] == 16:
@@ -70,7 +70,7 @@ def _check_depth(file: Path, handle: BinaryIO) -> None:
 
 
 def _check_mode(file: Path, opened: Any) -> None:
-    """Refuses animations, modes other than grey and RGB, and transparent pixels: what is behind them is for the user to say."""
+    """Refuses animations, modes other than grey and RGB, and transparent pixels, whose background only the user knows."""
     if opened.format == "PNG" and getattr(opened, "n_frames", 1) > 1:
         raise UserError(f"{file}: expected one image, found an animation of {opened.n_frames}")
     if opened.mode not in ("1", "L", "P", "RGB"):

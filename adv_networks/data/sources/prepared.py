@@ -1,7 +1,7 @@
 """Any data set of TensorFlow Datasets that is prepared in its directory, by its name: `tfds:imagenette/160px-v2`.
 
-What it is (classes, parts, counts, shape) its description says, which is read without TensorFlow; images of several sizes are
-brought to one. They are decoded once, in the official order, and mapped from a file of the cache directory.
+Its classes, parts, counts and shape are read from its description, without TensorFlow. Images of several sizes are resized to
+one. The images are decoded once, in the official order, and memory-mapped from a file of the cache directory.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from adv_networks.storage.names import for_files, printable
 PREFIX = "tfds:"
 _BATCH = 256
 _LARGEST_VALIDATION = 5_000
-# What people call the parts; where there is no test set, one for validation stands in for it.
+# The names of the test part; if there is no test set, the validation set replaces it.
 _TEST = ("test", "validation")
 
 
 class _Description(NamedTuple):
-    """What a prepared data set says of itself."""
+    """The description of a prepared data set."""
 
     shape: tuple[int | None, ...]
     classes: int
@@ -39,16 +39,16 @@ class _Description(NamedTuple):
 
 
 def declare(name: str, data_dir: Any = None, resize: tuple[int, int] | None = None) -> Dataset:
-    """Declares the data set `tfds:NAME`, whose images are brought to a height and width.
+    """Declares the data set `tfds:NAME`, with images resized to a height and width.
 
     Args:
-        name: with or without `tfds:`; NAME/CONFIG where it has configurations.
-        data_dir: TFDS directory; None for TFDS's own default.
-        resize: height and width; None for images that are of one size already.
+        name: its name, with or without `tfds:`; NAME/CONFIG if it has configurations.
+        data_dir: TFDS directory; None for the default of TFDS.
+        resize: height and width; None for images that already have one size.
 
     Raises:
-        UserError: it is not prepared there, or has no images with labels.
-        UsageError: its images are of several sizes and no size is given.
+        UserError: it is not prepared in the directory, or has no images with labels.
+        UsageError: its images have several sizes, and no size is given.
     """
     name = name.removeprefix(PREFIX)
     place = _place(name, data_dir)
@@ -103,7 +103,7 @@ class _Prepared(Source):
             images[done : done + len(some)], labels[done : done + len(own)] = some, own
             done += len(own)
         if done != count:
-            raise UserError(f"data set {self.dataset.name}: expected {count} images in {split}, as it says, found {done}")
+            raise UserError(f"data set {self.dataset.name}: expected {count} images in {split}, as declared, found {done}")
         return {"parts": [split]}
 
 

@@ -1,4 +1,4 @@
-"""The data sets of TensorFlow Datasets, decoded once and then kept (`data.cache`)."""
+"""The data sets of TensorFlow Datasets, decoded once and then cached (`data.cache`)."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from adv_networks.errors import UserError
 from adv_networks.storage.files import reason
 
 _LOGGER = logging.getLogger(__name__)
-_SECONDS = 3  # for each server to answer in
+_SECONDS = 3  # The time limit for the answer of each server.
 
 
 def directory_of(data_dir: str | os.PathLike | None) -> Path | None:
-    """The directory that is meant: the given one, or TFDS's own, that of TFDS_DATA_DIR or one in the home directory.
+    """The directory of data sets: the given one, or that of TFDS_DATA_DIR, or the default of TFDS in the home directory.
 
-    None where none is given and the user has no home directory.
+    None if no directory is given and the user has no home directory.
     """
     if named := data_dir or os.environ.get("TFDS_DATA_DIR"):
         return cache.expanded(named)
@@ -38,18 +38,18 @@ def directory_of(data_dir: str | os.PathLike | None) -> Path | None:
 
 
 class Tfds(Source):
-    """A data set of TFDS by its name there."""
+    """A data set of TFDS, by its name in TFDS."""
 
     def __init__(self, name: str, place: Place):
         self.name, self.download = name, place.download
         directory = directory_of(place.data_dir)
         if directory is None:
-            # TFDS would take "~" for the name of a directory.
+            # TFDS would take "~" as the name of a directory.
             raise UserError(
-                f"data set {name}: expected --data_dir or TFDS_DATA_DIR, as this user has no home directory, found neither"
+                f"data set {name}: expected --data_dir or TFDS_DATA_DIR, because this user has no home directory, found neither"
             )
         self.directory = directory
-        # Without one, TFDS also looks into the further directories that it knows.
+        # Without a given directory, TFDS also searches the other directories that it knows.
         self.data_dir = directory if place.data_dir else None
 
     def read(self, split: str, limit: int = 0) -> Images:
@@ -70,7 +70,7 @@ class Tfds(Source):
                 self._prepared(splits)
 
     def batches(self, split: str, size: int, *, resize: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The images uint8 and labels of a split in its official order, `size` at a time, brought to a height and width.
+        """Yields images uint8 and labels of a split in its official order, `size` at a time, resized to a height and width.
 
         Raises:
             UserError: as in `read`.
@@ -90,14 +90,14 @@ class Tfds(Source):
                 yield images, labels.astype(np.int32)
 
     def _decode(self, split: str, limit: int) -> tuple[Images, Path]:
-        """The images of a split as TFDS reads them, and the directory that they are in."""
+        """The images of a split, read by TFDS, and their directory."""
         _LOGGER.info("reading %s %s from %s, which is done once", self.name, split, self.directory)
         tfds = _tfds()
         with self._explained():
             builder = self._prepared([split])
             splits = builder.info.splits
             limited = limit and not (splits and splits[split].num_examples <= limit)
-            # One file after another, not interleaved: that is the official order.
+            # The official order is one file after another, not interleaved.
             config = tfds.ReadConfig(interleave_cycle_length=1)
             rows = builder.as_dataset(split=f"{split}[:{limit}]" if limited else split, read_config=config, batch_size=1024)
             batches = [(batch["image"], batch["label"]) for batch in tfds.as_numpy(rows)]
@@ -106,7 +106,7 @@ class Tfds(Source):
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Failures of TFDS, protobuf and TensorFlow, which have errors of their own for damaged files, as a UserError."""
+        """Turns errors of TFDS, protobuf and TensorFlow, which each have their own for damaged files, into a UserError."""
         try:
             yield
         except UserError:
@@ -117,9 +117,9 @@ class Tfds(Source):
             ) from error
 
     def _prepared(self, splits: Sequence[str]) -> Any:
-        """TFDS's builder of a data set that is there and has these splits."""
+        """The TFDS builder of a data set that is prepared and has these splits."""
         builder = _tfds().builder(self.name, data_dir=self.data_dir)
-        # Asked first, because TFDS tries the network for minutes before it says that a data set is missing.
+        # Check first, because TFDS tries the network for minutes before it reports a missing data set.
         if not (Path(builder.data_dir) / "dataset_info.json").is_file():
             if not self.download:
                 raise UserError(
@@ -140,8 +140,8 @@ class Tfds(Source):
     def _check_reachable(self, builder: Any) -> None:
         """Raises a UserError if a data set must be downloaded and one of its servers does not answer.
 
-        TFDS itself would ask every file's server eleven times, and wait longer each time. What it has kept of an earlier try
-        needs no server.
+        TFDS itself would ask every file's server eleven times, with increasing delays. Files from an earlier attempt need no
+        server.
         """
         place = Path(builder.data_dir)
         if (place / "dataset_info.json").is_file() or any((self.directory / "downloads").glob("**/*.INFO")):
@@ -155,7 +155,7 @@ class Tfds(Source):
 
 
 def _answers(server: str) -> bool:
-    """Whether a server answers a request within seconds, through a proxy that the environment names; whatever it answers."""
+    """Whether a server gives any answer to a request within seconds, through the environment's proxy if there is one."""
     answered = []
 
     def ask() -> None:
@@ -168,7 +168,7 @@ def _answers(server: str) -> bool:
         except (OSError, http.client.HTTPException):
             pass
 
-    # Looking up a name has no time limit, so that it is left behind in a thread of its own where it takes longer.
+    # A name lookup has no time limit, so it runs in its own thread, which is abandoned if it takes longer.
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(_SECONDS)
