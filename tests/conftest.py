@@ -59,6 +59,18 @@ def precision(name):
         keras.config.set_dtype_policy(policy)
 
 
+@contextlib.contextmanager
+def run_eagerly():
+    """Inside, rules run operation by operation: for a step or two of a small network that is faster than to build a graph."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
 def randomised(model, *, seed=2):
     """The model with all weights drawn at random, those included that start at zero or one."""
     rng = np.random.default_rng(seed)
@@ -147,17 +159,35 @@ def start(fork):
     return lambda arguments, **environment: fork(_main, *arguments, **environment)
 
 
-@pytest.fixture(scope="module")
-def shallow():
-    """Networks made from here to the end of the module have one residual block a stage, where their depth is not the point."""
+@contextlib.contextmanager
+def shallow_networks():
+    """Networks made inside have one residual block each, where their depth is not the point."""
     from adv_networks.networks import blocks, discriminative, generative
 
-    def of_one(x, _, *arguments):
+    def last_of_d2(x, _, stride, filters, convolutions):
+        """One block of the last of D2's three stages, whose filters are four times those of the stem."""
+        return blocks.stage(x, 1, stride, filters, convolutions) if filters == 4 * x.shape[-1] else x
+
+    def one_of_a_generator(x, _, *arguments):
         return blocks.stage(x, 1, *arguments)
 
     with pytest.MonkeyPatch.context() as patched:
-        for module in (discriminative, generative):
-            patched.setattr(module, "stage", of_one)
+        for module, stage in ((discriminative, last_of_d2), (generative, one_of_a_generator)):
+            patched.setattr(module, "stage", stage)
+        yield
+
+
+@pytest.fixture(scope="module")
+def shallow():
+    """Networks made from here to the end of the module are shallow."""
+    with shallow_networks():
+        yield
+
+
+@pytest.fixture
+def shallow_here():
+    """Networks made in this test are shallow."""
+    with shallow_networks():
         yield
 
 

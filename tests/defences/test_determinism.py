@@ -24,7 +24,7 @@ def sums(graph):
         ([defences.discriminator_step], dict(method="advnet", generators=("released_mnist",), regulariser="exact")),
     ],
 )
-def test_no_step_adds_three_tensors_at_once(rules, settings):
+def test_no_step_adds_three_tensors_at_once(rules, settings, shallow):
     make_deterministic()
     assert tf.config.optimizer.get_experimental_options()["arithmetic_optimization"] is False
     spec = experiment("digits", scale="tiny", generator_width=4, **settings)

@@ -14,6 +14,7 @@ from adv_networks.errors import UsageError
 from adv_networks.evaluation import own_model
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.runtime import determinism
+from tests.conftest import run_eagerly
 from tests.training.helpers import train
 
 
@@ -32,13 +33,14 @@ def one_step(spec, minibatch, seed=(0, 0)):
     return players, {name: float(value) for name, value in METHODS[spec.method].step(players, *minibatch, spec, seed).items()}
 
 
-GAME = dict(method="advnet", generators=("released_mnist",), regulariser="none")
+GAME = dict(method="advnet", generators=("released_mnist",), regulariser="none", generator_steps=1)
 
 
 @pytest.fixture(scope="module", params=[dict(method="pgd"), GAME], ids=lambda settings: settings["method"])
 def in_float32(request, minibatch):
     """Settings, and what one step with them logs."""
-    return request.param, one_step(tiny(**request.param), minibatch)[1]
+    with run_eagerly():
+        return request.param, one_step(tiny(**request.param), minibatch)[1]
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
@@ -60,12 +62,13 @@ def test_mixed_precision_is_near_float32(precision, in_float32, minibatch):
 def test_exact_regulariser_in_bfloat16_is_near_float32(minibatch):
     settings = dict(GAME, regulariser="exact", logits_initializer="glorot_uniform")
     _, scalars = one_step(tiny(**settings, precision="mixed_bfloat16"), minibatch)
-    _, expected = one_step(tiny(**settings), minibatch)
+    with run_eagerly():
+        _, expected = one_step(tiny(**settings), minibatch)
     assert scalars["regulariser_norm"] == pytest.approx(expected["regulariser_norm"], rel=0.5)
 
 
 @pytest.mark.parametrize("scaled", [True, False])
-def test_small_gradients_survive_float16_by_scaling_the_loss(scaled, minibatch, monkeypatch):
+def test_small_gradients_survive_float16_by_scaling_the_loss(scaled, minibatch, monkeypatch, shallow):
     if not scaled:
         monkeypatch.setattr(networks, "loss_scale", lambda model: 1)
     gradients = []
@@ -82,7 +85,8 @@ def test_small_gradients_survive_float16_by_scaling_the_loss(scaled, minibatch, 
 def test_the_game_scales_its_losses_where_any_of_the_players_is_in_float16(minibatch, monkeypatch):
     asked = []
     monkeypatch.setattr(networks, "loss_scale", lambda model: asked.append(model) or 1)
-    players, _ = one_step(tiny(**GAME), minibatch)
+    with run_eagerly():
+        players, _ = one_step(tiny(**GAME), minibatch)
     assert asked.count(players.g) == 2  # G's step, and v in that of D
 
 

@@ -10,7 +10,7 @@ from adv_networks import data, defences, evaluation
 from adv_networks.attacks import predict
 from adv_networks.errors import UsageError
 from adv_networks.experiments import METHODS, experiment
-from tests.conftest import randomised
+from tests.conftest import randomised, run_eagerly
 
 SMALL = dict(
     classifiers=("d1", "mlp"), generators=("released_mnist", "released_mnist"), classifier_width=4, generator_width=4,
@@ -74,7 +74,8 @@ def test_steps_are_those_of_games_of_one(played):
     seed = tf.constant([0, 3])
     singles = [alone(players, member) for member in range(2)]
     for own_spec, own in singles:
-        defences.discriminator_step(own, x, y, own_spec, seed)
+        with run_eagerly():
+            defences.discriminator_step(own, x, y, own_spec, seed)
     before = weights_of(players.members)
     defences.discriminator_step(players, x, y, spec, seed)
     after = weights_of(players.members)
@@ -83,7 +84,8 @@ def test_steps_are_those_of_games_of_one(played):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     start, moves = trained_weights(players.generators), []
     for own_spec, own in singles:
-        defences.generator_step(own, x, y, own_spec, seed)
+        with run_eagerly():
+            defences.generator_step(own, x, y, own_spec, seed)
         moves.append([end - begin for end, begin in zip(trained_weights(own.generators), start, strict=True)])
     defences.generator_step(players, x, y, spec, seed)
     for found, begin, *each in zip(trained_weights(players.generators), start, *moves, strict=True):

@@ -38,9 +38,9 @@ def test_gradients_of_strided_1x1_convolutions_are_those_in_double_precision(cha
 
 
 def test_narrow_residual_networks_have_the_gradients_of_double_precision(shallow, runtime_mode):
-    model = runtime.prepare(randomised(networks.d2((8, 8, 3), 4, 2)))
+    model = runtime.prepare(randomised(networks.d2((8, 8, 3), 4, 4)))
     with precision("float64"):
-        reference = networks.d2((8, 8, 3), 4, 2)
+        reference = networks.d2((8, 8, 3), 4, 4)
     reference.set_weights(model.get_weights())
     rng = np.random.default_rng(0)
     x, along = rng.random((7, 8, 8, 3)), rng.normal(size=(7, 4))

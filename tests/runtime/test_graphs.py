@@ -69,7 +69,7 @@ def test_attacks_follow_the_gradient_of_the_network_that_is_attacked():
     assert not np.array_equal(*shared)
 
 
-def test_batch_statistics_leave_the_averages_of_both_networks_alone():
+def test_batch_statistics_leave_the_averages_of_both_networks_alone(shallow):
     models = [sharing(networks.d2((8, 8, 3), 3, 2), seed=seed) for seed in (0, 1)]
     before = [model.get_weights() for model in models]
     x = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)

@@ -49,8 +49,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("training", "count"), [(True, 3), (False, 2)])
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
 def test_outputs_gradients_and_averages_are_those_of_the_whole_batch(make, training, count, parts):
     parts(count)
@@ -109,18 +108,19 @@ def test_two_cores_give_the_same_bits_again(fork):
     assert "split True ends 1" in started.said()
 
 
-@pytest.mark.parametrize("images", [1, 2, 5])
 @pytest.mark.parametrize("name", ["d1", "d2"])
-def test_attacks_on_any_number_of_images_are_those_on_the_whole_batch(name, images, parts):
+def test_attacks_on_any_number_of_images_are_those_on_the_whole_batch(name, parts):
     model = runtime.prepare(randomised(NETWORKS[name]()))
-    rng = np.random.default_rng(0)
-    x, y = rng.random((images, *model.input_shape[1:]), np.float32), rng.integers(0, 4, images)
-    whole = attacks.pgd(model, x, y, 0.1, steps=3, clip_start=False), attacks.predict(model, x)
     parts(3)
     shared = runtime.prepare(randomised(NETWORKS[name]()))
     shared.set_weights(model.get_weights())
-    np.testing.assert_allclose(attacks.predict(shared, x), whole[1], atol=1e-5)
-    np.testing.assert_allclose(attacks.pgd(shared, x, y, 0.1, steps=3, clip_start=False), whole[0], atol=1e-5)
+    assert is_split(shared) and not is_split(model)
+    rng = np.random.default_rng(0)
+    for images in (1, 2, 5):
+        x, y = rng.random((images, *model.input_shape[1:]), np.float32), rng.integers(0, 4, images)
+        np.testing.assert_allclose(attacks.predict(shared, x), attacks.predict(model, x), atol=1e-5)
+        found, whole = (attacks.pgd(own, x, y, 0.1, steps=3, clip_start=False) for own in (shared, model))
+        np.testing.assert_allclose(found, whole, atol=1e-5)
 
 
 def sizes_of_convolved_batches(model, shape, *, training):
@@ -180,17 +180,17 @@ ACROSS_IMAGES = {
 }
 
 
-@pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("make", ACROSS_IMAGES.values(), ids=ACROSS_IMAGES)
-def test_models_with_layers_across_images_get_whole_batches(make, training, parts):
+def test_models_with_layers_across_images_get_whole_batches(make, parts):
     parts(2)
     image = keras.Input((6, 2, 2))
     x = tf.constant(np.random.default_rng(0).random((6, 6, 2, 2), np.float32))
     model = keras.Model(image, make()(image))
-    whole = model(x, training=training)
+    whole = {training: model(x, training=training) for training in (True, False)}
     runtime.prepare(model)
-    np.testing.assert_array_equal(model(x, training=training), whole)
-    np.testing.assert_array_equal(runtime.run_compiled(runtime.raw_outputs, model, training, x), whole)
+    for training, expected in whole.items():
+        np.testing.assert_array_equal(model(x, training=training), expected)
+        np.testing.assert_array_equal(runtime.run_compiled(runtime.raw_outputs, model, training, x), expected)
 
 
 def test_a_method_that_is_replaced_later_gets_whole_batches(parts):

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import webbrowser
 
 import numpy as np
@@ -18,7 +17,7 @@ from adv_networks.experiments import TABLES
 from adv_networks.storage import pictures
 from adv_networks.storage.files import write_text
 from adv_networks.storage.records import Outcome, merge, read
-from adv_networks.tables import by_class, statements
+from adv_networks.tables import by_class, report, statements
 from adv_networks.training.logs import METRICS
 from tests.commands.test_listing import begun
 from tests.tables.test_tables import record_of
@@ -61,10 +60,25 @@ class Cells(html.parser.HTMLParser):
             self.into[-1] += text
 
 
+CHECKS = "target,check,outcome\nmnist-standard-cpu-s0,one,pass\nmnist-standard-cpu-s0,two,fail\n"
+
+
 @pytest.fixture
 def group(tmp_path):
-    """Results at scale cpu: a part of Table 1 as it comes from records, the claims on it, and another file with marks."""
-    directory, table = tmp_path / "results" / "cpu", TABLES["1"]
+    return made_group(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """The same with its report, which the tests only read."""
+    group = made_group(tmp_path_factory.mktemp("reported"))
+    report.write(group, scale="cpu", runs_directory=group.parents[1] / "runs")
+    return group
+
+
+def made_group(place):
+    """Results at scale cpu: a part of Table 1 as it comes from records, the claims on it, checks, and others with marks."""
+    directory, table = place / "results" / "cpu", TABLES["1"]
     measured = zip(table.cells("cpu"), (98.98, 3.15, 0.01, 7.99, 100.0), strict=False)
     records = [
         record_of(cell, percent, key=f"cell {number}", commit="abc<def", dataset="mnist", method=cell.target.method)
@@ -74,20 +88,18 @@ def group(tmp_path):
     rows = tables.make_table(table, records)
     tables.write(table, rows, directory, scale="cpu", notes=["**D1** of width 32 & more"])
     statements.write(rows, directory, scale="cpu")
-    write_text(directory / "checks.csv", 'check,verdict\n"PGD < FGS & ""so""",pass\n')
-    write_text(directory / "strong" / "checks.csv", "check,verdict\nSquare never beats white-box,pass\n")
-    workdir = tmp_path / "runs" / "mnist-standard-cpu-s0"
+    write_text(directory / "checks.csv", CHECKS)
+    write_text(directory / "strong" / "checks.csv", 'check,verdict\n"PGD < FGS & ""so""",pass\n')
+    workdir = place / "runs" / "mnist-standard-cpu-s0"
     begun(workdir)
     lines = [",".join(METRICS)] + [f"{step}," + ",".join(["0.5"] * (len(METRICS) - 1)) for step in (10, 20)]
     write_text(workdir / "metrics.csv", "\n".join(lines) + "\n")
     return directory
 
 
-def test_every_number_is_that_of_its_csv_file(run, group):
-    code, output, error = run("--report")
-    assert (code, output, error) == (0, f"{group}/report.html\n", "")
-    cells = Cells((group / "report.html").read_text())
-    with (group / "table1.csv").open() as file:
+def test_every_number_is_that_of_its_csv_file(reported):
+    cells = Cells((reported / "report.html").read_text())
+    with (reported / "table1.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert len(cells.by_key) == len(lines) == 27
     for line in lines:
@@ -104,40 +116,39 @@ def test_every_number_is_that_of_its_csv_file(run, group):
         }
         told |= {"published": "published_percent", "difference": "difference", "data": "data"}
         assert {name: said.get(f"data-{name}") or "" for name in told} == {name: line[field] for name, field in told.items()}
-    with (group / "claims.csv").open() as file:
+    with (reported / "claims.csv").open() as file:
         claims = [text for line in list(csv.reader(file))[1:] for text in line]
     assert cells.by_file["claims"] == claims
-    assert cells.by_file["checks"] == ['PGD < FGS & "so"', "pass"]
-    assert cells.by_file["strong checks"] == ["Square never beats white-box", "pass"]
-    assert "D1 of width 32 &amp; more" in (group / "report.html").read_text()
+    assert cells.by_file["checks"] == [text for line in CHECKS.splitlines()[1:] for text in line.split(",")]
+    assert cells.by_file["strong checks"] == ['PGD < FGS & "so"', "pass"]
+    assert "D1 of width 32 &amp; more" in (reported / "report.html").read_text()
 
 
-def test_cells_of_one_column_in_several_metrics_are_all_shown(run, group):
+def test_cells_of_one_column_in_several_metrics_are_all_shown(tmp_path):
     table = TABLES["redblue-1"]
     rows = tables.make_table(table, [], scale="cpu")
     for number, row in enumerate(rows):
         row["measured_percent"] = 10.0 * number
-    tables.write(table, rows, group, scale="cpu")
-    assert run("--report")[0] == 0
-    shown = Cells((group / "report.html").read_text()).by_key
+    tables.write(table, rows, tmp_path, scale="cpu")
+    shown = Cells(report.write(tmp_path, scale="cpu", runs_directory=tmp_path / "runs").read_text()).by_key
     columns = [title for label in ("clean", "0.1", "0.25") for title in (label, f"{label}, confidence")]
     found = [shown[f"redblue-1|mnist|no regularisation|{column}"][0] for column in columns]
     assert found == [f"{10 * number}.00" for number in range(6)]
 
 
-def test_page_is_whole_in_itself_and_small_and_pictures_are_beside_it(run, group):
-    assert run("--report")[0] == 0
-    page = (group / "report.html").read_text()
+def test_page_is_whole_in_itself_and_small_and_pictures_are_beside_it(reported):
+    page = (reported / "report.html").read_text()
     assert all(link.startswith("data:") for link in Cells(page).links)
     assert not re.search(r"https?:|@import|url\(|<script src", page)
     assert len(page.encode()) < 5_000_000
-    assert (group / "table1-mnist.png").read_bytes().startswith(b"\x89PNG")
-    assert (group / "table1-mnist.pdf").read_bytes().startswith(b"%PDF")
-    assert (group / "learning-mnist-clean.png").read_bytes().startswith(b"\x89PNG")
+    assert (reported / "table1-mnist.png").read_bytes().startswith(b"\x89PNG")
+    assert (reported / "table1-mnist.pdf").read_bytes().startswith(b"%PDF")
+    assert (reported / "learning-mnist-clean.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_curves_are_kept_and_drawn_again_where_the_runs_are_gone(run, group, tmp_path):
-    assert run("--report")[0] == 0
+def test_curves_are_kept_and_drawn_again_where_the_runs_are_gone(run, reported, tmp_path):
+    group = tmp_path / "results" / "cpu"
+    shutil.copytree(reported, group)
 
     def drawn():
         page = (group / "report.html").read_text()
@@ -148,17 +159,21 @@ def test_curves_are_kept_and_drawn_again_where_the_runs_are_gone(run, group, tmp
         "accuracy on clean validation images", "accuracy on validation images under PGD",
     ]  # fmt: skip
     assert with_runs[0]["series"] == [{"name": "mnist-standard-cpu-s0", "points": [[10, 50.0], [20, 50.0]]}]
-    shutil.rmtree(tmp_path / "runs")
+    (group / "report.html").unlink()
+    (group / "learning-mnist-clean.png").unlink()
     assert run("--report")[0] == 0 and drawn() == with_runs
+    assert (group / "learning-mnist-clean.png").exists()
     (group / "learning.csv").write_text((group / "learning.csv").read_text().replace("50.00", "x"))
+    (group / "table1.csv").unlink()  # whose pictures take longest
     code, output, error = run("--report")
     assert (code, output, error.count("\n")) == (1, "", 1) and "learning.csv: expected a step and a percentage" in error
 
 
-def test_open_shows_the_page_in_a_browser(run, group, monkeypatch):
-    shown = []
+def test_open_shows_the_page_in_a_browser(run, tmp_path, monkeypatch):
+    group, shown = tmp_path / "results" / "cpu", []
+    write_text(group / "checks.csv", CHECKS)
     monkeypatch.setattr(webbrowser, "open", lambda address: shown.append(address) or len(shown) == 1)
-    assert run("--report", "--open")[1] == f"{group}/report.html\n"
+    assert run("--report", "--open") == (0, f"{group}/report.html\n", "")
     assert shown == [(group / "report.html").as_uri()]
     assert "no browser here" in run("--report", "--open")[1]
 
@@ -186,28 +201,32 @@ def test_nothing_to_report_is_one_line(run):
     assert (code, output, error.count("\n")) == (1, "", 1) and "expected tables to report, found none" in error
 
 
-@pytest.fixture(params=[1300, 390], ids=["desktop", "phone"])
-def opened(request, run, group):
-    """The page in a real browser, of that width, and what it has written to the console."""
+@pytest.fixture(scope="module")
+def browser():
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine")
-    write_text(group / "checks.csv", "target,check,outcome\nmnist-standard-cpu-s0,one,pass\nmnist-standard-cpu-s0,two,fail\n")
-    assert run("--report")[0] == 0
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": request.param, "height": 800}, has_touch=request.param < 600)
-        page.messages = []
-        page.on("console", lambda message: page.messages.append(message.text))
-        page.on("pageerror", lambda error: page.messages.append(str(error)))
-        page.goto(f"file://{group}/report.html")
-        yield page
+        yield browser
         browser.close()
 
 
-def test_in_a_browser_headings_sort_filters_filter_and_cells_tell(opened, group):
+@pytest.fixture(params=[1300, 390], ids=["desktop", "phone"])
+def opened(request, browser, reported):
+    """The page in a real browser, of that width, and what it has written to the console."""
+    page = browser.new_page(viewport={"width": request.param, "height": 800}, has_touch=request.param < 600)
+    page.messages = []
+    page.on("console", lambda message: page.messages.append(message.text))
+    page.on("pageerror", lambda error: page.messages.append(str(error)))
+    page.goto(f"file://{reported}/report.html")
+    yield page
+    page.close()
+
+
+def test_in_a_browser_headings_sort_filters_filter_and_cells_tell(opened, reported):
     page = opened
-    with (group / "table1.csv").open() as file:
+    with (reported / "table1.csv").open() as file:
         lines = {(line["row"], line["column"]): line for line in csv.DictReader(file)}
     rows = "section:not([hidden]) table[data-name=table1] tbody tr:not([hidden])"
 
@@ -253,28 +272,11 @@ def test_in_a_browser_headings_sort_filters_filter_and_cells_tell(opened, group)
     assert page.messages == []
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-def test_chromium_opens_it_within_two_seconds_and_without_console_messages(run, group, tmp_path):
-    assert run("--report")[0] == 0
-    # It says itself how long it took from the start of its navigation until all was loaded.
-    timed = "addEventListener('load', () => { document.title = 'loaded in ' + Math.round(performance.now()) })"
-    page = (group / "report.html").read_text().replace("</title>", f"</title><script>{timed}</script>")
-    file = tmp_path / "timed.html"
-    file.write_text(page)
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
-    profile = f"--user-data-dir={tmp_path}/profile"
-    done = subprocess.run(
-        [CHROMIUM, *options, profile, f"file://{file}"],
-        capture_output=True,
-        text=True,
-        env=dict(os.environ, HOME=str(tmp_path)),
-    )
-    assert done.returncode == 0, done.stderr
-    assert "CONSOLE" not in done.stderr
-    milliseconds = int(re.search(r"<title>loaded in (\d+)</title>", done.stdout).group(1))
-    # On a machine with other work it takes its turn.
-    assert milliseconds < 2_000 * max(1, os.getloadavg()[0] / os.cpu_count())
-    assert "98.98" in done.stdout
+def test_browser_opens_it_within_two_seconds(opened):
+    # From the start of the navigation until all was loaded; on a machine with other work it takes its turn.
+    milliseconds = opened.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    assert 0 < milliseconds < 2_000 * max(1, os.getloadavg()[0] / os.cpu_count())
+    assert "98.98" in opened.content() and opened.messages == []
 
 
 def test_tables_of_other_seeds_are_on_the_page_too_and_those_of_other_settings_have_their_own(run, group):
@@ -285,7 +287,7 @@ def test_tables_of_other_seeds_are_on_the_page_too_and_those_of_other_settings_h
         tables.write(table, tables.make_table(table, [record], seed=seed, **options), directory, scale="cpu")
         write_text(directory / "claims.csv", f"claim,measured\nclaim of {directory.name},holds\n")
         (directory / "perturbations.png").write_bytes(directory.name.encode())
-    assert run("--report")[0] == 0
+    assert run("--report") == (0, f"{group}/report.html\n", "")
     page = (group / "report.html").read_text()
     cells, key = Cells(page), "mnist|standard (A)|No Noise"
     assert cells.by_key[f"table1|{key}"][0] == "98.98" and cells.by_key[f"seed1 table1|{key}"][0] == "97.25"

@@ -14,7 +14,7 @@ from adv_networks.experiments import METHODS, experiment
 from adv_networks.runtime import devices
 from tests.conftest import precision
 
-SETTINGS = dict(classifier_width=4, generator_width=2, weight_decay=0.01, batch_size=16, pgd_steps=3)
+SETTINGS = dict(classifier_width=4, generator_width=2, weight_decay=0.01, batch_size=16, pgd_steps=3, generator_steps=2)
 STEPS = 10
 
 
@@ -35,7 +35,7 @@ def same_start(model, classifier, generator):
 def in_training(spec, classifier, generator):
     options = dict(epsilon=spec.epsilon, weight_decay=spec.weight_decay, seed=spec.seed)
     if spec.method == "advnet":
-        return an.keras.AdversarialNetwork(classifier, generator, **options)
+        return an.keras.AdversarialNetwork(classifier, generator, generator_steps=spec.generator_steps, **options)
     return an.keras.AdversarialTraining(classifier, f"pgd:steps={spec.pgd_steps}", **options)
 
 
