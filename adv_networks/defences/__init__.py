@@ -1,6 +1,6 @@
-"""The defences: how a classifier is trained, one minibatch at a time. A new one is one module here and one import below.
+"""The defences: how a classifier is trained, one minibatch at a time. A new one needs one module here and one import below.
 
-Each is a `Defence` (`base`), which the experiments know as a method. The update rules can also be called by themselves:
+Each is a `Defence` (`base`), which is a method of experiments. The update rules can also be called directly:
 
     >>> import numpy as np
     >>> from adv_networks import defences, experiments

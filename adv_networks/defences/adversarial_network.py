@@ -16,7 +16,7 @@ from adv_networks.networks import costs
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# A finite difference of lower precision is noise, and so is double backprop where small numbers vanish.
+# In lower precision a finite difference is only noise. So is double backprop in float16, where small numbers vanish.
 _REGULARISERS_IN: dict[str, tuple[str, ...]] = {
     "float32": ("fd", "exact", "none"),
     "mixed_bfloat16": ("exact", "none"),
@@ -37,13 +37,13 @@ def _pass_of_generators(spec: Experiment) -> float:
 
 @register
 class AdversarialNetwork(Defence):
-    """Section 3."""
+    """The adversarial network of Section 3."""
 
     name, letter, title = "advnet", "C", "adversarial network: D co-trained with generators (Eq. 4-5)"
     reads = ("perturbation", "generator", "game", "classes")
 
     def check(self, spec: Experiment) -> None:
-        """Refuses a regulariser, or the comparison with its finite difference, that asks for more precision than there is."""
+        """Refuses a regulariser, or its comparison with the finite difference, that the precision is too low for."""
         super().check(spec)
         allowed = _REGULARISERS_IN[spec.precision]
         needed = ("fd", "exact") if spec.compare_regulariser else (spec.regulariser,)
@@ -64,7 +64,7 @@ class AdversarialNetwork(Defence):
         return adversarial_network_step(players, x, y, spec, seed)
 
     def measure(self, players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
-        """How well the finite difference agrees with the exact product, where the experiment asks for it."""
+        """How well the finite difference agrees with the exact product, if the experiment asks for this comparison."""
         if not spec.compare_regulariser:
             return {}
         if players.comparison is None:

@@ -1,4 +1,4 @@
-"""The adversarial network and ensemble adversarial training together: static examples are one more adversary (Section 4.6)."""
+"""The adversarial network with ensemble adversarial training: static examples are one more adversary (Section 4.6)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adv_networks.defences.ensemble import OnStaticExamples
 
 @register
 class AdversarialNetworkAndEnsemble(OnStaticExamples, AdversarialNetwork):
-    """Section 4.6."""
+    """The combination in Section 4.6."""
 
     name, letter, title = "advnet+ensemble", "C+EAT", "adversarial network and static examples of A together (Section 4.6)"
     reads = ("perturbation", "generator", "game", "pgd", "frozen", "classes")

@@ -1,4 +1,4 @@
-"""The poster's game: a trained classifier and a generator that attacks it learn in turn."""
+"""The poster's game: a trained classifier and a generator that attacks it take turns."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from adv_networks.experiments import Experiment
 
 @register
 class Alternating(AdversarialNetwork):
-    """One ascent step of G, then one descent step of D without a regulariser; D starts as a finished run's.
+    """One ascent step of G, then one descent step of D without a regulariser. D starts from the weights of a finished run.
 
-    The poster lets D see the raw images beside the perturbed ones; its authors' script, the perturbed ones alone
-    (`clean_weight` 0).
+    In the poster, D sees clean and perturbed images; in its authors' script, only perturbed ones (`clean_weight` 0).
     """
 
     name, letter, title = "alternating", "P", "a finished D and its generator, trained in turn (the poster's game)"
@@ -33,7 +32,7 @@ class Alternating(AdversarialNetwork):
     )
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
-        """The classifier that D starts as."""
+        """The classifier whose weights D starts from."""
         return {"classifier": spec.sibling("standard")}
 
     def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> Players:

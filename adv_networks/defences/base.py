@@ -128,7 +128,7 @@ class Defence:
         return 3 * costs.classifier_multiply_adds(spec)
 
     def first_difference(self, spec: Experiment, longer: Experiment, steps: int) -> str:
-        """How the first `steps` steps of two experiments differ that have the same settings but for the number of steps.
+        """How the first `steps` steps differ between two experiments whose settings are equal except for the number of steps.
 
         Returns:
             The difference in words, the first experiment first; empty if these steps are the same in both.
@@ -192,7 +192,7 @@ class Defence:
         }
 
     def as_evaluated(self, classifier: keras.Model, spec: Experiment, training: Callable[[], Images]) -> keras.Model:
-        """A finished run's classifier, changed as settings of the part "test" say; most methods have none.
+        """A finished run's classifier, changed according to the settings of the part "test"; most methods have none.
 
         Args:
             classifier: `d.keras`.
@@ -271,7 +271,7 @@ class InputDefence(Defence):
 
 
 def register(kind: type[Defence]) -> type[Defence]:
-    """A class decorator that makes a defence a method, and its own settings settings of experiments.
+    """Class decorator that makes a defence a method, and adds its own settings to those of experiments.
 
     Raises:
         ValueError: one of its own settings has the name of another's.

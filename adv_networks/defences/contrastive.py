@@ -1,8 +1,8 @@
-"""A contrastive latent space: images of one class lie together, those of others at least a margin apart (the CIFAR10 report).
+"""A contrastive latent space: images of one class are close together, other classes a margin apart (the CIFAR10 report).
 
-The network is trained on pairs, on the cross-entropy of both and on a loss of the distance d between their latent vectors: d²
-for a pair of one class, max(0, α − d)² for another (Hadsell, Chopra and LeCun, 2006, "Dimensionality reduction by learning an
-invariant mapping"). A second head labels an image by the nearest of a few references.
+The network is trained on pairs of images. The loss is the cross-entropy of both, plus a term of the distance d between their
+latent vectors: d² if they have the same class, otherwise max(0, α − d)² (Hadsell, Chopra and LeCun, 2006, "Dimensionality
+reduction by learning an invariant mapping"). A second head labels an image by the nearest of a few references.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REFERENCES = 5
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The settings of the loss and of the head."""
+    """The settings of the loss and the head."""
 
     contrastive_margin: float = setting(2.0, "α, the distance to which latent vectors of two classes are pushed apart", above=0)
     contrastive_weight: float = setting(1.0, "weight of the contrastive loss; 0: none", least=0)
@@ -44,7 +44,7 @@ class Settings:
 
 @dataclasses.dataclass(eq=False)
 class LatentPlayers(Players):
-    """D, and the network of D's own layers that returns its latent vectors and its logits."""
+    """D, and a network of the same layers that returns latent vectors and logits."""
 
     both: keras.Model | None = None
 
@@ -54,13 +54,13 @@ class LatentPlayers(Players):
 
 
 def contrastive_loss(first: tf.Tensor, second: tf.Tensor, same: tf.Tensor, margin: float) -> tf.Tensor:
-    """The loss [pairs] of two latent vectors [pairs, n] each, `same` [pairs] saying which are of one class."""
+    """The loss [pairs] of latent vectors first and second [pairs, n]; `same` [pairs] says which pairs have one class."""
     distance = latent_space.distances(first, second)
     return tf.where(same, distance**2, tf.maximum(margin - distance, 0) ** 2)
 
 
 def loss_of_pairs(latents: tf.Tensor, y: tf.Tensor, settings: Settings) -> tf.Tensor:
-    """The mean loss over the pairs of a minibatch, latents [batch, n] and labels [batch]."""
+    """The mean loss over the pairs of a minibatch with latent vectors [batch, n] and labels [batch]."""
     if settings.contrastive_pairs == "all":
         count = latents.shape[0]
         rows = tf.constant([(one, other) for one in range(count) for other in range(one)])
@@ -76,7 +76,7 @@ def loss_of_pairs(latents: tf.Tensor, y: tf.Tensor, settings: Settings) -> tf.Te
 
 @compiled
 def contrastive_step(players: LatentPlayers, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of D on the mean over pairs of both cross-entropies and the weighted contrastive loss."""
+    """One step of D on the mean, over pairs, of the two cross-entropies and the weighted contrastive loss."""
 
     def losses() -> tuple[tf.Tensor, Scalars]:
         latents, logits = players.both(x, training=True)
@@ -89,17 +89,17 @@ def contrastive_step(players: LatentPlayers, x: tf.Tensor, y: tf.Tensor, spec: E
 
 @register
 class Contrastive(Defence):
-    """Section "Contrastive loss" of the report."""
+    """The defence of the report's section "Contrastive loss"."""
 
     name, letter, title = "contrastive", "L", "a latent space in which a contrastive loss keeps classes apart"
     Settings = Settings
     metrics = ("contrastive_loss", "validation_between_within")
-    # Distances are so large as logits that a softmax of them saturates; differences of logits in ratio have no scale.
+    # As logits, the distances are so large that their softmax saturates; the difference of logits ratio has no scale.
     adaptive = "apgd_targeted:steps=50"
     pictured: ClassVar[int] = 500
 
     def check(self, spec: Experiment) -> None:
-        """Refuses a minibatch that has no two halves."""
+        """Refuses an odd batch size, because a minibatch must have two halves."""
         super().check(spec)
         if spec.batch_size % 2:
             raise UsageError(f"batch_size: expected an even number with method {self.name}, received {spec.batch_size}")
@@ -112,8 +112,8 @@ class Contrastive(Defence):
         """See `Defence.build`.
 
         Raises:
-            UsageError: all pairs with several replicas, which have a part of them each.
-            UserError: your own classifier has no last layer that takes a vector.
+            UsageError: all pairs with several replicas, each of which sees only part of the pairs.
+            UserError: your own classifier does not have a last layer that takes a vector.
         """
         fresh = make_players(spec, runtime.flattened)
         both, last = latent_space.with_latents(fresh.d), fresh.d.layers[-1]
@@ -138,12 +138,12 @@ class Contrastive(Defence):
         return contrastive_step(players, x, y, spec, seed)
 
     def validate(self, players: LatentPlayers, validation: Images, spec: Experiment) -> dict[str, float]:
-        """Its accuracies, and how far apart classes lie."""
+        """Its accuracies, and how far apart the classes are."""
         latents = latent_space.latents_of(players.d, validation.images)
         ratio = latent_space.Clusters(latents, validation.labels).between_within
         return super().validate(players, validation, spec) | {"validation_between_within": ratio}
 
     def pictures(self, players: LatentPlayers, shown: Images, spec: Experiment) -> dict[str, Any]:
-        """Those of every defence, and the latent space in two dimensions, of clean images and under PGD."""
+        """The figures of every defence, and the latent space in two dimensions, for clean images and under PGD."""
         figure = latent_space.draw(players.d, shown, spec.attack("pgd"), spec.dataset)
         return super().pictures(players, shown.first(8), spec) | {"latent_space": figure}

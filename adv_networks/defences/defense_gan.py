@@ -1,5 +1,5 @@
-"""Defense-GAN: a classifier sees what a generator of clean images makes nearest to an image (Samangouei, Kabkab and Chellappa,
-2018, "Defense-GAN: protecting classifiers against adversarial attacks using generative models")."""
+"""Defense-GAN: the classifier sees the nearest image that a generator of clean images can make (Samangouei, Kabkab and
+Chellappa, 2018, "Defense-GAN: protecting classifiers against adversarial attacks using generative models")."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from adv_networks.data import Images
 
 GENERATOR, CRITIC = "generator.keras", "critic.keras"
-# What the pictures of a run show is found by so many steps.
+# The number of descent steps for the pictures of a run.
 _STEPS_OF_PICTURES = 50
 
 
@@ -44,16 +44,14 @@ class GANSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Settings(GANSettings):
-    """The settings that Defense-GAN alone has."""
+    """The settings that only Defense-GAN has."""
 
-    projection_steps: int = setting(
-        200, "L, steps of the descent to the generator's image nearest to the input", "test", least=1
-    )
+    projection_steps: int = setting(200, "L, descent steps to the generator's image nearest to the input", "test", least=1)
     projection_restarts: int = setting(10, "R, latent vectors that the descent starts from", "test", least=1)
     projection_rate: float = setting(10.0, "learning rate of that descent", "test", above=0)
     behind: str = setting(
         "standard",
-        "method of the classifier behind Defense-GAN: trained on the images, or on what the generator makes of them",
+        "method of the classifier behind Defense-GAN: trained on the images, or on the generator's reconstructions",
         "test",
         choices=("standard", "reconstructed"),
     )
@@ -78,11 +76,11 @@ class GAN(TrainingState):
         return {"learning_rate": self.critic_optimizer, "generator_learning_rate": self.generator_optimizer}
 
     def shares(self, x: tf.Tensor) -> int:
-        """See `TrainingState.shares`: a part for each step of the critic."""
+        """See `TrainingState.shares`: one part for each step of the critic."""
         return self.critic_steps
 
     def samples(self, count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """So many images of the generator, as a function of the seed."""
+        """`count` images from the generator, as a function of the seed."""
         draw = functools.partial(tf.random.stateless_normal, seed=seed)
         return self.generator(replicas.share_of(draw, [count, self.generator.input_shape[1]]), training=True)
 
@@ -93,7 +91,7 @@ def gradient_penalty(critic: keras.Model, points: tf.Tensor) -> tf.Tensor:
         tape.watch(points)
         total = tf.reduce_sum(critic(points, training=True))
     squares = tf.reduce_sum(tape.gradient(total, points) ** 2, [1, 2, 3])
-    return tf.reduce_mean((tf.sqrt(squares + 1e-12) - 1) ** 2)  # The root of 0 has no gradient.
+    return tf.reduce_mean((tf.sqrt(squares + 1e-12) - 1) ** 2)  # The square root has no gradient at 0.
 
 
 @compiled
@@ -116,7 +114,7 @@ def critic_step(state: GAN, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: 
 
 @compiled
 def generator_step(state: GAN, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of the generator, up what the critic says of as many images as the critic gets of one part."""
+    """One step of the generator, which increases the critic's score of generated images, as many as one part has."""
     with tf.GradientTape() as tape:
         made = state.samples(tf.shape(x)[0] // spec.own.critic_steps, seed)
         loss = -tf.reduce_mean(state.critic(made, training=True))
@@ -132,11 +130,11 @@ def projected(
 
     Args:
         image: the model's images in [0,1], [batch, height, width, channels].
-        generator: latent vectors to images in [0,1].
-        steps: L, of the descent.
-        restarts: R, latent vectors that it starts from.
-        rate: its learning rate.
-        straight_through: with the gradient of the identity instead of that through the descent.
+        generator: maps latent vectors to images in [0,1].
+        steps: L, the number of steps of the descent.
+        restarts: R, the number of latent vectors to start from.
+        rate: learning rate of the descent.
+        straight_through: whether the gradient is that of the identity instead of the one through the descent.
     """
     from adv_networks.networks.projection import Projection  # which loads TensorFlow
     from adv_networks.networks.straight_through import StraightThrough
@@ -147,7 +145,7 @@ def projected(
 
 @register
 class DefenseGAN(InputDefence):
-    """Samangouei et al., 2018, with the GAN that they give for MNIST."""
+    """Defense-GAN of Samangouei et al., 2018, with their GAN for MNIST."""
 
     name, letter, title = "defense_gan", "DG", "Defense-GAN: a GAN of clean images reconstructs what the classifier sees"
     Settings = Settings
@@ -161,7 +159,7 @@ class DefenseGAN(InputDefence):
         return spec.sibling(spec.own.behind)
 
     def check(self, spec: Experiment) -> None:
-        """Refuses minibatches that have no image for each of the critic's steps; those too many to share out are left out."""
+        """Refuses minibatches with fewer images than the critic has steps; images that do not divide evenly are left out."""
         super().check(spec)
         if spec.batch_size < spec.own.critic_steps:
             raise UsageError(
@@ -173,13 +171,13 @@ class DefenseGAN(InputDefence):
         return GENERATOR, CRITIC, "reconstructions.png"
 
     def multiply_adds(self, spec: Experiment) -> float:
-        """See `Defence.multiply_adds`; each step of the critic passes three batches through it, one of them twice over."""
+        """See `Defence.multiply_adds`; each step of the critic passes three batches through it, one of them twice."""
         shape = find_dataset(spec.dataset).image_shape
         generator, critic = gan_multiply_adds(shape, spec.own.gan_latent, spec.own.gan_width)
         return generator + 15 * critic + 3 * (generator + critic) / spec.own.critic_steps
 
     def first_difference(self, spec: Experiment, longer: Experiment, steps: int) -> str:
-        """See `Defence.first_difference`; nothing depends on where a run ends."""
+        """See `Defence.first_difference`; no step depends on the total number of steps."""
         return ""
 
     def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> GAN:
@@ -194,7 +192,7 @@ class DefenseGAN(InputDefence):
         return GAN(*models, *optimizers, own.critic_steps)
 
     def step(self, players: GAN, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
-        """The critic's steps (`critic_step`), and then one of the generator (`generator_step`)."""
+        """The critic's steps (`critic_step`), then one step of the generator (`generator_step`)."""
         run, step = seed
         parts = [step * (spec.own.critic_steps + 1) + part for part in range(spec.own.critic_steps)]
         for part, number in enumerate(parts):
@@ -202,14 +200,14 @@ class DefenseGAN(InputDefence):
         return scalars | generator_step(players, x, y, spec, (run, (parts[-1] + 1) * spec.own.critic_steps))
 
     def validate(self, players: GAN, validation: Images, spec: Experiment) -> dict[str, float]:
-        """How much higher the critic puts validation images than images of the generator."""
+        """How much higher the critic scores validation images than generated images."""
         x = tf.constant(validation.images / np.float32(255))
         made = players.samples(len(x), tf.constant([spec.seed, 0]))
         means = [tf.reduce_mean(run_compiled(raw_outputs, players.critic, False, images)) for images in (x, made)]
         return {"validation_critic_distance": float(means[0] - means[1])}
 
     def pictures(self, players: GAN, shown: Images, spec: Experiment) -> dict[str, Any]:
-        """What the generator makes of a few images."""
+        """The generator's reconstructions of a few images."""
         x, own = shown.images / np.float32(255), spec.own
         image = keras.Input(x.shape[1:])
         made = projected(image, players.generator, steps=_STEPS_OF_PICTURES, restarts=1, rate=own.projection_rate)

@@ -1,9 +1,9 @@
-"""Defensive distillation: a network trained on another one's soft labels (Papernot et al., 2016).
+"""Defensive distillation: a network trained on the soft labels of another network (Papernot et al., 2016).
 
-Both networks are trained with their logits divided by a temperature T, at which their gaps become T times as large; at test
-they are not divided. The probabilities of all wrong classes then underflow, and with them the gradients that an attack on
-cross-entropy follows. Nothing else keeps an attack out: one on the logits over T, or on their margin, finds what it finds
-without the defence (Carlini and Wagner, 2017, "Towards evaluating the robustness of neural networks").
+Both networks are trained with their logits divided by a temperature T, so the gaps between logits become T times as large. At
+test time the logits are not divided. The probabilities of all wrong classes then underflow, and so do the gradients that an
+attack on cross-entropy follows. There is no other protection: an attack on the logits over T, or on their margin, finds what it
+would find without the defence (Carlini and Wagner, 2017, "Towards evaluating the robustness of neural networks").
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Settings:
 
 @dataclasses.dataclass(eq=False)
 class Student(Players):
-    """The student as D, and its teacher, which stays as it is."""
+    """The student as D, and its teacher, which is not trained."""
 
     teacher: keras.Model | None = None
 
@@ -46,13 +46,13 @@ def soft_labels(logits: tf.Tensor, temperature: float) -> tf.Tensor:
 def descend_at_temperature(players: Players, x: tf.Tensor, labels: tf.Tensor, y: tf.Tensor, spec: Experiment) -> Scalars:
     """One SGD step of D on T times the cross-entropy of its logits over T.
 
-    The factor takes back the 1/T that the gradient has from the division, as does a learning rate T times as large.
+    The factor T cancels the 1/T of the gradient that comes from the division; a learning rate T times as large would too.
 
     Args:
         players: D and its optimiser.
         x: images in [0,1].
         labels: soft labels [batch, classes].
-        y: true labels, of which the accuracy is.
+        y: true labels, for the accuracy.
         spec: the experiment; `spec.own.temperature` is T.
     """
     temperature = spec.own.temperature
@@ -73,14 +73,14 @@ def teacher_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment,
 
 @compiled
 def student_step(players: Student, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of D on what its teacher says of the same images, at the temperature."""
+    """One step of D on its teacher's soft labels of the same images, at the temperature."""
     said = networks.discarding_statistics(players.teacher, x, training=False)
     return descend_at_temperature(players, x, soft_labels(said, spec.own.temperature), y, spec)
 
 
 @register
 class Teacher(Defence):
-    """The network that a distilled one learns from; as good as undefended."""
+    """The network that a distilled network learns from; it has practically no defence."""
 
     name, letter, title = "teacher", "DT", "the teacher of defensive distillation: standard training at its temperature"
     Settings = Settings
@@ -92,11 +92,11 @@ class Teacher(Defence):
 
 @register
 class Distillation(Defence):
-    """Defensive distillation."""
+    """Defensive distillation: the student's training."""
 
     name, letter, title = "distillation", "DD", "defensive distillation: trained on a teacher's soft labels at a temperature"
     Settings = Settings
-    # Cross-entropy has no gradient where logits are far apart; the margin has.
+    # Cross-entropy has no gradient if logits are far apart, but the margin has one.
     adaptive = "pgd:steps=40:step_fraction=0.1:loss=margin"
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
@@ -104,7 +104,7 @@ class Distillation(Defence):
         return {"teacher": spec.sibling("teacher")}
 
     def multiply_adds(self, spec: Experiment) -> float:
-        """See `Defence.multiply_adds`; the teacher's pass is one more."""
+        """See `Defence.multiply_adds`, plus one forward pass of the teacher."""
         return super().multiply_adds(spec) + costs.classifier_multiply_adds(spec)
 
     def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> Student:

@@ -1,4 +1,4 @@
-"""Ensemble adversarial training: the training set is enlarged by static examples of an undefended classifier (Section 4.4)."""
+"""Ensemble adversarial training: static examples from an undefended classifier enlarge the training set (Section 4.4)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
     from adv_networks.data import Images
 
-# What is added to the clean images, in equal parts.
+# The attacks whose examples are added to the clean images, in equal parts.
 STATIC_ATTACKS: tuple[str, ...] = ("fgs_predicted", "pgd", "least_likely")
 
 
 class OnStaticExamples(Defence):
-    """A defence that trains on static examples too: among the images, or beside each image where there are generators."""
+    """A defence that also trains on static examples: among the images, or, with generators, beside each image."""
 
     static_examples = True
 
@@ -35,18 +35,18 @@ class OnStaticExamples(Defence):
         return self.trains_generator
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
-        """The undefended classifier that the examples are crafted on."""
+        """The undefended classifier on which the examples are crafted."""
         return {"classifier": spec.sibling("standard")}
 
     def check(self, spec: Experiment) -> None:
-        """Refuses other norms than L∞."""
+        """Refuses norms other than L∞."""
         super().check(spec)
         if spec.norm != "linf":
-            # The examples are kept as 127ths of ε, too coarse where ε is shared by all pixels.
+            # The examples are stored in units of ε/127, which are too coarse if all pixels share ε.
             raise UsageError(f"norm: expected linf for method {self.name}, received {spec.norm}")
 
     def prepare(self, spec: Experiment, needed: Mapping[str, NeededRun], training: Images) -> None:
-        """Crafts the examples, which are kept in the directory of the run that they are crafted on."""
+        """Crafts the examples, and stores them in the directory of the run on which they are crafted."""
         self._examples(spec, needed, training).make()
 
     def batches(
@@ -63,13 +63,12 @@ class OnStaticExamples(Defence):
 
 @compiled
 def ensemble_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of D on images, static examples and, where the experiment says so, examples crafted on D itself.
+    """One step of D on images, static examples and, with `own_examples`, examples crafted on D itself.
 
     Args:
         players: D and its optimiser.
-        x: the minibatch of the enlarged training set, [batch, …]; with `own_examples` [2, batch, …], images and a static
-            example of each. Each place of the minibatch then takes the image, its static example or D's own by chance, so that
-            all the kinds have the same share.
+        x: a minibatch of the enlarged training set, [batch, …]; with `own_examples` [2, batch, …], images and a static example
+            of each. Each place then takes, at random, the image, its static example or D's own, with equal shares of all kinds.
         y: labels int32 [batch].
         spec: the experiment.
         seed: (run seed, step).
@@ -79,7 +78,7 @@ def ensemble_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment
     images, static = tf.unstack(x)
     kinds = 1 + len(STATIC_ATTACKS) + 1
     drawn = replicas.share_of(lambda shape: tf.random.stateless_uniform(shape, seed, 0, kinds, tf.int32), [tf.shape(images)[0]])
-    # Of the predicted label, like its static twin: the true one would leak into the example.
+    # Crafted for the predicted label, like its static counterpart, because the true label would leak into the example.
     own = attacks.fgs(players.d, images, None, spec.epsilon, training=True)
     kind = drawn[:, None, None, None]
     return descend(players, tf.where(kind == 0, images, tf.where(kind == kinds - 1, own, static)), y, spec)
@@ -87,14 +86,14 @@ def ensemble_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment
 
 @register
 class Ensemble(OnStaticExamples):
-    """Section 4.4; with `own_examples` the form of Tramèr et al. (2018), which has the model itself among the sources."""
+    """The defence of Section 4.4; with `own_examples` as in Tramèr et al. (2018), where the model itself is a source too."""
 
     name, letter, title = "ensemble", "EAT", "ensemble adversarial training on static examples of A (Section 4.4)"
     reads = ("perturbation", "pgd", "frozen", "classes")
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Settings:
-        """The settings that it alone has."""
+        """The settings that only this defence has."""
 
         own_examples: bool = setting(False, "ensemble: add FGS examples crafted on the model in training")
 
@@ -103,7 +102,7 @@ class Ensemble(OnStaticExamples):
         return spec.own.own_examples
 
     def multiply_adds(self, spec: Experiment) -> float:
-        """See `Defence.multiply_adds`; its own examples take a forward pass for the labels and one both ways."""
+        """See `Defence.multiply_adds`; D's own examples take two forward passes, one for the labels, and one to the inputs."""
         return super().multiply_adds(spec) + 3 * costs.classifier_multiply_adds(spec) * spec.own.own_examples
 
     def step(self, players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:

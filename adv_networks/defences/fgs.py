@@ -1,4 +1,4 @@
-"""Adversarial training with the fast gradient sign: on it alone, as in the CIFAR10 report, or on the images too.
+"""Adversarial training with the fast gradient sign: on FGS examples only, as in the CIFAR10 report, or on clean images too.
 
 The lecture's loss is α ℓ(D(x), y) + (1 − α) ℓ(D(x + ε sign ∇ℓ), y) (Goodfellow, Shlens and Szegedy, 2015, "Explaining and
 harnessing adversarial examples", Section 6, where α is 0.5).
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The setting of the mixture."""
+    """The setting of the mixture of clean and perturbed images."""
 
     fgs_clean_weight: float = setting(0.0, "α, the weight of the clean images relative to the perturbed ones", least=0, most=1)
 
 
 @compiled
 def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of D on the FGS example (Eq. 6) of every image, and with weight α on the image."""
+    """One step of D on the FGS example (Eq. 6) of every image and, with weight α, on the image itself."""
     adversarial = attacks.fgs(players.d, x, y, spec.epsilon, norm=spec.norm, training=True)
     weight = spec.own.fgs_clean_weight
     if not weight:
@@ -49,14 +49,14 @@ def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
 
 @register
 class FGSTraining(Defence):
-    """PGD training with one step of ε from the image itself."""
+    """Adversarial training with FGS, which is PGD with one step of ε from the image itself."""
 
     name, letter, title = "fgs", "F", "adversarial training with FGS (one step from the image)"
     reads = ("perturbation",)
     Settings = Settings
 
     def multiply_adds(self, spec: Experiment) -> float:
-        """See `Defence.multiply_adds`; the example takes a forward pass and one to the inputs, the images three passes."""
+        """See `Defence.multiply_adds`; an example takes a forward pass and one to the inputs, and clean images take three."""
         further = 2 + 3 * (spec.own.fgs_clean_weight > 0)
         return super().multiply_adds(spec) + further * costs.classifier_multiply_adds(spec)
 

@@ -1,7 +1,7 @@
 """The game of a classifier D against generators (Section 3): G's ascent on Eq. 4 and D's descent on Eq. 5.
 
-Where there are several adversaries in the game, they share out the examples of the minibatch: of n, number i perturbs its
-i-th n-th. Static examples are the last adversary; x is then [2, batch, …], the images and static examples of the same.
+If there are several adversaries, they divide the minibatch into equal parts, and number i perturbs the i-th part. Static
+examples are the last adversary; x is then [2, batch, …], the images and their static examples.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def _deal(players: Players, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """The images, and the static examples for the share at their end that no generator perturbs (None: there is none)."""
+    """The images, and the static examples of the last images, which no generator perturbs; None if there are none."""
     if x.shape.rank == 4:
         return x, None
     images, static = tf.unstack(x)
@@ -47,9 +47,9 @@ def _deal(players: Players, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
 
 
 def _inputs(generators: Sequence[keras.Model], x: tf.Tensor, y: tf.Tensor, seed: tf.Tensor) -> list[tf.Tensor]:
-    """What each generator takes for its share of the images."""
+    """The input of each generator for its share of the images."""
     bounds = [number * x.shape[0] // len(generators) for number in range(len(generators) + 1)]
-    # The first one's noise is that of a generator that plays alone.
+    # The first generator has the same noise as a single generator would.
     seeds = [seed, *(tf.random.experimental.stateless_fold_in(seed, number) for number in range(1, len(generators)))]
     return [
         networks.generator_input(g, x[start:end], y[start:end], own_seed)
@@ -64,9 +64,9 @@ def _perturb(x: tf.Tensor, perturbations: Sequence[tf.Tensor], spec: Experiment)
 
 @compiled
 def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One ascent step of the generators on F of Eq. 4, φ ← φ + η_G ∇_φ F, with θ fixed; of several classifiers on their mean.
+    """One ascent step of the generators on F of Eq. 4, φ ← φ + η_G ∇_φ F, with θ fixed; on the mean F of several classifiers.
 
-    A D that is trained too has BN on the batch's statistics; one that is frozen, as in its evaluation.
+    If D is trained too, its BN uses the batch's statistics; if D is frozen, BN is as in its evaluation.
     """
     generators = players.generators
     images, static = _deal(players, x)
@@ -97,26 +97,26 @@ def regularised_gradient(
     static: tf.Tensor | None = None,
     class_weights: Sequence[float] | None = None,
 ) -> tuple[list[tf.Tensor], Scalars, list[tf.Tensor]]:
-    """∇_θ F + γ ∇²_{θφ}F · v with v = ∇_φ F (Eq. 5) per trainable variable of D, what to log of it, and the product alone.
+    """∇_θ F + γ ∇²_{θφ}F · v with v = ∇_φ F (Eq. 5) per trainable variable of D, what to log, and the product ∇²_{θφ}F · v.
 
-    The product is [∇_θ F(θ, φ + hv) − ∇_θ F(θ, φ)] / h (`fd`), or the gradient of ½‖v‖² (`exact`; with BN it is exact only
-    after `runtime.prepare(…, double_backprop=True)`); with `none` it is empty. Only the adversarial term of F depends on φ,
-    so neither needs the clean one. D's BN averages move by the clean and the adversarial pass.
+    With `fd` the product is [∇_θ F(θ, φ + hv) − ∇_θ F(θ, φ)] / h. With `exact` it is the gradient of ½‖v‖²; with BN it is exact
+    only after `runtime.prepare(…, double_backprop=True)`. With `none` it is empty. Only the adversarial term of F depends on φ,
+    so the product does not need the clean term. The clean and the adversarial pass both update D's BN averages.
 
     Args:
-        d: classifier.
-        generators: who share out the images that `static` leaves; φ is the parameters of all.
-        inputs: what each takes for its share.
+        d: the classifier.
+        generators: the generators, which divide the images that `static` leaves; φ are the parameters of all of them.
+        inputs: the input of each generator for its share.
         x: images in [0,1].
         y: labels int32.
         spec: λ, γ, ε, the weight of the clean term, the regulariser, its sign and h.
         static: adversarial examples of the last images of the minibatch, which replace generated ones.
-        class_weights: by label, what the loss of its images is multiplied by.
+        class_weights: the factor of the loss for each label.
     """
     theta, phi = values(d), [tf.convert_to_tensor(value) for value in values(*generators)]
 
     def adversarial_term(phi: list[tf.Tensor], classify: Callable[[tf.Tensor], tf.Tensor]) -> tuple[tf.Tensor, ...]:
-        """The part of F that depends on φ, and of it the loss and the logits."""
+        """The part of F that depends on φ, with its loss and logits."""
         logits = classify(_adversarial_images(generators, inputs, phi, x, spec, static))
         loss = cross_entropy(y, logits, class_weights)
         return spec.adversarial_weight * loss - weight_decay(phi, spec.generator_weight_decay), loss, logits
@@ -167,7 +167,7 @@ def _adversarial_images(
     spec: Experiment,
     static: tf.Tensor | None,
 ) -> tf.Tensor:
-    """The images perturbed by generators whose parameters are φ, the last ones replaced by the static examples."""
+    """The images perturbed by the generators with parameters φ; static examples replace the last images."""
     rest, perturbations = list(phi), []
     for g, own in zip(generators, inputs, strict=True):
         parameters = [rest.pop(0) for _ in g.trainable_variables]
@@ -179,7 +179,7 @@ def _adversarial_images(
 def regularised_gradient_of(
     players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor, d: keras.Model | None = None
 ) -> tuple[list[tf.Tensor], Scalars, list[tf.Tensor]]:
-    """`regularised_gradient` of a minibatch, its examples dealt out to the adversaries; None for the only classifier."""
+    """`regularised_gradient` of a minibatch, divided among the adversaries; `d` is None for the only classifier."""
     images, static = _deal(players, x)
     dynamic = images.shape[0] - (0 if static is None else static.shape[0])
     inputs = _inputs(players.generators, images[:dynamic], y[:dynamic], seed)
@@ -189,9 +189,9 @@ def regularised_gradient_of(
 
 @compiled
 def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One descent step of D on Eq. 5 with φ fixed; of several classifiers each goes down its own.
+    """One descent step of D on Eq. 5 with φ fixed. If there are several classifiers, each descends its own loss.
 
-    What is logged of several is their mean.
+    The values to log are then their means.
     """
     totals, logged = [], []
     for d in players.classifiers:
@@ -207,9 +207,9 @@ def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Exper
 
 
 def ascend(players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
-    """`generator_steps` ascent steps of the generators on one minibatch, D left as it is.
+    """`generator_steps` ascent steps of the generators on one minibatch, without changing D.
 
-    Compiled apart from D's step, one graph serves any number of them.
+    The step is compiled separately from D's, so that one graph serves any number of steps.
     """
     seed = as_seed(seed)
     x, y = distributed(players, x, y)
@@ -223,7 +223,7 @@ def ascend(players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -
 def adversarial_network_step(players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
     """`generator_steps` ascent steps of G, then one descent step of D, all on one minibatch (Eq. 4-5, Section 3.2).
 
-    With a `discriminator_period` above 1 (the released code on MNIST), D is updated on every so many-th step only.
+    With a `discriminator_period` p above 1 (the released code on MNIST), D is updated only in every p-th step.
     """
     seed = as_seed(seed)
     x, y = distributed(players, x, y)

@@ -1,4 +1,4 @@
-"""A generator alone, trained against a classifier that stays as it is (Section 4.5): an attack, trained like a defence."""
+"""A generator trained against a fixed classifier (Section 4.5): an attack that is trained like a defence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @register
 class GeneratorAlone(Defence):
-    """Section 4.5."""
+    """The generator of Section 4.5."""
 
     name, letter, title = "generator", "G", "a generator trained against a fixed classifier: A (Section 4.5), or --against"
     reads = ("perturbation", "generator", "frozen", "lone")

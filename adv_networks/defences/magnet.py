@@ -1,5 +1,5 @@
-"""MagNet: autoencoders of clean images, which refuse an image that they cannot make again, and move the others towards what
-they can (Meng and Chen, 2017, "MagNet: a two-pronged defense against adversarial examples")."""
+"""MagNet: autoencoders of clean images, which refuse an image that they cannot reconstruct and replace every other image by its
+reconstruction (Meng and Chen, 2017, "MagNet: a two-pronged defense against adversarial examples")."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
     from adv_networks.data import Images
 
-# The marks that there are.
+# The detectors' scores.
 DETECTORS = ("error_1", "error_2", "divergence_10", "divergence_40")
 PARTS = ("both", "detector", "reformer", "none")
 _FILES = ("autoencoder_1.keras", "autoencoder_2.keras")
@@ -36,7 +36,7 @@ _HELD_OUT = "held_out.npy"
 
 @dataclasses.dataclass(frozen=True)
 class ReconstructionSettings:
-    """How autoencoders are trained."""
+    """The settings of the autoencoders' training."""
 
     autoencoder_width: int = setting(3, "filters of the autoencoders' inner convolutions", least=1)
     autoencoder_noise: float = setting(
@@ -49,7 +49,7 @@ class ReconstructionSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Settings(ReconstructionSettings):
-    """The settings that MagNet alone has."""
+    """The settings that only MagNet has."""
 
     detectors: tuple[str, ...] = setting(
         ("error_1", "error_2"),
@@ -59,14 +59,14 @@ class Settings(ReconstructionSettings):
         choices=DETECTORS,
     )
     detector_rate: float = setting(
-        0.001, "share of the validation images that each detector may refuse, at least one image", "test", above=0, most=1
+        0.001, "fraction of the validation images that each detector may refuse, at least one image", "test", above=0, most=1
     )
     magnet_parts: str = setting("both", "which parts of MagNet stand in front of the classifier", "test", choices=PARTS)
 
 
 @dataclasses.dataclass(eq=False)
 class Autoencoders(TrainingState):
-    """The autoencoders in training, in the order of their files, and their optimiser, which treats every weight by itself."""
+    """The autoencoders in training, in the order of their files, and their optimiser, which treats each weight separately."""
 
     models: tuple[keras.Model, ...]
     optimizer: keras.optimizers.Optimizer
@@ -83,7 +83,7 @@ class Autoencoders(TrainingState):
 
 @compiled
 def reconstruction_step(state: Autoencoders, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of each autoencoder on the squared error between the clean image and what it makes of the noisy one."""
+    """One step of each autoencoder on the squared error between the clean image and its reconstruction of the noisy image."""
     draw = functools.partial(tf.random.stateless_normal, seed=seed, dtype=x.dtype)
     noise = replicas.share_of(draw, [tf.shape(x)[0], *x.shape[1:]])
     noisy = tf.clip_by_value(x + spec.own.autoencoder_noise * noise, 0, 1)
@@ -99,15 +99,15 @@ def reconstruction_step(state: Autoencoders, x: tf.Tensor, y: tf.Tensor, spec: E
 def marks_of(
     autoencoders: tuple[keras.Model, ...], classifier: keras.Model, image: tf.Tensor, detectors: tuple[str, ...] = DETECTORS
 ) -> tf.Tensor:
-    """How suspicious images are to detectors, [batch, detectors].
+    """The detectors' scores of images, [batch, detectors]; a higher score is more suspicious.
 
     Args:
-        autoencoders: I and II; both make images of images.
+        autoencoders: I and II, from images to images.
         classifier: images in [0,1] to logits.
         image: images [batch, height, width, channels] in [0,1].
-        detectors: among `DETECTORS`: the mean over pixels of the squared error of autoencoder I, of the absolute error of II,
-            and the Jensen-Shannon divergence in nats of the classifier's softmax of the image and of what I makes of it, the
-            logits divided by 10 or 40.
+        detectors: names in `DETECTORS`: the mean over pixels of autoencoder I's squared error, or of II's absolute error; or
+            the Jensen-Shannon divergence, in nats, between the classifier's softmax outputs for the image and for I's
+            reconstruction, with logits divided by 10 or 40.
     """
     first, second = (autoencoder(image) for autoencoder in autoencoders)
     marks = {
@@ -120,7 +120,7 @@ def marks_of(
 
 
 def divergence(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """The Jensen-Shannon divergence [batch] in nats of the softmax of logits [batch, classes]."""
+    """The Jensen-Shannon divergence [batch], in nats, between the softmax of two logits [batch, classes]."""
     logarithms = [keras.ops.log_softmax(logits) for logits in (first, second)]
     shares = [keras.ops.exp(own) for own in logarithms]
     mean = keras.ops.logaddexp(*logarithms) - np.log(2)
@@ -128,19 +128,19 @@ def divergence(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
 
 
 def thresholds(marks: np.ndarray, rate: float) -> np.ndarray:
-    """From which mark on each detector refuses an image: the n-th largest of the validation images, n = max(1, ⌊rate N⌋).
+    """The lowest score that each detector refuses: the n-th largest of the validation images, n = max(1, ⌊rate N⌋).
 
     Args:
-        marks: of validation images, [detectors, N].
-        rate: share of them that a detector may refuse.
+        marks: scores of validation images, [detectors, N].
+        rate: the fraction of them that a detector may refuse.
     """
-    count = max(1, int(rate * marks.shape[1] + 1e-9))  # 0.001 of 5,000 are 5, whatever floats make of it.
+    count = max(1, int(rate * marks.shape[1] + 1e-9))  # 0.001 of 5,000 must be 5 despite rounding.
     return np.sort(marks, 1)[:, -count]
 
 
 @register
 class MagNet(InputDefence):
-    """Meng and Chen, 2017, with the architecture that they give for MNIST."""
+    """MagNet of Meng and Chen, 2017, with their architecture for MNIST."""
 
     name, letter, title = "magnet", "M", "MagNet: autoencoders in front of A, which refuse images and reform the others"
     Settings = Settings
@@ -161,14 +161,14 @@ class MagNet(InputDefence):
         return 3 * autoencoder_multiply_adds(find_dataset(spec.dataset).image_shape, spec.own.autoencoder_width)
 
     def first_difference(self, spec: Experiment, longer: Experiment, steps: int) -> str:
-        """See `Defence.first_difference`; nothing depends on where a run ends."""
+        """See `Defence.first_difference`; no step depends on the total number of steps."""
         return ""
 
     def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> Autoencoders:
         """See `Defence.build`.
 
         Raises:
-            UsageError: no images are held out, of which the thresholds are.
+            UsageError: no images are held out, which the thresholds need.
         """
         if not spec.validation:
             raise UsageError(f"validation: expected at least 1 image with method {self.name}, for its thresholds, received 0")
@@ -185,7 +185,7 @@ class MagNet(InputDefence):
         return reconstruction_step(players, x, y, spec, seed)
 
     def validate(self, players: Autoencoders, validation: Images, spec: Experiment) -> dict[str, float]:
-        """The mean squared errors on clean validation images."""
+        """The autoencoders' mean squared errors on clean validation images."""
         x = validation.images / np.float32(255)
         made = [outputs(model, x) for model in players.models]
         return {
@@ -193,13 +193,13 @@ class MagNet(InputDefence):
         }
 
     def pictures(self, players: Autoencoders, shown: Images, spec: Experiment) -> dict[str, Any]:
-        """What the autoencoders make of a few images."""
+        """The autoencoders' reconstructions of a few images."""
         return reconstructions(players.models, shown, spec)
 
     def arrays(
         self, players: Autoencoders, needed: Mapping[str, NeededRun], validation: Images, spec: Experiment
     ) -> dict[str, np.ndarray]:
-        """The validation images, of whose marks the thresholds are; some of these depend on the classifier behind."""
+        """The validation images, whose scores set the thresholds; some scores depend on the classifier behind."""
         return {_HELD_OUT: validation.images}
 
     def wrap(self, classifier: keras.Model, parts: Mapping[str, Any], spec: Experiment) -> Defended:
@@ -213,7 +213,7 @@ class MagNet(InputDefence):
             return Defended(model=model, undefended=classifier, settings=settings)
         marks = marks_of(autoencoders, classifier, image, own.detectors)
         limits = thresholds(outputs(keras.Model(image, marks), parts[_HELD_OUT] / np.float32(255)).T, own.detector_rate)
-        # An image without a mark, as an empty one, is suspicious to a detector of threshold 0.
+        # With a threshold of 0, a detector would refuse an image whose score is 0, such as an empty one.
         limits = np.maximum(limits, np.finfo(np.float32).tiny).astype(np.float32)
         excess = keras.Model(image, marks / limits - 1)
         return Defended(
@@ -226,13 +226,13 @@ class MagNet(InputDefence):
 
 
 def outputs(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """What the model makes of images, batch by batch."""
+    """The model's outputs for images, computed batch by batch."""
     parts = (tf.constant(x[start : start + BATCH_SIZE]) for start in range(0, len(x), BATCH_SIZE))
     return np.concatenate([run_compiled(raw_outputs, model, False, part).numpy() for part in parts])
 
 
 def reconstructions(models: tuple[keras.Model, ...], shown: Images, spec: Experiment) -> dict[str, Any]:
-    """The figure of what autoencoders make of a few images, by the name of its file."""
+    """The figure of the autoencoders' reconstructions of a few images, by the name of its file."""
     x = shown.images / np.float32(255)
     made = {f"autoencoder {number}": outputs(model, x) for number, model in enumerate(models, 1)}
     above = [find_dataset(spec.dataset).class_name(label) for label in shown.labels.tolist()]

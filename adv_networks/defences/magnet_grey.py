@@ -1,4 +1,4 @@
-"""MagNet against an attacker who knows all but which of eight autoencoders is in use (Meng and Chen, 2017, Section 4.4)."""
+"""MagNet against an attacker who does not know which of eight autoencoders is used (Meng and Chen, 2017, Section 4.4)."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _FILES = tuple(f"autoencoder_{letter.lower()}.keras" for letter in AUTOENCODERS)
 
 @dataclasses.dataclass(frozen=True)
 class Settings(magnet.ReconstructionSettings):
-    """The settings of the eight autoencoders, those that all of MagNet's have among them."""
+    """The settings of the eight autoencoders, including those of all of MagNet's autoencoders."""
 
     diversity: float = setting(
         0.05, "weight of the distance of the autoencoders' images from their mean, which is maximised (ours; not published)",
         least=0,
     )  # fmt: skip
-    alone: float = setting(0.25, "share of the steps, at the start, without that diversity term", least=0, most=1)
+    alone: float = setting(0.25, "fraction of the steps, at the start, without the diversity term", least=0, most=1)
     autoencoder: str = setting(
         "random",
         "the autoencoder in front of the classifier; random draws one for each image",
@@ -47,7 +47,7 @@ class Settings(magnet.ReconstructionSettings):
 
 @compiled
 def diverse_step(state: Autoencoders, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of all on Σᵢ |AEᵢ(noisy) − x|² − a Σᵢ |AEᵢ(noisy) − meanⱼ AEⱼ(noisy)|², means over pixels; a is 0 at first."""
+    """One step of all on Σᵢ |AEᵢ(noisy) − x|² − a Σᵢ |AEᵢ(noisy) − meanⱼ AEⱼ(noisy)|², averaged over pixels; a starts at 0."""
     own = spec.own
     draw = functools.partial(tf.random.stateless_normal, seed=seed, dtype=x.dtype)
     noise = replicas.share_of(draw, [tf.shape(x)[0], *x.shape[1:]])
@@ -65,7 +65,7 @@ def diverse_step(state: Autoencoders, x: tf.Tensor, y: tf.Tensor, spec: Experime
 
 @register
 class GreyMagNet(InputDefence):
-    """Meng and Chen, 2017, Section 4.4, with autoencoder I eight times."""
+    """The grey-box defence of Meng and Chen, 2017, Section 4.4, with eight copies of autoencoder I."""
 
     name, letter, title = "magnet_grey", "MG", "MagNet's reformer, one of eight autoencoders trained to differ from each other"
     Settings = Settings
@@ -78,14 +78,14 @@ class GreyMagNet(InputDefence):
         return (*_FILES, "reconstructions.png")
 
     def multiply_adds(self, spec: Experiment) -> float:
-        """See `Defence.multiply_adds`; those of I are about half of I's and II's."""
+        """See `Defence.multiply_adds`; autoencoder I takes about half of those of I and II together."""
         both = autoencoder_multiply_adds(find_dataset(spec.dataset).image_shape, spec.own.autoencoder_width)
         return 3 * len(AUTOENCODERS) * both / 2
 
     def first_difference(self, spec: Experiment, longer: Experiment, steps: int) -> str:
         """See `Defence.first_difference`."""
         ends = [min(steps, int(own.own.alone * own.steps)) for own in (spec, longer)]
-        words = f"autoencoders seek to differ after {ends[0]} steps in one, after {ends[1]} in the other"
+        words = f"the diversity term begins after {ends[0]} steps in one, after {ends[1]} in the other"
         return "" if ends[0] == ends[1] else words
 
     def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> Autoencoders:
@@ -103,13 +103,13 @@ class GreyMagNet(InputDefence):
         return diverse_step(players, x, y, spec, seed)
 
     def validate(self, players: Autoencoders, validation: Images, spec: Experiment) -> dict[str, float]:
-        """The mean squared error on clean validation images, over all autoencoders."""
+        """The mean squared error of all autoencoders on clean validation images."""
         x = validation.images / np.float32(255)
         errors = [np.mean((magnet.outputs(model, x) - x) ** 2) for model in players.models]
         return {"validation_reconstruction_error": float(np.mean(errors))}
 
     def pictures(self, players: Autoencoders, shown: Images, spec: Experiment) -> dict[str, Any]:
-        """What the autoencoders make of a few images."""
+        """The autoencoders' reconstructions of a few images."""
         return magnet.reconstructions(players.models, shown, spec)
 
     def wrap(self, classifier: keras.Model, parts: Mapping[str, Any], spec: Experiment) -> Defended:
@@ -127,9 +127,9 @@ class GreyMagNet(InputDefence):
 
 
 def _one_at_random(outputs: list[Any]) -> Any:
-    """Of each image the outputs of one of the networks, drawn at random at every call: those of the largest number drawn."""
+    """For each image, the outputs of a network that is drawn anew at every call: the one with the largest random number."""
     stacked = keras.ops.stack(outputs, 1)  # [batch, networks, classes]
-    # Keras' own layers draw what `runtime.drawing` seeds.
+    # A layer of Keras, because `runtime.drawing` seeds what these layers draw.
     numbers = keras.layers.GaussianNoise(1.0)(keras.ops.zeros_like(stacked[:, :, 0]), training=True)
     chosen = keras.ops.one_hot(keras.ops.argmax(numbers, 1), len(outputs), dtype=stacked.dtype)
     return keras.ops.sum(stacked * chosen[:, :, None], 1)

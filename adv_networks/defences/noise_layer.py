@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
     from adv_networks.data import Images
 
-# What the noise comes after, by its position: the first layer of the first kind, the last layer being left out.
+# The kind of layer that the noise follows, by its position: the first such layer, except the last layer of the network.
 _AFTER = {"convolution": "Conv2D", "dense": "Dense"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The settings of the layer."""
+    """The settings of the noise."""
 
     noise_deviation: float = setting(0.05, "standard deviation of the noise between layers", above=0, most=1)
     noise_position: str = setting(
@@ -38,10 +38,10 @@ class Settings:
 
 
 def with_noise(model: keras.Model, deviation: float, position: str) -> keras.Model:
-    """A classifier with the same layers and one of noise among them, which Keras has in training only.
+    """A classifier with the same layers and a noise layer among them, which Keras uses only in training.
 
     Args:
-        model: functional classifier, or one with functional or sequential models within, as your own in another range is.
+        model: a functional classifier; it may have functional or sequential models inside, like your own with another range.
         deviation: standard deviation of the noise, from 0 to 1.
         position: "convolution" or "dense": after the first such layer and its activation.
 
@@ -61,11 +61,11 @@ def with_noise(model: keras.Model, deviation: float, position: str) -> keras.Mod
 
 
 def noisy_at_test(model: keras.Model, draws: int) -> keras.Model:
-    """The classifier with its noise on at test time too: the logarithms of its mean probabilities over so many draws.
+    """The classifier with noise at test time too. Its logits are the logarithms of the mean probabilities over `draws` draws.
 
     Args:
-        model: a classifier that `with_noise` made.
-        draws: at least 1.
+        model: a classifier from `with_noise`.
+        draws: number of draws, at least 1.
 
     Returns:
         A random classifier, images in [0,1] to logits [batch, classes]; its weights are copies.
@@ -91,14 +91,14 @@ def noisy_at_test(model: keras.Model, draws: int) -> keras.Model:
 
 @register
 class NoiseLayer(Defence):
-    """Section "Gaussian noise" of the report."""
+    """The defence of the report's section "Gaussian noise"."""
 
     name, letter, title = "noise", "N", "Gaussian noise between layers, in training and at test time"
     adaptive = "pgd:steps=40:step_fraction=0.1:draws=20"
     Settings = Settings
 
     def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> Players:
-        """See `Defence.build`; the network starts from the weights that it has without the layer."""
+        """See `Defence.build`; the network starts from the same weights as without the layer."""
         own = spec.own
         return make_players(spec, lambda d: with_noise(d, own.noise_deviation, own.noise_position))
 
@@ -107,5 +107,5 @@ class NoiseLayer(Defence):
         return noisy_at_test(classifier, spec.own.noise_draws) if spec.own.noise_draws else classifier
 
     def step(self, players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
-        """See `standard_step`; the layer draws by the step's seed."""
+        """See `standard_step`; the layer draws from the step's seed."""
         return standard_step(players, x, y, spec, seed)

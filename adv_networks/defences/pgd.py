@@ -38,7 +38,7 @@ def pgd_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
 
 @register
 class PGDTraining(Defence):
-    """Section 4, B."""
+    """Classifier B of Section 4."""
 
     name, letter, title = "pgd", "B", "adversarial training with PGD (Eq. 3, 7)"
     reads = ("perturbation", "pgd", "classes")

@@ -1,4 +1,4 @@
-"""The networks of a training and their optimisers: everything that a step changes."""
+"""The networks in training and their optimisers: everything that a step changes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class TrainingState:
-    """Networks in training and their optimisers; a defence that trains other parts than `Players` has its own subclass.
+    """Networks in training and their optimisers. A defence that trains parts other than `Players` has its own subclass.
 
     Attributes:
         graphs: the compiled update rules, by rule and experiment (`updates.compiled`).
-        strategy: where the variables were made.
-        class_weights: by label, what the loss of its images is multiplied by; None for 1 each.
+        strategy: the distribution strategy in whose scope the variables were created.
+        class_weights: the factor of the loss for each label; None for 1 each.
     """
 
     graphs: dict[tuple[Callable, Experiment], Callable] = dataclasses.field(default_factory=dict, repr=False)
@@ -29,10 +29,10 @@ class TrainingState:
     class_weights: tuple[float, ...] | None = None
 
     def weigh_classes(self, weights: Sequence[float] | None) -> None:
-        """Weighs the loss by class from now on; None for each alike."""
+        """Sets the class weights of the loss from now on; None for equal weights."""
         weights = None if weights is None else tuple(map(float, weights))
         if weights != self.class_weights:
-            self.graphs.clear()  # They have the weights as constants.
+            self.graphs.clear()  # The weights are constants in them.
             self.class_weights = weights
 
     def networks(self) -> dict[str, keras.Model]:
@@ -49,21 +49,21 @@ class TrainingState:
         return [variable.value for part in parts for variable in part.variables]
 
     def take_weights(self, other: TrainingState) -> None:
-        """Gives the trained networks the weights of others of the same shapes, BN averages included."""
+        """Copies the weights, including BN averages, from the networks of another state, which have the same shapes."""
         for model, source in zip(self.networks().values(), other.networks().values(), strict=True):
             model.set_weights(source.get_weights())
 
     def shares(self, x: tf.Tensor) -> int:
-        """How many parts the rules cut a minibatch into, each in its place of the order; replicas get a piece of every part."""
+        """The number of consecutive parts into which the rules divide a minibatch; every replica gets a piece of each part."""
         return 1
 
 
 @dataclasses.dataclass(eq=False)
 class Players(TrainingState):
-    """The players of the paper's game: D and G with their optimisers; what a method does not train has none.
+    """The players of the paper's game: D and G with their optimisers; networks that a method does not train have no optimiser.
 
-    Further generators beside G share its optimiser, which treats every parameter by itself. `comparison` is what measures the
-    regulariser along the training, once it was asked for.
+    Further generators share G's optimiser, which treats each parameter separately. `comparison` measures the regulariser during
+    training, once it has been asked for.
     """
 
     d: keras.Model
@@ -75,12 +75,12 @@ class Players(TrainingState):
 
     @property
     def classifiers(self) -> tuple[keras.Model, ...]:
-        """The classifiers in the game: D, or the several that it is the mean of."""
+        """The classifiers in the game: D, or the classifiers whose mean is D."""
         return (self.d,)
 
     @property
     def generators(self) -> tuple[keras.Model, ...]:
-        """All generators, in the order in which they share out a minibatch."""
+        """All generators, in the order in which they divide a minibatch."""
         return () if self.g is None else (self.g, *self.further)
 
     def networks(self) -> dict[str, keras.Model]:
@@ -89,30 +89,30 @@ class Players(TrainingState):
         return found | {generator_file(position): g for position, g in enumerate(self.generators)}
 
     def optimizers(self) -> dict[str, keras.optimizers.Optimizer]:
-        """D's and G's, of which the first is the run's `learning_rate`."""
+        """The optimisers of D and G; the first has the run's `learning_rate`."""
         named = {"learning_rate": self.d_optimizer or self.g_optimizer, "generator_learning_rate": self.g_optimizer}
         return {name: optimizer for name, optimizer in named.items() if optimizer is not None}
 
     def variables(self) -> list[tf.Variable]:
-        """See `TrainingState.variables`; a frozen D is part of it."""
+        """See `TrainingState.variables`; includes a frozen D."""
         parts = (self.d, self.d_optimizer, self.g, self.g_optimizer, *self.further)
         return [variable.value for part in parts if part is not None for variable in part.variables]
 
     def take_weights(self, other: Players) -> None:
-        """See `TrainingState.take_weights`; a frozen D, which may be a user's own of another architecture, is shared."""
+        """See `TrainingState.take_weights`; a frozen D is shared, because it may be your own with another architecture."""
         super().take_weights(other)
         if self.d_optimizer is None:
             self.d = other.d
 
     def shares(self, x: tf.Tensor) -> int:
-        """One for each generator, and beside generators one for static examples."""
+        """One for each generator, and one more for static examples if there are generators."""
         return max(1, len(self.generators) + bool(self.generators) * (x.shape.rank == 5))
 
 
 def make_players(spec: Experiment, change: Callable[[keras.Model], keras.Model] = lambda d: d) -> Players:
-    """Fresh networks and optimisers of an experiment, their weights drawn from its seed, in the current strategy's scope.
+    """Fresh networks and optimisers of an experiment, with weights drawn from its seed, in the current strategy's scope.
 
-    `change` makes D of the experiment's discriminative network.
+    `change` turns the experiment's discriminative network into D.
     """
     keras.utils.set_random_seed(spec.seed)
     method = METHODS[spec.method]
@@ -136,7 +136,7 @@ def make_players(spec: Experiment, change: Callable[[keras.Model], keras.Model] 
 
 
 def adversaries(spec: Experiment) -> int:
-    """How many share out the examples of a minibatch: generators and static examples; 1 where there is no such game."""
+    """The number of adversaries that divide a minibatch: generators and static examples; 1 if there is no such game."""
     method = METHODS[spec.method]
     return len(spec.generators) + method.static_examples if method.trains_generator else 1
 
@@ -163,7 +163,7 @@ def _classifier_schedule(spec: Experiment) -> Any:
 def _classifier_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
     rate = _classifier_schedule(spec)
     if spec.optimizer == "rmsprop":
-        # The ε of Theano's tutorial, which the red and blue report follows; like there, Keras adds it inside the root.
+        # The ε of Theano's tutorial, which the red and blue report follows. Like the tutorial, Keras adds it inside the root.
         return keras.optimizers.RMSprop(rate, rho=spec.momentum, epsilon=1e-6)
     if spec.optimizer == "adam":
         return runtime.adam(rate, beta_1=spec.momentum, beta_2=0.999, epsilon=1e-8)
@@ -173,5 +173,5 @@ def _classifier_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
 def _generator_optimizer(spec: Experiment) -> keras.optimizers.Optimizer:
     if spec.generator_optimizer == "sgd":
         return runtime.sgd(spec.generator_learning_rate, momentum=spec.generator_momentum)
-    # 1e-8 is the ε of the TensorFlow 1 optimiser that the paper used; Keras would take 1e-7.
+    # 1e-8 is the ε of the TensorFlow 1 optimiser that the paper used; the default of Keras is 1e-7.
     return runtime.adam(spec.generator_learning_rate, beta_1=spec.generator_momentum, beta_2=0.999, epsilon=1e-8)

@@ -1,4 +1,4 @@
-"""Standard training on what Defense-GAN's generator makes of the training images (Defense-GAN-Rec)."""
+"""Standard training on Defense-GAN's reconstructions of the training images (Defense-GAN-Rec)."""
 
 from __future__ import annotations
 
@@ -31,28 +31,26 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Settings(GANSettings):
-    """The settings that this method alone has, and those of the GAN that it builds upon."""
+    """The settings that only this method has, and those of the GAN that it builds on."""
 
-    reconstruction_steps: int = setting(
-        100, "L, steps of the descent to the generator's image nearest to a training image", least=1
-    )
+    reconstruction_steps: int = setting(100, "L, descent steps to the generator's image nearest to a training image", least=1)
     reconstruction_restarts: int = setting(2, "R, latent vectors that the descent starts from on training images", least=1)
     reconstruction_rate: float = setting(10.0, "learning rate of that descent", above=0)
 
 
 @register
 class Reconstructed(Defence):
-    """Samangouei et al., 2018, Section 5: the classifier of Defense-GAN-Rec."""
+    """The classifier of Defense-GAN-Rec (Samangouei et al., 2018, Section 5)."""
 
     name, letter, title = "reconstructed", "Rec", "standard training on Defense-GAN's reconstructions of the images"
     Settings = Settings
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
-        """Defense-GAN, whose generator it is."""
+        """Defense-GAN, whose generator makes the reconstructions."""
         return {"gan": spec.sibling("defense_gan")}
 
     def prepare(self, spec: Experiment, needed: Mapping[str, NeededRun], training: Images) -> None:
-        """Makes the images, which are kept in the directory of the GAN's run."""
+        """Reconstructs the images, and stores them in the directory of the GAN's run."""
         file = self._file(spec, needed["gan"], training)
         remove_leftovers(file.parent)
         if not file.exists():
@@ -76,14 +74,14 @@ class Reconstructed(Defence):
         return standard_step(players, x, y, spec, seed)
 
     def _file(self, spec: Experiment, gan: NeededRun, training: Images) -> Any:
-        """Its name has a hash of all that the images depend on."""
+        """The file of the reconstructions, with a hash of all that they depend on in its name."""
         own = dataclasses.astuple(spec.own)
         identity = hashlib.sha256(repr((gan.weights, images_hash(*training), own)).encode()).hexdigest()[:16]
         return gan.workdir / f"reconstructions-{identity}.npy"
 
 
 def reconstructions(generator: keras.Model, images: Images, spec: Experiment) -> np.ndarray:
-    """What a generator makes nearest to images, uint8 [N, height, width, channels]."""
+    """The generator's images nearest to the given ones, uint8 [N, height, width, channels]."""
     own, image = spec.own, keras.Input(images.images.shape[1:])
     options = dict(steps=own.reconstruction_steps, restarts=own.reconstruction_restarts, rate=own.reconstruction_rate)
     run = functools.partial(run_compiled, raw_outputs, keras.Model(image, projected(image, generator, **options)), False)

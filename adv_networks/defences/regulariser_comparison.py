@@ -1,4 +1,4 @@
-"""How well the finite difference of Eq. 5 agrees with double backprop, measured along a training."""
+"""Measures, during training, how well the finite difference of Eq. 5 agrees with double backprop."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class RegulariserComparison:
-    """How well the finite difference of an experiment agrees with the exact product, on copies of its players."""
+    """Compares an experiment's finite difference with the exact product, on copies of its players."""
 
     def __init__(self, spec: Experiment):
         self.specs = [dataclasses.replace(spec, regulariser=kind) for kind in ("fd", "exact")]
         self.twins = make_players(self.specs[1])
 
     def measure(self, players: Players, x: Array, y: Array, seed: Seed) -> Scalars:
-        """On a minibatch: cosine and ‖fd − exact‖ / ‖exact‖ of the two products, and γ times the exact one's norm.
+        """On a minibatch: the cosine of the two products, ‖fd − exact‖ / ‖exact‖, and γ times the norm of the exact one.
 
-        Where a product is zero, as with a D that ignores its images, there is that norm only.
+        If a product is zero, as for a D that ignores its images, only this norm is returned.
         """
         self.twins.take_weights(players)
         difference, exact = (_product(self.twins, x, y, spec, seed) for spec in self.specs)

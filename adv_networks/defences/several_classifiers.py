@@ -17,16 +17,16 @@ from adv_networks.lazy import keras
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The settings that this defence alone has."""
+    """The settings that only this defence has."""
 
     classifiers: tuple[str, ...] = setting(
-        ("d1", "d1"), "classifiers in the game, names that --list shows; a name may come twice", choices=CLASSIFIERS
+        ("d1", "d1"), "classifiers in the game, names that --list shows; a name may be repeated", choices=CLASSIFIERS
     )
 
 
 @dataclasses.dataclass(eq=False)
 class SeveralPlayers(Players):
-    """Several classifiers, `members`, and D, which is the mean of their probabilities and has no weights of its own."""
+    """Several classifiers, `members`, and D, the mean of their probabilities, which has no weights of its own."""
 
     members: tuple[keras.Model, ...] = ()
 
@@ -36,13 +36,13 @@ class SeveralPlayers(Players):
         return self.members
 
     def networks(self) -> dict[str, keras.Model]:
-        """Their mean, each by itself, and the generators."""
+        """The mean of the classifiers, each classifier, and the generators."""
         alone = {member_file(position): member for position, member in enumerate(self.members)}
         return super().networks() | alone
 
 
 def member_file(position: int) -> str:
-    """The file of one of a run's classifiers, which is at that position (from 0) among `classifiers`."""
+    """The file of the run's classifier at this position (from 0) in `classifiers`."""
     return f"d-{position + 1}.keras"
 
 
@@ -60,17 +60,17 @@ def mean_of_probabilities(members: Sequence[keras.Model]) -> keras.Model:
 
 @register
 class SeveralClassifiers(AdversarialNetwork):
-    """Section 4.6: M classifiers and N generators; each image goes to one generator, and every classifier learns from all.
+    """Section 4.6: M classifiers and N generators. Each image goes to one generator; every classifier learns from all images.
 
-    A generator ascends the mean of the classifiers' losses, and a classifier descends its own. The run's `d.keras` predicts by
-    the mean of their probabilities, and each is a file of its own too.
+    A generator ascends the mean of the classifiers' losses, and each classifier descends its own loss. The run's `d.keras`
+    averages their probabilities, and each classifier also has its own file.
     """
 
     name, letter, title = "advnet_several", "nC", "several classifiers against the generators in one game (Section 4.6)"
     Settings = Settings
 
     def check(self, spec: Experiment) -> None:
-        """Refuses fewer than two classifiers, unknown ones, and what compares the regulariser of one."""
+        """Refuses fewer than two classifiers, unknown ones, and the comparison of the regulariser, which needs a single one."""
         super().check(spec)
         if len(spec.own.classifiers) < 2:
             raise UsageError(f"classifiers: expected at least 2, received {len(spec.own.classifiers)}")
@@ -85,7 +85,7 @@ class SeveralClassifiers(AdversarialNetwork):
         return (mean, *(member_file(position) for position in range(len(spec.own.classifiers))), *others)
 
     def multiply_adds(self, spec: Experiment) -> float:
-        """See `Defence.multiply_adds`; a little too much, as the generators ascend once for all classifiers."""
+        """See `Defence.multiply_adds`; slightly too many, because the generators ascend once for all classifiers."""
         return sum(super(SeveralClassifiers, self).multiply_adds(_alone(spec, name)) for name in spec.own.classifiers)
 
     def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> SeveralPlayers:
@@ -96,7 +96,7 @@ class SeveralClassifiers(AdversarialNetwork):
         def together(d: keras.Model) -> keras.Model:
             members.extend([d, *(networks.classifier(_alone(spec, name)) for name in others)])
             for position, member in enumerate(members, 1):
-                member.name = f"{member.name}_{position}"  # Two of a family are told apart in the model that has both.
+                member.name = f"{member.name}_{position}"  # Two of one family need different names in one model.
             return mean_of_probabilities(members)
 
         players = make_players(_alone(spec, first), together)
@@ -106,6 +106,6 @@ class SeveralClassifiers(AdversarialNetwork):
 
 
 def _alone(spec: Experiment, name: str) -> Experiment:
-    """The experiment with one of its classifiers, which has its family's own settings unless they are overridden."""
+    """The experiment with only one of its classifiers, with the settings of its family unless they are overridden."""
     own = {key: value for key, value in find_classifier(name).settings.items() if key not in dict(spec.overrides)}
     return dataclasses.replace(spec, classifier=name, **own)

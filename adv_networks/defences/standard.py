@@ -23,7 +23,7 @@ def standard_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment
 
 @register
 class Standard(Defence):
-    """No defence."""
+    """Standard training, without a defence."""
 
     name, letter, title = "standard", "A", "standard training, undefended"
     reads = ("classes",)

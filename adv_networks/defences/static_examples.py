@@ -1,4 +1,4 @@
-"""Static adversarial examples, crafted once on a finished classifier, by which ensemble adversarial training is enlarged."""
+"""Static adversarial examples for ensemble adversarial training, crafted once on a finished classifier."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class StaticExamples:
-    """The static examples of one training set, in a file of the run that they are crafted on.
+    """The static examples of one training set, in a file of the run on which they are crafted.
 
-    The file's name has a hash of all that they depend on, so that trainings that need the same share them.
+    The file's name has a hash of all that they depend on, so runs that need the same examples share them.
     """
 
     def __init__(self, spec: Experiment, attacks: Sequence[Attack], source: NeededRun, training: Images):
@@ -38,10 +38,10 @@ class StaticExamples:
         self.file = source.workdir / f"static_examples-{identity}.npy"
 
     def make(self) -> None:
-        """Crafts them on the current strategy's devices, unless the file is there.
+        """Crafts the examples on the current strategy's devices, unless the file exists.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the file cannot be written.
         """
         remove_leftovers(self.file.parent)
         if not self.file.exists():
@@ -50,10 +50,10 @@ class StaticExamples:
             write_hashed(self.file, lambda temporary: np.save(temporary, crafted))
 
     def read(self) -> np.ndarray:
-        """The examples as `static_examples` made them, read from the file as they are used.
+        """The examples of `static_examples`, memory-mapped from the file.
 
         Raises:
-            UserError: the file is missing, damaged or of other images.
+            UserError: the file is missing or damaged, or belongs to other images.
         """
         advice = "remove it to craft them again"
         check_hashed(self.file, "static examples", advice)
@@ -73,8 +73,8 @@ def static_examples(
 ) -> np.ndarray:
     """Perturbations of the training images by L∞ attacks, int8 [attacks, N, H, W, C] in units of ε/127.
 
-    Rounding makes them off by at most ε/254, and never above ε. With BN on batch statistics the last batch is filled with
-    images from before it.
+    Their rounding error is at most ε/254, and they never exceed ε. With BN on batch statistics, the last batch is filled with
+    earlier images.
     """
     batch_statistics = bn_evaluation == "batch"
 

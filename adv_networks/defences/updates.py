@@ -1,12 +1,12 @@
-"""What the update rules share: how they are compiled and spread over replicas, gradients, losses and the optimiser's step.
+"""The common part of the update rules: compilation, replicas, gradients, losses and the optimiser's step.
 
-Every rule has the arguments (players, x, y, spec, seed): a `TrainingState`, most often `Players`; images x in [0,1] [batch,
+Every rule has the arguments (players, x, y, spec, seed): a `TrainingState`, usually `Players`; images x in [0,1] [batch,
 height, width, channels]; labels y int32 [batch], or whatever else the defence's batches have; the experiment; and seed = (run
-seed, step), so that a step is a pure function of its arguments and the players' state. It returns a dict of scalars to log.
-BN averages move only in the passes that update their own network; D sees clean and adversarial images as separate BN batches.
-All passes of a step, those of its attacks too, drop the same units, which the seed says.
+seed, step). A step is therefore a pure function of its arguments and the players' state. It returns a dict of scalars to log.
+BN averages are updated only in the passes that update their own network. D sees clean and adversarial images as separate BN
+batches. All passes of a step, including those of its attacks, drop the same units, which the seed determines.
 
-Under a strategy of several replicas the rules take the whole minibatch and do what one replica does with it (`replicas`).
+With several replicas, the rules take the whole minibatch and give the same result as a single replica (`replicas`).
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ Scalars = dict[str, Any]
 
 
 def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Runs a rule as one graph per experiment, which the players keep; the seed is a tensor, so that no step traces again.
+    """Runs a rule as one graph per experiment, which the players keep; the seed is a tensor, so that no step is retraced.
 
-    If another rule calls it, it becomes part of that rule's graph. x and y are the minibatch, or what `distributed` has made
-    of it.
+    If another rule calls it, it becomes part of that rule's graph. x and y are the minibatch, or the result of `distributed`.
     """
 
     @functools.wraps(step)
     def run(players: TrainingState, x: Array, y: Array, spec: Experiment, seed: Seed) -> Any:
         if not tf.executing_eagerly():
             return step(players, x, y, spec, seed)
-        # Bound, as TensorFlow would tell experiments apart by identity, and trace equal ones again.
+        # The experiment is bound: TensorFlow would compare experiments by identity, and retrace for equal ones.
         graph = players.graphs.get((step, spec))
         if graph is None:
             on_replicas = functools.partial(_on_replicas, step, players, spec)
@@ -50,7 +49,7 @@ def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _on_replicas(step: Callable[..., Any], players: TrainingState, spec: Experiment, x, y, seed: tf.Tensor) -> Any:
-    """A rule on every replica, and the mean of what it returns."""
+    """Runs a rule on every replica, and returns the mean of the results."""
     strategy = players.strategy
 
     def on_replica(x: tf.Tensor, y: tf.Tensor) -> Any:
@@ -64,9 +63,9 @@ def _on_replicas(step: Callable[..., Any], players: TrainingState, spec: Experim
 
 
 def distributed(players: TrainingState, x: Any, y: Any) -> tuple[Any, Any]:
-    """A minibatch as the compiled rules take it: tensors, integer labels as int32; with several replicas one of each a replica.
+    """A minibatch in the form that compiled rules take: tensors, with integer labels as int32; one pair for each replica.
 
-    What is so already is left.
+    A minibatch that already has this form is returned unchanged.
     """
     if isinstance(x, tf.distribute.DistributedValues):
         return x, y
@@ -80,14 +79,14 @@ def distributed(players: TrainingState, x: Any, y: Any) -> tuple[Any, Any]:
 def apply_gradient(
     optimizer: keras.optimizers.Optimizer, gradient: Sequence[tf.Tensor], variables: Sequence[keras.Variable]
 ) -> None:
-    """One step of the optimiser, which sums gradients over replicas; ours is the same on all."""
+    """One step of the optimiser. It sums gradients over replicas; ours is equal on all, so it is divided by their number."""
     optimizer.apply([part / replicas.count() for part in gradient], variables)
 
 
 def gradient_of(tape: tf.GradientTape, loss: tf.Tensor, sources: Sequence[tf.Tensor], *models: keras.Model) -> list[tf.Tensor]:
-    """The gradient of a loss of models, the mean over replicas; in float16 the loss is scaled, and the gradient scaled back.
+    """The gradient of a loss of models, averaged over replicas; in float16 the loss is scaled, and the gradient scaled back.
 
-    It is 0 for what the loss does not depend on, as the further heads of your own classifier.
+    It is 0 for sources that the loss does not depend on, such as additional heads of your own classifier.
     """
     scale, unconnected = max(map(networks.loss_scale, models)), tf.UnconnectedGradients.ZERO
     if scale == 1:
@@ -97,7 +96,7 @@ def gradient_of(tape: tf.GradientTape, loss: tf.Tensor, sources: Sequence[tf.Ten
 
 
 def cross_entropy(y: tf.Tensor, logits: tf.Tensor, class_weights: Sequence[float] | None = None) -> tf.Tensor:
-    """The mean cross-entropy of labels int32 [batch] and logits [batch, classes], times its class' weight."""
+    """The mean cross-entropy of labels int32 [batch] and logits [batch, classes], each multiplied by its class weight."""
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
     if class_weights is not None:
         losses *= tf.gather(tf.constant(class_weights, losses.dtype), y)
@@ -105,12 +104,12 @@ def cross_entropy(y: tf.Tensor, logits: tf.Tensor, class_weights: Sequence[float
 
 
 def weight_decay(parameters: Sequence[tf.Tensor], amount: float) -> tf.Tensor:
-    """wd/2 Σ w² over kernels: the tensors of more than one dimension, biases and BN having one."""
+    """wd/2 Σ w² over kernels, which are the tensors of more than one dimension; biases and BN's parameters have one."""
     return amount * half_squared_norm([parameter for parameter in parameters if len(parameter.shape) > 1])
 
 
 def penalty(parameters: Sequence[tf.Tensor], spec: Experiment) -> tf.Tensor:
-    """What the kernels of D cost: wd/2 Σ w² + λ Σ |w|."""
+    """The penalty on the kernels of D: wd/2 Σ w² + λ Σ |w|."""
     total = weight_decay(parameters, spec.weight_decay)
     if not spec.weight_l1:
         return total
@@ -119,28 +118,28 @@ def penalty(parameters: Sequence[tf.Tensor], spec: Experiment) -> tf.Tensor:
 
 
 def half_squared_norm(parts: Sequence[tf.Tensor]) -> tf.Tensor:
-    """½‖·‖² of tensors taken as one vector."""
+    """½‖·‖² of tensors, taken as one vector."""
     # add_n would not fix the order of its terms (determinism.py).
     return tf.reduce_sum([tf.nn.l2_loss(part) for part in parts])
 
 
 def values(*models: keras.Model) -> list[tf.Tensor]:
-    """The values of the trainable variables of models, as gradients are taken by them."""
+    """The values of the trainable variables of models, with respect to which gradients are taken."""
     return [variable.value for variable in trainable(models)]
 
 
 def mean_of(scalars: Sequence[tf.Tensor]) -> tf.Tensor:
-    """The mean of several scalars; one is it itself."""
+    """The mean of one or more scalars."""
     return scalars[0] if len(scalars) == 1 else tf.reduce_mean(tf.stack(scalars))
 
 
 def accuracy(y: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """The share of a batch that logits [batch, classes] label as y int32 [batch]."""
+    """The fraction of a batch whose logits [batch, classes] predict the labels y int32 [batch]."""
     return tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1, tf.int32), y), tf.float32))
 
 
 def descend(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment) -> Scalars:
-    """One step of D's optimiser on the cross-entropy of clean images, and its weight decay."""
+    """One step of D's optimiser on the cross-entropy of the images x, which may be adversarial, and D's weight decay."""
 
     def losses() -> tuple[tf.Tensor, Scalars]:
         logits = players.d(x, training=True)
