@@ -11,8 +11,9 @@ def choices() -> str:
     """One line that names every choice that can change results by rounding. Loads TensorFlow.
 
     Example:
+        >>> from adv_networks import runtime
         >>> runtime.choices()
-        'auto: oneDNN on, batches in 2 parts, fast layers, fused updates'
+        'auto: oneDNN ..., batches ..., fast layers, fused updates'
     """
     words = [f"oneDNN {'on' if uses_onednn() else 'off'}"]
     if settings.is_plain():

@@ -26,7 +26,11 @@ def prepare(model: keras.Model, *, replicas: int = 1, double_backprop: bool = Fa
         The model itself.
 
     Example:
-        >>> model = runtime.prepare(keras.models.load_model("d.keras"))
+        >>> import keras
+        >>> from adv_networks import runtime
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3)])
+        >>> runtime.prepare(model) is model
+        True
     """
     replacements.take_back(model)
     faults.avoid_faults(model)

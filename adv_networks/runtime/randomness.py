@@ -47,9 +47,12 @@ def drawing(*seed: int, draws: int = DRAWS) -> Iterator[None]:
         draws: number of draws over which gradients are averaged (EOT).
 
     Example:
-        >>> from adv_networks import runtime
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks, runtime
+        >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> x, y = np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 1])
         >>> with runtime.drawing(3, draws=20):
-        ...     x_adv = attacks.pgd(model, x, y, 0.3)
+        ...     adversarial = attacks.fgs(model, x, y, 0.3)
     """
     token = _stream.set(_Stream(tuple(number % 2**32 for number in seed), draws))
     try:

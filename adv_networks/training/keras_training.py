@@ -54,9 +54,13 @@ class AdversarialTraining(Hardened):
     Source: Madry et al., 2018, "Towards deep learning models resistant to adversarial attacks".
 
     Example:
+        >>> import keras
+        >>> import adv_networks as an
+        >>> images, labels = an.data.load("digits", "train")
+        >>> classifier = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
         >>> model = an.keras.AdversarialTraining(classifier, attack="pgd:steps=7", epsilon=8 / 255)
         >>> model.compile(keras.optimizers.Adam(1e-3), metrics=["accuracy"])
-        >>> model.fit(images, labels, epochs=10, validation_split=0.1)
+        >>> history = model.fit(images, labels, epochs=2, validation_split=0.1, verbose=0)
         >>> model.save("robust.keras")
     """
 
@@ -110,10 +114,16 @@ class AdversarialNetwork(Hardened):
         UserError: the model is not a classifier or returns probabilities, or the generator does not fit its images.
 
     Example:
+        >>> import keras
+        >>> import adv_networks as an
+        >>> images, labels = an.data.load("digits", "train")
+        >>> classifier = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> generator = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same", activation="tanh")])
         >>> model = an.keras.AdversarialNetwork(classifier, generator, epsilon=0.1)
         >>> model.compile(keras.optimizers.SGD(0.01, momentum=0.9), generator_optimizer=keras.optimizers.Adam(0.002, 0.5))
-        >>> model.fit(dataset, epochs=10, validation_data=held_out)
-        >>> model.save("robust.keras"), model.generator.save("generator.keras")
+        >>> history = model.fit(images, labels, epochs=1, verbose=0)
+        >>> model.save("robust.keras")
+        >>> model.generator.save("generator.keras")
     """
 
     def __init__(

@@ -28,8 +28,16 @@ class RobustAccuracy(keras.callbacks.Callback):
         name: name of the entry in the logs.
 
     Example:
-        >>> robust = an.keras.RobustAccuracy("pgd:steps=20", images, labels, epsilon=8 / 255)
-        >>> classifier.fit(x, y, callbacks=[robust, keras.callbacks.EarlyStopping("val_robust_accuracy", mode="max")])
+        >>> import keras
+        >>> import adv_networks as an
+        >>> (images, labels), held_out = an.data.load("digits", "train"), an.data.load("digits", "test")
+        >>> classifier = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> classifier.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> robust = an.keras.RobustAccuracy("pgd:steps=20", *held_out, epsilon=8 / 255)
+        >>> stop = keras.callbacks.EarlyStopping("val_robust_accuracy", mode="max")
+        >>> history = classifier.fit(images / 255, labels, epochs=2, callbacks=[robust, stop], verbose=0)
+        >>> sorted(history.history)
+        ['loss', 'val_robust_accuracy']
     """
 
     def __init__(

@@ -1,0 +1,25 @@
+"""The examples in docstrings run, and print what they say."""
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = [file for file in sorted((ROOT / "adv_networks").rglob("*.py")) if ">>> " in file.read_text(encoding="utf-8")]
+
+pytestmark = pytest.mark.slow  # Some train, and each builds graphs.
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_examples_print_what_they_say(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    found = [one for one in doctest.DocTestFinder().find(importlib.import_module(name), name) if one.examples]
+    assert found, "expected an example that is a docstring's"
+    failures = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for one in found:
+        runner.run(one, out=failures.append)
+    assert not failures, "".join(failures)
