@@ -35,7 +35,7 @@ _SWAPPED = {FORWARD: BY_INPUT, BY_INPUT: FORWARD, BY_KERNEL: BY_KERNEL}
 
 
 def _products(model: keras.Model, batch: int, kinds: tuple[str, ...], *, by_image: bool) -> Counter[Product]:
-    """The products of one pass through a model. Only a gradient `by_image` needs that of the first layer by its input."""
+    """The products of one pass through a model; the first layer's gradient by its input is needed only `by_image`."""
     found: Counter[Product] = Counter()
     first = True
     for layer in model.layers:

@@ -61,8 +61,8 @@ class Demo(Unchecked):
         limit = spec.attack("pgd").epsilon
         _draw(picture, x[:SHOWN_IMAGES] / np.float32(255), y[:SHOWN_IMAGES], perturbed, limit)
         yield (
-            f"The first {len(x)} test images of MNIST, each pixel changed by at most {limit:g} of its range: how many are "
-            f"still labelled correctly\n{aligned(lines)}\n{picture}: eight of the images, and what PGD makes of them"
+            f"Accuracy on the first {len(x)} test images of MNIST; attacks change a pixel by at most {limit:g} of its range\n"
+            f"{aligned(lines)}\n{picture}: eight of the images, and their perturbations by PGD"
         )
 
 

@@ -74,9 +74,9 @@ class PrintPlan(Unchecked):
         further = {spec.name for name in others for spec in wanted[name]} - listed.keys()
         if further:
             tables_of_them = " and ".join(f"--table={name} --plan" for name in others)
-            lines.append(f"# {len(further)} further runs are of no table of the paper: {tables_of_them}")
+            lines.append(f"# {len(further)} further runs are not for a table of the paper: {tables_of_them}")
         lines.append(
-            "# 4 at a time, one run a GPU (CUDA_VISIBLE_DEVICES): append | examples/run_plan.sh 4; "
+            "# 4 at a time, one run per GPU (CUDA_VISIBLE_DEVICES): append | examples/run_plan.sh 4; "
             "Slurm: examples/slurm_array.sh"
         )
         yield "\n".join(lines)

@@ -202,7 +202,7 @@ def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
     declared = ATTACKS[name]
     gradient = own.pop("gradient", "")
     if gradient and declared.kind.access != "gradients":
-        raise UsageError(f"attack {name}: expected no gradient argument, as it follows no gradient, received {gradient}")
+        raise UsageError(f"attack {name}: expected no gradient argument, because it follows no gradient, received {gradient}")
     if gradient:
         choose(dict.fromkeys(GRADIENTS), gradient, f"gradient of {text}")
     for argument, value in own.items():

@@ -28,7 +28,7 @@ from adv_networks.papers.published import published_numbers
 # The report says that PGD starts at the image, but states no rate, no number of steps and no recipe. The 100 epochs are ours.
 PROTOCOLS["report"] = Protocol(
     "report",
-    "as the CIFAR10 report does, as far as it says: its network, PGD without a random start",
+    "as the CIFAR10 report describes: its network, PGD without a random start",
     (
         (None, None, dict(classifier="report_cnn", learning_rate=0.01, learning_rate_drops=(0.5, 0.75), momentum=0.9,
                           batch_size=128, weight_decay=0.0, pgd_random_start=False, steps={"paper": 39_100})),

@@ -112,7 +112,7 @@ class Record:
         return ({self.source: self.source_hash} if self.source else {}) | {self.target: self.target_hash}
 
     def fault(self) -> tuple[str, str] | None:
-        """The first field that cannot be, and what was expected of it; None where all can."""
+        """The first field with an impossible value, and what was expected of it; None if there is none."""
         answers = self.images * self.draws
         if self.correct > answers:
             return "correct", f"no more than the {answers} images"
@@ -174,7 +174,7 @@ class Outcome:
         return cls(key, right.shape[-1], np.packbits(right).tobytes().hex(), len(right) if right.ndim == 2 else 1)
 
     def fault(self) -> tuple[str, str] | None:
-        """The first field that cannot be, and what was expected of it; None where all can."""
+        """The first field with an impossible value, and what was expected of it; None if there is none."""
         digits = 2 * -(-self.images * self.draws // 8)
         if len(self.right) != digits or not _HEXADECIMAL.issuperset(self.right):
             return "right", f"{digits} hexadecimal digits for {self.images} images"

@@ -91,7 +91,7 @@ def is_attackable(table: Table, suite: str) -> bool:
 
 
 def worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: dict[str, np.ndarray] | None) -> list[Record]:
-    """The records of the worst cases whose parts all have records."""
+    """The records of the worst cases of which all parts have records."""
     matched = match(cells, records)
     wanted = [cell for cell in cells if cell.attack.composed]
     parts = [parts_of(cell, matched) for cell in wanted]

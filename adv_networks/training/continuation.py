@@ -79,5 +79,5 @@ def _shorter_run(experiment: Experiment, workdir: Path, made_of: Mapping[str, An
             obstacle = f"its {other[0]} is {other[1]}, this run's {other[2]}"
         if not obstacle:
             return directory
-        print(f"{experiment.name}: not continuing from {directory}, as {obstacle}", file=sys.stderr)
+        print(f"{experiment.name}: not continuing from {directory}, because {obstacle}", file=sys.stderr)
     return None

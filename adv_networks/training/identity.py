@@ -40,7 +40,7 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
         if not obstacle:
             return False
     for key, (expected, found) in differing.items():
-        why = f", from which it cannot continue, as {obstacle}" if obstacle else ""
+        why = f", from which it cannot continue, because {obstacle}" if obstacle else ""
         raise UserError(
             f"{workdir}: expected a run with {key} = {expected}, found {found}{why} (--workdir names another directory)"
         )

@@ -149,7 +149,7 @@ class AdversarialNetwork(Hardened):
         super().__init__(classifier, spec, input_range, **options)
         shape = tuple(self.unit_classifier.input_shape[1:])
         if generator is None and None in shape:
-            raise UsageError(f"generator: expected one, as the classifier takes images {shape} of any size, received none")
+            raise UsageError(f"generator: expected one, because the classifier takes images {shape} of any size, received none")
         self.generator = generator or networks.g1(shape, 16, norm=norm)
         if self.generator.output_shape != (None, *shape):
             raise UsageError(f"generator: expected perturbations {(None, *shape)}, received {self.generator.output_shape}")

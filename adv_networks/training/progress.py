@@ -40,7 +40,7 @@ class Progress:
         is_terminal = sys.stderr.isatty()
         self._writes_lines = shown and not is_terminal
         if shown:
-            _LOGGER.info("training %s; the first step takes longest, as it builds the graph", name)
+            _LOGGER.info("training %s; the first step takes longest, because it builds the graph", name)
         self._bar = tqdm(
             total=steps, initial=step, unit="", bar_format=_BAR, disable=not (shown and is_terminal),
             dynamic_ncols=True, mininterval=1, file=sys.stderr,

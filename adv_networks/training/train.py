@@ -83,7 +83,7 @@ def train(
     Raises:
         UsageError: the minibatch does not split evenly over the replicas and the adversaries that share it out, there are
             several replicas with `xla`, or a classifier is given to a method that needs none.
-        UserError: the directory belongs to a run with other settings, training images or networks to build upon, is in use
+        UserError: the directory belongs to a run with other settings, training images or networks to build on, is in use
             or cannot be written, the data set is missing, a loss is not finite, or another worker has ended.
         Interrupted: SIGINT, SIGTERM or SIGHUP came; a checkpoint is saved first.
 
@@ -153,7 +153,7 @@ def _check(experiment: Experiment, strategy: tf.distribute.Strategy, classifier:
     """Raises a UsageError if the arguments contradict one another."""
     replicas.check_split(strategy, adversaries(experiment), experiment.batch_size)
     if experiment.xla and strategy.num_replicas_in_sync > 1:
-        raise UsageError(f"xla: expected one replica with it, received {strategy.num_replicas_in_sync}")
+        raise UsageError(f"xla: expected a single replica, received {strategy.num_replicas_in_sync}")
     if classifier is not None and "classifier" not in experiment.needs():
         raise UsageError(f"classifier: expected none with method {experiment.method}, which needs none, received one")
 

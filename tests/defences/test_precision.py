@@ -174,5 +174,5 @@ def test_run_by_xla_leaves_determinism_alone_and_takes_one_replica(tmp_path, non
     assert not determinism.is_deterministic()
     tf.config.list_logical_devices()
     strategy = types.SimpleNamespace(num_replicas_in_sync=2)
-    with pytest.raises(UsageError, match="xla: expected one replica with it, received 2"):
+    with pytest.raises(UsageError, match="xla: expected a single replica, received 2"):
         training.train(tiny(steps=2, xla=True), tmp_path / "other", strategy=strategy)

@@ -105,7 +105,7 @@ def test_attack_gets_the_gradient_that_it_asks_for():
     with pytest.raises(UsageError, match="expected exact or none, received straight_through"):
         crafted_on(plain, dataclasses.replace(PGD, gradient="straight_through"))
     with pytest.raises(
-        UsageError, match="attack square: expected no gradient argument, as it follows no gradient, received exact"
+        UsageError, match="attack square: expected no gradient argument, because it follows no gradient, received exact"
     ):
         attacks.named("square:gradient=exact", 0.3)
     with pytest.raises(UsageError, match="expected one of exact, straight_through, none, received own"):

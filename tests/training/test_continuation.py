@@ -71,9 +71,9 @@ def test_schedule_that_was_another_so_far_is_said_and_nothing_is_taken(tmp_path,
     capfd.readouterr()
     assert steps_of(long, longer) == [1, 2, 3, 4, 5, 6, 7, 8]
     why = "the learning rate drops after updates 2 of D in one, after none of them in the other"
-    assert f"{long.name}: not continuing from {shorter}, as {why}\n" in capfd.readouterr().err
+    assert f"{long.name}: not continuing from {shorter}, because {why}\n" in capfd.readouterr().err
     assert "continued_from" not in provenance(longer)
-    message = rf"expected a run with steps = 8, found 4, from which it cannot continue, as {why} \(--workdir"
+    message = rf"expected a run with steps = 8, found 4, from which it cannot continue, because {why} \(--workdir"
     with pytest.raises(UserError, match=message):
         train(long, shorter)
 
@@ -86,7 +86,7 @@ def test_run_upon_another_classifier_is_not_gone_on_from(tmp_path, capfd):
     said = capfd.readouterr().err
     classifiers = [spec.needs()["classifier"].name for spec in (short, long)]
     assert f"{classifiers[1]}: continuing from step 2 of {tmp_path / classifiers[0]}\n" in said
-    assert f"{long.name}: not continuing from {tmp_path / short.name}, as its classifier_weights is " in said
+    assert f"{long.name}: not continuing from {tmp_path / short.name}, because its classifier_weights is " in said
     assert "continued_from" not in provenance(tmp_path / long.name)
 
 

@@ -220,7 +220,7 @@ def test_what_is_no_classifier_or_batch_is_refused():
         (lambda: one.evaluate(images, np.eye(10)[labels]), r"labels: expected integers \[N\], received float64 \[64, 10\]"),
         (lambda: one.predict(images.astype(np.float32)), r"images: expected uint8, or floats in \[0,1\]"),
         (lambda: one.fit(images, labels, sample_weight=np.ones(64), verbose=0), "sample_weight: expected none"),
-        (lambda: an.keras.AdversarialNetwork(any_sides, epsilon=0.1), "generator: expected one, as the classifier takes"),
+        (lambda: an.keras.AdversarialNetwork(any_sides, epsilon=0.1), "generator: expected one, because the classifier takes"),
         (lambda: an.train((images, labels), "nowhere"), "experiment: expected what .*, received a tuple"),
         (lambda: an.keras.AdversarialTraining(tiny(), "square", epsilon=0.1), "attack: expected fgs, pgd or least_likely"),
         (lambda: an.keras.AdversarialTraining(tiny(), epsilon=0.1).fit(images, labels), "expected a compiled model"),
