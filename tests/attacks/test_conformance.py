@@ -16,7 +16,10 @@ from adv_networks.runtime import trace_counts
 from tests.conftest import randomised
 
 # So few that the suite stays fast; what is held here does not depend on how long an attack works.
-FEW = {"steps": 3, "restarts": 2, "targets": 2, "searches": 2, "generations": 2, "population": 8, "c": 5}
+FEW = {
+    "steps": 3, "restarts": 2, "targets": 2, "searches": 2, "generations": 2, "population": 8, "c": 5,
+    "passes": 2, "rounds": 2, "epochs": 2,
+}  # fmt: skip
 CRAFTED = [name for name, declared in ATTACKS.items() if not declared.kind.composed]
 each_attack = pytest.mark.parametrize("name", CRAFTED)
 

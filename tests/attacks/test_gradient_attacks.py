@@ -1,6 +1,6 @@
 """The attacks against their equations, against other libraries, and against what they promise.
 
-The references here use nothing of the project: gradients by hand in NumPy for a smooth network, Keras' for D2.
+The references here use nothing of the project: gradients by hand in NumPy for a smooth network, Keras' for one with BN.
 """
 
 from __future__ import annotations
@@ -200,21 +200,29 @@ def _smooth() -> Subject:
     return Subject(model, images, random_labels(40, 5), numpy_of_smooth_network(model.get_weights()))
 
 
+def with_batch_normalisation() -> keras.Model:
+    """A small network of colour images with random weights, whose statistics of a batch are not its averages."""
+    image, layers = keras.Input((4, 4, 3)), keras.layers
+    x = layers.Conv2D(8, 3, padding="same", use_bias=False)(layers.Rescaling(2, -1)(image))
+    x = layers.Flatten()(layers.ReLU()(layers.BatchNormalization()(x)))
+    return randomised(keras.Model(image, layers.Dense(10)(x)))
+
+
 @pytest.fixture(scope="module")
-def classifiers(shallow) -> dict[str, keras.Model]:
-    """The paper's two classifiers with random weights."""
-    return {"d1": randomised(networks.d1((8, 8, 1), 10, 16)), "d2": randomised(networks.d2((4, 4, 3), 10, 16))}
+def classifiers() -> dict[str, keras.Model]:
+    """One of grey images, with max-pooling, and one of colours, with BN."""
+    return {"d1": randomised(networks.d1((8, 8, 1), 10, 16)), "with BN": with_batch_normalisation()}
 
 
 @pytest.fixture(scope="module")
 def batches(classifiers) -> dict[str, list[tuple[tf.Tensor, tf.Tensor]]]:
-    """For each of them batches of one image, of seven, and of the three that are left."""
+    """For each of them a batch of one image, one of seven, and the three that are left."""
     found = {}
     for name, model in classifiers.items():
-        images, labels = random_images((17, *model.input_shape[1:])), random_labels(17, 10)
+        images, labels = random_images((10, *model.input_shape[1:])), random_labels(10, 10)
         parts = (data.batches(images, labels, size, training=False) for size in (1, 7))
-        found[name] = [batch for part in parts for batch in itertools.islice(part, 3)]
-        assert {len(x) for x, _ in found[name]} == {1, 7, 3}
+        found[name] = [batch for part, count in zip(parts, (1, 2), strict=True) for batch in itertools.islice(part, count)]
+        assert [len(x) for x, _ in found[name]] == [1, 7, 3]
     return found
 
 
@@ -338,11 +346,16 @@ def projected(x, perturbation, epsilon: float, norm: str) -> np.ndarray:
     return project(tf.constant(x), tf.constant(x + perturbation), epsilon, NORMS[norm]).numpy()
 
 
+@pytest.fixture(scope="module")
+def linear() -> keras.Model:
+    """A linear classifier of five classes."""
+    return keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Flatten(), keras.layers.Dense(5, use_bias=False)])
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-15, 1e-30, 0.0])
 @each_norm
-def test_small_gradients_have_a_direction_and_none_has_none(norm, scale):
-    kernel = np.random.default_rng(0).normal(size=(32, 5)).astype(np.float32)
-    model = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Flatten(), keras.layers.Dense(5, use_bias=False)])
+def test_small_gradients_have_a_direction_and_none_has_none(norm, scale, linear):
+    kernel, model = np.random.default_rng(0).normal(size=(32, 5)).astype(np.float32), linear
     x, y, epsilon = np.full((4, 4, 4, 2), np.float32(0.5)), np.array([0, 1, 2, 4], np.int32), 0.3
     model.set_weights([kernel * 1e-3])
     expected = attacks.fgs(model, x, y, epsilon, norm=norm) if scale else x
@@ -355,10 +368,15 @@ def test_small_gradients_have_a_direction_and_none_has_none(norm, scale):
             assert (length(found - x, norm) > 0.99 * epsilon).all()
 
 
+@pytest.fixture(scope="module")
+def of_roots():
+    return classifier_of_roots()
+
+
 @pytest.mark.parametrize("attack", [attacks.fgs, functools.partial(attacks.pgd, random_start=False)], ids=["fgs", "pgd"])
 @each_norm
-def test_pixels_without_a_finite_gradient_stay_and_the_others_move(norm, attack):
-    model, x, y = classifier_of_roots()
+def test_pixels_without_a_finite_gradient_stay_and_the_others_move(norm, attack, of_roots):
+    model, x, y = of_roots
     found = attack(model, x, y, SIZES[norm], norm=norm).numpy()
     assert (length(found - x, norm) <= SIZES[norm] * (1 + 1e-5)).all()
     assert found.min() >= 0 and found.max() <= 1
@@ -372,17 +390,17 @@ def losses(model, x, y):
 
 def test_fgs_follows_the_finite_difference_of_the_loss(smooth):
     x = 0.2 + 0.6 * smooth.x  # away from where the result is clipped
-    h, rows = 1e-5, np.arange(len(x))
+    h = 1e-5
 
     def loss(images):
         logits = smooth.model(images, training=False).numpy()
-        return np.log(np.exp(logits).sum(1)) - logits[rows, smooth.y]
+        labels = np.resize(smooth.y, len(images))
+        return np.log(np.exp(logits).sum(1)) - logits[np.arange(len(images)), labels]
 
-    difference = np.zeros_like(x)
-    for pixel in np.ndindex(*x.shape[1:]):
-        shift = np.zeros_like(x)
-        shift[:, *pixel] = h
-        difference[:, *pixel] = (loss(x + shift) - loss(x - shift)) / (2 * h)
+    pixels = x[0].size
+    moved = x[None] + h * np.eye(pixels).reshape(pixels, 1, *x.shape[1:]) * np.array([1, -1]).reshape(2, 1, 1, 1, 1, 1)
+    above, below = loss(moved.reshape(-1, *x.shape[1:])).reshape(2, pixels, len(x))
+    difference = ((above - below) / (2 * h)).T.reshape(x.shape)
     clear = np.abs(difference) > 1e-6
     direction = np.sign(attacks.fgs(smooth.model, x, smooth.y, EPSILON).numpy() - x)
     assert clear.mean() > 0.95
@@ -446,6 +464,7 @@ ROBUST_SIZES = {"linf": 0.15, "l2": 0.9, "l1": 5.0}
 def test_fgs_is_that_of_foolbox(norm, foolbox, partly_robust):
     model, x, y, _, _ = partly_robust
     epsilon = ROBUST_SIZES[norm]
+    x, y = x[::5], y[::5]
     theirs = foolbox_attack(foolbox, model, x, y, foolbox_fgs(foolbox, norm), epsilon)
     ours = attacks.fgs(model, x, y, epsilon, norm=norm)
     assert_same_up_to_rounding(ours, theirs)
@@ -481,7 +500,7 @@ def both_pgd(foolbox, model, x, y, norm, epsilon, fraction, replaced) -> tuple[t
 @each_pgd_of_foolbox
 def test_pgd_without_random_start_is_that_of_foolbox(norm, fraction, replaced, foolbox, partly_robust):
     model, x, y, _, _ = partly_robust
-    ours, theirs = both_pgd(foolbox, model, x[::8], y[::8], norm, ROBUST_SIZES[norm], fraction, replaced)
+    ours, theirs = both_pgd(foolbox, model, x[::20], y[::20], norm, ROBUST_SIZES[norm], fraction, replaced)
     assert_same_up_to_rounding(ours, theirs)
 
 
@@ -492,7 +511,7 @@ def in_double_precision(partly_robust) -> Subject:
     with precision("float64"):
         copy = networks.d1(x.shape[1:], 10, 16)
     copy.set_weights(model.get_weights())
-    return Subject(copy, np.float64(x[::16]), y[::16])
+    return Subject(copy, np.float64(x[::40]), y[::40])
 
 
 @each_pgd_of_foolbox
@@ -511,7 +530,7 @@ def test_fgs_is_exactly_that_of_foolbox_in_double_precision(norm, foolbox, smoot
         np.testing.assert_allclose(attacks.fgs(model, x, y, sizes[norm], norm=norm), theirs, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("norm", "steps"), [("linf", 1), ("linf", 10), ("l2", 1), ("l2", 10), ("l1", 1)])
+@pytest.mark.parametrize(("norm", "steps"), [("linf", 4), ("l2", 4), ("l1", 1)])
 def test_accuracy_under_pgd_with_random_starts_is_that_of_foolbox(norm, steps, foolbox, partly_robust):
     model, x, y, _, _ = partly_robust
     epsilon = ROBUST_SIZES[norm]
@@ -531,7 +550,7 @@ def test_attack_is_that_of_the_adversarial_robustness_toolbox(name, norm, partly
     from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
     from art.estimators.classification import TensorFlowV2Classifier
 
-    model, x, y, epsilon = partly_robust.model, partly_robust.x[::2], partly_robust.y[::2], ROBUST_SIZES[norm]
+    model, x, y, epsilon = partly_robust.model, partly_robust.x[::10], partly_robust.y[::10], ROBUST_SIZES[norm]
     wrapped = TensorFlowV2Classifier(
         model, nb_classes=10, input_shape=x.shape[1:], clip_values=(0, 1),
         loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
@@ -585,7 +604,7 @@ LARGEST = {"linf": 1, "l2": 8, "l1": 64}
 
 
 @pytest.mark.parametrize("part", EPSILONS)
-@pytest.mark.parametrize(("network", "norm"), [("d1", "linf"), ("d2", "linf"), ("d1", "l2"), ("d1", "l1")])
+@pytest.mark.parametrize(("network", "norm"), [("d1", "linf"), ("with BN", "l2"), ("with BN", "l1")])
 @each_attack
 def test_result_is_within_epsilon_and_the_pixel_range(attack, network, norm, part, classifiers, batches):
     epsilon = part * LARGEST[norm]
@@ -605,24 +624,19 @@ def test_double_precision_is_kept(attack, norm, smooth):
 # --- Strength --------------------------------------------------------------------------------------------------------
 
 
-def test_accuracy_under_pgd_falls_with_epsilon_to_zero(partly_robust):
-    model, x, y = partly_robust.model, partly_robust.x[::2], partly_robust.y[::2]
+def test_accuracy_under_pgd_falls_with_epsilon_to_zero_and_is_no_higher_than_under_fgs(partly_robust):
+    model, x, y = partly_robust.model, partly_robust.x[::4], partly_robust.y[::4]
     epsilons = (0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6, 0.8)
     accuracies = [accuracy(model, attacks.pgd(model, x, y, epsilon), y) for epsilon in epsilons]
     assert accuracies[0] == accuracy(model, x, y) > 0.9
     assert max(np.diff(accuracies)) <= 0.01
     assert all(value < 0.01 for value, epsilon in zip(accuracies, epsilons, strict=True) if epsilon >= 0.6)
-
-
-@pytest.mark.parametrize("epsilon", [0.05, 0.1, 0.15, 0.2, 0.3])
-def test_pgd_is_at_least_as_strong_as_fgs(epsilon, partly_robust):
-    model, x, y, _, _ = partly_robust
-    under_pgd, under_fgs = (accuracy(model, attack(model, x, y, epsilon), y) for attack in (attacks.pgd, attacks.fgs))
-    assert under_pgd <= under_fgs + 0.01
+    for epsilon, under_pgd in zip(epsilons, accuracies, strict=True):
+        assert under_pgd <= accuracy(model, attacks.fgs(model, x, y, epsilon), y) + 0.01, epsilon
 
 
 def test_targeted_pgd_reaches_its_classes(partly_robust):
-    model, x, y, epsilon, _ = partly_robust
+    model, x, y, epsilon = partly_robust.model, partly_robust.x[::4], partly_robust.y[::4], partly_robust.epsilon
     target = (y + np.random.default_rng(0).integers(1, 10, len(y))) % 10
     targeted = attacks.pgd(model, x, target, epsilon, targeted=True)
     before, after = (probability_of(target, model(images, training=False)) for images in (x, targeted))
@@ -636,7 +650,7 @@ def test_targeted_pgd_reaches_its_classes(partly_robust):
 
 @pytest.mark.parametrize("targeted", [False, True])
 def test_restarts_keep_the_strongest_run_of_each_image(targeted, partly_robust):
-    model, x, y, epsilon, _ = partly_robust
+    model, x, y, epsilon = partly_robust.model, partly_robust.x[::4], partly_robust.y[::4], partly_robust.epsilon
     classes = (y + 1) % 10 if targeted else y
     settings = dict(steps=2, targeted=targeted)
     together = attacks.pgd(model, x, classes, epsilon, restarts=3, seed=5, **settings).numpy()
@@ -712,7 +726,7 @@ def run_all(model, norm, *, images=5, epsilon=0.1, **options) -> None:
 @pytest.fixture(scope="module", params=SIZES)
 def traced(request) -> tuple[keras.Model, str, dict[str, int]]:
     """A fresh model after one call of every attack in a norm, that norm, and the traces that these took."""
-    model = randomised(networks.d1((8, 8, 1), 10, 4))
+    model = randomised(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]))
     run_all(model, request.param)
     return model, request.param, traces(model)
 
@@ -729,11 +743,15 @@ def test_nothing_is_traced_again(change, traced):
     assert traces(model) == before
 
 
-@pytest.mark.parametrize(("norm", "restarts"), [("linf", 1), ("linf", 2), ("l2", 2), ("l1", 2)])
-def test_pgd_within_a_graph_is_the_same(norm, restarts, smooth):
+# AutoGraph rewrites all that the attack calls, which takes seconds.
+@pytest.mark.parametrize(
+    ("norm", "restarts", "autograph"),
+    [("linf", 2, False), ("l1", 1, False), pytest.param("l2", 2, True, marks=pytest.mark.slow)],
+)
+def test_pgd_within_a_graph_is_the_same(norm, restarts, autograph, smooth):
     model, x, y, _ = smooth
 
-    @tf.function
+    @tf.function(autograph=autograph)
     def in_graph(x, y, seed):
         return attacks.pgd(model, x, y, EPSILON, norm=norm, steps=4, seed=seed, restarts=restarts)
 
@@ -746,7 +764,7 @@ def test_pgd_within_a_graph_is_the_same(norm, restarts, smooth):
 
 
 def test_batch_normalisation_uses_the_statistics_asked_for_and_keeps_its_averages(float64):
-    model = randomised(networks.d2((4, 4, 3), 10, 16))
+    model = with_batch_normalisation()
     x, y = random_images((8, 4, 4, 3)) / 255, random_labels(8, 10)
     weights = model.get_weights()
     references = {training: keras_of_copy(model, training=training) for training in (False, True)}
@@ -813,8 +831,7 @@ def test_generator_attack_depends_on_what_its_generator_takes_only(perturber):
     assert same((y + 1) % 10, 1) == (name != "g3")
 
 
-@each_other_norm
-@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize(("name", "norm"), [("g1", "l2"), ("g2", "l1"), ("g3", "l2")])
 def test_generator_attack_is_of_norm_epsilon_where_nothing_is_clipped(name, norm):
     model, y = randomised(GENERATORS[name](norm=norm)), random_labels(7, 10)
     grey, images = np.full((7, 8, 8, 1), np.float32(0.5)), random_images((7, 8, 8, 1)) / np.float32(255)
