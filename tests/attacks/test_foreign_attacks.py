@@ -115,11 +115,10 @@ def test_deepfool_in_our_grid_is_foolbox_by_hand(arguments, epsilon, classifier,
 def test_targeted_attack_of_a_library_gets_targets_and_what_it_changed_is_told_from_what_the_ball_keeps(classifier, with_art):
     model, images, y = classifier
     for epsilon in (64, 1e-3):
-        attack = attack_at_epsilon(f"art:SaliencyMapMethod:norm=l0:epsilon={epsilon}")
-        found = evaluation.measure([model], images[:12], y[:12], attack, model)[0]
-        apart = (
-            model(images[:12] / np.float32(255), training=False).numpy().argmax(1) == y[:12]
-        )  # The others are there already.
+        attack = attack_at_epsilon(f"art:SaliencyMapMethod:gamma=0.2:norm=l0:epsilon={epsilon}")
+        found = evaluation.measure([model], images[:5], y[:5], attack, model)[0]
+        # The others are there already.
+        apart = model(images[:5] / np.float32(255), training=False).numpy().argmax(1) == y[:5]
         assert found.changed[apart].all() and apart.any()
         assert (found.distances["l0"][apart] > 0).all() == (epsilon == 64)
 
@@ -139,8 +138,8 @@ def test_attack_that_is_always_targeted_moves_images_to_the_runner_up(classifier
     model, images, y = classifier
     x, y = images[:12] / np.float32(255), y[:12]
     logits = model(x, training=False).numpy()
-    logits[np.arange(12), y] = -np.inf
-    attack = attack_at_epsilon("foolbox:GenAttack:steps=20:population=5:epsilon=0.3")
+    logits[np.arange(len(y)), y] = -np.inf
+    attack = attack_at_epsilon("foolbox:GenAttack:steps=8:population=5:epsilon=0.3")
     labels = (model(images, training=False).numpy().argmax(1) for images in (x, evaluation.craft_all(attack, model, x, y)))
     before, after = (np.mean(own == logits.argmax(1)) for own in labels)
     assert after > before
@@ -356,7 +355,10 @@ def test_only_the_interfaces_import_the_libraries():
     root = Path(adv_networks.__file__).parent
     importing = set()
     for file in root.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        text = file.read_text(encoding="utf-8")
+        if not re.search(r"\b(art|foolbox|eagerpy)\b", text):
+            continue
+        for node in ast.walk(ast.parse(text)):
             names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(re.match(r"(art|foolbox|eagerpy)\b", name) for name in names):

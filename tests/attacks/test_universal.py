@@ -43,7 +43,7 @@ def changed_labels(model, images, perturbation):
 def test_it_fools_test_images_and_another_classifier_more_than_random_signs_do(norm, digits):
     models, training, tested = digits
     radius = EPSILON if norm == "linf" else 8 * EPSILON
-    found = attacks.universal_perturbation(models[0], training.images[:300], radius, norm=norm, passes=2).numpy()
+    found = attacks.universal_perturbation(models[0], training.images[:100], radius, norm=norm, passes=2).numpy()
     assert (np.abs(found).max() if norm == "linf" else np.linalg.norm(found)) <= radius + 1e-6
     signs = np.random.default_rng(0).choice([-EPSILON, EPSILON], (20, 8, 8, 1)).astype(np.float32)
     for model, more in zip(models, (0.1, 0.0), strict=True):

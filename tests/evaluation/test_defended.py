@@ -140,26 +140,26 @@ def outcomes(defended, x, y, pgd=PGD):
 
 
 def test_checks_fail_on_a_detector_that_no_attack_looks_at():
-    x, y = images(*[(0.2, 1.0)] * 6, *[(0.6, 0.9)] * 2), np.array([0] * 8)
-    found = outcomes(detected(), x, y)
+    x, y, defended = images(*[(0.2, 1.0)] * 6, *[(0.6, 0.9)] * 2), np.array([0] * 8), detected()
+    found = outcomes(defended, x, y)
     refusals = found["an attack that evades the detectors is not stronger"]
     assert refusals.outcome == FAIL and refusals.detail.startswith("PGD 100.0%, evading 0.0%; 25.0% of the images are refused")
     assert found["attacks follow the defence's own gradient"].outcome == PASS
-    unknown = dataclasses.replace(detected(), excess=None)
+    unknown = dataclasses.replace(defended, excess=None)
     assert outcomes(unknown, x, y)["an attack that evades the detectors is not stronger"].outcome == WARNING
 
 
 def test_checks_fail_where_attacks_get_another_gradient_than_the_strongest():
-    x, y = images(*[(0.2, 1.0)] * 8), np.array([0] * 8)
+    x, y, defended = images(*[(0.2, 1.0)] * 8), np.array([0] * 8), without_gradient()
     name = "no other gradient of the defence makes PGD stronger"
-    found = outcomes(without_gradient(), x, y)
+    found = outcomes(defended, x, y)
     assert found[name].outcome == PASS
     assert found["attacks follow the defence's own gradient"].outcome == WARNING
-    blind = outcomes(without_gradient(), x, y, dataclasses.replace(PGD, gradient="none"))
+    blind = outcomes(defended, x, y, dataclasses.replace(PGD, gradient="none"))
     assert blind[name].outcome == FAIL and blind[name].detail.startswith("attacks get none; PGD by exact ")
     assert blind[name].detail.endswith("straight_through 0.0%, none 100.0%")
     assert blind["an attack that evades the detectors is not stronger"].outcome == NOT_APPLICABLE
-    assert name not in {check.name for check in checks.of_classifier(by_first_pixel(), x, y, PGD, [])}
+    assert name not in {check.name for check in checks.of_classifier(defended.surrogate, x, y, PGD, [])}
 
 
 def test_any_function_of_evaluation_takes_one():

@@ -8,6 +8,7 @@ import inspect
 import art.attacks.evasion
 import keras
 import numpy as np
+import tensorflow as tf
 from art.attacks import EvasionAttack
 from art.estimators import BaseEstimator
 from art.estimators.classification import TensorFlowV2Classifier
@@ -28,6 +29,7 @@ from adv_networks.experiments import NORMS
 def classifier(model: keras.Model) -> TensorFlowV2Classifier:
     """Wraps a Keras classifier from images in [0,1] to logits for ART: compiled, and always in inference mode."""
 
+    @tf.autograph.experimental.do_not_convert  # ART compiles its calls: to rewrite all that they call takes seconds.
     def logits(x, training=False):
         return predict(model, x)
 
