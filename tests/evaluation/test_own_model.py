@@ -44,10 +44,15 @@ def of_range(model, low, high):
     return keras.Sequential([keras.Input(model.input_shape[1:]), to_unit, model])
 
 
+# Of few steps and images, as the checks take many times the steps.
+FEW = dict(pgd_steps=5, test_images=150)
+
+
 @pytest.fixture(scope="module")
 def printed(trained):
     """What is printed of the classifier itself, but for the heading."""
-    (text,) = EvaluateModel(model=trained, dataset="digits", input_range=(0, 1), workspace=Workspace()).run()
+    options = dict(dataset="digits", input_range=(0, 1), workspace=Workspace(), overrides=FEW)
+    (text,) = EvaluateModel(model=trained, **options).run()
     return text.splitlines()[1:]
 
 
@@ -56,7 +61,8 @@ def test_declared_range_gives_the_numbers_of_the_rescaled_twin(input_range, trai
     own, declared = of_range(trained, *input_range), ",".join(map(str, input_range))
     own.save(tmp_path / "own.keras")
     files = (f"--save_adversarial={tmp_path}/own.npz", f"--save_predictions={tmp_path}/own.csv")
-    code, output, error = run(f"--model={tmp_path}/own.keras", f"--input_range={declared}", "--dataset=digits", *files)
+    options = (f"--input_range={declared}", "--dataset=digits", *(f"--{name}={value}" for name, value in FEW.items()))
+    code, output, error = run(f"--model={tmp_path}/own.keras", *options, *files)
     assert code == 0, error
     assert output.splitlines()[1:] == printed
     clean, *attacked = accuracies = [float(line.split()[-1]) for line in printed[:3]]
@@ -87,7 +93,7 @@ def test_wrong_range_is_refused(own_range, declared, trained):
     assert error.value.args[0].endswith(f"with {own_range[0]},{own_range[1]})")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_untrained_classifier_is_of_no_range_and_goes_through(seed):
     examples = data.load("digits", "train", limit=500)
     model = randomised(networks.d1((8, 8, 1), 10, 4), seed=seed)
@@ -131,7 +137,7 @@ def test_function_of_a_module_gives_the_classifier(trained, printed, run, tmp_pa
     )
     monkeypatch.chdir(tmp_path)
     declared = ("--input_range=0,1", "--dataset=digits")
-    code, output, error = run("--model=mymodels:classifier", *declared)
+    code, output, error = run("--model=mymodels:classifier", *declared, *(f"--{name}={value}" for name, value in FEW.items()))
     assert code == 0, error
     assert output.splitlines()[1:] == printed
     for name, found in (
@@ -212,10 +218,10 @@ def test_function_may_return_a_subclassed_model(further, trained, run, tmp_path,
 
 def test_it_is_evaluated_under_the_protocol_that_is_asked_for(trained):
     """The released code's starts of PGD are not clipped, and its BN has the statistics of 64 images; a rest is left out."""
-    options = dict(dataset="digits", input_range=(0, 1), workspace=Workspace(), overrides={"test_images": 70})
+    options = dict(dataset="digits", input_range=(0, 1), workspace=Workspace(), overrides=dict(pgd_steps=5, test_images=70))
     (output,) = EvaluateModel(model=trained, protocol="released", **options).run()
     images, labels = data.load("digits", "test", limit=64)
-    spec = experiment("digits", "standard", protocol="released", scale="paper")
+    spec = experiment("digits", "standard", protocol="released", scale="paper", pgd_steps=5)
     pgd = spec.attack("pgd")
     assert (pgd.clip_start, spec.bn_evaluation) == (False, "batch")
     expected = 100 * evaluation.accuracy(trained, images, labels, attack=pgd, bn_evaluation="batch")
