@@ -62,13 +62,18 @@ RUN.has(
         "protocol",
         "paper",
         list(PROTOCOLS),
-        "; ".join(f"{protocol.name}: {protocol.title}" for protocol in PROTOCOLS.values()),
+        "which source to follow: " + "; ".join(f"{protocol.name}: {protocol.title}" for protocol in PROTOCOLS.values()),
     ),
     "--protocol=released",
     "follow the paper's text, or the authors' code where the two differ [paper]",
 )
 RUN.has(
-    flags.DEFINE_enum("scale", "cpu", list(SCALES), "; ".join(f"{scale.name}: {scale.title}" for scale in SCALES.values())),
+    flags.DEFINE_enum(
+        "scale",
+        "cpu",
+        list(SCALES),
+        "how much to compute: " + "; ".join(f"{scale.name}: {scale.title}" for scale in SCALES.values()),
+    ),
     "--scale=paper",
     f"how much to compute (steps, widths, images): {', '.join(SCALES)} [cpu]",
 )

@@ -30,7 +30,7 @@ SUITES |= {
         AttackSuite("paper", "the table's own attacks"),
         AttackSuite(
             "strong",
-            "and PGD-100 with 10 restarts, the four of AutoAttack, APGD-DLR, a fresh generator, and the worst case of all",
+            "also PGD-100 with 10 restarts, the four of AutoAttack, APGD-DLR, a fresh generator, and the worst case of all",
             (
                 Column("PGD-100×10", "restarted_pgd"),
                 *_AUTOATTACK,

@@ -31,13 +31,13 @@ def shown(label: str, attack: str, norm: str) -> tuple[Column, Column]:
 
 SUITES["survey"] = AttackSuite(
     "survey",
-    "and attacks without a ball, Carlini-Wagner and DeepFool, by their success and median norm, and one perturbation for all",
+    "also Carlini-Wagner and DeepFool, without a ball, by success rate and median norm, and a universal perturbation",
     (*(column for attack in _NEAREST for column in shown(*attack)), Column("Universal", "universal")),
     images=1_000,
 )
 SUITES["survey_small"] = AttackSuite(
     "survey_small",
-    "and the slow attacks without a ball, on few images: L-BFGS, JSMA, and one pixel, by their success and median norm",
+    "also slow attacks without a ball, on few images: L-BFGS, JSMA and one pixel, by success rate and median norm",
     (
         *shown("L-BFGS", "lbfgs:searches=5:steps=50", "l2"),
         *shown("JSMA", "jsma", "l0"),
