@@ -23,7 +23,7 @@ from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# APGD's momentum, and the share of steps that must increase the loss for the step size not to be halved.
+# APGD's momentum, and the fraction of steps that must increase the loss for the step size not to be halved.
 _MOMENTUM, _INCREASING = 0.75, 0.75
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @register("fgs", "fast gradient sign, Eq. 6: one step up the loss of the true label")
-@register("fgs_predicted", "fast gradient sign up the loss of the predicted label, so no label leaks", label="predicted")
+@register("fgs_predicted", "one step up the loss of the predicted label, which avoids label leaking", label="predicted")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FGS(Attack):
     """The attack `fgs` as a column of tables."""

@@ -48,7 +48,7 @@ class MinimumNormAttack(StrongAttack):
         return super().title if math.isfinite(self.epsilon) else self.name
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
-        """What the attack finds, regardless of any ball.
+        """Searches for the nearest adversarial images, regardless of any ball.
 
         Args:
             source: classifier that returns logits.

@@ -21,7 +21,7 @@ from adv_networks.runtime import run_compiled
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
-# The first share of changed pixels, and the queries (out of 10,000) after which it is halved.
+# The first fraction of changed pixels, and the queries (out of 10,000) after which it is halved.
 _FIRST_SHARE, _HALVINGS = 0.8, (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _QUERIES_AT_ONCE = 100
 

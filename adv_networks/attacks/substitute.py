@@ -127,7 +127,7 @@ def train_substitute(
     """Trains a network on the target's labels of a few images, with Jacobian-based data augmentation.
 
     Papernot, McDaniel, Goodfellow, Jha, Celik and Swami, 2017, "Practical black-box attacks against machine learning". After
-    each round but the last, every image x gets a new image beside it: x + λ sign ∂z_k/∂x, clipped to [0,1], where z are the
+    each round but the last, every image x gets a new image added: x + λ sign ∂z_k/∂x, clipped to [0,1], where z are the
     substitute's logits and k is the target's label of x. The target labels each image once, so it answers 2^(rounds − 1)
     queries for every image of x. Nothing else of it is read, and no label of the data set.
 

@@ -1,4 +1,4 @@
-"""What every defence is: a way to train, one minibatch at a time. Nothing else in the project knows a defence by its name."""
+"""The base class of defences: ways to train, one minibatch at a time. Nothing else in the project knows a defence by name."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class Defence:
         return f"the learning rate drops after updates {first} of D in one, after {second} in the other"
 
     def build(self, spec: Experiment, needed: Mapping[str, NeededRun]) -> TrainingState:
-        """What a run starts from, in the current strategy's scope: fresh networks and optimisers, frozen ones loaded.
+        """The initial state of a run, in the current strategy's scope: fresh networks and optimisers, and loaded frozen ones.
 
         Args:
             spec: the experiment.

@@ -94,7 +94,7 @@ def _labels(name: str, array: np.ndarray) -> np.ndarray:
 
 
 def _is_one_hot(labels: np.ndarray) -> bool:
-    """Whether each row has a single one among zeros; labels of one column say nothing of that kind."""
+    """Whether each row has a single one among zeros; a single column of labels cannot be one-hot."""
     if labels.ndim != 2 or labels.shape[1] < 2 or not len(labels) or labels.dtype.kind not in "biuf":
         return False
     return bool(np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all())
