@@ -195,7 +195,8 @@ def test_stopped_run_goes_on_and_ends_like_an_uninterrupted_one(method, runs, ad
     assert not list(again.glob("*.keras"))
     with changed(method, before=lambda players, *rest: seen.append(players)):
         train(spec, again)
-    assert {graph.experimental_get_tracing_count() for graph in seen[0].graphs.values()} == {1}
+    if method == "advnet":
+        assert {graph.experimental_get_tracing_count() for graph in seen[0].graphs.values()} == {1}
     kinds = (".keras", ".png", ".npy")
     assert {file.name for file in whole.iterdir() if file.suffix in kinds} == set(METHODS[method].files(spec))
     assert outcome(again) == outcome(whole)
