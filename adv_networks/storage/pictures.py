@@ -77,19 +77,34 @@ def perturbations(images: np.ndarray, perturbed: Mapping[str, np.ndarray], limit
         rows.append((f"{name}\n±{limit:.3g}", change, diverging, [""] * len(images)))
         rows.append(("perturbed", np.clip(own, 0, 1), grey, next(titles)))
     figure = Figure(figsize=(1.1 * len(images) + 1, 1.4 * len(rows)), layout="constrained")
-    height, width = images.shape[1:3]
-    left = 1.1 * width * np.arange(len(images))
+    left = 1.1 * images.shape[2] * np.arange(len(images))
     axes = figure.subplots(len(rows), 1)  # One axis for each row: an axis for each image takes three times as long to draw.
     for axis, (label, pictures, style, texts) in zip(axes, rows, strict=True):
-        for start, picture in zip(left, pictures, strict=True):
-            axis.imshow(picture.squeeze(), extent=(start, start + width, 0, height), **style)
-        axis.set(xlim=(0, left[-1] + width), ylim=(0, height), yticks=[], facecolor="lightgray")
+        _draw_row(axis, pictures, texts, left, **style)
+        axis.set_facecolor("lightgray")
         axis.set_ylabel(_shown(label), fontsize=8)
-        axis.set_xticks(left + width / 2, map(_shown, texts), fontsize=7)
-        axis.tick_params(length=0, labeltop=True, labelbottom=False)
-        axis.spines[:].set_visible(False)
     FigureCanvasAgg(figure)
     return figure
+
+
+def _draw_row(axis: Any, images: np.ndarray, texts: Sequence[str], left: np.ndarray, **style: Any) -> None:
+    """Draws images side by side on one axis, each from its left edge on, with a text above it.
+
+    Args:
+        axis: of Matplotlib.
+        images: [N, H, W, C].
+        texts: as many, or fewer.
+        left: N left edges or more, in pixels; the axis has room for all.
+        **style: of `imshow`.
+    """
+    height, width = images.shape[1:3]
+    for start, image in zip(left, images, strict=False):
+        axis.imshow(image.squeeze(), extent=(start, start + width, 0, height), **style)
+    axis.set(xlim=(0, left[-1] + width), ylim=(0, height), yticks=[])
+    axis.set_xticks(left[: len(texts)] + width / 2, map(_shown, texts), fontsize=7)
+    axis.tick_params(length=0, labeltop=True, labelbottom=False)
+    axis.spines[:].set_visible(False)
+    axis.grid(visible=False)  # Its lines would cross the images.
 
 
 @_plain_text()
@@ -106,16 +121,9 @@ def image_rows(stem: Path, rows: Mapping[str, tuple[np.ndarray, Sequence[str]]])
     count = max(len(images) for images, _ in rows.values())
     figure = Figure(figsize=(1.1 * count + 1, 1.4 * len(rows)), layout="constrained")
     for axis, (label, (images, texts)) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items(), strict=True):
-        height, width = images.shape[1:3]
-        left = 1.1 * width * np.arange(count)
-        for start, picture in zip(left, images, strict=False):
-            extent = (start, start + width, 0, height)
-            axis.imshow(np.clip(picture, 0, 1).squeeze(), cmap="gray", vmin=0, vmax=1, extent=extent)
-        axis.set(xlim=(0, left[-1] + width), ylim=(0, height), yticks=[])
+        left = 1.1 * images.shape[2] * np.arange(count)
+        _draw_row(axis, np.clip(images, 0, 1), texts, left, cmap="gray", vmin=0, vmax=1)
         axis.set_ylabel(_shown(textwrap.fill(label, 18)), fontsize=7)
-        axis.set_xticks(left[: len(texts)] + width / 2, map(_shown, texts), fontsize=7)
-        axis.tick_params(length=0, labeltop=True, labelbottom=False)
-        axis.spines[:].set_visible(False)
     FigureCanvasAgg(figure)
     save_for_print(figure, stem)
 

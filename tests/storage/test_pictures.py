@@ -42,3 +42,14 @@ def test_training_epsilon_is_marked_in_every_panel(tmp_path):
             pictures.curve_panels(tmp_path / "panels", {"FGS": series, "PGD": series}, "ε", "accuracy in %", marked=marked)
         sizes.append((tmp_path / "panels.svg").read_text().count("stroke: #808080"))
     assert sizes == [0, 3]  # a panel each, and the legend
+
+
+def test_no_line_crosses_the_images(tmp_path):
+    black = np.zeros((2, 8, 8, 1))
+    pictures.image_rows(tmp_path / "rows", {"row": (black, ["one", "two"])})
+    shown = {"rows": np.asarray(Image.open(tmp_path / "rows.png").convert("L"))}
+    shown["perturbations"] = pictures.pixels(pictures.perturbations(black, {"none": black}, 1, [["", ""]] * 2)).mean(-1)
+    for name, pixels in shown.items():
+        across = (pixels < 10)[(pixels < 10).mean(1) > 0.5]
+        edges = np.count_nonzero(np.diff(across.astype(int)), axis=1)
+        assert len(across) > 50 and edges.min() == 4, name  # Into each image and out of it, where no label is beside them.
