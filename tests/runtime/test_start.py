@@ -1,6 +1,7 @@
 """TensorFlow gets the kernels that are fastest on this processor, and the user hears where that came too late."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,11 @@ def test_who_imports_tensorflow_first_is_told_once():
     output = said(f"{code}\n{SHOW}")
     assert output.count(f"set {SETTING}=1 in the environment") == 1
     assert "found None True" in output
+
+
+def test_no_module_imports_tensorflow_itself_before_its_kernels_are_chosen():
+    direct = re.compile(r"^(import|from) (tensorflow|keras)\b", re.MULTILINE)
+    assert [file for file in (ROOT / "adv_networks").rglob("*.py") if direct.search(file.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.slow
