@@ -37,7 +37,14 @@ def _pass_of_generators(spec: Experiment) -> float:
 
 @register
 class AdversarialNetwork(Defence):
-    """The adversarial network of Section 3."""
+    """The adversarial network of Section 3.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "advnet", generators=("g1", "g2"))
+        >>> defences.AdversarialNetwork().files(spec)
+        ('d.keras', 'g.keras', 'g-2.keras', 'perturbations.png')
+    """
 
     name, letter, title = "advnet", "C", "adversarial network: D co-trained with generators (Eq. 4-5)"
     reads = ("perturbation", "generator", "game", "classes")

@@ -17,6 +17,12 @@ class Alternating(AdversarialNetwork):
     """One ascent step of G, then one descent step of D without a regulariser. D starts from the weights of a finished run.
 
     In the poster, D sees clean and perturbed images; in its authors' script, only perturbed ones (`clean_weight` 0).
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "alternating")
+        >>> spec.regulariser, spec.generator_steps, defences.Alternating().needs(spec)["classifier"].name
+        ('none', 1, 'digits-standard-cpu-s0')
     """
 
     name, letter, title = "alternating", "P", "a finished D and its generator, trained in turn (the poster's game)"

@@ -36,6 +36,12 @@ class NeededRun:
         workdir: its directory; None if the user's own classifier replaces the run.
         weights: the hash of the weights of its network (`storage.hashes.weights_hash`): the first of `Defence.files`.
         given: the user's own classifier.
+
+    Example:
+        >>> from adv_networks import defences, experiments, networks
+        >>> spec = experiments.experiment("digits", "standard", classifier="mlp")
+        >>> defences.NeededRun(spec, None, "", given=networks.classifier(spec)).classifier().name
+        'mlp'
     """
 
     spec: Experiment
@@ -72,12 +78,16 @@ class Defence:
         stands_in_front: whether its run trains what stands in front of a classifier (`InputDefence`).
         static_examples: whether its training set is enlarged by examples that are crafted before training.
         settings: the settings that the source gives this method on every data set.
-        Settings: a dataclass of the settings that only this method has, which become flags; None for none. `spec.own` is an
-            instance of it.
+        Settings: a dataclass of the settings that only this method has, `spec.own`, which become flags; None for none.
         validated: the attacks that its classifier is validated under, besides its own generator.
         adaptive: the attack that knows how this defence works (`--attack=adaptive`), by its name for `--attack`.
         metrics: the columns of its runs' `metrics.csv` besides those of `training.logs.METRICS`.
         pictured: how many images `pictures` shows.
+
+    Example:
+        >>> from adv_networks import defences
+        >>> defences.Standard().trains_classifier, defences.MagNet().trains_classifier
+        (True, False)
     """
 
     name: ClassVar[str]
@@ -192,13 +202,7 @@ class Defence:
         }
 
     def as_evaluated(self, classifier: keras.Model, spec: Experiment, training: Callable[[], Images]) -> keras.Model:
-        """A finished run's classifier, changed according to the settings of the part "test"; most methods have none.
-
-        Args:
-            classifier: `d.keras`.
-            spec: the experiment.
-            training: returns the training images.
-        """
+        """A finished run's `d.keras`, changed by the settings of the part "test", if any; `training` returns the images."""
         return classifier
 
     def arrays(
@@ -230,6 +234,11 @@ class InputDefence(Defence):
     """A defence in front of a classifier that does not depend on it; its runs train only the defence.
 
     Only `wrap` reads its own settings of the part "test"; they change nothing in its run.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> defences.MagNet().behind(experiments.experiment("digits", "magnet")).name
+        'digits-standard-cpu-s0'
     """
 
     stands_in_front = True
@@ -254,12 +263,7 @@ class InputDefence(Defence):
         raise NotImplementedError
 
     def load(self, classifier: keras.Model, workdir: Path, spec: Experiment) -> Defended:
-        """The classifier behind what a finished run of this method has trained.
-
-        Args:
-            classifier: images in [0,1] to logits.
-            workdir: the run's directory.
-            spec: the experiment, whose run it is.
+        """The classifier behind what a finished run of this method in `workdir` has trained (`wrap`).
 
         Raises:
             UserError: a file of the run is missing or damaged.
@@ -275,6 +279,11 @@ def register(kind: type[Defence]) -> type[Defence]:
 
     Raises:
         ValueError: one of its own settings has the name of another's.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> type(experiments.METHODS["pgd"]) is defences.PGDTraining
+        True
     """
     method = kind()
     if kind.Settings is not None:

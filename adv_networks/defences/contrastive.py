@@ -89,7 +89,16 @@ def contrastive_step(players: LatentPlayers, x: tf.Tensor, y: tf.Tensor, spec: E
 
 @register
 class Contrastive(Defence):
-    """The defence of the report's section "Contrastive loss"."""
+    """The defence of the report's section "Contrastive loss".
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "contrastive", contrastive_head="nearest")
+        >>> defences.Contrastive().files(spec)
+        ('d.keras', 'perturbations.png', 'latent_space.png')
+        >>> spec.name  # without the head, because it is chosen at test time
+        'digits-contrastive-cpu-s0'
+    """
 
     name, letter, title = "contrastive", "L", "a latent space in which a contrastive loss keeps classes apart"
     Settings = Settings

@@ -145,7 +145,16 @@ def projected(
 
 @register
 class DefenseGAN(InputDefence):
-    """Defense-GAN of Samangouei et al., 2018, with their GAN for MNIST."""
+    """Defense-GAN of Samangouei et al., 2018, with their GAN for MNIST.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "defense_gan", behind="reconstructed")
+        >>> defences.DefenseGAN().files(spec)
+        ('generator.keras', 'critic.keras', 'reconstructions.png')
+        >>> defences.DefenseGAN().behind(spec).name
+        'digits-reconstructed-cpu-s0'
+    """
 
     name, letter, title = "defense_gan", "DG", "Defense-GAN: a GAN of clean images reconstructs what the classifier sees"
     Settings = Settings

@@ -80,7 +80,13 @@ def student_step(players: Student, x: tf.Tensor, y: tf.Tensor, spec: Experiment,
 
 @register
 class Teacher(Defence):
-    """The network that a distilled network learns from; it has practically no defence."""
+    """The network that a distilled network learns from; it has practically no defence.
+
+    Example:
+        >>> from adv_networks import defences
+        >>> defences.Teacher.Settings().temperature
+        100.0
+    """
 
     name, letter, title = "teacher", "DT", "the teacher of defensive distillation: standard training at its temperature"
     Settings = Settings
@@ -92,7 +98,14 @@ class Teacher(Defence):
 
 @register
 class Distillation(Defence):
-    """Defensive distillation: the student's training."""
+    """Defensive distillation: the student's training.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "distillation", temperature=20.0)
+        >>> defences.Distillation().needs(spec)["teacher"].name
+        'digits-teacher-cpu-s0-temperature=20.0'
+    """
 
     name, letter, title = "distillation", "DD", "defensive distillation: trained on a teacher's soft labels at a temperature"
     Settings = Settings

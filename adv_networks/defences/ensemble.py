@@ -26,7 +26,14 @@ STATIC_ATTACKS: tuple[str, ...] = ("fgs_predicted", "pgd", "least_likely")
 
 
 class OnStaticExamples(Defence):
-    """A defence that also trains on static examples: among the images, or, with generators, beside each image."""
+    """A defence that also trains on static examples: among the images, or, with generators, beside each image.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "ensemble")
+        >>> defences.OnStaticExamples().needs(spec)["classifier"].name
+        'digits-standard-cpu-s0'
+    """
 
     static_examples = True
 
@@ -72,6 +79,15 @@ def ensemble_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment
         y: labels int32 [batch].
         spec: the experiment.
         seed: (run seed, step).
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "ensemble", classifier="mlp", own_examples=True)
+        >>> players = defences.make_players(spec)
+        >>> both, y = np.zeros((2, 4, 8, 8, 1), np.float32), np.arange(4)  # images, and a static example of each
+        >>> sorted(defences.ensemble_step(players, both, y, spec, (0, 0)))
+        ['d_accuracy', 'd_gradient_norm', 'd_loss', 'd_weight_decay']
     """
     if not spec.own.own_examples:
         return descend(players, x, y, spec)
@@ -86,7 +102,15 @@ def ensemble_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment
 
 @register
 class Ensemble(OnStaticExamples):
-    """The defence of Section 4.4; with `own_examples` as in Tramèr et al. (2018), where the model itself is a source too."""
+    """The defence of Section 4.4; with `own_examples` as in Tramèr et al. (2018), where the model itself is a source too.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> for own_examples in (False, True):
+        ...     defences.Ensemble().pairs(experiments.experiment("digits", "ensemble", own_examples=own_examples))
+        False
+        True
+    """
 
     name, letter, title = "ensemble", "EAT", "ensemble adversarial training on static examples of A (Section 4.4)"
     reads = ("perturbation", "pgd", "frozen", "classes")

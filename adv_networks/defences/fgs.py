@@ -31,7 +31,17 @@ class Settings:
 
 @compiled
 def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of D on the FGS example (Eq. 6) of every image and, with weight α, on the image itself."""
+    """One step of D on the FGS example (Eq. 6) of every image and, with weight α, on the image itself.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "fgs", classifier="mlp", fgs_clean_weight=0.5)
+        >>> players = defences.make_players(spec)
+        >>> x, y = np.zeros((4, 8, 8, 1), np.float32), np.arange(4)
+        >>> sorted(defences.fgs_step(players, x, y, spec, (0, 0)))
+        ['d_accuracy', 'd_accuracy_adversarial', 'd_gradient_norm', 'd_loss', 'd_loss_adversarial', 'd_weight_decay']
+    """
     adversarial = attacks.fgs(players.d, x, y, spec.epsilon, norm=spec.norm, training=True)
     weight = spec.own.fgs_clean_weight
     if not weight:
@@ -49,7 +59,14 @@ def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
 
 @register
 class FGSTraining(Defence):
-    """Adversarial training with FGS, which is PGD with one step of ε from the image itself."""
+    """Adversarial training with FGS, which is PGD with one step of ε from the image itself.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "fgs", fgs_clean_weight=0.5)
+        >>> round(defences.FGSTraining().multiply_adds(spec) / defences.Standard().multiply_adds(spec), 2)
+        2.67
+    """
 
     name, letter, title = "fgs", "F", "adversarial training with FGS (one step from the image)"
     reads = ("perturbation",)

@@ -67,6 +67,15 @@ def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experimen
     """One ascent step of the generators on F of Eq. 4, φ ← φ + η_G ∇_φ F, with θ fixed; on the mean F of several classifiers.
 
     If D is trained too, its BN uses the batch's statistics; if D is frozen, BN is as in its evaluation.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import defences, experiment
+        >>> spec = experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",))
+        >>> players = defences.make_players(spec)
+        >>> x, y = np.zeros((4, 8, 8, 1), np.float32), np.arange(4)
+        >>> sorted(defences.generator_step(players, x, y, spec, (0, 0)))
+        ['g_gradient_norm', 'g_loss']
     """
     generators = players.generators
     images, static = _deal(players, x)
@@ -112,6 +121,16 @@ def regularised_gradient(
         spec: λ, γ, ε, the weight of the clean term, the regulariser, its sign and h.
         static: adversarial examples of the last images of the minibatch, which replace generated ones.
         class_weights: the factor of the loss for each label.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from adv_networks import defences, experiment
+        >>> spec = experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",))
+        >>> players = defences.make_players(spec)
+        >>> x, y = tf.zeros((4, 8, 8, 1)), tf.range(4)
+        >>> gradient, scalars, product = defences.regularised_gradient(players.d, players.generators, [x], x, y, spec)
+        >>> [part.shape.as_list() for part in product]
+        [[64, 2], [2, 10]]
     """
     theta, phi = values(d), [tf.convert_to_tensor(value) for value in values(*generators)]
 
@@ -192,6 +211,15 @@ def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Exper
     """One descent step of D on Eq. 5 with φ fixed. If there are several classifiers, each descends its own loss.
 
     The values to log are then their means.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import defences, experiment
+        >>> spec = experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",), regulariser="none")
+        >>> players = defences.make_players(spec)
+        >>> x, y = np.zeros((4, 8, 8, 1), np.float32), np.arange(4)
+        >>> sorted(defences.discriminator_step(players, x, y, spec, (0, 0)))
+        ['d_accuracy', 'd_accuracy_adversarial', 'd_gradient_norm', 'd_loss', 'd_loss_adversarial', 'd_weight_decay']
     """
     totals, logged = [], []
     for d in players.classifiers:
@@ -210,6 +238,15 @@ def ascend(players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -
     """`generator_steps` ascent steps of the generators on one minibatch, without changing D.
 
     The step is compiled separately from D's, so that one graph serves any number of steps.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import defences, experiment
+        >>> spec = experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",), generator_steps=2)
+        >>> players = defences.make_players(spec)
+        >>> x, y = np.zeros((4, 8, 8, 1), np.float32), np.arange(4)
+        >>> sorted(defences.ascend(players, x, y, spec, (0, 0)))
+        ['g_gradient_norm', 'g_loss', 'g_loss_1', 'g_loss_2']
     """
     seed = as_seed(seed)
     x, y = distributed(players, x, y)
@@ -224,6 +261,15 @@ def adversarial_network_step(players: Players, x: Array, y: Array, spec: Experim
     """`generator_steps` ascent steps of G, then one descent step of D, all on one minibatch (Eq. 4-5, Section 3.2).
 
     With a `discriminator_period` p above 1 (the released code on MNIST), D is updated only in every p-th step.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import defences, experiment
+        >>> spec = experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",), discriminator_period=2)
+        >>> players = defences.make_players(spec)
+        >>> x, y = np.zeros((4, 8, 8, 1), np.float32), np.arange(4)
+        >>> ["d_loss" in defences.adversarial_network_step(players, x, y, spec, (0, step)) for step in range(2)]
+        [False, True]
     """
     seed = as_seed(seed)
     x, y = distributed(players, x, y)

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 @register
 class GeneratorAlone(Defence):
-    """The generator of Section 4.5."""
+    """The generator of Section 4.5.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "generator", against="pgd")
+        >>> defences.GeneratorAlone().needs(spec)["classifier"].name
+        'digits-pgd-cpu-s0'
+    """
 
     name, letter, title = "generator", "G", "a generator trained against a fixed classifier: A (Section 4.5), or --against"
     reads = ("perturbation", "generator", "frozen", "lone")

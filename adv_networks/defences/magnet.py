@@ -140,7 +140,16 @@ def thresholds(marks: np.ndarray, rate: float) -> np.ndarray:
 
 @register
 class MagNet(InputDefence):
-    """MagNet of Meng and Chen, 2017, with their architecture for MNIST."""
+    """MagNet of Meng and Chen, 2017, with their architecture for MNIST.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "magnet", magnet_parts="reformer")
+        >>> defences.MagNet().files(spec)
+        ('autoencoder_1.keras', 'autoencoder_2.keras', 'held_out.npy', 'reconstructions.png')
+        >>> spec.name, spec.target_name  # The parts are chosen at test time.
+        ('digits-magnet-cpu-s0', 'digits-magnet-cpu-s0-magnet_parts=reformer')
+    """
 
     name, letter, title = "magnet", "M", "MagNet: autoencoders in front of A, which refuse images and reform the others"
     Settings = Settings

@@ -65,7 +65,14 @@ def diverse_step(state: Autoencoders, x: tf.Tensor, y: tf.Tensor, spec: Experime
 
 @register
 class GreyMagNet(InputDefence):
-    """The grey-box defence of Meng and Chen, 2017, Section 4.4, with eight copies of autoencoder I."""
+    """The grey-box defence of Meng and Chen, 2017, Section 4.4, with eight copies of autoencoder I.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> files = defences.GreyMagNet().files(experiments.experiment("digits", "magnet_grey"))
+        >>> files[0], files[7]
+        ('autoencoder_a.keras', 'autoencoder_h.keras')
+    """
 
     name, letter, title = "magnet_grey", "MG", "MagNet's reformer, one of eight autoencoders trained to differ from each other"
     Settings = Settings

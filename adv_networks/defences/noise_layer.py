@@ -91,7 +91,15 @@ def noisy_at_test(model: keras.Model, draws: int) -> keras.Model:
 
 @register
 class NoiseLayer(Defence):
-    """The defence of the report's section "Gaussian noise"."""
+    """The defence of the report's section "Gaussian noise".
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "noise", noise_deviation=0.1, noise_position="convolution")
+        >>> players = defences.NoiseLayer().build(spec, {})
+        >>> [type(layer).__name__ for layer in players.d.layers[:4]]
+        ['InputLayer', 'Rescaling', 'Conv2D', 'GaussianNoise']
+    """
 
     name, letter, title = "noise", "N", "Gaussian noise between layers, in training and at test time"
     adaptive = "pgd:steps=40:step_fraction=0.1:draws=20"

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
 @compiled
 def pgd_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of D on the PGD example (Eq. 7) of every image, instead of the image (Eq. 3)."""
+    """One step of D on the PGD example (Eq. 7) of every image, instead of the image (Eq. 3).
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "pgd", classifier="mlp", pgd_steps=2)
+        >>> players = defences.make_players(spec)
+        >>> x, y = np.zeros((4, 8, 8, 1), np.float32), np.arange(4)
+        >>> sorted(defences.pgd_step(players, x, y, spec, (0, 0)))
+        ['d_accuracy', 'd_gradient_norm', 'd_loss', 'd_weight_decay']
+    """
     adversarial = attacks.pgd(
         players.d,
         x,
@@ -38,7 +48,14 @@ def pgd_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
 
 @register
 class PGDTraining(Defence):
-    """Classifier B of Section 4."""
+    """Classifier B of Section 4.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "pgd", pgd_steps=6)
+        >>> defences.PGDTraining().multiply_adds(spec) / defences.Standard().multiply_adds(spec)
+        5.0
+    """
 
     name, letter, title = "pgd", "B", "adversarial training with PGD (Eq. 3, 7)"
     reads = ("perturbation", "pgd", "classes")

@@ -22,6 +22,13 @@ class TrainingState:
         graphs: the compiled update rules, by rule and experiment (`updates.compiled`).
         strategy: the distribution strategy in whose scope the variables were created.
         class_weights: the factor of the loss for each label; None for 1 each.
+
+    Example:
+        >>> from adv_networks import defences
+        >>> state = defences.TrainingState()
+        >>> state.weigh_classes([1, 2])
+        >>> state.class_weights
+        (1.0, 2.0)
     """
 
     graphs: dict[tuple[Callable, Experiment], Callable] = dataclasses.field(default_factory=dict, repr=False)
@@ -64,6 +71,12 @@ class Players(TrainingState):
 
     Further generators share G's optimiser, which treats each parameter separately. `comparison` measures the regulariser during
     training, once it has been asked for.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "advnet", scale="tiny", generators=("g1", "g3"))
+        >>> sorted(defences.make_players(spec).networks())
+        ['d.keras', 'g-2.keras', 'g.keras']
     """
 
     d: keras.Model
@@ -113,6 +126,12 @@ def make_players(spec: Experiment, change: Callable[[keras.Model], keras.Model] 
     """Fresh networks and optimisers of an experiment, with weights drawn from its seed, in the current strategy's scope.
 
     `change` turns the experiment's discriminative network into D.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "pgd", classifier="mlp", classifier_width=2)
+        >>> defences.make_players(spec).d.count_params()  # 64 · 2 + 2 · 10
+        148
     """
     keras.utils.set_random_seed(spec.seed)
     method = METHODS[spec.method]
@@ -136,7 +155,14 @@ def make_players(spec: Experiment, change: Callable[[keras.Model], keras.Model] 
 
 
 def adversaries(spec: Experiment) -> int:
-    """The number of adversaries that divide a minibatch: generators and static examples; 1 if there is no such game."""
+    """The number of adversaries that divide a minibatch: generators and static examples; 1 if there is no such game.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "advnet+ensemble", generators=("g1", "g2"))
+        >>> defences.adversaries(spec)  # G1, G2 and the static examples
+        3
+    """
     method = METHODS[spec.method]
     return len(spec.generators) + method.static_examples if method.trains_generator else 1
 

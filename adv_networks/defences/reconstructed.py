@@ -40,7 +40,14 @@ class Settings(GANSettings):
 
 @register
 class Reconstructed(Defence):
-    """The classifier of Defense-GAN-Rec (Samangouei et al., 2018, Section 5)."""
+    """The classifier of Defense-GAN-Rec (Samangouei et al., 2018, Section 5).
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "reconstructed", reconstruction_steps=50)
+        >>> defences.Reconstructed().needs(spec)["gan"].name
+        'digits-defense_gan-cpu-s0'
+    """
 
     name, letter, title = "reconstructed", "Rec", "standard training on Defense-GAN's reconstructions of the images"
     Settings = Settings

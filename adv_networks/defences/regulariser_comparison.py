@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 class RegulariserComparison:
-    """Compares an experiment's finite difference with the exact product, on copies of its players."""
+    """Compares an experiment's finite difference with the exact product, on copies of its players.
+
+    Example:
+        >>> from adv_networks import defences, experiments
+        >>> spec = experiments.experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",))
+        >>> [twin.regulariser for twin in defences.RegulariserComparison(spec).specs]
+        ['fd', 'exact']
+    """
 
     def __init__(self, spec: Experiment):
         self.specs = [dataclasses.replace(spec, regulariser=kind) for kind in ("fd", "exact")]

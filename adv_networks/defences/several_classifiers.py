@@ -26,7 +26,14 @@ class Settings:
 
 @dataclasses.dataclass(eq=False)
 class SeveralPlayers(Players):
-    """Several classifiers, `members`, and D, the mean of their probabilities, which has no weights of its own."""
+    """Several classifiers, `members`, and D, the mean of their probabilities, which has no weights of its own.
+
+    Example:
+        >>> from adv_networks import defences, experiment
+        >>> spec = experiment("digits", "advnet_several", classifiers=("mlp", "mlp"), generators=("released_mnist",))
+        >>> sorted(defences.SeveralClassifiers().build(spec, {}).networks())
+        ['d-1.keras', 'd-2.keras', 'd.keras', 'g.keras']
+    """
 
     members: tuple[keras.Model, ...] = ()
 
@@ -42,7 +49,13 @@ class SeveralPlayers(Players):
 
 
 def member_file(position: int) -> str:
-    """The file of the run's classifier at this position (from 0) in `classifiers`."""
+    """The file of the run's classifier at this position (from 0) in `classifiers`.
+
+    Example:
+        >>> from adv_networks import defences
+        >>> defences.member_file(0)
+        'd-1.keras'
+    """
     return f"d-{position + 1}.keras"
 
 
@@ -51,6 +64,14 @@ def mean_of_probabilities(members: Sequence[keras.Model]) -> keras.Model:
 
     Args:
         members: classifiers from images in [0,1] of one shape to logits of the same classes; the mean shares their weights.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import defences, networks
+        >>> members = [networks.mlp((8, 8, 1), 10, 2), networks.d1((8, 8, 1), 10, 2)]
+        >>> logits = defences.mean_of_probabilities(members)(np.zeros((3, 8, 8, 1)))
+        >>> np.exp(logits).sum(1).round(3).tolist()
+        [1.0, 1.0, 1.0]
     """
     image = keras.Input(members[0].input_shape[1:], name="image")
     logarithms = [keras.ops.log_softmax(member(image)) for member in members]
@@ -64,6 +85,12 @@ class SeveralClassifiers(AdversarialNetwork):
 
     A generator ascends the mean of the classifiers' losses, and each classifier descends its own loss. The run's `d.keras`
     averages their probabilities, and each classifier also has its own file.
+
+    Example:
+        >>> from adv_networks import defences, experiment
+        >>> spec = experiment("digits", "advnet_several", classifiers=("d1", "mlp"), generators=("g1",))
+        >>> defences.SeveralClassifiers().files(spec)
+        ('d.keras', 'd-1.keras', 'd-2.keras', 'g.keras', 'perturbations.png')
     """
 
     name, letter, title = "advnet_several", "nC", "several classifiers against the generators in one game (Section 4.6)"

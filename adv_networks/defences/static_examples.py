@@ -27,6 +27,16 @@ class StaticExamples:
     """The static examples of one training set, in a file of the run on which they are crafted.
 
     The file's name has a hash of all that they depend on, so runs that need the same examples share them.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from adv_networks import attacks, data, defences, experiments
+        >>> spec = experiments.experiment("digits", "ensemble")
+        >>> images = data.Images(np.zeros((4, 8, 8, 1), np.uint8), np.arange(4))
+        >>> run = defences.NeededRun(spec.needs()["classifier"], Path("runs/digits-standard-cpu-s0"), "hash of its weights")
+        >>> defences.StaticExamples(spec, [attacks.named("fgs", 0.1)], run, images).file.name
+        'static_examples-....npy'
     """
 
     def __init__(self, spec: Experiment, attacks: Sequence[Attack], source: NeededRun, training: Images):
@@ -75,6 +85,14 @@ def static_examples(
 
     Their rounding error is at most ε/254, and they never exceed ε. With BN on batch statistics, the last batch is filled with
     earlier images.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import attacks, data, defences, networks
+        >>> images = data.Images(np.zeros((4, 8, 8, 1), np.uint8), np.arange(4))
+        >>> chosen = [attacks.named(name, 0.1) for name in ("fgs", "least_likely")]
+        >>> defences.static_examples(chosen, networks.mlp((8, 8, 1), 10, 2), images).shape
+        (2, 4, 8, 8, 1)
     """
     batch_statistics = bn_evaluation == "batch"
 

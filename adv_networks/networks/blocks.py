@@ -23,6 +23,13 @@ class Convolutions:
 
     The initial kernels have mean 0. Their standard deviation is sqrt(2 / fan-in) for "he_normal" and sqrt(1 / fan-in) for
     "lecun_normal" (variance scaling of scale 1). "truncated_normal" draws with 0.02 and cuts at 0.04, which leaves 0.0176.
+
+    Example:
+        >>> from adv_networks import networks
+        >>> symmetric = networks.Convolutions(padding="symmetric")
+        >>> layers = networks.d2((8, 8, 3), 10, 2, convolutions=symmetric).layers
+        >>> sum(type(layer).__name__ == "ZeroPadding2D" for layer in layers)  # before each strided 3×3 convolution
+        2
     """
 
     initializer: str = "he_normal"
@@ -74,7 +81,14 @@ def normalised_relu(x):
 def residual_block(
     x, kernel_size: int, stride: int, filters: int, *, project: bool, convolutions: Convolutions = DEFAULT_CONVOLUTIONS
 ):
-    """residual-block(d, s, k) of Fig. 2; with `project` the shortcut is a 1×1 convolution and BN."""
+    """residual-block(d, s, k) of Fig. 2; with `project` the shortcut is a 1×1 convolution and BN.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import networks
+        >>> networks.residual_block(keras.Input((8, 8, 4)), 3, 2, 16, project=True).shape
+        (None, 4, 4, 16)
+    """
     options = dict(initializer=convolutions.initializer, padding=convolutions.padding)
     shortcut = normalise(convolution(x, filters, 1, stride, **options)) if project else x
     x = normalised_relu(convolution(x, filters, kernel_size, stride, **options))

@@ -13,6 +13,11 @@ def cnn_cw(input_shape: Shape, classes: int, width: int = 32, *, dropout: float 
     """Two 3×3 convolutions of `width`, two of twice that, pooling after each pair, and two layers of 200, dropout between them.
 
     All layers have ReLU, and convolutions have no padding. Images in [0,1] are shifted to [-0.5, 0.5].
+
+    Example:
+        >>> from adv_networks import networks
+        >>> networks.cnn_cw((28, 28, 1), 10).count_params()
+        312202
     """
     image = keras.Input(input_shape, name="image")
     x = keras.layers.Rescaling(1, -0.5)(image)

@@ -46,6 +46,11 @@ def dg(letter: str, input_shape: Shape, classes: int) -> keras.Model:
         letter: a to f; f is b without dropout.
         input_shape: shape of an image.
         classes: number of classes.
+
+    Example:
+        >>> from adv_networks import networks
+        >>> networks.dg("e", (28, 28, 1), 10).count_params()
+        199210
     """
     image = x = keras.Input(input_shape, name="image")
     for layer in LAYERS[letter]:

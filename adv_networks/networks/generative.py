@@ -30,7 +30,14 @@ SHORTEST = 1e-5
 
 
 def perturbation_of(x, norm: str):
-    """The last layer of a generator: tanh for L∞; otherwise each image is divided by its l2 or l1 norm."""
+    """The last layer of a generator: tanh for L∞; otherwise each image is divided by its l2 or l1 norm.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import networks
+        >>> networks.perturbation_of(keras.ops.full((1, 2, 2, 1), 3.0), "l1").numpy().ravel().tolist()
+        [0.25, 0.25, 0.25, 0.25]
+    """
     p = choose(CONVEX_NORMS, norm, "norm")
     if p == math.inf:
         return keras.layers.Activation("tanh", dtype=keras.config.floatx(), name="perturbation")(x)
@@ -59,7 +66,13 @@ def g1(
     pixel_levels: int = 255,
     convolutions: Convolutions = DEFAULT_CONVOLUTIONS,
 ) -> keras.Model:
-    """G1(k) (Fig. 4a): an autoencoder of the image; `encoder_widths` are the widths of its encoder in multiples of k."""
+    """G1(k) (Fig. 4a): an autoencoder of the image; `encoder_widths` are the widths of its encoder in multiples of k.
+
+    Example:
+        >>> from adv_networks import networks
+        >>> networks.g1((32, 32, 3), 4).output_shape
+        (None, 32, 32, 3)
+    """
     image = image_input(input_shape)
     x = rescaled(image, pixel_levels)
     options = dict(initializer=convolutions.initializer, padding=convolutions.padding)
@@ -71,7 +84,13 @@ def g1(
 def g2(
     input_shape: Shape, width: int = 64, *, norm: str = "linf", convolutions: Convolutions = DEFAULT_CONVOLUTIONS
 ) -> keras.Model:
-    """G2(k) (Fig. 4b): a decoder of Gaussian noise z with (H/4)(W/4)·4k numbers (256k on 32×32 images)."""
+    """G2(k) (Fig. 4b): a decoder of Gaussian noise z with (H/4)(W/4)·4k numbers (256k on 32×32 images).
+
+    Example:
+        >>> from adv_networks import networks
+        >>> networks.g2((32, 32, 3), 4).input_shape
+        (None, 1024)
+    """
     bottleneck = bottleneck_of(input_shape, width)
     noise = keras.Input((math.prod(bottleneck),), name="noise")
     x = keras.layers.Reshape(bottleneck)(noise)
@@ -81,7 +100,13 @@ def g2(
 def g3(
     input_shape: Shape, classes: int, width: int = 64, *, norm: str = "linf", convolutions: Convolutions = DEFAULT_CONVOLUTIONS
 ) -> keras.Model:
-    """G3(k) (Fig. 4c): a decoder of the one-hot label."""
+    """G3(k) (Fig. 4c): a decoder of the one-hot label.
+
+    Example:
+        >>> from adv_networks import networks
+        >>> networks.g3((8, 8, 1), 10, 2).input_shape
+        (None, 10)
+    """
     bottleneck = bottleneck_of(input_shape, width)
     label = keras.Input((classes,), name="label")
     x = keras.layers.Dense(math.prod(bottleneck), kernel_initializer=initializer_of(convolutions.initializer))(label)
@@ -92,7 +117,13 @@ def g3(
 def released_mnist_generator(
     input_shape: Shape, width: int = 64, *, norm: str = "linf", convolutions: Convolutions = DEFAULT_CONVOLUTIONS
 ) -> keras.Model:
-    """The small MNIST generator of the released code: two 5×5 convolutions and two 5×5 deconvolutions, all of stride 2."""
+    """The small MNIST generator of the released code: two 5×5 convolutions and two 5×5 deconvolutions, all of stride 2.
+
+    Example:
+        >>> from adv_networks import networks
+        >>> networks.released_mnist_generator((28, 28, 1), 4).output_shape
+        (None, 28, 28, 1)
+    """
     image = image_input(input_shape)
     x = rescaled(image)
     for filters in (width, 2 * width):
@@ -105,12 +136,27 @@ def released_mnist_generator(
 
 
 def generators(spec: Experiment) -> list[keras.Model]:
-    """The generative networks that the experiment names, with fresh weights."""
+    """The generative networks that the experiment names, with fresh weights.
+
+    Example:
+        >>> from adv_networks import experiments, networks
+        >>> spec = experiments.experiment("digits", "advnet", generators=("g3", "released_mnist"), generator_width=2)
+        >>> [g.name for g in networks.generators(spec)]
+        ['g3', 'released_mnist']
+    """
     return [GENERATORS[name].build(spec) for name in spec.generators]
 
 
 def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
-    """The input of `generator` for images x and labels y: x itself, noise drawn from `seed` (int32 [2]), or one-hot labels."""
+    """The input of `generator` for images x and labels y: x itself, noise drawn from `seed` (int32 [2]), or one-hot labels.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from adv_networks import networks
+        >>> x, y = tf.zeros((2, 8, 8, 1)), tf.constant([3, 5])
+        >>> networks.generator_input(networks.g3((8, 8, 1), 10, 2), x, y, tf.constant([0, 0])).shape
+        TensorShape([2, 10])
+    """
     kind, shape = generator.inputs[0].name, generator.inputs[0].shape
     if kind == "image" or len(shape) == 4:
         return x

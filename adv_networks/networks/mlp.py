@@ -17,6 +17,11 @@ def mlp(input_shape: Shape, classes: int, width: int = 625, *, input_dropout: fl
     """Images in [0,1] to logits: dropout of pixels, `width` ReLUs, their dropout, and one matrix; no biases.
 
     The images are not rescaled, so that a dropped pixel is black.
+
+    Example:
+        >>> from adv_networks import networks
+        >>> networks.mlp((28, 28, 1), 10).count_params()  # 784 · 625 + 625 · 10
+        496250
     """
     image = keras.Input(input_shape, name="image")
     options = dict(use_bias=False, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01))

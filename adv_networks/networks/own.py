@@ -21,6 +21,15 @@ def classifier_as_it_is(name: str, spec: Experiment) -> keras.Model:
 
     Raises:
         UserError: it does not exist, is not a classifier of these images, or returns probabilities.
+
+    Example:
+        >>> import tempfile
+        >>> from adv_networks import experiments, networks
+        >>> spec = experiments.experiment("digits", "standard")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     networks.mlp((8, 8, 1), 10, 2).save(f"{folder}/own.keras")
+        ...     networks.classifier_as_it_is(f"{folder}/own.keras", spec).count_params()
+        148
     """
     dataset = find_dataset(spec.dataset)
     model = as_classifier(_found(name), dataset, name)
@@ -65,7 +74,16 @@ OWN_BUILDERS.update(classifier=_classifier, generator=_generator)
 
 
 def let_files_load(spec: Experiment) -> None:
-    """Registers with Keras the layers of the modules that an experiment names, so that the files of its runs load."""
+    """Registers with Keras the layers of the modules that an experiment names, so that the files of its runs load.
+
+    Example:
+        >>> from adv_networks import experiments, networks
+        >>> spec = experiments.experiment("digits", "standard", classifier="my_networks:small")
+        >>> networks.let_files_load(spec)  # There is no my_networks.py in the working directory.
+        Traceback (most recent call last):
+        ...
+        adv_networks.errors.UserError: my_networks:small: expected a module, found ModuleNotFoundError: ...
+    """
     for name in filter(is_own, (spec.classifier, *spec.generators)):
         if not _is_file(name):
             try:

@@ -28,7 +28,13 @@ def _normalised(image, padding):
 
 
 def poster_d(input_shape: Shape, classes: int, width: int = 32) -> keras.Model:
-    """Two 5×5 convolutions of `width` and twice that, pooled by 3 and by 2, and a layer of 200; tanh throughout, no padding."""
+    """Two 5×5 convolutions of `width` and twice that, pooled by 3 and by 2, and a layer of 200; tanh throughout, no padding.
+
+    Example:
+        >>> from adv_networks import networks
+        >>> networks.poster_d((28, 28, 1), 10).count_params()
+        105506
+    """
     image = keras.Input(input_shape, name="image")
     sides = input_shape[:2]
     x = _normalised(image, _padding(sides, _classified(sides)))
@@ -57,6 +63,11 @@ def poster_g(input_shape: Shape, width: int = 8, *, intensity: float = 1.0, norm
         width: n, the number of filters of the first convolution.
         intensity: I, the largest perturbation, on the scale of tanh.
         norm: norm of the perturbation: linf, l2 or l1.
+
+    Example:
+        >>> from adv_networks import networks
+        >>> networks.poster_g((28, 28, 1), 2, intensity=0.5).output_shape
+        (None, 28, 28, 1)
     """
     image = keras.Input(input_shape, name="image")
     padding = _padding(input_shape[:2], _generated(input_shape[:2]))

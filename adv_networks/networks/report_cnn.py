@@ -21,6 +21,11 @@ def report_cnn(input_shape: Shape, classes: int, width: int = 64, *, dropout: fl
     All layers have ReLU, and convolutions are padded. The dropout rate is `dropout` for the dense layer's units and half of it
     for the last feature maps. Images in [0,1] are normalised by the statistics of CIFAR10's channels; images without three
     channels by the mean of these statistics.
+
+    Example:
+        >>> from adv_networks import networks
+        >>> networks.report_cnn((32, 32, 3), 10).count_params()
+        2360138
     """
     image = keras.Input(input_shape, name="image")
     x = _normalised(image)

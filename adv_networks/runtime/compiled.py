@@ -29,6 +29,15 @@ def run_compiled(function: Callable[..., Any], model: keras.Model, *arguments: A
         *arguments: tensors, which are inputs of the graph, and other values, each of which has its own graph.
 
     Inside another graph, the function becomes part of that graph.
+
+    Example:
+        >>> import keras, tensorflow as tf
+        >>> from adv_networks import runtime
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> def predicted(model, x):
+        ...     return tf.argmax(runtime.discarding_statistics(model, x, training=False), 1)
+        >>> runtime.run_compiled(predicted, model, tf.zeros((5, 2))).shape
+        TensorShape([5])
     """
     if not tf.executing_eagerly():
         return function(model, *arguments)
@@ -36,13 +45,31 @@ def run_compiled(function: Callable[..., Any], model: keras.Model, *arguments: A
 
 
 def described(function: Callable[..., Any], model: keras.Model, *arguments: Any) -> Any:
-    """The result of `run_compiled` with a `tf.TensorSpec` for each tensor: the graph is traced, but nothing is computed."""
+    """The result of `run_compiled` with a `tf.TensorSpec` for each tensor: the graph is traced, but nothing is computed.
+
+    Example:
+        >>> import keras, tensorflow as tf
+        >>> from adv_networks import runtime
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> runtime.described(runtime.raw_outputs, model, False, tf.TensorSpec((4, 2))).shape
+        TensorShape([None, 3])
+    """
     with randomness.drawing():  # A separate stream, so that later calls get the same seeds as without this one.
         return _graphs_of(model).concrete(function, model, arguments)[0].structured_outputs
 
 
 def trace_counts(model: keras.Model | None = None) -> collections.Counter[str]:
-    """How many times a model's current graphs were traced, by function name; None for all graphs of the process."""
+    """How many times a model's current graphs were traced, by function name; None for all graphs of the process.
+
+    Example:
+        >>> import keras, tensorflow as tf
+        >>> from adv_networks import runtime
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> for size in (2, 5):
+        ...     outputs = runtime.run_compiled(runtime.raw_outputs, model, False, tf.zeros((size, 2)))
+        >>> runtime.trace_counts(model)
+        Counter({'raw_outputs': 1})
+    """
     found = [*_by_architecture.values(), *_by_model.values()] if model is None else [_graphs_of(model)]
     counts: collections.Counter[str] = collections.Counter()
     for kept in found:
@@ -57,6 +84,13 @@ def for_loops(function: Callable[..., Any]) -> Callable[..., Any]:
     TensorFlow uses oneDNN's kernel for the gradient of max-pooling only if it has visited the pooling before. In a loop's graph
     the order of visits varies between processes: in half of them, 64 images of D1 took 3.7 ms instead of 0.4. Do not use this
     for replicas that share BN moments, which is impossible inside a function of the graph.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from adv_networks import runtime
+        >>> double = runtime.for_loops(lambda x: 2 * x)
+        >>> float(tf.while_loop(lambda x: x < 100, lambda x: (double(x),), (tf.constant(3.0),))[0])
+        192.0
     """
     if settings.is_plain():
         return function

@@ -40,6 +40,15 @@ def dropping(seed: Any, *, share: int | None = None) -> Iterator[None]:
         seed: int32 [2].
         share: the number of images of each adversary, if several replicas divide the images of several adversaries
             (`replicas.distribute`).
+
+    Example:
+        >>> import keras, tensorflow as tf
+        >>> from adv_networks import runtime
+        >>> model = runtime.prepare(keras.Sequential([keras.Input((8,)), keras.layers.Dropout(0.5)]))
+        >>> with runtime.dropping(tf.constant([0, 1])):
+        ...     first, second = (model(tf.ones((1, 8)), training=True) for _ in range(2))
+        >>> bool(tf.reduce_all(first == second))
+        True
     """
     token = _chosen.set(_Chosen(seed, share))
     try:

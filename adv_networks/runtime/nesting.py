@@ -11,6 +11,14 @@ def flattened(model: keras.Model) -> keras.Model:
     """The same network, with the layers of nested functional and sequential models at the top level; it shares the layers.
 
     A model without nested ones is returned unchanged. Subclassed models within it stay nested, because their graph is unknown.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import runtime
+        >>> inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> model = keras.Sequential([keras.Input((2,)), inner, keras.layers.ReLU()])
+        >>> [type(layer).__name__ for layer in runtime.flattened(model).layers]
+        ['InputLayer', 'Dense', 'ReLU']
     """
     if not any(_graph_of(layer) for layer in model.layers):
         return model

@@ -15,6 +15,11 @@ def sgd(learning_rate: Any, *, momentum: float = 0.0, **options: Any) -> keras.o
         learning_rate: a number or one of Keras' schedules.
         momentum: momentum; 0 for none.
         **options: further arguments of `keras.optimizers.SGD`.
+
+    Example:
+        >>> from adv_networks import runtime
+        >>> runtime.sgd(0.1, momentum=0.9).momentum
+        0.9
     """
     return _module().SGD(learning_rate, momentum=momentum, **options)
 
@@ -25,6 +30,11 @@ def adam(learning_rate: Any, **options: Any) -> keras.optimizers.Adam:
     Args:
         learning_rate: a number or one of Keras' schedules.
         **options: further arguments of `keras.optimizers.Adam`: `beta_1`, `beta_2`, `epsilon`.
+
+    Example:
+        >>> from adv_networks import runtime
+        >>> runtime.adam(0.001, beta_1=0.5).beta_1
+        0.5
     """
     return _module().Adam(learning_rate, **options)
 

@@ -62,7 +62,15 @@ def drawing(*seed: int, draws: int = DRAWS) -> Iterator[None]:
 
 
 def may_draw(model: keras.Model) -> bool:
-    """Whether calls of the model may be random. Keras' own layers declare it; other layers may always be."""
+    """Whether calls of the model may be random. Keras' own layers declare it; other layers may always be.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import runtime
+        >>> layers = keras.layers.Dropout(0.5), keras.layers.ReLU()
+        >>> [runtime.may_draw(keras.Sequential([keras.Input((2,)), layer])) for layer in layers]
+        [True, False]
+    """
     return any(
         layer._seed_generators or isinstance(layer, keras.layers.Lambda) or not type(layer).__module__.startswith("keras.")
         for layer in model._flatten_layers()

@@ -19,6 +19,13 @@ def configure(mode: str) -> None:
 
     Raises:
         UsageError: an unknown mode.
+
+    Example:
+        >>> from adv_networks import runtime
+        >>> runtime.configure("plain")
+        >>> runtime.is_plain()
+        True
+        >>> runtime.configure("auto")
     """
     global _mode
     if mode not in MODES:
@@ -27,10 +34,22 @@ def configure(mode: str) -> None:
 
 
 def mode() -> str:
-    """The mode that was chosen: `auto` unless `configure` said otherwise."""
+    """The mode that was chosen: `auto` unless `configure` said otherwise.
+
+    Example:
+        >>> from adv_networks import runtime
+        >>> runtime.mode()
+        'auto'
+    """
     return _mode
 
 
 def is_plain() -> bool:
-    """Whether models, optimisers and loops are Keras' and TensorFlow's own."""
+    """Whether models, optimisers and loops are Keras' and TensorFlow's own.
+
+    Example:
+        >>> from adv_networks import runtime
+        >>> runtime.is_plain()
+        False
+    """
     return _mode == "plain"

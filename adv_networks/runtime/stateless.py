@@ -18,6 +18,14 @@ class Weights(NamedTuple):
         others: BN averages and the states of random generators.
         seed: int32 [2], the seed of the model's draws, instead of these states; None if it draws nothing or uses the states.
         draws: int32, the number of draws of `mean_over_draws`.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import runtime
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
+        >>> weights = runtime.Weights.of(model)
+        >>> len(weights.trainable), len(weights.others)
+        (2, 2)
     """
 
     trainable: list[tf.Variable | tf.Tensor]
@@ -44,7 +52,16 @@ def _local(variable: tf.Variable) -> tf.Variable | tf.Tensor:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Weighted:
-    """A model with other weights instead of its own; after each call `drew` has whether the call drew anything from a seed."""
+    """A model with other weights instead of its own; after each call `drew` has whether the call drew anything from a seed.
+
+    Example:
+        >>> import keras, tensorflow as tf
+        >>> from adv_networks import runtime
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+        >>> other = runtime.Weighted(model, runtime.Weights([tf.constant([[3.0], [4.0]])], []))
+        >>> runtime.raw_outputs(other, False, tf.ones((1, 2))).numpy().tolist()
+        [[7.0]]
+    """
 
     model: keras.Model
     weights: Weights
@@ -61,6 +78,14 @@ def discarding_statistics(
         inputs: [batch, …].
         training: whether BN uses the statistics of the batch.
         parameters: values that replace the trainable variables; None for the variables themselves.
+
+    Example:
+        >>> import keras, tensorflow as tf
+        >>> from adv_networks import runtime
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
+        >>> outputs = runtime.discarding_statistics(model, tf.constant([[1.0, 2.0]]), training=True)
+        >>> model.layers[0].moving_mean.numpy().tolist()
+        [0.0, 0.0]
     """
     if not isinstance(model, Weighted):
         model = Weighted(model, Weights.of(model))
@@ -85,7 +110,15 @@ def discarding_statistics(
 
 
 def raw_outputs(model: keras.Model | Weighted, training: bool, inputs: tf.Tensor) -> Any:
-    """The model's outputs for its inputs, unchanged, as a function for `run_compiled`."""
+    """The model's outputs for its inputs, unchanged, as a function for `run_compiled`.
+
+    Example:
+        >>> import keras, tensorflow as tf
+        >>> from adv_networks import runtime
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> runtime.run_compiled(runtime.raw_outputs, model, False, tf.zeros((5, 2))).shape
+        TensorShape([5, 3])
+    """
     return discarding_statistics(model, inputs, training=training)
 
 
@@ -94,6 +127,17 @@ def mean_over_draws(model: keras.Model | Weighted, compute: Callable[[keras.Mode
 
     Athalye, Engstrom, Ilyas and Kwok, 2018, "Synthesizing robust adversarial examples": an attack on a random classifier
     follows the gradient of the expected loss.
+
+    Example:
+        >>> import keras, tensorflow as tf
+        >>> from adv_networks import runtime
+        >>> image = keras.Input((1,))
+        >>> model = keras.Model(image, keras.layers.Dropout(0.5)(image, training=True))  # 0 or 2 for an input of 1
+        >>> def mean(model, x):
+        ...     return runtime.mean_over_draws(model, lambda drawn: runtime.raw_outputs(drawn, False, x))
+        >>> with runtime.drawing(0, draws=1000):
+        ...     print(round(float(runtime.run_compiled(mean, model, tf.ones((1, 1))))))
+        1
     """
     if not isinstance(model, Weighted) or model.weights.seed is None:
         return compute(model)
@@ -118,14 +162,30 @@ def mean_over_draws(model: keras.Model | Weighted, compute: Callable[[keras.Mode
 
 
 def loss_scale(model: keras.Model | Weighted) -> int:
-    """The factor of a loss before its gradient is taken through the model, because small numbers vanish in float16."""
+    """The factor of a loss before its gradient is taken through the model, because small numbers vanish in float16.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import runtime
+        >>> kinds = ("float32", "mixed_float16")
+        >>> [runtime.loss_scale(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, dtype=kind)])) for kind in kinds]
+        [1, 1024]
+    """
     # Ask the layers: a model from a file, or around another one, has the dtype of the current policy.
     own = model.model if isinstance(model, Weighted) else model
     return 2**10 if any(layer.compute_dtype == "float16" for layer in own._flatten_layers()) else 1
 
 
 def returns_one_tensor(model: keras.Model) -> bool:
-    """Whether a functional or sequential model returns a single tensor, not a list or dictionary."""
+    """Whether a functional or sequential model returns a single tensor, not a list or dictionary.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import runtime
+        >>> image = keras.Input((2,))
+        >>> [runtime.returns_one_tensor(keras.Model(image, outputs)) for outputs in (image, [image])]
+        [True, False]
+    """
     functional = getattr(model, "_functional", None) or model  # A sequential model has a functional one inside.
     return isinstance(getattr(functional, "_outputs_struct", None), keras.KerasTensor)
 
@@ -134,6 +194,13 @@ def last_operations(model: keras.Model) -> Iterator[Any]:
     """The layers and operations behind a functional model's output, last first, up to one that takes several tensors.
 
     A nested functional model is replaced by its own layers and operations; a nested subclassed model appears itself.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import runtime
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.ReLU()])
+        >>> [type(operation).__name__ for operation in runtime.last_operations(model)]
+        ['ReLU', 'Dense', 'InputLayer']
     """
     outputs = getattr(model, "outputs", None)
     while outputs and len(outputs) == 1:
