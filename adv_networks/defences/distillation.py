@@ -102,9 +102,9 @@ class Distillation(Defence):
 
     Example:
         >>> from adv_networks import defences, experiments
-        >>> spec = experiments.experiment("digits", "distillation", temperature=20.0)
+        >>> spec = experiments.experiment("digits", "distillation", temperature=20)
         >>> defences.Distillation().needs(spec)["teacher"].name
-        'digits-teacher-cpu-s0-temperature=20.0'
+        'digits-teacher-cpu-s0-temperature=20'
     """
 
     name, letter, title = "distillation", "DD", "defensive distillation: trained on a teacher's soft labels at a temperature"

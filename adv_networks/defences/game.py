@@ -130,7 +130,7 @@ def regularised_gradient(
         >>> x, y = tf.zeros((4, 8, 8, 1)), tf.range(4)
         >>> gradient, scalars, product = defences.regularised_gradient(players.d, players.generators, [x], x, y, spec)
         >>> [part.shape.as_list() for part in product]
-        [[64, 2], [2, 10]]
+        [[64, 625], [625, 10]]
     """
     theta, phi = values(d), [tf.convert_to_tensor(value) for value in values(*generators)]
 

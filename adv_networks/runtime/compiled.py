@@ -51,7 +51,7 @@ def described(function: Callable[..., Any], model: keras.Model, *arguments: Any)
         >>> import keras, tensorflow as tf
         >>> from adv_networks import runtime
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-        >>> runtime.described(runtime.raw_outputs, model, False, tf.TensorSpec((4, 2))).shape
+        >>> runtime.described(runtime.raw_outputs, model, False, tf.TensorSpec((None, 2))).shape
         TensorShape([None, 3])
     """
     with randomness.drawing():  # A separate stream, so that later calls get the same seeds as without this one.

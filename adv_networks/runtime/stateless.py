@@ -136,7 +136,7 @@ def mean_over_draws(model: keras.Model | Weighted, compute: Callable[[keras.Mode
         >>> def mean(model, x):
         ...     return runtime.mean_over_draws(model, lambda drawn: runtime.raw_outputs(drawn, False, x))
         >>> with runtime.drawing(0, draws=1000):
-        ...     print(round(float(runtime.run_compiled(mean, model, tf.ones((1, 1))))))
+        ...     print(round(float(runtime.run_compiled(mean, model, tf.ones((1, 1)))[0, 0])))
         1
     """
     if not isinstance(model, Weighted) or model.weights.seed is None:
