@@ -114,5 +114,13 @@ def correct_masks(
 
     A random target labels each image several times: booleans [draws, images] (`random_classifiers`). Whether an image that a
     defence refuses counts as right is defined by `defended.counted_as_right`. The arguments are those of `measure`.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks, evaluation
+        >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x, y = np.zeros((3, 4, 4, 1), np.uint8), np.array([0, 1, 0])  # The logits of black images are 0.
+        >>> evaluation.correct_masks([model], x, y, attacks.Clean(), source=None)
+        [array([ True, False,  True])]
     """
     return [found.right for found in measure(targets, images, labels, attack, source, bn_evaluation, state)]

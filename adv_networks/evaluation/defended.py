@@ -34,6 +34,15 @@ class Defended:
         members: the classifiers of a defence that draws one of them at random for each image. They are evaluated one after the
             other instead of `model`, so accuracies are exact means over the draw. Empty for any other defence.
         settings: what the outputs depend on besides the weights, as plain values.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import evaluation
+        >>> classifier = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> image = keras.Input((8, 8, 1))
+        >>> rounded = keras.Model(image, classifier(image + keras.ops.stop_gradient(keras.ops.round(image) - image)))
+        >>> evaluation.Defended(model=keras.Model(image, classifier(keras.ops.round(image))), surrogate=rounded).gradient
+        'straight_through'
     """
 
     model: keras.Model
@@ -86,6 +95,13 @@ def as_defended(target: Target) -> Defended:
 
     Raises:
         UsageError: the target is neither.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import evaluation
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> evaluation.as_defended(model).gradient
+        'exact'
     """
     if not isinstance(target, (Defended, keras.Model)):
         raise UsageError(f"classifier: expected a Keras model, or a Defended one, received {type(target).__name__}")
@@ -114,7 +130,16 @@ def gradient_of(source: Target | None, attack: Attack) -> str:
 
 
 def target_hash(target: Target) -> str:
-    """`weights_hash` of a classifier. Behind a defence: a hash of the weights of all networks and the defence's settings."""
+    """`weights_hash` of a classifier. Behind a defence: a hash of the weights of all networks and the defence's settings.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import evaluation
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> fine, coarse = (evaluation.Defended(model=model, settings={"bits": bits}) for bits in (5, 1))
+        >>> evaluation.target_hash(fine) == evaluation.target_hash(coarse)
+        False
+    """
     if not isinstance(target, Defended):
         return weights_hash(as_defended(target).model)
     networks = [weights_hash(network) for network in (target.model, target.excess) if network is not None]

@@ -66,6 +66,15 @@ def grid(
 
     Raises:
         UsageError: an attack learns from training images, and there are none.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks, evaluation
+        >>> models = {"mine": keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])}
+        >>> x, y = np.zeros((3, 4, 4, 1), np.uint8), np.array([0, 1, 0])
+        >>> records = evaluation.grid(models, models, [attacks.Clean(), attacks.FGS(epsilon=0.1)], x, y)
+        >>> [(record.attack, record.source, record.images) for record in records]
+        [('clean', '', 3), ('fgs', 'mine', 3)]
     """
     images, labels = as_arrays(images, labels)
     by_key = {
@@ -153,6 +162,15 @@ def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str,
         attack: an attack of kind "worst", whose settings the record gets.
         parts: records of one target on the same images.
         outcomes: which images were right, by the records' keys; the entry of the new record is added.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks, evaluation
+        >>> models = {"mine": keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])}
+        >>> x, y, right = np.zeros((3, 4, 4, 1), np.uint8), np.array([0, 1, 0]), {}
+        >>> parts = evaluation.grid(models, models, [attacks.Clean(), attacks.FGS(epsilon=0.1)], x, y, outcomes=right)
+        >>> evaluation.worst(attacks.Worst(epsilon=0.1), parts, right).correct <= min(part.correct for part in parts)
+        True
     """
     identity = dict(
         target=parts[0].target,

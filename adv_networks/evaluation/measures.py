@@ -50,6 +50,14 @@ class PerImage:
         queries: number of queries to the source; None if the attack does not count them.
         right_wrapped: for an attack on another attack's images, whether the target labels those images correctly; else None.
         refused: whether a defence refuses the image; None for a target that refuses no image.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import evaluation
+        >>> right, distances = np.array([True, False]), {norm: np.full(2, 0.1) for norm in ("l0", "l2", "linf")}
+        >>> found = evaluation.PerImage(right, confidence=np.array([0.9, 0.6]), changed=~right, distances=distances)
+        >>> found.measures(right_before=np.array([True, True]))["success_percent"]
+        50.0
     """
 
     right: np.ndarray
@@ -147,6 +155,15 @@ def measure(
     Raises:
         UsageError: images or labels are invalid, or a defence does not offer the gradient.
         UserError: a target's logits are not finite, so they name no class.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks, evaluation
+        >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x, y = np.full((3, 4, 4, 1), 0.5, np.float32), np.array([0, 1, 0])
+        >>> (found,) = evaluation.measure([model], x, y, attacks.FGS(epsilon=0.1), source=model)
+        >>> found.right.shape, sorted(found.distances)
+        ((3,), ['l0', 'l2', 'linf'])
     """
     images, labels = as_arrays(images, labels)
     training, network = bn_evaluation == "batch", crafted_on(source, attack)

@@ -42,12 +42,30 @@ def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> kera
 
 
 def check_classifier(model: keras.Model, dataset: str, where: str) -> None:
-    """Raises a UserError if the model, found at `where`, does not take images of `dataset` to logits of its classes."""
+    """Raises a UserError if the model, found at `where`, does not take images of `dataset` to logits of its classes.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import evaluation
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> evaluation.check_classifier(model, "digits", "mine.keras")
+        >>> evaluation.check_classifier(model, "mnist", "mine.keras")
+        Traceback (most recent call last):
+            ...
+        adv_networks.errors.UserError: mine.keras: expected a classifier of mnist, ...
+    """
     if as_classifier(model, find_dataset(dataset), where) is not model:
         raise UserError(f"{where}: expected a classifier of {dataset} as our runs save it, found another kind of model")
 
 
 def is_generator(model: keras.Model) -> bool:
-    """Whether the model returns images rather than logits."""
+    """Whether the model returns images rather than logits.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import evaluation
+        >>> evaluation.is_generator(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same")]))
+        True
+    """
     shape = getattr(model, "output_shape", None)
     return isinstance(shape, tuple) and len(shape) == 4

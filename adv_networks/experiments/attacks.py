@@ -71,7 +71,13 @@ class Attack(Protocol):
 
 
 class DeclaredAttack(NamedTuple):
-    """The meaning of a name in the grammar: the class of the attack, the arguments that the name implies, and a title."""
+    """The meaning of a name in the grammar: the class of the attack, the arguments that the name implies, and a title.
+
+    Example:
+        >>> from adv_networks.experiments import ATTACKS
+        >>> ATTACKS["fgs_predicted"].arguments["label"], "steps" in ATTACKS["pgd"].fields
+        ('predicted', True)
+    """
 
     kind: Any
     arguments: Mapping[str, Any]
@@ -89,7 +95,13 @@ ATTACKS: dict[str, DeclaredAttack] = {}
 
 
 class Library(NamedTuple):
-    """Another library: its package, and the function that makes an attack from the name of its class and arguments."""
+    """Another library: its package, and the function that makes an attack from the name of its class and arguments.
+
+    Example:
+        >>> from adv_networks.experiments import LIBRARIES
+        >>> LIBRARIES["art"].package
+        'adversarial-robustness-toolbox'
+    """
 
     package: str
     attack: Callable[..., Attack]
@@ -116,6 +128,11 @@ def parse_attack(text: str) -> AttackText:
 
     Raises:
         UsageError: the text does not follow the grammar, or there is no such attack.
+
+    Example:
+        >>> from adv_networks.experiments import parse_attack
+        >>> parse_attack("pgd:steps=100:source=standard")
+        AttackText(name='pgd', arguments={'steps': 100}, source='standard')
     """
     first, *rest = text.split(":")
     if first in LIBRARIES:
@@ -145,7 +162,14 @@ def parse_attack(text: str) -> AttackText:
 
 
 class AttackDefaults(Protocol):
-    """Supplies the settings that a text does not give: an experiment, or `Defaults`."""
+    """Supplies the settings that a text does not give: an experiment, or `Defaults`.
+
+    Example:
+        >>> from adv_networks.experiments import AttackDefaults, experiment
+        >>> spec: AttackDefaults = experiment("mnist", "pgd")
+        >>> spec.epsilon, spec.norm, spec.pgd_steps
+        (0.3, 'linf', 10)
+    """
 
     epsilon: float
     norm: str
@@ -162,7 +186,13 @@ class AttackDefaults(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Defaults:
-    """A ball and the paper's attack settings, for attacks outside an experiment."""
+    """A ball and the paper's attack settings, for attacks outside an experiment.
+
+    Example:
+        >>> from adv_networks.experiments import Defaults, resolve_attack
+        >>> resolve_attack("pgd", Defaults(epsilon=8 / 255)).title
+        'pgd (linf ≤ 0.0313725)'
+    """
 
     epsilon: float
     norm: str = "linf"

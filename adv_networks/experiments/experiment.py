@@ -26,6 +26,12 @@ class Experiment(SharedSettings):
 
     Each setting can be overridden by a flag of the same name. Settings are those of `SharedSettings`, and the fields of `own`,
     which only the method knows (`defences.base.Defence.Settings`).
+
+    Example:
+        >>> from adv_networks.experiments import experiment
+        >>> spec = experiment("mnist", "generator", scale="paper", epsilon=0.2)
+        >>> spec.steps, [needed.name for needed in spec.needs().values()]
+        (200000, ['mnist-standard-paper-s0'])
     """
 
     dataset: str
@@ -125,6 +131,12 @@ def results_group(results: Path, scale: str, *, protocol: str = "paper", **overr
 
     Raises:
         UsageError: an override has the wrong type, or is out of range.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from adv_networks.experiments import results_group
+        >>> results_group(Path("results"), "cpu", steps=1500).as_posix()
+        'results/cpu-steps=1500'
     """
     parts = [scale] + [protocol] * (protocol != "paper")
     parts += [f"{key}={written(checked_setting(key, value))}" for key, value in sorted(overrides.items())]
@@ -138,7 +150,13 @@ SETTINGS: dict[str, dataclasses.Field] = dict(_SHARED)
 
 
 def checked_setting(name: str, value: Any, **limits: float) -> Any:
-    """Converts and checks a value of the setting of that name (`settings.checked`)."""
+    """Converts and checks a value of the setting of that name (`settings.checked`).
+
+    Example:
+        >>> from adv_networks.experiments import checked_setting
+        >>> checked_setting("steps", "1500")
+        1500
+    """
     return checked(choose(SETTINGS, name, "setting"), value, **limits)
 
 

@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
 
 class Method(Protocol):
-    """The part of a training method that an experiment knows; `defences.base.Defence` documents the attributes."""
+    """The part of a training method that an experiment knows; `defences.base.Defence` documents the attributes.
+
+    Example:
+        >>> from adv_networks.experiments import METHODS
+        >>> METHODS["advnet"].letter, METHODS["advnet"].trains_generator, METHODS["pgd"].trains_generator
+        ('C', True, False)
+    """
 
     name: str
     letter: str

@@ -13,5 +13,11 @@ def shortened(name: str) -> str:
 
 
 def generator_file(position: int) -> str:
-    """The file of the generator at this position (from 0) among a run's `generators`."""
+    """The file of the generator at this position (from 0) among a run's `generators`.
+
+    Example:
+        >>> from adv_networks.experiments import generator_file
+        >>> generator_file(0), generator_file(1)
+        ('g.keras', 'g-2.keras')
+    """
     return f"g-{position + 1}.keras" if position else "g.keras"

@@ -39,6 +39,11 @@ class Family:
         least_side: the smallest height and width of images that it takes.
         drops: whether it has dropout. Such a network is evaluated in inference mode only.
         is_own: whether it is the user's own, whose cost is not known.
+
+    Example:
+        >>> from adv_networks.experiments import CLASSIFIERS
+        >>> CLASSIFIERS["mlp"].drops, CLASSIFIERS["mlp"].settings
+        (True, {'classifier_width': 625})
     """
 
     name: str
@@ -87,6 +92,11 @@ def is_own(name: str) -> bool:
     """Whether a name is the location of a user's own network: `module:function`, or the path of a saved model.
 
     Only Keras files are loaded; for other formats, loading raises an error that says what to do.
+
+    Example:
+        >>> from adv_networks.experiments import is_own
+        >>> is_own("my_module:build"), is_own("mine.keras"), is_own("d1")
+        (True, True, False)
     """
     # os.path.isfile returns False where Path.is_file raises, for example if a name is too long.
     is_saved_model = os.path.isfile(os.path.join(name, "saved_model.pb"))  # noqa: PTH113, PTH118
@@ -113,12 +123,29 @@ def find_classifier(name: str) -> Family:
 
     Raises:
         UsageError: there is no such family.
+
+    Example:
+        >>> from adv_networks.experiments import find_classifier
+        >>> find_classifier("d1").title
+        "the paper's MNIST network: two 5×5 convolutions (Fig. 3a)"
     """
     return choose(CLASSIFIERS, name, "classifier")
 
 
 def _register(registry: dict[str, Family]) -> Callable[..., Any]:
     def declare(name: str, title: str, **further: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """A decorator for a function from an experiment to a network; `further` are the other attributes of `Family`.
+
+        Example:
+            >>> import keras
+            >>> from adv_networks.experiments import CLASSIFIERS, register_classifier
+            >>> @register_classifier("one_layer", "one dense layer on the digits", multiply_adds=lambda spec: 640)
+            ... def build(spec):
+            ...     return keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+            >>> CLASSIFIERS.pop("one_layer").title  # It is gone again.
+            'one dense layer on the digits'
+        """
+
         def register(build: Callable[[Experiment], keras.Model]) -> Callable[[Experiment], keras.Model]:
             registry[name] = Family(name=name, title=title, build=build, **further)
             return build

@@ -25,6 +25,12 @@ class Protocol:
     """Named settings that override the data set's recipe: `rules` are (data sets, methods, settings), where None means all.
 
     A rule's `steps` map scales to iterations; a scale that is not listed keeps its own number.
+
+    Example:
+        >>> from adv_networks.experiments import Protocol
+        >>> protocol = Protocol("mine", "a larger ball on MNIST", ((("mnist",), None, {"epsilon": 0.4}),))
+        >>> protocol.settings("mnist", "pgd"), protocol.settings("svhn", "pgd")
+        ({'epsilon': 0.4}, {})
     """
 
     name: str

@@ -45,6 +45,15 @@ def setting(
         most: inclusive upper bound of a number.
         below: exclusive upper bound of a number.
         omitted: whether the key of a record omits it at its default, because it was added after the first records.
+
+    Example:
+        >>> import dataclasses
+        >>> from adv_networks import experiments
+        >>> @dataclasses.dataclass
+        ... class Settings:
+        ...     filters: int = experiments.setting(8, "filters of the first layer", least=1)
+        >>> experiments.checked(dataclasses.fields(Settings)[0], "16")
+        16
     """
     rule = {"help": help, "part": part, "choices": choices, "above": above, "least": least, "most": most, "below": below}
     rule["omitted"] = omitted
@@ -56,6 +65,11 @@ def checked(field: dataclasses.Field, value: Any, **limits: float) -> Any:
 
     Raises:
         UsageError: the value has another type, or is out of range.
+
+    Example:
+        >>> from adv_networks.experiments import SETTINGS, checked
+        >>> checked(SETTINGS["epsilon"], "0.1", most=0.5)
+        0.1
     """
     name, rule, default = field.name, {**field.metadata, **limits}, field.default
     many = isinstance(default, tuple)
@@ -97,7 +111,15 @@ def _range(rule: Mapping[str, Any]) -> str:
 
 
 def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
-    """Returns `mapping[name]`, or raises a UsageError that lists the possible names."""
+    """Returns `mapping[name]`, or raises a UsageError that lists the possible names.
+
+    Example:
+        >>> from adv_networks.experiments import SCALES, choose
+        >>> choose(SCALES, "huge", "scale")
+        Traceback (most recent call last):
+            ...
+        adv_networks.errors.UsageError: scale: expected one of tiny, cpu, paper, received huge
+    """
     if name not in mapping:
         raise UsageError(f"{what}: expected one of {', '.join(mapping)}, received {name}")
     return mapping[name]
@@ -109,7 +131,13 @@ def plain(value: Any) -> Any:
 
 
 def written(value: Any) -> str:
-    """A setting's value as part of a file name: 0.25_0.5 for (0.25, 0.5)."""
+    """A setting's value as part of a file name: 0.25_0.5 for (0.25, 0.5).
+
+    Example:
+        >>> from adv_networks.experiments import written
+        >>> written((0.25, 0.5)), written("my_module:build")
+        ('0.25_0.5', 'my_module_build')
+    """
     if isinstance(value, tuple):
         return "_".join(map(written, value)) or "none"
     # A path and module:function contain characters that a file name cannot have.

@@ -58,6 +58,11 @@ class Column:
 
     A column that only one row has names it in `row`. `settings` override those of the row, for its run and for the source
     alike, at the paper's scale: ε, for instance. `source_settings` override those of the source only.
+
+    Example:
+        >>> from adv_networks.experiments import TABLES
+        >>> [column.label for column in TABLES["1"].columns if column.source == "pgd"]
+        ["FGS(B')", "PGD(B')"]
     """
 
     label: str
@@ -100,6 +105,11 @@ class Table:
 
     `paper` names the source of the table, a module of `papers`. Tables that one command makes together share a `bundle`, its
     name. `appendix` says what the table shows besides its cells, a key of `tables.appendices.APPENDICES`.
+
+    Example:
+        >>> from adv_networks.experiments import WHITE_BOX, Row, Table
+        >>> len(Table("mine", "A on MNIST", ("mnist",), (Row("A", "standard"),), WHITE_BOX).cells("cpu"))
+        3
     """
 
     name: str

@@ -41,6 +41,15 @@ def load_model(file: str | os.PathLike) -> keras.Model:
 
     Raises:
         UserError: the file is missing, damaged or of another kind, or is not the one that its run saved.
+
+    Example:
+        >>> import tempfile, keras
+        >>> from adv_networks import evaluation
+        >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     model.save(f"{place}/mine.keras")
+        ...     evaluation.load_model(f"{place}/mine.keras").output_shape
+        (None, 2)
     """
     file = Path(file)
     if (file / "saved_model.pb").is_file() or file.suffix in _NO_KERAS_MODELS:
@@ -62,7 +71,17 @@ def load_model(file: str | os.PathLike) -> keras.Model:
 
 
 def save_model(model: keras.Model, file: Path, class_names: Sequence[str] = ()) -> None:
-    """Saves a `.keras` file that plain Keras can load, with the class names in its metadata."""
+    """Saves a `.keras` file that plain Keras can load, with the class names in its metadata.
+
+    Example:
+        >>> import pathlib, tempfile, keras
+        >>> from adv_networks import evaluation
+        >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     evaluation.save_model(model, pathlib.Path(place, "mine.keras"), class_names=("cat", "dog"))
+        ...     keras.models.load_model(f"{place}/mine.keras").output_shape
+        (None, 2)
+    """
     model.save(file)
     if class_names:
         with zipfile.ZipFile(file) as saved:
@@ -75,7 +94,17 @@ def save_model(model: keras.Model, file: Path, class_names: Sequence[str] = ()) 
 
 
 def class_names_of(file: Path) -> tuple[str, ...]:
-    """The class names of a classifier, from its `.keras` file; empty if the file has none."""
+    """The class names of a classifier, from its `.keras` file; empty if the file has none.
+
+    Example:
+        >>> import pathlib, tempfile, keras
+        >>> from adv_networks import evaluation
+        >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     evaluation.save_model(model, pathlib.Path(place, "mine.keras"), class_names=("cat", "dog"))
+        ...     evaluation.class_names_of(pathlib.Path(place, "mine.keras"))
+        ('cat', 'dog')
+    """
     try:
         with zipfile.ZipFile(file) as saved:
             names = _said(saved, _METADATA).get(_CLASS_NAMES, [])

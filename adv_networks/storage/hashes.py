@@ -24,12 +24,30 @@ _AT_ONCE = 2**26
 
 
 def weights_hash(model: keras.Model) -> str:
-    """The hash of all weights, BN averages included."""
+    """The hash of all weights, BN averages included.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import evaluation
+        >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> copy = keras.models.clone_model(model)
+        >>> copy.set_weights(model.get_weights())
+        >>> evaluation.weights_hash(copy) == evaluation.weights_hash(model)
+        True
+    """
     return arrays_hash(*model.get_weights())
 
 
 def images_hash(images: np.ndarray, labels: np.ndarray) -> str:
-    """The hash of the images and labels."""
+    """The hash of the images and labels.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import evaluation
+        >>> images, labels = np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 1])
+        >>> evaluation.images_hash(images, labels) == evaluation.images_hash(images, labels[::-1])
+        False
+    """
     return arrays_hash(images, labels)
 
 
@@ -47,7 +65,16 @@ def arrays_hash(*arrays: np.ndarray) -> str:
 
 
 def file_hash(file: Path) -> str:
-    """The hash of the bytes of a file; raises an OSError if it cannot be read."""
+    """The hash of the bytes of a file; raises an OSError if it cannot be read.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from adv_networks import evaluation
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     size = pathlib.Path(place, "letters.txt").write_text("abc")
+        ...     evaluation.file_hash(pathlib.Path(place, "letters.txt"))
+        'ba7816bf8f01cfea'
+    """
     return _file_digest(file)[:DIGITS]
 
 

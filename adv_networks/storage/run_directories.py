@@ -38,6 +38,15 @@ def describe(workdir: Path) -> dict[str, Any] | None:
 
     Raises:
         UserError: the file is damaged, or cannot be a run's description.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from adv_networks import training
+        >>> text = '{"experiment": {"steps": 600}, "provenance": {"commit": "", "training_images": 1200}}'
+        >>> with tempfile.TemporaryDirectory() as run:
+        ...     size = pathlib.Path(run, "experiment.json").write_text(text)
+        ...     training.describe(pathlib.Path(run))["experiment"]
+        {'steps': 600}
     """
     file = workdir / "experiment.json"
     if not file.exists():
@@ -110,6 +119,13 @@ def known_weights_hash(workdir: Path, name: str) -> str | None:
 
     Raises:
         UserError: as in `checked_file`.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from adv_networks import training
+        >>> with tempfile.TemporaryDirectory() as place:  # No run was here.
+        ...     print(training.known_weights_hash(pathlib.Path(place), "d.keras"))
+        None
     """
     known = _hashes(workdir, name)
     return known["weights"] if known is not None and checked_file(workdir, name).exists() else None

@@ -13,7 +13,14 @@ from adv_networks.tables.rows import FIELDS, YOUNGER_FIELDS
 
 
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as CSV text; None is an empty field. Newer fields that only have defaults are left out, as in older files."""
+    """Rows as CSV text; None is an empty field. Newer fields that only have defaults are left out, as in older files.
+
+    Example:
+        >>> from adv_networks import experiments, tables
+        >>> rows = tables.make_table(experiments.TABLES["1"], [], scale="paper")
+        >>> tables.as_csv(rows).splitlines()[1]
+        '1,mnist,standard (A),No Noise,,99.14,,,,,,,mnist-standard-paper-s0,200000,,'
+    """
     fields = list(FIELDS)
     for name, default in reversed(YOUNGER_FIELDS.items()):
         if any(row[name] != default for row in rows):
@@ -28,6 +35,13 @@ def as_markdown(
     """The paper's layout as Markdown: one table for each data set, with cells "measured (published, difference)".
 
     The scale and `notes` come before the tables, and `appendix`, which is Markdown, after them.
+
+    Example:
+        >>> from adv_networks import experiments, tables
+        >>> table = experiments.TABLES["1"]
+        >>> rows = tables.make_table(table, [], scale="paper")
+        >>> tables.as_markdown(table, rows[:1], scale="paper").splitlines()[-1]
+        '| standard (A) | (99.14) |'
     """
     parts = [
         f"# {heading(table)}",
@@ -50,7 +64,17 @@ def as_markdown(
 
 
 def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
-    """The same as text with aligned columns, for a terminal."""
+    """The same as text with aligned columns, for a terminal.
+
+    Example:
+        >>> from adv_networks import experiments, tables
+        >>> table = experiments.TABLES["1"]
+        >>> rows = tables.make_table(table, [], scale="cpu")
+        >>> print(tables.as_text(table, rows[:1], scale="cpu"))
+        Table 1. White-box and black-box attacks on MNIST (ε = 0.3), scale cpu; accuracy in %, measured (published, difference)
+        mnist         No Noise
+        standard (A)   (99.14)
+    """
     lines = [f"{heading(table)}, scale {scale}; accuracy in %, {_shown(rows)}"]
     for dataset in dict.fromkeys(row["dataset"] for row in rows):
         cells = {(row["row"], column_title(row)): _text(row) for row in rows if row["dataset"] == dataset}
@@ -71,14 +95,26 @@ def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
 
 
 def stem(table: Table) -> str:
-    """The name of the table's files, without their suffix."""
+    """The name of the table's files, without their suffix.
+
+    Example:
+        >>> from adv_networks import experiments, tables
+        >>> tables.stem(experiments.TABLES["1"].under("strong"))
+        'table1-strong'
+    """
     name = f"table{table.name}" if table.name.isdigit() else table.name
     suite = "" if table.suite == "paper" else f"-{table.suite}"
     return f"{name}{suite}-attacks" if table.has_further_attacks else f"{name}{suite}"
 
 
 def heading(table: Table) -> str:
-    """The table's title, after its number if it has one."""
+    """The table's title, after its number if it has one.
+
+    Example:
+        >>> from adv_networks import experiments, tables
+        >>> tables.heading(experiments.TABLES["2"])
+        'Table 2. White-box and black-box attacks on SVHN (ε = 0.05)'
+    """
     return f"Table {table.name}. {table.title}" if table.name.isdigit() else table.title
 
 
@@ -115,7 +151,17 @@ def write(
     notes: Sequence[str] = (),
     appendix: str = "",
 ) -> None:
-    """Writes `table<N>.csv` and `table<N>.md` into `directory`; the files of a table without a number have its name."""
+    """Writes `table<N>.csv` and `table<N>.md` into `directory`; the files of a table without a number have its name.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from adv_networks import experiments, tables
+        >>> rows = tables.make_table(experiments.TABLES["1"], [], scale="paper")
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     tables.write(experiments.TABLES["1"], rows, pathlib.Path(place), scale="paper")
+        ...     sorted(file.name for file in pathlib.Path(place).iterdir())
+        ['table1.csv', 'table1.md']
+    """
     write_text(directory / f"{stem(table)}.csv", as_csv(rows))
     text = as_markdown(table, rows, scale=scale, notes=notes, appendix=appendix)
     write_text(directory / f"{stem(table)}.md", text)

@@ -10,7 +10,14 @@ from adv_networks.storage.records import Record, hash_of_parts
 
 
 def source_name(cell: Cell) -> str:
-    """The source in a record of this cell: a run, a run's generator, or "" for clean images and worst cases."""
+    """The source in a record of this cell: a run, a run's generator, or "" for clean images and worst cases.
+
+    Example:
+        >>> from adv_networks import experiments, tables
+        >>> cell = experiments.TABLES["1"].cells("paper")[3]
+        >>> cell.column, tables.source_name(cell)
+        ("FGS(A')", 'mnist-standard-paper-s1')
+    """
     if cell.attack.composed or not cell.attack.has_source:
         return ""
     name = (cell.source or cell.target).target_name
@@ -25,6 +32,15 @@ def match(
     A run that was trained again is another network of the same name. Only the records of one network for each name count: the
     one whose hash is in `networks`, or else that of the newest (the last) record. In the same way, only the test images of the
     newest record count for each data set.
+
+    Example:
+        >>> from adv_networks import experiments, tables
+        >>> from adv_networks.storage.records import Record
+        >>> cell = experiments.TABLES["1"].cells("paper")[0]
+        >>> hashes, settings = ("", "", ""), cell.attack.settings()
+        >>> record = Record("", cell.target.name, "", "clean", 0.0, 99.0, 9900, 10000, *hashes, settings, "moving", seconds=1.0)
+        >>> [found.accuracy_percent for _, found in tables.match([cell], [record])]
+        [99.0]
     """
     cells = list(cells)
     found = {
@@ -56,7 +72,15 @@ def _agreeing(records: Iterable[Record], networks: Mapping[str, str], datasets: 
 
 
 def parts_of(worst: Cell, pairs: Iterable[tuple[Cell, Record | None]]) -> list[Record | None]:
-    """The records of the cells that make up a worst case: cells of the same row and run."""
+    """The records of the cells that make up a worst case: cells of the same row and run.
+
+    Example:
+        >>> from adv_networks import experiments, tables
+        >>> cells = experiments.TABLES["1"].under("strong").cells("paper")
+        >>> worst = next(cell for cell in cells if cell.column == "AutoAttack")
+        >>> tables.parts_of(worst, tables.match(cells, []))  # APGD-CE, APGD-T, FAB-T and Square
+        [None, None, None, None]
+    """
     own = {cell.column: record for cell, record in pairs if (cell.row, cell.target) == (worst.row, worst.target)}
     return [own.get(column) for column in worst.attack.parts]
 
@@ -74,6 +98,15 @@ def completeness(cell: Cell, record: Record) -> str:
 
     "complete": on all test images and, as far as the record says, with all training images. "limited": on only the first test
     images, as the cell's experiment asks. "subset": on less.
+
+    Example:
+        >>> from adv_networks import experiments, tables
+        >>> from adv_networks.storage.records import Record
+        >>> cell = experiments.TABLES["1"].cells("paper")[0]
+        >>> hashes, settings = ("", "", ""), cell.attack.settings()
+        >>> record = Record("", cell.target.name, "", "clean", 0.0, 99.0, 990, 1000, *hashes, settings, "moving", seconds=1.0)
+        >>> tables.completeness(cell, record)
+        'subset'
     """
     declared = DATASETS[cell.dataset]
     tested, limited = (

@@ -63,6 +63,12 @@ def make_table(
 
     Raises:
         UsageError: `scale` is None, but the records are of several scales or there are none.
+
+    Example:
+        >>> from adv_networks import experiments, tables
+        >>> row = tables.make_table(experiments.TABLES["1"], [], scale="paper")[0]
+        >>> row["row"], row["column"], row["measured_percent"], row["published_percent"]
+        ('standard (A)', 'No Noise', None, 99.14)
     """
     records = list(records)
     if scale is None:
@@ -74,7 +80,13 @@ def make_table(
 
 
 def wilson_interval(percent: float, images: int) -> tuple[float, float]:
-    """Wilson's 95% confidence interval for an accuracy of `percent` on this many images."""
+    """Wilson's 95% confidence interval for an accuracy of `percent` on this many images.
+
+    Example:
+        >>> from adv_networks import tables
+        >>> [round(bound, 2) for bound in tables.wilson_interval(99.0, images=10_000)]
+        [98.79, 99.18]
+    """
     share, spread = percent / 100, _Z**2 / images
     middle = share + spread / 2
     half = math.sqrt(spread * (share * (1 - share) + spread / 4))
@@ -107,6 +119,14 @@ def over_seeds(seeds: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]
 
     The interval is that of the mean accuracy for the number of test images, as for a single network, because the seeds share
     their test images. The least and the most show how far the seeds differ.
+
+    Example:
+        >>> from adv_networks import experiments, tables
+        >>> row = tables.make_table(experiments.TABLES["1"], [], scale="paper")[0] | {"images": 10_000, "data": "complete"}
+        >>> first, second = row | {"seeds": "0", "measured_percent": 98.0}, row | {"seeds": "1", "measured_percent": 99.0}
+        >>> joined = tables.over_seeds([[first], [second]])[0]
+        >>> joined["measured_percent"], joined["measured_least"], joined["seeds"]
+        (98.5, 98.0, '0 1')
     """
     return [_over_seeds(cells) for cells in zip(*seeds, strict=True)]
 
@@ -153,6 +173,15 @@ def read(file: Path) -> list[dict[str, str]]:
 
     Raises:
         UserError: the file is damaged, or a number of a table is not a number.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from adv_networks import experiments, tables
+        >>> rows = tables.make_table(experiments.TABLES["1"], [], scale="paper")
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     tables.write(experiments.TABLES["1"], rows, pathlib.Path(place), scale="paper")
+        ...     tables.read(pathlib.Path(place, "table1.csv"))[0]["published_percent"]
+        '99.14'
     """
     rows = read_rows(file)
     for number, row in enumerate(rows if rows and is_table(rows[0]) else [], start=2):
@@ -165,5 +194,11 @@ def read(file: Path) -> list[dict[str, str]]:
 
 
 def is_table(fields: Collection[str]) -> bool:
-    """Whether a line with these fields is a cell of a table, not a part of a cell, by ε or by class."""
+    """Whether a line with these fields is a cell of a table, not a part of a cell, by ε or by class.
+
+    Example:
+        >>> from adv_networks import tables
+        >>> tables.is_table(tables.FIELDS), tables.is_table((*tables.FIELDS, "epsilon"))
+        (True, False)
+    """
     return {"dataset", "row", "column", "measured_percent"} <= set(fields) and not {"epsilon", "class"} & set(fields)

@@ -24,6 +24,14 @@ class Checkpoints:
     TensorFlow writes the two files of a checkpoint under their final names, and a kill may leave them half written. So a
     checkpoint counts only if the directory's list, the file `checkpoint`, names it. The list is replaced atomically, after
     the files are written and before older files are removed.
+
+    Example:
+        >>> import pathlib, tempfile, tensorflow as tf
+        >>> from adv_networks import training
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     training.Checkpoints(pathlib.Path(place), weight=tf.Variable(1.0)).save(step=10)
+        ...     training.Checkpoints(pathlib.Path(place), weight=tf.Variable(0.0)).restore()
+        10
     """
 
     def __init__(self, directory: Path, **state: Any):

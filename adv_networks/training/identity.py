@@ -29,6 +29,14 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
 
     Raises:
         UserError: the directory holds a run with other settings; the first that differs is named.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from adv_networks import experiments, training
+        >>> spec = experiments.experiment("digits", "standard", scale="tiny")
+        >>> with tempfile.TemporaryDirectory() as runs:
+        ...     training.is_finished(spec, pathlib.Path(runs, spec.name))
+        False
     """
     description, experiment = describe(workdir), experiment.trained()
     if description is None:

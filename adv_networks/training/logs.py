@@ -96,6 +96,15 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
 
     Raises:
         UserError: the file is missing or damaged.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from adv_networks import training
+        >>> with tempfile.TemporaryDirectory() as run:
+        ...     training.logs.Log(pathlib.Path(run, "metrics.csv"), training.METRICS, step=0).add(50, {"d_loss": 0.25})
+        ...     line = training.read_metrics(pathlib.Path(run))[0]
+        >>> line["step"], line["d_loss"], line["g_loss"]
+        (50, 0.25, None)
     """
     file = workdir / "metrics.csv"
     try:

@@ -32,6 +32,13 @@ class Workspace:
         checkpoint_seconds: seconds between a run's checkpoints.
         progress: show progress bars.
         workdirs: directories of runs that are not under `runs`, by name.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from adv_networks import experiments, training
+        >>> workspace = training.Workspace(runs=Path("my_runs"))
+        >>> workspace.of(experiments.experiment("digits", "pgd")).as_posix()
+        'my_runs/digits-pgd-cpu-s0'
     """
 
     runs: Path = Path("runs")
