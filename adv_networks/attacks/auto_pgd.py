@@ -32,7 +32,15 @@ _MOMENTUM, _INCREASING = 0.75, 0.75
 @register("apgd_targeted", "Auto-PGD towards each of the nine likeliest other classes", loss="dlr", targets=9)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class APGD(StrongAttack):
-    """The attack `apgd` as a column of tables, with the numbers of AutoAttack's standard version (Croce and Hein, 2020)."""
+    """The attack `apgd` as a column of tables, with the numbers of AutoAttack's standard version (Croce and Hein, 2020).
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.APGD(epsilon=0.3, loss="dlr", targets=9).title
+        'apgd (linf ≤ 0.3)'
+        >>> attacks.named("apgd_targeted", 0.3).targets
+        9
+    """
 
     kind: ClassVar[str] = "apgd"
 
@@ -211,6 +219,15 @@ def apgd(
     Raises:
         UsageError: an unknown loss, or fewer classes than it needs.
         UsageError: a negative ε, or fewer than one step or restart.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> adversarial = attacks.apgd(model, x, y, 0.1, loss="dlr", steps=10)
+        >>> bool((attacks.distances(x, adversarial, "linf") <= 0.1 + 1e-6).all())
+        True
     """
     check_epsilon(epsilon, steps=steps, restarts=restarts)
     if loss not in LOSSES:

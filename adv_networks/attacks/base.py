@@ -35,6 +35,15 @@ class Crafted(NamedTuple):
     `changed` refers to the attack's raw result, before it is restricted to the ball. `queries` counts evaluations and gradients
     of the classifier alike; it is None if the attack does not count them. `wrapped` holds the images of the inner attack if
     this attack wraps another one, else None.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> crafted = attacks.FGS(epsilon=0.1).crafted(model, x, y)
+        >>> crafted.images.shape, crafted.changed.tolist()
+        (TensorShape([2, 8, 8, 1]), [True, True])
     """
 
     images: tf.Tensor
@@ -79,6 +88,16 @@ class Attack:
             (`evaluation.Defended.with_excess`).
         composed: whether it crafts nothing and combines the results of other attacks.
         of_first_records: whether it existed when the first records were written and keeps their keys.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from adv_networks import attacks
+        >>> class Brighter(attacks.Attack):
+        ...     kind = "brighter"
+        ...     def craft(self, source, x, y, *, seed=0, training=False, state=None):
+        ...         return tf.clip_by_value(x + self.epsilon, 0, 1)
+        >>> Brighter(epsilon=0.3).title
+        'brighter (linf ≤ 0.3)'
     """
 
     kind: ClassVar[str]

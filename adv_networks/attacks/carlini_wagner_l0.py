@@ -31,7 +31,13 @@ _MATTERS, _AT_A_TIME = 0.01, 0.3
 @register("cw_l0", "Carlini and Wagner in l0: their attack in l2 on ever fewer pixels")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarliniWagnerL0(CarliniWagner):
-    """The attack `cw_l0` as a column of tables, with the numbers of the authors' code."""
+    """The attack `cw_l0` as a column of tables, with the numbers of the authors' code.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.CarliniWagnerL0(epsilon=5, steps=100).title  # at most five pixels
+        'cw_l0 (l0 ≤ 5)'
+    """
 
     kind: ClassVar[str] = "cw_l0"
     norms: ClassVar[tuple[str, ...]] = ("l0",)
@@ -73,6 +79,17 @@ def cw_l0(
 
     Raises:
         UsageError: a number out of range, or invalid images or labels.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> y = np.argmax(model(x), 1)
+        >>> adversarial = attacks.cw_l0(model, x, y, steps=50, rate=0.1)
+        >>> pixels = attacks.distances(x, adversarial, "l0")
+        >>> bool(((pixels > 0) & (pixels < 32)).all())
+        True
     """
     check_counts(steps=steps)
     x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)

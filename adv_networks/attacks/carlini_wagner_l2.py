@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 @register("cw_l2", "Carlini and Wagner in l2: Adam on ‖δ‖² + c f, c by bisection")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarliniWagnerL2(CarliniWagner):
-    """The attack `cw_l2` as a column of tables, with the numbers of the authors' code."""
+    """The attack `cw_l2` as a column of tables, with the numbers of the authors' code.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> crafted = attacks.CarliniWagnerL2(searches=2, steps=20).crafted(model, x, y)
+        >>> crafted.images.shape, crafted.queries.shape
+        (TensorShape([2, 8, 8, 1]), (2,))
+    """
 
     kind: ClassVar[str] = "cw_l2"
     norms: ClassVar[tuple[str, ...]] = ("l2",)

@@ -24,7 +24,13 @@ _LARGEST_C = 20.0
 @register("cw_linf", "Carlini and Wagner in L∞: penalises changes above a threshold, which shrinks at each success")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarliniWagnerLinf(CarliniWagner):
-    """The attack `cw_linf` as a column of tables, with the numbers of the authors' code."""
+    """The attack `cw_linf` as a column of tables, with the numbers of the authors' code.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.CarliniWagnerLinf(epsilon=0.1, kappa=2.0, steps=100).title
+        'cw_linf (linf ≤ 0.1)'
+    """
 
     kind: ClassVar[str] = "cw_linf"
     norms: ClassVar[tuple[str, ...]] = ("linf",)
@@ -67,6 +73,16 @@ def cw_linf(
 
     Raises:
         UsageError: a number out of range, or invalid images or labels.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> y = np.argmax(model(x), 1)
+        >>> adversarial = attacks.cw_linf(model, x, y, steps=50, rate=0.1)
+        >>> np.argmax(model(adversarial), 1) != y
+        array([ True,  True])
     """
     check_counts(steps=steps)
     x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)

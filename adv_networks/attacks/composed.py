@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 @register("clean", "the clean images")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Clean(Attack):
-    """No attack: the clean images."""
+    """No attack: the clean images.
+
+    Example:
+        >>> import numpy as np
+        >>> from adv_networks import attacks
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> np.array_equal(attacks.Clean().craft(None, x, y), x)
+        True
+    """
 
     kind: ClassVar[str] = "clean"
     access: ClassVar[str] = "labels"
@@ -36,7 +44,14 @@ class Clean(Attack):
 @register("worst", "an image counts as right only if it is right under each attack in the same row")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Worst(Attack):
-    """The worst of the attacks in other columns. It crafts nothing; `evaluation.worst` combines their results."""
+    """The worst of the attacks in other columns. It crafts nothing; `evaluation.worst` combines their results.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> worst = attacks.Worst(epsilon=0.3, parts=("fgs", "pgd"))
+        >>> worst.composed, worst.parts
+        (True, ('fgs', 'pgd'))
+    """
 
     kind: ClassVar[str] = "worst"
     composed: ClassVar[bool] = True

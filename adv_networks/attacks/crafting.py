@@ -87,6 +87,15 @@ def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: n
 
     Raises:
         UsageError: invalid images or labels, or the state of an attack that learns is missing.
+
+    Example:
+        >>> import keras
+        >>> from adv_networks import attacks, data
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> images, labels = data.load("digits", "test", limit=300)
+        >>> adversarial = attacks.craft_all(attacks.PGD(epsilon=0.1, steps=3), model, images, labels)
+        >>> adversarial.shape, adversarial.dtype
+        ((300, 8, 8, 1), dtype('float32'))
     """
 
     def images_of(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:

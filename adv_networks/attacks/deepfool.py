@@ -30,7 +30,13 @@ _CERTAINLY = 1e-5
 @register("deepfool", "DeepFool: steps onto the nearest linearised boundary, in l2 or linf")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeepFool(MinimumNormAttack):
-    """The attack `deepfool` as a column of tables."""
+    """The attack `deepfool` as a column of tables.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.DeepFool(norm="linf", epsilon=0.1, steps=20).title
+        'deepfool (linf ≤ 0.1)'
+    """
 
     kind: ClassVar[str] = "deepfool"
     norms: ClassVar[tuple[str, ...]] = ("l2", "linf")
@@ -72,6 +78,16 @@ def deepfool(
 
     Raises:
         UsageError: an unknown norm, or invalid images or labels.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> y = np.argmax(model(x), 1)
+        >>> adversarial = attacks.deepfool(model, x, y, steps=10)
+        >>> np.argmax(model(adversarial), 1) != y
+        array([ True,  True])
     """
     check_counts(steps=steps, candidates=candidates)
     x = as_images(model, x)

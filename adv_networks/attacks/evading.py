@@ -26,7 +26,17 @@ _STEPS = 100
 @register("evading_pgd", "PGD that then evades the detectors of a defence, step by step (Bryniarski et al., 2022)")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvadingPGD(Attack):
-    """The attack `evading_pgd` as a column of tables; without detectors it is PGD that stops once it succeeds."""
+    """The attack `evading_pgd` as a column of tables; without detectors it is PGD that stops once it succeeds.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> import adv_networks as an
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> y = np.argmax(model(x), 1)
+        >>> an.evaluate(model, x, y, [an.attacks.EvadingPGD(epsilon=0.5, steps=50)], epsilon=0.5)
+        {'evading_pgd': 0.0, 'worst': 0.0}
+    """
 
     kind: ClassVar[str] = "evading_pgd"
     evades: ClassVar[bool] = True
@@ -79,6 +89,17 @@ def evading_pgd(
 
     Raises:
         UsageError: invalid images, labels or ε, an unknown norm, or fewer than one step.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> images = keras.Input((8, 8, 1))
+        >>> logits = keras.layers.Dense(2)(keras.layers.Flatten()(images))
+        >>> too_bright = keras.ops.mean(images, (1, 2, 3)) - 0.7
+        >>> model = keras.Model(images, [logits, too_bright])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> attacks.evading_pgd(model, x, y, 0.1, step_size=0.01, steps=10).shape
+        TensorShape([2, 8, 8, 1])
     """
     check_sizes(step_size=step_size)
     check_epsilon(epsilon, steps=steps)

@@ -28,7 +28,14 @@ _OVERSHOOT, _LARGEST_BIAS, _BACKWARD = 1.05, 0.1, 0.9
 @register("fab_targeted", "FAB towards each of the nine likeliest other classes", targets=9)
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FAB(StrongAttack):
-    """The attack `fab` as a column of tables, with the numbers of AutoAttack's standard version (Croce and Hein, 2020)."""
+    """The attack `fab` as a column of tables, with the numbers of AutoAttack's standard version (Croce and Hein, 2020).
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> fab = attacks.FAB(epsilon=0.1, targets=3, steps=20)
+        >>> fab.title, fab.leaves_failures
+        ('fab (linf ≤ 0.1)', True)
+    """
 
     kind: ClassVar[str] = "fab"
     leaves_failures: ClassVar[bool] = True
@@ -140,6 +147,16 @@ def fab(model: keras.Model, x: Array, y: Array, epsilon: float, *, targets: int 
 
     Raises:
         UsageError: a negative ε, or fewer than one target or step.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> y = np.argmax(model(x), 1)
+        >>> adversarial = attacks.fab(model, x, y, 0.5, targets=1, steps=10)
+        >>> np.argmax(model(adversarial), 1) != y
+        array([ True,  True])
     """
     check_epsilon(epsilon, targets=targets, steps=steps)
     x = as_images(model, x)

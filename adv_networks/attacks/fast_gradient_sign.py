@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 @register("fgs_predicted", "one step up the loss of the predicted label, which avoids label leaking", label="predicted")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FGS(Attack):
-    """The attack `fgs` as a column of tables."""
+    """The attack `fgs` as a column of tables.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> import adv_networks as an
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> y = np.argmax(model(x), 1)
+        >>> an.accuracy(model, x, y), an.accuracy(model, x, y, attack=an.attacks.FGS(epsilon=0.5))
+        (1.0, 0.0)
+    """
 
     kind: ClassVar[str] = "fgs"
     of_first_records: ClassVar[bool] = True
@@ -47,6 +57,15 @@ def fgs(
 
     Raises:
         UsageError: an unknown norm, or images that are neither uint8 nor floats. The other attacks raise the same.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> adversarial = attacks.fgs(model, x, y, 0.5, norm="l2")
+        >>> attacks.distances(x, adversarial, "l2").round(4).tolist()
+        [0.5, 0.5]
     """
     check_epsilon(epsilon)
     x = as_images(model, x)

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 @register("generator", "x + εG(x) by a trained generator, Eq. 4")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Generator(Attack):
-    """The attack `generator` as a column of tables; it is crafted on a generator."""
+    """The attack `generator` as a column of tables; it is crafted on a generator.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> g = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same", activation="tanh")])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> attacks.craft_all(attacks.Generator(epsilon=0.1), g, x, y).shape  # crafted on the generator
+        (2, 8, 8, 1)
+    """
 
     kind: ClassVar[str] = "generator"
     access: ClassVar[str] = "generator"
@@ -46,6 +55,15 @@ def generator(
     """The generator's attack x + εG, projected onto the ball. Only some generators take the label y, or noise from `seed`.
 
     If the generator was built for `norm`, the projection only clips to [0,1]; otherwise it also enforces the ball.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> g = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same", activation="tanh")])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> adversarial = attacks.generator(g, x, None, 0.1)
+        >>> bool((attacks.distances(x, adversarial, "linf") <= 0.1 + 1e-6).all())
+        True
     """
     check_epsilon(epsilon)
     x, epsilon, p = as_floats(x, g.variable_dtype), as_scalar(epsilon, g.variable_dtype), choose(CONVEX_NORMS, norm, "norm")

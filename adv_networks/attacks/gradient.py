@@ -99,5 +99,12 @@ def predict(model: keras.Model, x: Array, *, training: bool = False) -> tf.Tenso
 
     Raises:
         UsageError: images of the wrong type or range.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> attacks.predict(model, np.zeros((2, 8, 8, 1), np.uint8)).shape
+        TensorShape([2, 3])
     """
     return run_compiled(raw_outputs, model, training, as_images(model, x))

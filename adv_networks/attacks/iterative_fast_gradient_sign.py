@@ -22,7 +22,17 @@ _ONE_LEVEL = 1 / 255
 @register("iterative_least_likely", "FGS in small steps towards the class that is least likely at first", label="least_likely")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Iterative(Attack):
-    """The attacks `iterative` and `iterative_least_likely` as columns of tables."""
+    """The attacks `iterative` and `iterative_least_likely` as columns of tables.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> import adv_networks as an
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> y = np.argmax(model(x), 1)
+        >>> an.evaluate(model, x, y, [an.attacks.Iterative(epsilon=0.5, alpha=0.05, steps=15)], epsilon=0.5)
+        {'iterative': 0.0, 'worst': 0.0}
+    """
 
     kind: ClassVar[str] = "iterative"
 
@@ -72,6 +82,15 @@ def iterative(
 
     Raises:
         UsageError: α is not above 0, fewer than one step, an unknown norm, or invalid images.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> adversarial = attacks.iterative(model, x, y, 8 / 255)
+        >>> (255 * attacks.distances(x, adversarial, "linf")).round(3).tolist()
+        [8.0, 8.0]
     """
     check_epsilon(epsilon, steps=1 if steps is None else steps)
     check_sizes(alpha=alpha)

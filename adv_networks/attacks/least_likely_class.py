@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 @register("least_likely", "one step towards the least likely class, Eq. 8")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LeastLikely(Attack):
-    """The attack `least_likely` as a column of tables."""
+    """The attack `least_likely` as a column of tables.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.LeastLikely(epsilon=1.5, norm="l2").title
+        'least_likely (l2 ≤ 1.5)'
+    """
 
     kind: ClassVar[str] = "least_likely"
     of_first_records: ClassVar[bool] = True
@@ -30,7 +36,17 @@ class LeastLikely(Attack):
 
 
 def least_likely(model: keras.Model, x: Array, epsilon: float, *, norm: str = "linf", training: bool = False) -> tf.Tensor:
-    """One step towards the least likely class (Eq. 8): x − ε sign ∇_x ℓ(D(x), argmin D(x)), projected; otherwise like `fgs`."""
+    """One step towards the least likely class (Eq. 8): x − ε sign ∇_x ℓ(D(x), argmin D(x)), projected; otherwise like `fgs`.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> adversarial = attacks.least_likely(model, x, 0.5)
+        >>> np.array_equal(np.argmax(model(adversarial), 1), np.argmin(model(x), 1))
+        True
+    """
     check_epsilon(epsilon)
     x = as_images(model, x)
     y = tf.argmin(predict(model, x, training=training), 1, tf.int32)

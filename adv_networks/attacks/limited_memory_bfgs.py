@@ -29,7 +29,13 @@ _FIRST_C, _SMALLER = 10.0, 0.1
 @register("lbfgs", "box-constrained L-BFGS, Eq. 2, image by image: for small samples")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LBFGS(MinimumNormAttack):
-    """The attack `lbfgs` as a column of tables."""
+    """The attack `lbfgs` as a column of tables.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.LBFGS(epsilon=1.5, searches=5, target="least_likely").title
+        'lbfgs (l2 ≤ 1.5)'
+    """
 
     kind: ClassVar[str] = "lbfgs"
     norms: ClassVar[tuple[str, ...]] = ("l2",)
@@ -64,6 +70,15 @@ def lbfgs(model: keras.Model, x: Array, target: Array, *, searches: int = 10, st
 
     Raises:
         UsageError: invalid images or targets, or fewer than one search or step.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> adversarial = attacks.lbfgs(model, x, np.array([0, 1]), searches=6, steps=20)
+        >>> np.argmax(model(adversarial), 1)
+        array([0, 1])
     """
     check_counts(searches=searches, steps=steps)
     x = as_images(model, x)

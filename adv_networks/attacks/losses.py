@@ -24,6 +24,13 @@ def difference_of_logits_ratio(logits: tf.Tensor, y: tf.Tensor, target: tf.Tenso
     It is −(z_y − max_{i≠y} z_i) / (z_(1) − z_(3)), or −(z_y − z_t) / (z_(1) − (z_(3) + z_(4)) / 2) with targets t, where z_(k)
     is the k-th largest logit (Croce and Hein, 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks", Section 4). Logits are [batch, classes] with at least 3 classes, or 4 with targets.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from adv_networks import attacks
+        >>> logits = tf.constant([[4.0, 2.0, 0.0], [40.0, 20.0, 0.0]])
+        >>> attacks.difference_of_logits_ratio(logits, tf.constant([0, 0])).numpy().tolist()
+        [-0.5, -0.5]
     """
     largest = tf.math.top_k(logits, 3 if target is None else 4).values
     if target is None:

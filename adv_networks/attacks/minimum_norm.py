@@ -34,6 +34,11 @@ class MinimumNormAttack(StrongAttack):
     """An attack that minimises a norm. Its search does not use ε, and by default ε is infinite: any distance is accepted.
 
     A subclass declares the `norms` that it can minimise, the first being the default, and implements `search`.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.DeepFool().title, attacks.DeepFool(epsilon=0.5).title
+        ('deepfool', 'deepfool (l2 ≤ 0.5)')
     """
 
     needs_ball: ClassVar[bool] = False

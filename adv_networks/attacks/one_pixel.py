@@ -36,7 +36,13 @@ _INDIVIDUALS_AT_ONCE = 8_000
 @register("one_pixel", "a few pixels of any colour, found by differential evolution without gradients")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnePixel(MinimumNormAttack):
-    """The attack `one_pixel` as a column of tables."""
+    """The attack `one_pixel` as a column of tables.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.OnePixel(pixels=3, population=100).access  # it reads no gradients
+        'scores'
+    """
 
     kind: ClassVar[str] = "one_pixel"
     access: ClassVar[str] = "scores"
@@ -225,6 +231,15 @@ def one_pixel(
 
     Raises:
         UsageError: too few individuals, no pixel or generation, or a target that is the image's label or no class.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> adversarial = attacks.one_pixel(model, x, y, population=20, generations=5)
+        >>> bool((attacks.distances(x, adversarial, "l0") <= 1).all())
+        True
     """
     for name, count, least in (("pixels", pixels, 1), ("population", population, 4), ("generations", generations, 1)):
         if count < least:

@@ -27,6 +27,11 @@ class Photo(Wrapper):
 
     Every image is photographed on its own. The transformations depend only on the seed and on the image's position in the
     batch, so the images of all attacks at one position are photographed alike.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.Photo(blur=2.0, wrapped=attacks.FGS(epsilon=0.1)).title
+        'photo (linf ≤ 0.1)'
     """
 
     kind: ClassVar[str] = "photo"

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 @register("pgd", "projected gradient descent, Eq. 7, from a random start")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PGD(Attack):
-    """The attack `pgd` as a column of tables; its step size is a fraction of ε."""
+    """The attack `pgd` as a column of tables; its step size is a fraction of ε.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> import adv_networks as an
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> y = np.argmax(model(x), 1)
+        >>> an.accuracy(model, x, y), an.accuracy(model, x, y, attack=an.attacks.PGD(epsilon=0.5, steps=20))
+        (1.0, 0.0)
+    """
 
     kind: ClassVar[str] = "pgd"
     of_first_records: ClassVar[bool] = True
@@ -104,6 +114,15 @@ def pgd(
 
     Raises:
         UsageError: invalid images, labels or ε, an unknown norm or loss, or fewer than one step or restart.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> adversarial = attacks.pgd(model, x, y, 0.3, steps=20, restarts=2)
+        >>> bool((attacks.distances(x, adversarial, "linf") <= 0.3 + 1e-6).all())
+        True
     """
     check_epsilon(epsilon, steps=steps, restarts=restarts)
     choose(LOSSES, loss, "loss")

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 @register("r_fgs", "R+FGSM: a random sign step of α, then one of ε − α up the loss of the true label")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomisedFGS(Attack):
-    """The attack `r_fgs` as a column of tables."""
+    """The attack `r_fgs` as a column of tables.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.RandomisedFGS(epsilon=0.3, alpha=0.1).title
+        'r_fgs (linf ≤ 0.3)'
+    """
 
     kind: ClassVar[str] = "r_fgs"
     norms: ClassVar[tuple[str, ...]] = ("linf",)
@@ -69,6 +75,15 @@ def r_fgs(
 
     Raises:
         UsageError: α out of range, or invalid images.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> adversarial = attacks.r_fgs(model, x, y, 0.3, alpha=0.1)
+        >>> bool((attacks.distances(x, adversarial, "linf") <= 0.3 + 1e-6).all())
+        True
     """
     check_epsilon(epsilon)
     alpha = epsilon / 2 if alpha is None else alpha

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 @register("restarted_pgd", "PGD with steps of 2.5 ε / 100 (Madry et al., 2018) and ten restarts")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RestartedPGD(StrongAttack):
-    """The attack `restarted_pgd` as a column of tables."""
+    """The attack `restarted_pgd` as a column of tables.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.RestartedPGD(epsilon=0.3, restarts=3).steps  # from each start
+        100
+    """
 
     kind: ClassVar[str] = "restarted_pgd"
 
@@ -74,6 +80,16 @@ def restarted_pgd(
 
     Raises:
         UsageError: a negative ε, or fewer than one step or restart.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> y = np.argmax(model(x), 1)
+        >>> adversarial = attacks.restarted_pgd(model, x, y, 0.5, step_size=0.1, steps=10, restarts=3)
+        >>> np.argmax(model(adversarial), 1) != y
+        array([ True,  True])
     """
     check_sizes(step_size=step_size)
     check_epsilon(epsilon, steps=steps, restarts=restarts)

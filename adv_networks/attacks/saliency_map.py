@@ -36,7 +36,13 @@ OUTPUTS = ("logits", "probabilities")
 @register("jsma", "raises few values by much, two at a time by a saliency map, to reach another class")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JSMA(MinimumNormAttack):
-    """The attack `jsma` as a column of tables."""
+    """The attack `jsma` as a column of tables.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.JSMA(epsilon=10, target="all").title  # at most ten pixels
+        'jsma (l0 ≤ 10)'
+    """
 
     kind: ClassVar[str] = "jsma"
     norms: ClassVar[tuple[str, ...]] = ("l0", "l1", "l2", "linf")

@@ -29,7 +29,13 @@ _QUERIES_AT_ONCE = 100
 @register("square", "random search over squares, without gradients")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Square(StrongAttack):
-    """The attack `square` as a column of tables; its steps are queries."""
+    """The attack `square` as a column of tables; its steps are queries.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.Square(epsilon=0.1, steps=500).access  # it reads no gradients
+        'scores'
+    """
 
     kind: ClassVar[str] = "square"
     access: ClassVar[str] = "scores"
@@ -104,6 +110,15 @@ def square(model: keras.Model, x: Array, y: Array, epsilon: float, *, queries: i
 
     Raises:
         UsageError: a negative ε, or no query.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> adversarial = attacks.square(model, x, y, 0.1, queries=50)
+        >>> bool((attacks.distances(x, adversarial, "linf") <= 0.1 + 1e-6).all())
+        True
     """
     check_epsilon(epsilon, queries=queries)
     x, seed = as_images(model, x), as_seed(seed)

@@ -38,7 +38,18 @@ class _Learned(NamedTuple):
 @register("substitute", "another attack on a network trained on the target's labels; name it last: substitute:attack=fgs")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Substitute(Wrapper):
-    """The attack `substitute` as a column of tables: it reads only the target's labels, for images that it chooses."""
+    """The attack `substitute` as a column of tables: it reads only the target's labels, for images that it chooses.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
+        >>> attack = attacks.Substitute(rounds=2, epochs=1, wrapped=attacks.FGS(epsilon=0.1))
+        >>> trained = attack.fit(model, x, y)
+        >>> attack.craft(model, x, y, state=trained).shape
+        TensorShape([2, 8, 8, 1])
+    """
 
     kind: ClassVar[str] = "substitute"
     access: ClassVar[str] = "labels"
@@ -149,6 +160,13 @@ def train_substitute(
 
     Raises:
         UsageError: no round or epoch, a step that is not above 0, a network for other images or classes, or invalid images.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        >>> attacks.train_substitute(model, np.zeros((4, 8, 8, 1), np.uint8), rounds=2, epochs=1).output_shape
+        (None, 3)
     """
     check_counts(rounds=rounds, epochs=epochs)
     if not 0 < step < math.inf:

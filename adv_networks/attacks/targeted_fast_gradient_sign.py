@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 @register("fgs_targeted", "one step down the loss of a class other than the true one")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TargetedFGS(Attack):
-    """The attack `fgs_targeted` as a column of tables."""
+    """The attack `fgs_targeted` as a column of tables.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attacks.named("fgs_targeted:target=next", 0.3).title
+        'fgs_targeted:target=next (linf ≤ 0.3)'
+    """
 
     kind: ClassVar[str] = "fgs_targeted"
 
@@ -48,6 +54,15 @@ def fgs_targeted(
 
     Raises:
         UsageError: targets that name no class, an unknown norm, or invalid images.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> adversarial = attacks.fgs_targeted(model, x, np.array([0, 1]), 0.5)
+        >>> np.argmax(model(adversarial), 1)
+        array([0, 1])
     """
     check_epsilon(epsilon)
     x = as_images(model, x)

@@ -27,7 +27,19 @@ _TOGETHER, _LABELLED_AT_ONCE = 10, 250
 @register("universal", "one perturbation for all images, learned from training images")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Universal(Attack):
-    """The attack `universal` as a column of tables."""
+    """The attack `universal` as a column of tables.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> from adv_networks import attacks
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        >>> x = np.full((2, 8, 8, 1), 0.5)
+        >>> y = np.argmax(model(x), 1)
+        >>> attack = attacks.Universal(epsilon=0.5)
+        >>> adversarial = attack.craft(model, x, y, state=attack.fit(model, x, y))
+        >>> np.argmax(model(adversarial), 1) != y
+        array([ True,  True])
+    """
 
     kind: ClassVar[str] = "universal"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")

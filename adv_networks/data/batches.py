@@ -44,6 +44,13 @@ def batches(
         paired: whether perturbed images come beside the clean ones instead of among them. Batches are then [2, batch, H, W, C]:
             each image, and its perturbed version of a random kind, with the same crop and flip.
         epsilon: ε of the perturbations.
+
+    Example:
+        >>> from adv_networks import data
+        >>> images, labels = data.load("digits", "train")
+        >>> x, y = next(iter(data.batches(images, labels, 64, training=True, seed=0)))
+        >>> x.shape, x.dtype, y.shape
+        (TensorShape([64, 8, 8, 1]), tf.float32, TensorShape([64]))
     """
     labels = np.asarray(labels, np.int32)
     if not training:

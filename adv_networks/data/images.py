@@ -10,11 +10,27 @@ from adv_networks.errors import UserError
 
 
 class NoSuchSplit(UserError):
-    """The data set exists, but has no split with this name."""
+    """The data set exists, but has no split with this name.
+
+    Example:
+        >>> from adv_networks import data
+        >>> try:
+        ...     data.load("digits", "extra")
+        ... except data.NoSuchSplit as error:
+        ...     print(error)
+        digits: expected split train or test, received extra
+    """
 
 
 class Images(NamedTuple):
-    """Images uint8 [N, H, W, C] and their labels int32 [N]."""
+    """Images uint8 [N, H, W, C] and their labels int32 [N].
+
+    Example:
+        >>> from adv_networks import data
+        >>> images, labels = data.load("digits", "test").first(5)
+        >>> images.shape, labels.shape
+        ((5, 8, 8, 1), (5,))
+    """
 
     images: np.ndarray
     labels: np.ndarray

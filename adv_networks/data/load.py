@@ -27,6 +27,12 @@ def load(
     Raises:
         UserError: the data set is missing in the directory, or damaged.
         NoSuchSplit: the data set has no such split.
+
+    Example:
+        >>> from adv_networks import data
+        >>> images, labels = data.load("digits", "test")
+        >>> images.shape, images.dtype, labels.dtype
+        ((360, 8, 8, 1), dtype('uint8'), dtype('int32'))
     """
     return source_of(find_dataset(dataset), Place(data_dir, download)).read(split, limit).first(limit)
 
@@ -35,6 +41,10 @@ def check(dataset: str, splits: Sequence[str], *, data_dir: str | os.PathLike | 
     """Raises what `load` would raise if the data set or a split is missing, without reading its images.
 
     With `download` that is left to `load`, which may download it.
+
+    Example:
+        >>> from adv_networks import data
+        >>> data.check("digits", ["train", "test"])  # both are there
     """
     source_of(find_dataset(dataset), Place(data_dir, download)).check(splits)
 
@@ -47,6 +57,13 @@ def training_and_validation(
     If a data set has a validation split, its first images are used for validation, and no training images are held out. If a
     data set is smaller than declared (a subset, mock data), at most a fifth is held out. SVHN's extra images, drawn by the
     seed, are added to the training images if the data directory has that split.
+
+    Example:
+        >>> import adv_networks as an
+        >>> spec = an.experiment("digits", "pgd", validation=100)
+        >>> training, validation = an.data.training_and_validation(spec)
+        >>> len(training.images), len(validation.images)
+        (1337, 100)
     """
     images, labels = load(spec.dataset, "train", data_dir=data_dir, download=download, limit=spec.train_images)
     if find_dataset(spec.dataset).has_validation:

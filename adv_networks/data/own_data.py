@@ -83,6 +83,14 @@ def opened(
     Raises:
         UserError: the path has no valid data set: other files, images of several sizes, or a class without training images.
         UsageError: `class_order` does not name the classes of the data set.
+
+    Example:
+        >>> import tempfile, numpy as np
+        >>> from adv_networks import data
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     np.savez(f"{place}/mine.npz", images=np.zeros((10, 8, 8), np.uint8), labels=np.arange(10) % 2)
+        ...     data.own_data.opened(f"{place}/mine.npz").test_images
+        2
     """
     try:
         own = _read(str(path), tuple(class_order), None if resize is None else tuple(resize), in_memory)

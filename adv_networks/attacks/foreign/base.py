@@ -107,7 +107,14 @@ def _within(x: np.ndarray, found: np.ndarray, attack: ForeignAttack) -> np.ndarr
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ForeignAttack(Attack):
-    """The class `algorithm` of another `library`, made with these `arguments`."""
+    """The class `algorithm` of another `library`, made with these `arguments`.
+
+    Example:
+        >>> from adv_networks import attacks
+        >>> attack = attacks.named("foolbox:LinfPGD:steps=20", 0.3)
+        >>> attack.library, attack.algorithm, attack.arguments
+        ('foolbox', 'LinfPGD', (('steps', 20),))
+    """
 
     kind: ClassVar[str] = "foreign"
     access: ClassVar[str] = "unknown"

@@ -49,6 +49,14 @@ def declare(name: str, data_dir: Any = None, resize: tuple[int, int] | None = No
     Raises:
         UserError: it is not prepared in the directory, or has no images with labels.
         UsageError: its images have several sizes, and no size is given.
+
+    Example:
+        >>> from adv_networks import data, errors
+        >>> try:
+        ...     data.prepared.declare("imagenette/160px-v2", "missing", resize=(64, 64))
+        ... except errors.UserError as error:
+        ...     print(error)
+        data set imagenette/160px-v2: expected it prepared in ..., found none ...
     """
     name = name.removeprefix(PREFIX)
     place = _place(name, data_dir)
