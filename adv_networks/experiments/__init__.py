@@ -41,17 +41,8 @@ from adv_networks.experiments.recipes import DEFAULT_RECIPE, PROTOCOLS, RECIPES,
 from adv_networks.experiments.scales import SCALES, Scale
 from adv_networks.experiments.settings import CONVEX_NORMS, NORMS, checked, choose, setting, written
 from adv_networks.experiments.strategies import STRATEGIES
-from adv_networks.experiments.tables import (
-    SUITES,
-    TABLES,
-    WHITE_BOX,
-    AttackSuite,
-    Column,
-    Row,
-    Table,
-    bundles,
-    declare_tables,
-)
+from adv_networks.experiments.table_parts import SUITES, WHITE_BOX, AttackSuite, Column, Row
+from adv_networks.experiments.tables import TABLES, Table, bundles, declare_tables
 
 # When BN uses batch statistics, the batch size is part of the protocol. As in the released code, the last batch is full.
 BATCH_STATISTICS_SIZE = 64
