@@ -4,7 +4,7 @@
 class UserError(Exception):
     """Something the command needs is missing, damaged or of the wrong kind (exit code 1).
 
-    Example:
+    Examples:
         >>> from adv_networks import errors, evaluation
         >>> try:
         ...     evaluation.load_classifier("missing.keras")
@@ -17,7 +17,7 @@ class UserError(Exception):
 class UsageError(UserError, ValueError):
     """The command or call itself is wrong (exit code 2).
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks, errors
         >>> try:
         ...     attacks.named("pgd:loss=hinge", 0.3)
@@ -30,7 +30,7 @@ class UsageError(UserError, ValueError):
 class Interrupted(Exception):
     """A signal stopped the work after its state was saved (exit code 128 + signal number).
 
-    Example:
+    Examples:
         >>> import signal
         >>> from adv_networks import errors
         >>> 128 + errors.Interrupted(signal.SIGTERM, "stopped after 100 steps").signal_number

@@ -34,7 +34,7 @@ _MOMENTUM, _INCREASING = 0.75, 0.75
 class APGD(StrongAttack):
     """The attack `apgd` as a column of tables, with the numbers of AutoAttack's standard version (Croce and Hein, 2020).
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.APGD(epsilon=0.3, loss="dlr", targets=9).title
         'apgd (linf ≤ 0.3)'
@@ -220,7 +220,7 @@ def apgd(
         UsageError: an unknown loss, or fewer classes than it needs.
         UsageError: a negative ε, or fewer than one step or restart.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])

@@ -36,7 +36,7 @@ class Crafted(NamedTuple):
     of the classifier alike; it is None if the attack does not count them. `wrapped` holds the images of the inner attack if
     this attack wraps another one, else None.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
@@ -89,7 +89,7 @@ class Attack:
         composed: whether it crafts nothing and combines the results of other attacks.
         of_first_records: whether it existed when the first records were written and keeps their keys.
 
-    Example:
+    Examples:
         >>> import tensorflow as tf
         >>> from adv_networks import attacks
         >>> class Brighter(attacks.Attack):
@@ -228,7 +228,7 @@ def named(text: str, epsilon: float, *, norm: str = "linf") -> Attack:
     Raises:
         UsageError: an unknown attack, or an argument that it does not have or that is out of range.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.named("pgd:steps=40", 0.3).steps
         40
@@ -239,7 +239,7 @@ def named(text: str, epsilon: float, *, norm: str = "linf") -> Attack:
 def register(name: str, title: str, **arguments: Any):
     """Class decorator that adds an attack to the grammar under a name, which implies these arguments.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks, experiments
         >>> experiments.ATTACKS["fgs_predicted"].arguments
         {'label': 'predicted'}

@@ -33,7 +33,7 @@ _MATTERS, _AT_A_TIME = 0.01, 0.3
 class CarliniWagnerL0(CarliniWagner):
     """The attack `cw_l0` as a column of tables, with the numbers of the authors' code.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.CarliniWagnerL0(epsilon=5, steps=100).title  # at most five pixels
         'cw_l0 (l0 ≤ 5)'
@@ -80,7 +80,7 @@ def cw_l0(
     Raises:
         UsageError: a number out of range, or invalid images or labels.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class CarliniWagnerL2(CarliniWagner):
     """The attack `cw_l2` as a column of tables, with the numbers of the authors' code.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
@@ -77,7 +77,7 @@ def cw_l2(
     Raises:
         UsageError: a number out of range, or invalid images or labels.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])

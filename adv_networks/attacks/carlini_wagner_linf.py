@@ -26,7 +26,7 @@ _LARGEST_C = 20.0
 class CarliniWagnerLinf(CarliniWagner):
     """The attack `cw_linf` as a column of tables, with the numbers of the authors' code.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.CarliniWagnerLinf(epsilon=0.1, kappa=2.0, steps=100).title
         'cw_linf (linf ≤ 0.1)'
@@ -74,7 +74,7 @@ def cw_linf(
     Raises:
         UsageError: a number out of range, or invalid images or labels.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

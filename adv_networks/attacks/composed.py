@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Clean(Attack):
     """No attack: the clean images.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import attacks
         >>> x, y = np.full((2, 8, 8, 1), 0.5), np.array([0, 1])
@@ -46,7 +46,7 @@ class Clean(Attack):
 class Worst(Attack):
     """The worst of the attacks in other columns. It crafts nothing; `evaluation.worst` combines their results.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> worst = attacks.Worst(epsilon=0.3, parts=("fgs", "pgd"))
         >>> worst.composed, worst.parts

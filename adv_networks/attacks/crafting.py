@@ -88,7 +88,7 @@ def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: n
     Raises:
         UsageError: invalid images or labels, or the state of an attack that learns is missing.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import attacks, data
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])

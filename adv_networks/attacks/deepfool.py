@@ -32,7 +32,7 @@ _CERTAINLY = 1e-5
 class DeepFool(MinimumNormAttack):
     """The attack `deepfool` as a column of tables.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.DeepFool(norm="linf", epsilon=0.1, steps=20).title
         'deepfool (linf ≤ 0.1)'
@@ -79,7 +79,7 @@ def deepfool(
     Raises:
         UsageError: an unknown norm, or invalid images or labels.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -21,7 +21,7 @@ def distances(x: np.ndarray, moved: np.ndarray, norm: str) -> np.ndarray:
         moved: the moved images, of the same shape.
         norm: linf, l2 or l1, over pixels and channels; or l0, the number of pixels that changed by more than 1e-4 in a channel.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks.attacks.distances import distances
         >>> distances(np.zeros((1, 2, 2, 3)), np.eye(4).reshape(1, 2, 2, 4)[..., :3], "l0").tolist()

@@ -28,7 +28,7 @@ _STEPS = 100
 class EvadingPGD(Attack):
     """The attack `evading_pgd` as a column of tables; without detectors it is PGD that stops once it succeeds.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> import adv_networks as an
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -90,7 +90,7 @@ def evading_pgd(
     Raises:
         UsageError: invalid images, labels or ε, an unknown norm, or fewer than one step.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> images = keras.Input((8, 8, 1))

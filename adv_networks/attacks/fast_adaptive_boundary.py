@@ -30,7 +30,7 @@ _OVERSHOOT, _LARGEST_BIAS, _BACKWARD = 1.05, 0.1, 0.9
 class FAB(StrongAttack):
     """The attack `fab` as a column of tables, with the numbers of AutoAttack's standard version (Croce and Hein, 2020).
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> fab = attacks.FAB(epsilon=0.1, targets=3, steps=20)
         >>> fab.title, fab.leaves_failures
@@ -148,7 +148,7 @@ def fab(model: keras.Model, x: Array, y: Array, epsilon: float, *, targets: int 
     Raises:
         UsageError: a negative ε, or fewer than one target or step.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class FGS(Attack):
     """The attack `fgs` as a column of tables.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> import adv_networks as an
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -58,7 +58,7 @@ def fgs(
     Raises:
         UsageError: an unknown norm, or images that are neither uint8 nor floats. The other attacks raise the same.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Generator(Attack):
     """The attack `generator` as a column of tables; it is crafted on a generator.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> g = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same", activation="tanh")])
@@ -56,7 +56,7 @@ def generator(
 
     If the generator was built for `norm`, the projection only clips to [0,1]; otherwise it also enforces the ball.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> g = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same", activation="tanh")])

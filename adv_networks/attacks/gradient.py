@@ -100,7 +100,7 @@ def predict(model: keras.Model, x: Array, *, training: bool = False) -> tf.Tenso
     Raises:
         UsageError: images of the wrong type or range.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])

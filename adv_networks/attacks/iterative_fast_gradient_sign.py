@@ -24,7 +24,7 @@ _ONE_LEVEL = 1 / 255
 class Iterative(Attack):
     """The attacks `iterative` and `iterative_least_likely` as columns of tables.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> import adv_networks as an
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -83,7 +83,7 @@ def iterative(
     Raises:
         UsageError: α is not above 0, fewer than one step, an unknown norm, or invalid images.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class LeastLikely(Attack):
     """The attack `least_likely` as a column of tables.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.LeastLikely(epsilon=1.5, norm="l2").title
         'least_likely (l2 ≤ 1.5)'
@@ -38,7 +38,7 @@ class LeastLikely(Attack):
 def least_likely(model: keras.Model, x: Array, epsilon: float, *, norm: str = "linf", training: bool = False) -> tf.Tensor:
     """One step towards the least likely class (Eq. 8): x − ε sign ∇_x ℓ(D(x), argmin D(x)), projected; otherwise like `fgs`.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -31,7 +31,7 @@ _FIRST_C, _SMALLER = 10.0, 0.1
 class LBFGS(MinimumNormAttack):
     """The attack `lbfgs` as a column of tables.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.LBFGS(epsilon=1.5, searches=5, target="least_likely").title
         'lbfgs (l2 ≤ 1.5)'
@@ -71,7 +71,7 @@ def lbfgs(model: keras.Model, x: Array, target: Array, *, searches: int = 10, st
     Raises:
         UsageError: invalid images or targets, or fewer than one search or step.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

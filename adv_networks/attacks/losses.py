@@ -25,7 +25,7 @@ def difference_of_logits_ratio(logits: tf.Tensor, y: tf.Tensor, target: tf.Tenso
     is the k-th largest logit (Croce and Hein, 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks", Section 4). Logits are [batch, classes] with at least 3 classes, or 4 with targets.
 
-    Example:
+    Examples:
         >>> import tensorflow as tf
         >>> from adv_networks import attacks
         >>> logits = tf.constant([[4.0, 2.0, 0.0], [40.0, 20.0, 0.0]])

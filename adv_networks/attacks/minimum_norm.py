@@ -35,7 +35,7 @@ class MinimumNormAttack(StrongAttack):
 
     A subclass declares the `norms` that it can minimise, the first being the default, and implements `search`.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.DeepFool().title, attacks.DeepFool(epsilon=0.5).title
         ('deepfool', 'deepfool (l2 ≤ 0.5)')

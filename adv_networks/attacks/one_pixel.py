@@ -38,7 +38,7 @@ _INDIVIDUALS_AT_ONCE = 8_000
 class OnePixel(MinimumNormAttack):
     """The attack `one_pixel` as a column of tables.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.OnePixel(pixels=3, population=100).access  # it reads no gradients
         'scores'
@@ -232,7 +232,7 @@ def one_pixel(
     Raises:
         UsageError: too few individuals, no pixel or generation, or a target that is the image's label or no class.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])

@@ -28,7 +28,7 @@ class Photo(Wrapper):
     Every image is photographed on its own. The transformations depend only on the seed and on the image's position in the
     batch, so the images of all attacks at one position are photographed alike.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.Photo(blur=2.0, wrapped=attacks.FGS(epsilon=0.1)).title
         'photo (linf ≤ 0.1)'
@@ -100,7 +100,7 @@ class Photo(Wrapper):
             images: uint8 or floats in [0,1], [batch, height, width, channels].
             seed: seed of the transformations; each image has its own.
 
-        Example:
+        Examples:
             >>> import numpy as np
             >>> from adv_networks import attacks
             >>> attacks.Photo(only="jpeg", quality=10).photographs(np.zeros((2, 8, 8, 1), np.uint8)).shape

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class PGD(Attack):
     """The attack `pgd` as a column of tables; its step size is a fraction of ε.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> import adv_networks as an
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -115,7 +115,7 @@ def pgd(
     Raises:
         UsageError: invalid images, labels or ε, an unknown norm or loss, or fewer than one step or restart.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])

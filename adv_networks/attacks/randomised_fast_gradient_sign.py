@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class RandomisedFGS(Attack):
     """The attack `r_fgs` as a column of tables.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.RandomisedFGS(epsilon=0.3, alpha=0.1).title
         'r_fgs (linf ≤ 0.3)'
@@ -76,7 +76,7 @@ def r_fgs(
     Raises:
         UsageError: α out of range, or invalid images.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])

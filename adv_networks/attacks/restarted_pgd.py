@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class RestartedPGD(StrongAttack):
     """The attack `restarted_pgd` as a column of tables.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.RestartedPGD(epsilon=0.3, restarts=3).steps  # from each start
         100
@@ -81,7 +81,7 @@ def restarted_pgd(
     Raises:
         UsageError: a negative ε, or fewer than one step or restart.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

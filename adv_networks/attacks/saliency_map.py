@@ -38,7 +38,7 @@ OUTPUTS = ("logits", "probabilities")
 class JSMA(MinimumNormAttack):
     """The attack `jsma` as a column of tables.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.JSMA(epsilon=10, target="all").title  # at most ten pixels
         'jsma (l0 ≤ 10)'
@@ -206,7 +206,7 @@ def jsma(
     Raises:
         UsageError: a target that is the image's label or no class, a share or θ out of range, or an unknown `of`.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

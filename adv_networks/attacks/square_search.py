@@ -31,7 +31,7 @@ _QUERIES_AT_ONCE = 100
 class Square(StrongAttack):
     """The attack `square` as a column of tables; its steps are queries.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.Square(epsilon=0.1, steps=500).access  # it reads no gradients
         'scores'
@@ -111,7 +111,7 @@ def square(model: keras.Model, x: Array, y: Array, epsilon: float, *, queries: i
     Raises:
         UsageError: a negative ε, or no query.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])

@@ -40,7 +40,7 @@ class _Learned(NamedTuple):
 class Substitute(Wrapper):
     """The attack `substitute` as a column of tables: it reads only the target's labels, for images that it chooses.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -161,7 +161,7 @@ def train_substitute(
     Raises:
         UsageError: no round or epoch, a step that is not above 0, a network for other images or classes, or invalid images.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])

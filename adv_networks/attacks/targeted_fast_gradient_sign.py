@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class TargetedFGS(Attack):
     """The attack `fgs_targeted` as a column of tables.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attacks.named("fgs_targeted:target=next", 0.3).title
         'fgs_targeted:target=next (linf ≤ 0.3)'
@@ -55,7 +55,7 @@ def fgs_targeted(
     Raises:
         UsageError: targets that name no class, an unknown norm, or invalid images.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -29,7 +29,7 @@ _TOGETHER, _LABELLED_AT_ONCE = 10, 250
 class Universal(Attack):
     """The attack `universal` as a column of tables.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -108,7 +108,7 @@ def universal_perturbation(
     Raises:
         UsageError: an unknown norm, an ε below 0, no pass, a rate out of range, or invalid images.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks
         >>> model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -4,7 +4,7 @@ A source (`papers` registers them) has a claim for each comparative sentence, in
 allows two readings, or says two things, has a claim for each. `predicates` says how vague words are read and when a comparison
 is decided.
 
-Example:
+Examples:
     >>> from adv_networks import claims
     >>> first, second = ("1", "mnist", "A", "PGD"), ("1", "mnist", "B", "PGD")
     >>> numbers = {first: claims.Number(2.0, 10_000), second: claims.Number(91.0, 10_000)}

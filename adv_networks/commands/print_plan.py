@@ -18,7 +18,7 @@ from adv_networks.training import Workspace
 def shell_word(text: str) -> str:
     """Quotes any text as one word of bash on one line; a newline in a path, for example, must not begin another command.
 
-    Example:
+    Examples:
         >>> print(shell_word("a b"), shell_word("a\\nb"))
         'a b' $'a\\nb'
     """

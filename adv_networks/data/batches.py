@@ -45,7 +45,7 @@ def batches(
             each image, and its perturbed version of a random kind, with the same crop and flip.
         epsilon: ε of the perturbations.
 
-    Example:
+    Examples:
         >>> from adv_networks import data
         >>> images, labels = data.load("digits", "train")
         >>> x, y = next(iter(data.batches(images, labels, 64, training=True, seed=0)))

@@ -12,7 +12,7 @@ from adv_networks.errors import UserError
 class NoSuchSplit(UserError):
     """The data set exists, but has no split with this name.
 
-    Example:
+    Examples:
         >>> from adv_networks import data
         >>> try:
         ...     data.load("digits", "extra")
@@ -25,7 +25,7 @@ class NoSuchSplit(UserError):
 class Images(NamedTuple):
     """Images uint8 [N, H, W, C] and their labels int32 [N].
 
-    Example:
+    Examples:
         >>> from adv_networks import data
         >>> images, labels = data.load("digits", "test").first(5)
         >>> images.shape, labels.shape

@@ -28,7 +28,7 @@ def load(
         UserError: the data set is missing in the directory, or damaged.
         NoSuchSplit: the data set has no such split.
 
-    Example:
+    Examples:
         >>> from adv_networks import data
         >>> images, labels = data.load("digits", "test")
         >>> images.shape, images.dtype, labels.dtype
@@ -42,7 +42,7 @@ def check(dataset: str, splits: Sequence[str], *, data_dir: str | os.PathLike | 
 
     With `download` that is left to `load`, which may download it.
 
-    Example:
+    Examples:
         >>> from adv_networks import data
         >>> data.check("digits", ["train", "test"])  # both are there
     """
@@ -58,7 +58,7 @@ def training_and_validation(
     data set is smaller than declared (a subset, mock data), at most a fifth is held out. SVHN's extra images, drawn by the
     seed, are added to the training images if the data directory has that split.
 
-    Example:
+    Examples:
         >>> import adv_networks as an
         >>> spec = an.experiment("digits", "pgd", validation=100)
         >>> training, validation = an.data.training_and_validation(spec)

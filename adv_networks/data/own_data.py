@@ -84,7 +84,7 @@ def opened(
         UserError: the path has no valid data set: other files, images of several sizes, or a class without training images.
         UsageError: `class_order` does not name the classes of the data set.
 
-    Example:
+    Examples:
         >>> import tempfile, numpy as np
         >>> from adv_networks import data
         >>> with tempfile.TemporaryDirectory() as place:
@@ -110,7 +110,7 @@ def from_arrays(train: tuple[Any, Any], test: tuple[Any, Any] | None = None, *, 
     Raises:
         UsageError: invalid images or labels.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import data
         >>> images, labels = np.zeros((10, 8, 8, 1)), np.arange(10) % 2

@@ -39,7 +39,7 @@ def _pass_of_generators(spec: Experiment) -> float:
 class AdversarialNetwork(Defence):
     """The adversarial network of Section 3.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "advnet", generators=("g1", "g2"))
         >>> defences.AdversarialNetwork().files(spec)

@@ -11,7 +11,7 @@ from adv_networks.defences.ensemble import OnStaticExamples
 class AdversarialNetworkAndEnsemble(OnStaticExamples, AdversarialNetwork):
     """The combination in Section 4.6.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "advnet+ensemble", generators=("g1", "g2"))
         >>> method = defences.AdversarialNetworkAndEnsemble()

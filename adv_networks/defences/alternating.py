@@ -18,7 +18,7 @@ class Alternating(AdversarialNetwork):
 
     In the poster, D sees clean and perturbed images; in its authors' script, only perturbed ones (`clean_weight` 0).
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "alternating")
         >>> spec.regulariser, spec.generator_steps, defences.Alternating().needs(spec)["classifier"].name

@@ -37,7 +37,7 @@ class NeededRun:
         weights: the hash of the weights of its network (`storage.hashes.weights_hash`): the first of `Defence.files`.
         given: the user's own classifier.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments, networks
         >>> spec = experiments.experiment("digits", "standard", classifier="mlp")
         >>> defences.NeededRun(spec, None, "", given=networks.classifier(spec)).classifier().name
@@ -84,7 +84,7 @@ class Defence:
         metrics: the columns of its runs' `metrics.csv` besides those of `training.logs.METRICS`.
         pictured: how many images `pictures` shows.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences
         >>> defences.Standard().trains_classifier, defences.MagNet().trains_classifier
         (True, False)
@@ -235,7 +235,7 @@ class InputDefence(Defence):
 
     Only `wrap` reads its own settings of the part "test"; they change nothing in its run.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> defences.MagNet().behind(experiments.experiment("digits", "magnet")).name
         'digits-standard-cpu-s0'
@@ -280,7 +280,7 @@ def register(kind: type[Defence]) -> type[Defence]:
     Raises:
         ValueError: one of its own settings has the name of another's.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> type(experiments.METHODS["pgd"]) is defences.PGDTraining
         True

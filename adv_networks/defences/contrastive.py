@@ -91,7 +91,7 @@ def contrastive_step(players: LatentPlayers, x: tf.Tensor, y: tf.Tensor, spec: E
 class Contrastive(Defence):
     """The defence of the report's section "Contrastive loss".
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "contrastive", contrastive_head="nearest")
         >>> defences.Contrastive().files(spec)

@@ -147,7 +147,7 @@ def projected(
 class DefenseGAN(InputDefence):
     """Defense-GAN of Samangouei et al., 2018, with their GAN for MNIST.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "defense_gan", behind="reconstructed")
         >>> defences.DefenseGAN().files(spec)

@@ -82,7 +82,7 @@ def student_step(players: Student, x: tf.Tensor, y: tf.Tensor, spec: Experiment,
 class Teacher(Defence):
     """The network that a distilled network learns from; it has practically no defence.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences
         >>> defences.Teacher.Settings().temperature
         100.0
@@ -100,7 +100,7 @@ class Teacher(Defence):
 class Distillation(Defence):
     """Defensive distillation: the student's training.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "distillation", temperature=20)
         >>> defences.Distillation().needs(spec)["teacher"].name

@@ -28,7 +28,7 @@ STATIC_ATTACKS: tuple[str, ...] = ("fgs_predicted", "pgd", "least_likely")
 class OnStaticExamples(Defence):
     """A defence that also trains on static examples: among the images, or, with generators, beside each image.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "ensemble")
         >>> defences.OnStaticExamples().needs(spec)["classifier"].name
@@ -80,7 +80,7 @@ def ensemble_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment
         spec: the experiment.
         seed: (run seed, step).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "ensemble", classifier="mlp", own_examples=True)
@@ -104,7 +104,7 @@ def ensemble_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment
 class Ensemble(OnStaticExamples):
     """The defence of Section 4.4; with `own_examples` as in Tramèr et al. (2018), where the model itself is a source too.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> for own_examples in (False, True):
         ...     defences.Ensemble().pairs(experiments.experiment("digits", "ensemble", own_examples=own_examples))

@@ -33,7 +33,7 @@ class Settings:
 def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
     """One step of D on the FGS example (Eq. 6) of every image and, with weight α, on the image itself.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "fgs", classifier="mlp", fgs_clean_weight=0.5)
@@ -61,7 +61,7 @@ def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
 class FGSTraining(Defence):
     """Adversarial training with FGS, which is PGD with one step of ε from the image itself.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "fgs", fgs_clean_weight=0.5)
         >>> round(defences.FGSTraining().multiply_adds(spec) / defences.Standard().multiply_adds(spec), 2)

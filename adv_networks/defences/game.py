@@ -68,7 +68,7 @@ def generator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experimen
 
     If D is trained too, its BN uses the batch's statistics; if D is frozen, BN is as in its evaluation.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import defences, experiment
         >>> spec = experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",))
@@ -122,7 +122,7 @@ def regularised_gradient(
         static: adversarial examples of the last images of the minibatch, which replace generated ones.
         class_weights: the factor of the loss for each label.
 
-    Example:
+    Examples:
         >>> import tensorflow as tf
         >>> from adv_networks import defences, experiment
         >>> spec = experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",))
@@ -212,7 +212,7 @@ def discriminator_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Exper
 
     The values to log are then their means.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import defences, experiment
         >>> spec = experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",), regulariser="none")
@@ -239,7 +239,7 @@ def ascend(players: Players, x: Array, y: Array, spec: Experiment, seed: Seed) -
 
     The step is compiled separately from D's, so that one graph serves any number of steps.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import defences, experiment
         >>> spec = experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",), generator_steps=2)
@@ -262,7 +262,7 @@ def adversarial_network_step(players: Players, x: Array, y: Array, spec: Experim
 
     With a `discriminator_period` p above 1 (the released code on MNIST), D is updated only in every p-th step.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import defences, experiment
         >>> spec = experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",), discriminator_period=2)

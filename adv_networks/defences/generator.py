@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class GeneratorAlone(Defence):
     """The generator of Section 4.5.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "generator", against="pgd")
         >>> defences.GeneratorAlone().needs(spec)["classifier"].name

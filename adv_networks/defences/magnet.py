@@ -142,7 +142,7 @@ def thresholds(marks: np.ndarray, rate: float) -> np.ndarray:
 class MagNet(InputDefence):
     """MagNet of Meng and Chen, 2017, with their architecture for MNIST.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "magnet", magnet_parts="reformer")
         >>> defences.MagNet().files(spec)

@@ -67,7 +67,7 @@ def diverse_step(state: Autoencoders, x: tf.Tensor, y: tf.Tensor, spec: Experime
 class GreyMagNet(InputDefence):
     """The grey-box defence of Meng and Chen, 2017, Section 4.4, with eight copies of autoencoder I.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> files = defences.GreyMagNet().files(experiments.experiment("digits", "magnet_grey"))
         >>> files[0], files[7]

@@ -93,7 +93,7 @@ def noisy_at_test(model: keras.Model, draws: int) -> keras.Model:
 class NoiseLayer(Defence):
     """The defence of the report's section "Gaussian noise".
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "noise", noise_deviation=0.1, noise_position="convolution")
         >>> players = defences.NoiseLayer().build(spec, {})

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def pgd_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
     """One step of D on the PGD example (Eq. 7) of every image, instead of the image (Eq. 3).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "pgd", classifier="mlp", pgd_steps=2)
@@ -50,7 +50,7 @@ def pgd_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
 class PGDTraining(Defence):
     """Classifier B of Section 4.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "pgd", pgd_steps=6)
         >>> defences.PGDTraining().multiply_adds(spec) / defences.Standard().multiply_adds(spec)

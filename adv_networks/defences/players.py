@@ -23,7 +23,7 @@ class TrainingState:
         strategy: the distribution strategy in whose scope the variables were created.
         class_weights: the factor of the loss for each label; None for 1 each.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences
         >>> state = defences.TrainingState()
         >>> state.weigh_classes([1, 2])
@@ -72,7 +72,7 @@ class Players(TrainingState):
     Further generators share G's optimiser, which treats each parameter separately. `comparison` measures the regulariser during
     training, once it has been asked for.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "advnet", scale="tiny", generators=("g1", "g3"))
         >>> sorted(defences.make_players(spec).networks())
@@ -127,7 +127,7 @@ def make_players(spec: Experiment, change: Callable[[keras.Model], keras.Model] 
 
     `change` turns the experiment's discriminative network into D.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "pgd", classifier="mlp", classifier_width=2)
         >>> defences.make_players(spec).d.count_params()  # 64 · 2 + 2 · 10
@@ -157,7 +157,7 @@ def make_players(spec: Experiment, change: Callable[[keras.Model], keras.Model] 
 def adversaries(spec: Experiment) -> int:
     """The number of adversaries that divide a minibatch: generators and static examples; 1 if there is no such game.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "advnet+ensemble", generators=("g1", "g2"))
         >>> defences.adversaries(spec)  # G1, G2 and the static examples

@@ -42,7 +42,7 @@ class Settings(GANSettings):
 class Reconstructed(Defence):
     """The classifier of Defense-GAN-Rec (Samangouei et al., 2018, Section 5).
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "reconstructed", reconstruction_steps=50)
         >>> defences.Reconstructed().needs(spec)["gan"].name

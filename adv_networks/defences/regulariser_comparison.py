@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class RegulariserComparison:
     """Compares an experiment's finite difference with the exact product, on copies of its players.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "advnet", classifier="mlp", generators=("released_mnist",))
         >>> [twin.regulariser for twin in defences.RegulariserComparison(spec).specs]

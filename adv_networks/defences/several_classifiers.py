@@ -28,7 +28,7 @@ class Settings:
 class SeveralPlayers(Players):
     """Several classifiers, `members`, and D, the mean of their probabilities, which has no weights of its own.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiment
         >>> spec = experiment("digits", "advnet_several", classifiers=("mlp", "mlp"), generators=("released_mnist",))
         >>> sorted(defences.SeveralClassifiers().build(spec, {}).networks())
@@ -51,7 +51,7 @@ class SeveralPlayers(Players):
 def member_file(position: int) -> str:
     """The file of the run's classifier at this position (from 0) in `classifiers`.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences
         >>> defences.member_file(0)
         'd-1.keras'
@@ -65,7 +65,7 @@ def mean_of_probabilities(members: Sequence[keras.Model]) -> keras.Model:
     Args:
         members: classifiers from images in [0,1] of one shape to logits of the same classes; the mean shares their weights.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import defences, networks
         >>> members = [networks.mlp((8, 8, 1), 10, 2), networks.d1((8, 8, 1), 10, 2)]
@@ -86,7 +86,7 @@ class SeveralClassifiers(AdversarialNetwork):
     A generator ascends the mean of the classifiers' losses, and each classifier descends its own loss. The run's `d.keras`
     averages their probabilities, and each classifier also has its own file.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiment
         >>> spec = experiment("digits", "advnet_several", classifiers=("d1", "mlp"), generators=("g1",))
         >>> defences.SeveralClassifiers().files(spec)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def standard_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
     """One step of D on the cross-entropy of the clean images.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import defences, experiments
         >>> spec = experiments.experiment("digits", "standard", classifier="mlp")
@@ -36,7 +36,7 @@ def standard_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment
 class Standard(Defence):
     """Standard training, without a defence.
 
-    Example:
+    Examples:
         >>> from adv_networks import defences, experiments
         >>> defences.Standard().files(experiments.experiment("digits", "standard"))
         ('d.keras', 'perturbations.png')

@@ -28,7 +28,7 @@ class StaticExamples:
 
     The file's name has a hash of all that they depend on, so runs that need the same examples share them.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> import numpy as np
         >>> from adv_networks import attacks, data, defences, experiments
@@ -86,7 +86,7 @@ def static_examples(
     Their rounding error is at most ε/254, and they never exceed ε. With BN on batch statistics, the last batch is filled with
     earlier images.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import attacks, data, defences, networks
         >>> images = data.Images(np.zeros((4, 8, 8, 1), np.uint8), np.arange(4))

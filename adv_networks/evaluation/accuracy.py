@@ -39,7 +39,7 @@ def accuracy(
         UsageError: invalid images or labels.
         UserError: the logits are not finite.
 
-    Example:
+    Examples:
         >>> import numpy as np, keras
         >>> from adv_networks import evaluation
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
@@ -81,7 +81,7 @@ def evaluate(
         UsageError: no such attack, or invalid images or labels.
         UserError: the logits are not finite.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import evaluation
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
@@ -115,7 +115,7 @@ def correct_masks(
     A random target labels each image several times: booleans [draws, images] (`random_classifiers`). Whether an image that a
     defence refuses counts as right is defined by `defended.counted_as_right`. The arguments are those of `measure`.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks, evaluation
         >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -35,7 +35,7 @@ class Defended:
             other instead of `model`, so accuracies are exact means over the draw. Empty for any other defence.
         settings: what the outputs depend on besides the weights, as plain values.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import evaluation
         >>> classifier = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
@@ -96,7 +96,7 @@ def as_defended(target: Target) -> Defended:
     Raises:
         UsageError: the target is neither.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import evaluation
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
@@ -132,7 +132,7 @@ def gradient_of(source: Target | None, attack: Attack) -> str:
 def target_hash(target: Target) -> str:
     """`weights_hash` of a classifier. Behind a defence: a hash of the weights of all networks and the defence's settings.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import evaluation
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])

@@ -67,7 +67,7 @@ def grid(
     Raises:
         UsageError: an attack learns from training images, and there are none.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks, evaluation
         >>> models = {"mine": keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])}
@@ -163,7 +163,7 @@ def worst(attack: Attack, parts: Sequence[Record], outcomes: MutableMapping[str,
         parts: records of one target on the same images.
         outcomes: which images were right, by the records' keys; the entry of the new record is added.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks, evaluation
         >>> models = {"mine": keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])}

@@ -51,7 +51,7 @@ class PerImage:
         right_wrapped: for an attack on another attack's images, whether the target labels those images correctly; else None.
         refused: whether a defence refuses the image; None for a target that refuses no image.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import evaluation
         >>> right, distances = np.array([True, False]), {norm: np.full(2, 0.1) for norm in ("l0", "l2", "linf")}
@@ -156,7 +156,7 @@ def measure(
         UsageError: images or labels are invalid, or a defence does not offer the gradient.
         UserError: a target's logits are not finite, so they name no class.
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks, evaluation
         >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

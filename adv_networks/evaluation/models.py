@@ -24,7 +24,7 @@ def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> kera
     Raises:
         UserError: there is no such file, it is not a Keras model, or it is not a classifier of `dataset`.
 
-    Example:
+    Examples:
         >>> import tempfile, keras
         >>> from adv_networks import evaluation
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
@@ -44,7 +44,7 @@ def load_classifier(path: str | os.PathLike, dataset: str | None = None) -> kera
 def check_classifier(model: keras.Model, dataset: str, where: str) -> None:
     """Raises a UserError if the model, found at `where`, does not take images of `dataset` to logits of its classes.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import evaluation
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
@@ -61,7 +61,7 @@ def check_classifier(model: keras.Model, dataset: str, where: str) -> None:
 def is_generator(model: keras.Model) -> bool:
     """Whether the model returns images rather than logits.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import evaluation
         >>> evaluation.is_generator(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same")]))

@@ -73,7 +73,7 @@ class Attack(Protocol):
 class DeclaredAttack(NamedTuple):
     """The meaning of a name in the grammar: the class of the attack, the arguments that the name implies, and a title.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import ATTACKS
         >>> ATTACKS["fgs_predicted"].arguments["label"], "steps" in ATTACKS["pgd"].fields
         ('predicted', True)
@@ -97,7 +97,7 @@ ATTACKS: dict[str, DeclaredAttack] = {}
 class Library(NamedTuple):
     """Another library: its package, and the function that makes an attack from the name of its class and arguments.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import LIBRARIES
         >>> LIBRARIES["art"].package
         'adversarial-robustness-toolbox'
@@ -129,7 +129,7 @@ def parse_attack(text: str) -> AttackText:
     Raises:
         UsageError: the text does not follow the grammar, or there is no such attack.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import parse_attack
         >>> parse_attack("pgd:steps=100:source=standard")
         AttackText(name='pgd', arguments={'steps': 100}, source='standard')
@@ -164,7 +164,7 @@ def parse_attack(text: str) -> AttackText:
 class AttackDefaults(Protocol):
     """Supplies the settings that a text does not give: an experiment, or `Defaults`.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import AttackDefaults, experiment
         >>> spec: AttackDefaults = experiment("mnist", "pgd")
         >>> spec.epsilon, spec.norm, spec.pgd_steps
@@ -188,7 +188,7 @@ class AttackDefaults(Protocol):
 class Defaults:
     """A ball and the paper's attack settings, for attacks outside an experiment.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import Defaults, resolve_attack
         >>> resolve_attack("pgd", Defaults(epsilon=8 / 255)).title
         'pgd (linf ≤ 0.0313725)'
@@ -215,7 +215,7 @@ def resolve_attack(text: str, spec: AttackDefaults) -> Attack:
         UsageError: the text does not follow the grammar, there is no such attack, an argument is unknown or out of range, a
             norm is given without an ε, or ε is not a positive number.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import experiment, resolve_attack
         >>> resolve_attack("pgd:steps=100", experiment("mnist", "pgd")).title
         'pgd:steps=100 (linf ≤ 0.3)'

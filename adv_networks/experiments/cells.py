@@ -16,7 +16,7 @@ class Cell:
     For the generator's attack, `generator` is the generator's position among those of the source. `is_white_box` says whether
     the attack used the target's gradients. `published` is that of the row (`Row`).
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import TABLES
         >>> cell = TABLES["1"].cells("paper")[0]
         >>> cell.row, cell.column, cell.target.name
@@ -53,7 +53,7 @@ class Cell:
 def experiments_of(cells: Iterable[Cell]) -> list[Experiment]:
     """The experiments that the cells depend on: each once, as it is trained, and after the experiments that it needs.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import TABLES, experiments_of
         >>> cells = TABLES["1"].cells("paper")
         >>> cells[3].column, [spec.name for spec in experiments_of(cells[:4])]

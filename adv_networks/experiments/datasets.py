@@ -28,7 +28,7 @@ class Dataset:
         split: how the images of a user's own data set were split for training and testing.
         options: the flags, besides its path, with which a user's own data set was read.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import DATASETS
         >>> DATASETS["cifar10"].image_shape, DATASETS["cifar10"].class_name(3)
         ((32, 32, 3), 'cat')
@@ -65,7 +65,7 @@ OPENERS: list[Callable[[Any], Dataset | None]] = []
 def declare(*datasets: Dataset) -> None:
     """Registers data sets by their names.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import DATASETS, Dataset, declare
         >>> declare(Dataset("shapes", None, (16, 16, 1), classes=3, train_images=300, test_images=90, validation=30))
         >>> DATASETS.pop("shapes").classes  # It is gone again.
@@ -83,7 +83,7 @@ def find_dataset(name: Any) -> Dataset:
         UsageError: there is no such data set.
         UserError: the path holds no data set.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import find_dataset
         >>> find_dataset("MNIST").train_images
         60000

@@ -27,7 +27,7 @@ class Experiment(SharedSettings):
     Each setting can be overridden by a flag of the same name. Settings are those of `SharedSettings`, and the fields of `own`,
     which only the method knows (`defences.base.Defence.Settings`).
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import experiment
         >>> spec = experiment("mnist", "generator", scale="paper", epsilon=0.2)
         >>> spec.steps, [needed.name for needed in spec.needs().values()]
@@ -132,7 +132,7 @@ def results_group(results: Path, scale: str, *, protocol: str = "paper", **overr
     Raises:
         UsageError: an override has the wrong type, or is out of range.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from adv_networks.experiments import results_group
         >>> results_group(Path("results"), "cpu", steps=1500).as_posix()
@@ -152,7 +152,7 @@ SETTINGS: dict[str, dataclasses.Field] = dict(_SHARED)
 def checked_setting(name: str, value: Any, **limits: float) -> Any:
     """Converts and checks a value of the setting of that name (`settings.checked`).
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import checked_setting
         >>> checked_setting("steps", "1500")
         1500
@@ -176,7 +176,7 @@ def experiment(
     Raises:
         UsageError: a name is not declared, an override is out of range, or the norm is not the recipe's and ε is missing.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import experiment
         >>> experiment("mnist", "advnet", scale="paper").epsilon
         0.3

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Method(Protocol):
     """The part of a training method that an experiment knows; `defences.base.Defence` documents the attributes.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import METHODS
         >>> METHODS["advnet"].letter, METHODS["advnet"].trains_generator, METHODS["pgd"].trains_generator
         ('C', True, False)

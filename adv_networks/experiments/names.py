@@ -15,7 +15,7 @@ def shortened(name: str) -> str:
 def generator_file(position: int) -> str:
     """The file of the generator at this position (from 0) among a run's `generators`.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import generator_file
         >>> generator_file(0), generator_file(1)
         ('g.keras', 'g-2.keras')

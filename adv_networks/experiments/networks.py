@@ -40,7 +40,7 @@ class Family:
         drops: whether it has dropout. Such a network is evaluated in inference mode only.
         is_own: whether it is the user's own, whose cost is not known.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import CLASSIFIERS
         >>> CLASSIFIERS["mlp"].drops, CLASSIFIERS["mlp"].settings
         (True, {'classifier_width': 625})
@@ -93,7 +93,7 @@ def is_own(name: str) -> bool:
 
     Only Keras files are loaded; for other formats, loading raises an error that says what to do.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import is_own
         >>> is_own("my_module:build"), is_own("mine.keras"), is_own("d1")
         (True, True, False)
@@ -124,7 +124,7 @@ def find_classifier(name: str) -> Family:
     Raises:
         UsageError: there is no such family.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import find_classifier
         >>> find_classifier("d1").title
         "the paper's MNIST network: two 5×5 convolutions (Fig. 3a)"
@@ -136,7 +136,7 @@ def _register(registry: dict[str, Family]) -> Callable[..., Any]:
     def declare(name: str, title: str, **further: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """A decorator for a function from an experiment to a network; `further` are the other attributes of `Family`.
 
-        Example:
+        Examples:
             >>> import keras
             >>> from adv_networks.experiments import CLASSIFIERS, register_classifier
             >>> @register_classifier("one_layer", "one dense layer on the digits", multiply_adds=lambda spec: 640)

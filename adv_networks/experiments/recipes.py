@@ -26,7 +26,7 @@ class Protocol:
 
     A rule's `steps` map scales to iterations; a scale that is not listed keeps its own number.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import Protocol
         >>> protocol = Protocol("mine", "a larger ball on MNIST", ((("mnist",), None, {"epsilon": 0.4}),))
         >>> protocol.settings("mnist", "pgd"), protocol.settings("svhn", "pgd")

@@ -14,7 +14,7 @@ class Scale:
     The recipe's widths are divided by the divisors, and the steps of the strong attacks by `attack_divisor`. If `validation`
     does not give the number of images to hold out for validation, the data set does.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import SCALES
         >>> SCALES["paper"].steps["*"], SCALES["cpu"].steps["mnist"]
         (200000, 3000)

@@ -46,7 +46,7 @@ def setting(
         below: exclusive upper bound of a number.
         omitted: whether the key of a record omits it at its default, because it was added after the first records.
 
-    Example:
+    Examples:
         >>> import dataclasses
         >>> from adv_networks import experiments
         >>> @dataclasses.dataclass
@@ -66,7 +66,7 @@ def checked(field: dataclasses.Field, value: Any, **limits: float) -> Any:
     Raises:
         UsageError: the value has another type, or is out of range.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import SETTINGS, checked
         >>> checked(SETTINGS["epsilon"], "0.1", most=0.5)
         0.1
@@ -113,7 +113,7 @@ def _range(rule: Mapping[str, Any]) -> str:
 def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
     """Returns `mapping[name]`, or raises a UsageError that lists the possible names.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import SCALES, choose
         >>> choose(SCALES, "huge", "scale")
         Traceback (most recent call last):
@@ -133,7 +133,7 @@ def plain(value: Any) -> Any:
 def written(value: Any) -> str:
     """A setting's value as part of a file name: 0.25_0.5 for (0.25, 0.5).
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import written
         >>> written((0.25, 0.5)), written("my_module:build")
         ('0.25_0.5', 'my_module_build')

@@ -18,7 +18,7 @@ class Row:
     own. In a transposed table, the labels of the attacks are put between `prefix` and `suffix`. `attack` replaces the attacks
     of the columns.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import Row
         >>> Row("PGD, smaller ball", "pgd", settings=(("epsilon", 0.1),)).surrogate("standard").method
         'standard'
@@ -54,7 +54,7 @@ class Column:
     A column that only one row has names it in `row`. `settings` override those of the row, for its run and for the source
     alike, at the paper's scale: ε, for instance. `source_settings` override those of the source only.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import TABLES
         >>> [column.label for column in TABLES["1"].columns if column.source == "pgd"]
         ["FGS(B')", "PGD(B')"]
@@ -80,7 +80,7 @@ class Column:
 class AttackSuite:
     """Columns to add to a table; `images` is the default number of test images, the first ones.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import SUITES
         >>> SUITES["strong"].images, SUITES["strong"].columns[0].label
         (1000, 'PGD-100×10')

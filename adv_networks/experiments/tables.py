@@ -29,7 +29,7 @@ class Table:
     `paper` names the source of the table, a module of `papers`. Tables that one command makes together share a `bundle`, its
     name. `appendix` says what the table shows besides its cells, a key of `tables.appendices.APPENDICES`.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import WHITE_BOX, Row, Table
         >>> len(Table("mine", "A on MNIST", ("mnist",), (Row("A", "standard"),), WHITE_BOX).cells("cpu"))
         3
@@ -209,7 +209,7 @@ TABLES: dict[str, Table] = {}
 def declare_tables(paper: str, *tables: Table) -> None:
     """Registers the tables of a source, which is a module of `papers`.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import TABLES, WHITE_BOX, Row, Table, declare_tables
         >>> declare_tables("direct_approach", Table("mine", "A on MNIST", ("mnist",), (Row("A", "standard"),), WHITE_BOX))
         >>> TABLES.pop("mine").paper  # It is gone again.
@@ -221,7 +221,7 @@ def declare_tables(paper: str, *tables: Table) -> None:
 def bundles() -> dict[str, tuple[str, ...]]:
     """The names of the tables that one command makes together, by the name of their bundle.
 
-    Example:
+    Examples:
         >>> from adv_networks.experiments import bundles
         >>> bundles()["poster"]
         ('poster-1', 'poster-text', 'poster-pixel', 'poster-game')

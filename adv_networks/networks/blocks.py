@@ -24,7 +24,7 @@ class Convolutions:
     The initial kernels have mean 0. Their standard deviation is sqrt(2 / fan-in) for "he_normal" and sqrt(1 / fan-in) for
     "lecun_normal" (variance scaling of scale 1). "truncated_normal" draws with 0.02 and cuts at 0.04, which leaves 0.0176.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> symmetric = networks.Convolutions(padding="symmetric")
         >>> layers = networks.d2((8, 8, 3), 10, 2, convolutions=symmetric).layers
@@ -83,7 +83,7 @@ def residual_block(
 ):
     """residual-block(d, s, k) of Fig. 2; with `project` the shortcut is a 1×1 convolution and BN.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import networks
         >>> networks.residual_block(keras.Input((8, 8, 4)), 3, 2, 16, project=True).shape

@@ -14,7 +14,7 @@ def cnn_cw(input_shape: Shape, classes: int, width: int = 32, *, dropout: float 
 
     All layers have ReLU, and convolutions have no padding. Images in [0,1] are shifted to [-0.5, 0.5].
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> networks.cnn_cw((28, 28, 1), 10).count_params()
         312202

@@ -47,7 +47,7 @@ def dg(letter: str, input_shape: Shape, classes: int) -> keras.Model:
         input_shape: shape of an image.
         classes: number of classes.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> networks.dg("e", (28, 28, 1), 10).count_params()
         199210

@@ -22,7 +22,7 @@ from adv_networks.networks.blocks import (
 def d1(input_shape: Shape, classes: int, width: int = 32, *, logits_initializer: str = "glorot_uniform") -> keras.Model:
     """D1 (Fig. 3a, MNIST): two 5×5 convolutions with ReLU and max-pooling, and a fully connected layer; no BN.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> networks.d1((28, 28, 1), 10).count_params()
         83466
@@ -51,7 +51,7 @@ def d2(
     The keyword arguments give the released code's SVHN variant, which has BN and ReLU before the pooling instead of after the
     first convolution and divides pixels by 256, and its convolutions for SVHN and CIFAR.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> layers = networks.d2((32, 32, 3), 10).layers
         >>> sum(type(layer).__name__ == "Conv2D" for layer in layers)  # the first, two per block, and three shortcuts
@@ -71,7 +71,7 @@ def d2(
 def classifier(spec: Experiment) -> keras.Model:
     """The discriminative network that the experiment names, with fresh weights.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, networks
         >>> spec = experiments.experiment("mnist", "standard", classifier="mlp", classifier_width=100)
         >>> networks.classifier(spec).output_shape

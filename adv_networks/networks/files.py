@@ -42,7 +42,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
     Raises:
         UserError: the file is missing, damaged or of another kind, or is not the one that its run saved.
 
-    Example:
+    Examples:
         >>> import tempfile, keras
         >>> from adv_networks import evaluation
         >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -73,7 +73,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
 def save_model(model: keras.Model, file: Path, class_names: Sequence[str] = ()) -> None:
     """Saves a `.keras` file that plain Keras can load, with the class names in its metadata.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile, keras
         >>> from adv_networks import evaluation
         >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -96,7 +96,7 @@ def save_model(model: keras.Model, file: Path, class_names: Sequence[str] = ()) 
 def class_names_of(file: Path) -> tuple[str, ...]:
     """The class names of a classifier, from its `.keras` file; empty if the file has none.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile, keras
         >>> from adv_networks import evaluation
         >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])

@@ -32,7 +32,7 @@ SHORTEST = 1e-5
 def perturbation_of(x, norm: str):
     """The last layer of a generator: tanh for L∞; otherwise each image is divided by its l2 or l1 norm.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import networks
         >>> networks.perturbation_of(keras.ops.full((1, 2, 2, 1), 3.0), "l1").numpy().ravel().tolist()
@@ -68,7 +68,7 @@ def g1(
 ) -> keras.Model:
     """G1(k) (Fig. 4a): an autoencoder of the image; `encoder_widths` are the widths of its encoder in multiples of k.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> networks.g1((32, 32, 3), 4).output_shape
         (None, 32, 32, 3)
@@ -86,7 +86,7 @@ def g2(
 ) -> keras.Model:
     """G2(k) (Fig. 4b): a decoder of Gaussian noise z with (H/4)(W/4)·4k numbers (256k on 32×32 images).
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> networks.g2((32, 32, 3), 4).input_shape
         (None, 1024)
@@ -102,7 +102,7 @@ def g3(
 ) -> keras.Model:
     """G3(k) (Fig. 4c): a decoder of the one-hot label.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> networks.g3((8, 8, 1), 10, 2).input_shape
         (None, 10)
@@ -119,7 +119,7 @@ def released_mnist_generator(
 ) -> keras.Model:
     """The small MNIST generator of the released code: two 5×5 convolutions and two 5×5 deconvolutions, all of stride 2.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> networks.released_mnist_generator((28, 28, 1), 4).output_shape
         (None, 28, 28, 1)
@@ -138,7 +138,7 @@ def released_mnist_generator(
 def generators(spec: Experiment) -> list[keras.Model]:
     """The generative networks that the experiment names, with fresh weights.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, networks
         >>> spec = experiments.experiment("digits", "advnet", generators=("g3", "released_mnist"), generator_width=2)
         >>> [g.name for g in networks.generators(spec)]
@@ -150,7 +150,7 @@ def generators(spec: Experiment) -> list[keras.Model]:
 def generator_input(generator: keras.Model, x: tf.Tensor, y: tf.Tensor | None, seed: tf.Tensor) -> tf.Tensor:
     """The input of `generator` for images x and labels y: x itself, noise drawn from `seed` (int32 [2]), or one-hot labels.
 
-    Example:
+    Examples:
         >>> import tensorflow as tf
         >>> from adv_networks import networks
         >>> x, y = tf.zeros((2, 8, 8, 1)), tf.constant([3, 5])

@@ -18,7 +18,7 @@ def mlp(input_shape: Shape, classes: int, width: int = 625, *, input_dropout: fl
 
     The images are not rescaled, so that a dropped pixel is black.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> networks.mlp((28, 28, 1), 10).count_params()  # 784 · 625 + 625 · 10
         496250

@@ -22,7 +22,7 @@ def classifier_as_it_is(name: str, spec: Experiment) -> keras.Model:
     Raises:
         UserError: it does not exist, is not a classifier of these images, or returns probabilities.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from adv_networks import experiments, networks
         >>> spec = experiments.experiment("digits", "standard")
@@ -76,7 +76,7 @@ OWN_BUILDERS.update(classifier=_classifier, generator=_generator)
 def let_files_load(spec: Experiment) -> None:
     """Registers with Keras the layers of the modules that an experiment names, so that the files of its runs load.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, networks
         >>> spec = experiments.experiment("digits", "standard", classifier="my_networks:small")
         >>> networks.let_files_load(spec)  # There is no my_networks.py in the working directory.

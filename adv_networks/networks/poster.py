@@ -30,7 +30,7 @@ def _normalised(image, padding):
 def poster_d(input_shape: Shape, classes: int, width: int = 32) -> keras.Model:
     """Two 5×5 convolutions of `width` and twice that, pooled by 3 and by 2, and a layer of 200; tanh throughout, no padding.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> networks.poster_d((28, 28, 1), 10).count_params()
         105506
@@ -64,7 +64,7 @@ def poster_g(input_shape: Shape, width: int = 8, *, intensity: float = 1.0, norm
         intensity: I, the largest perturbation, on the scale of tanh.
         norm: norm of the perturbation: linf, l2 or l1.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> networks.poster_g((28, 28, 1), 2, intensity=0.5).output_shape
         (None, 28, 28, 1)

@@ -12,7 +12,7 @@ from adv_networks.lazy import keras
 def computing_in(precision: str) -> Iterator[None]:
     """Networks created inside have this precision: float32, which means Keras' default, or one of its mixed policies.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> with networks.computing_in("mixed_bfloat16"):
         ...     model = networks.d1((8, 8, 1), 10, 2)

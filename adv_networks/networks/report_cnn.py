@@ -22,7 +22,7 @@ def report_cnn(input_shape: Shape, classes: int, width: int = 64, *, dropout: fl
     for the last feature maps. Images in [0,1] are normalised by the statistics of CIFAR10's channels; images without three
     channels by the mean of these statistics.
 
-    Example:
+    Examples:
         >>> from adv_networks import networks
         >>> networks.report_cnn((32, 32, 3), 10).count_params()
         2360138

@@ -28,7 +28,7 @@ def published(source: str | None = None) -> Mapping[Key, float]:
     Args:
         source: name of a module of `papers`.
 
-    Example:
+    Examples:
         >>> from adv_networks.papers.published import published
         >>> published("direct_approach")["1", "mnist", "standard (A)", "No Noise"]
         99.14

@@ -14,7 +14,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 class Caches:
     """Knows every cache, so that one call empties them all.
 
-    Example:
+    Examples:
         >>> from adv_networks.runtime.caching import Caches
         >>> caches = Caches()
         >>> kept = caches.add({"one": 1})

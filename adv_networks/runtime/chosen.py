@@ -10,7 +10,7 @@ from adv_networks.runtime import processor, settings, splitting, start
 def choices() -> str:
     """One line that names every choice that can change results by rounding. Loads TensorFlow.
 
-    Example:
+    Examples:
         >>> from adv_networks import runtime
         >>> runtime.choices()
         'auto: oneDNN ..., batches ..., fast layers, fused updates'

@@ -30,7 +30,7 @@ def run_compiled(function: Callable[..., Any], model: keras.Model, *arguments: A
 
     Inside another graph, the function becomes part of that graph.
 
-    Example:
+    Examples:
         >>> import keras, tensorflow as tf
         >>> from adv_networks import runtime
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
@@ -47,7 +47,7 @@ def run_compiled(function: Callable[..., Any], model: keras.Model, *arguments: A
 def described(function: Callable[..., Any], model: keras.Model, *arguments: Any) -> Any:
     """The result of `run_compiled` with a `tf.TensorSpec` for each tensor: the graph is traced, but nothing is computed.
 
-    Example:
+    Examples:
         >>> import keras, tensorflow as tf
         >>> from adv_networks import runtime
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
@@ -61,7 +61,7 @@ def described(function: Callable[..., Any], model: keras.Model, *arguments: Any)
 def trace_counts(model: keras.Model | None = None) -> collections.Counter[str]:
     """How many times a model's current graphs were traced, by function name; None for all graphs of the process.
 
-    Example:
+    Examples:
         >>> import keras, tensorflow as tf
         >>> from adv_networks import runtime
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
@@ -85,7 +85,7 @@ def for_loops(function: Callable[..., Any]) -> Callable[..., Any]:
     the order of visits varies between processes: in half of them, 64 images of D1 took 3.7 ms instead of 0.4. Do not use this
     for replicas that share BN moments, which is impossible inside a function of the graph.
 
-    Example:
+    Examples:
         >>> import tensorflow as tf
         >>> from adv_networks import runtime
         >>> double = runtime.for_loops(lambda x: 2 * x)

@@ -41,7 +41,7 @@ def dropping(seed: Any, *, share: int | None = None) -> Iterator[None]:
         share: the number of images of each adversary, if several replicas divide the images of several adversaries
             (`replicas.distribute`).
 
-    Example:
+    Examples:
         >>> import keras, tensorflow as tf
         >>> from adv_networks import runtime
         >>> model = runtime.prepare(keras.Sequential([keras.Input((8,)), keras.layers.Dropout(0.5)]))

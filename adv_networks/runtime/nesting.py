@@ -12,7 +12,7 @@ def flattened(model: keras.Model) -> keras.Model:
 
     A model without nested ones is returned unchanged. Subclassed models within it stay nested, because their graph is unknown.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import runtime
         >>> inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])

@@ -16,7 +16,7 @@ def sgd(learning_rate: Any, *, momentum: float = 0.0, **options: Any) -> keras.o
         momentum: momentum; 0 for none.
         **options: further arguments of `keras.optimizers.SGD`.
 
-    Example:
+    Examples:
         >>> from adv_networks import runtime
         >>> runtime.sgd(0.1, momentum=0.9).momentum
         0.9
@@ -31,7 +31,7 @@ def adam(learning_rate: Any, **options: Any) -> keras.optimizers.Adam:
         learning_rate: a number or one of Keras' schedules.
         **options: further arguments of `keras.optimizers.Adam`: `beta_1`, `beta_2`, `epsilon`.
 
-    Example:
+    Examples:
         >>> from adv_networks import runtime
         >>> runtime.adam(0.001, beta_1=0.5).beta_1
         0.5

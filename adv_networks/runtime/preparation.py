@@ -25,7 +25,7 @@ def prepare(model: keras.Model, *, replicas: int = 1, double_backprop: bool = Fa
     Returns:
         The model itself.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import runtime
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3)])

@@ -46,7 +46,7 @@ def drawing(*seed: int, draws: int = DRAWS) -> Iterator[None]:
         *seed: whole numbers.
         draws: number of draws over which gradients are averaged (EOT).
 
-    Example:
+    Examples:
         >>> import keras, numpy as np
         >>> from adv_networks import attacks, runtime
         >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
@@ -64,7 +64,7 @@ def drawing(*seed: int, draws: int = DRAWS) -> Iterator[None]:
 def may_draw(model: keras.Model) -> bool:
     """Whether calls of the model may be random. Keras' own layers declare it; other layers may always be.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import runtime
         >>> layers = keras.layers.Dropout(0.5), keras.layers.ReLU()

@@ -20,7 +20,7 @@ def configure(mode: str) -> None:
     Raises:
         UsageError: an unknown mode.
 
-    Example:
+    Examples:
         >>> from adv_networks import runtime
         >>> runtime.configure("plain")
         >>> runtime.is_plain()
@@ -36,7 +36,7 @@ def configure(mode: str) -> None:
 def mode() -> str:
     """The mode that was chosen: `auto` unless `configure` said otherwise.
 
-    Example:
+    Examples:
         >>> from adv_networks import runtime
         >>> runtime.mode()
         'auto'
@@ -47,7 +47,7 @@ def mode() -> str:
 def is_plain() -> bool:
     """Whether models, optimisers and loops are Keras' and TensorFlow's own.
 
-    Example:
+    Examples:
         >>> from adv_networks import runtime
         >>> runtime.is_plain()
         False

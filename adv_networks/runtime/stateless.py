@@ -19,7 +19,7 @@ class Weights(NamedTuple):
         seed: int32 [2], the seed of the model's draws, instead of these states; None if it draws nothing or uses the states.
         draws: int32, the number of draws of `mean_over_draws`.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import runtime
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
@@ -54,7 +54,7 @@ def _local(variable: tf.Variable) -> tf.Variable | tf.Tensor:
 class Weighted:
     """A model with other weights instead of its own; after each call `drew` has whether the call drew anything from a seed.
 
-    Example:
+    Examples:
         >>> import keras, tensorflow as tf
         >>> from adv_networks import runtime
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -79,7 +79,7 @@ def discarding_statistics(
         training: whether BN uses the statistics of the batch.
         parameters: values that replace the trainable variables; None for the variables themselves.
 
-    Example:
+    Examples:
         >>> import keras, tensorflow as tf
         >>> from adv_networks import runtime
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
@@ -112,7 +112,7 @@ def discarding_statistics(
 def raw_outputs(model: keras.Model | Weighted, training: bool, inputs: tf.Tensor) -> Any:
     """The model's outputs for its inputs, unchanged, as a function for `run_compiled`.
 
-    Example:
+    Examples:
         >>> import keras, tensorflow as tf
         >>> from adv_networks import runtime
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
@@ -128,7 +128,7 @@ def mean_over_draws(model: keras.Model | Weighted, compute: Callable[[keras.Mode
     Athalye, Engstrom, Ilyas and Kwok, 2018, "Synthesizing robust adversarial examples": an attack on a random classifier
     follows the gradient of the expected loss.
 
-    Example:
+    Examples:
         >>> import keras, tensorflow as tf
         >>> from adv_networks import runtime
         >>> image = keras.Input((1,))
@@ -164,7 +164,7 @@ def mean_over_draws(model: keras.Model | Weighted, compute: Callable[[keras.Mode
 def loss_scale(model: keras.Model | Weighted) -> int:
     """The factor of a loss before its gradient is taken through the model, because small numbers vanish in float16.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import runtime
         >>> kinds = ("float32", "mixed_float16")
@@ -179,7 +179,7 @@ def loss_scale(model: keras.Model | Weighted) -> int:
 def returns_one_tensor(model: keras.Model) -> bool:
     """Whether a functional or sequential model returns a single tensor, not a list or dictionary.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import runtime
         >>> image = keras.Input((2,))
@@ -195,7 +195,7 @@ def last_operations(model: keras.Model) -> Iterator[Any]:
 
     A nested functional model is replaced by its own layers and operations; a nested subclassed model appears itself.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import runtime
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.ReLU()])

@@ -26,7 +26,7 @@ _AT_ONCE = 2**26
 def weights_hash(model: keras.Model) -> str:
     """The hash of all weights, BN averages included.
 
-    Example:
+    Examples:
         >>> import keras
         >>> from adv_networks import evaluation
         >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
@@ -41,7 +41,7 @@ def weights_hash(model: keras.Model) -> str:
 def images_hash(images: np.ndarray, labels: np.ndarray) -> str:
     """The hash of the images and labels.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from adv_networks import evaluation
         >>> images, labels = np.zeros((2, 4, 4, 1), np.uint8), np.array([0, 1])
@@ -67,7 +67,7 @@ def arrays_hash(*arrays: np.ndarray) -> str:
 def file_hash(file: Path) -> str:
     """The hash of the bytes of a file; raises an OSError if it cannot be read.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from adv_networks import evaluation
         >>> with tempfile.TemporaryDirectory() as place:

@@ -30,7 +30,7 @@ _MOST_RAW_POINTS = 40
 def written_as(kind: str) -> Iterator[None]:
     """Inside, figures of tables are written in this format, one of `FORMATS`, besides PNG.
 
-    Example:
+    Examples:
         >>> from adv_networks.storage import pictures
         >>> with pictures.written_as("svg"):
         ...     pass  # what draws

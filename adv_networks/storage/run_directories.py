@@ -39,7 +39,7 @@ def describe(workdir: Path) -> dict[str, Any] | None:
     Raises:
         UserError: the file is damaged, or cannot be a run's description.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from adv_networks import training
         >>> text = '{"experiment": {"steps": 600}, "provenance": {"commit": "", "training_images": 1200}}'
@@ -120,7 +120,7 @@ def known_weights_hash(workdir: Path, name: str) -> str | None:
     Raises:
         UserError: as in `checked_file`.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from adv_networks import training
         >>> with tempfile.TemporaryDirectory() as place:  # No run was here.

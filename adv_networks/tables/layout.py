@@ -15,7 +15,7 @@ from adv_networks.tables.rows import FIELDS, YOUNGER_FIELDS
 def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Rows as CSV text; None is an empty field. Newer fields that only have defaults are left out, as in older files.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, tables
         >>> rows = tables.make_table(experiments.TABLES["1"], [], scale="paper")
         >>> tables.as_csv(rows).splitlines()[1]
@@ -36,7 +36,7 @@ def as_markdown(
 
     The scale and `notes` come before the tables, and `appendix`, which is Markdown, after them.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, tables
         >>> table = experiments.TABLES["1"]
         >>> rows = tables.make_table(table, [], scale="paper")
@@ -66,7 +66,7 @@ def as_markdown(
 def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
     """The same as text with aligned columns, for a terminal.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, tables
         >>> table = experiments.TABLES["1"]
         >>> rows = tables.make_table(table, [], scale="cpu")
@@ -97,7 +97,7 @@ def as_text(table: Table, rows: Sequence[dict[str, Any]], *, scale: str) -> str:
 def stem(table: Table) -> str:
     """The name of the table's files, without their suffix.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, tables
         >>> tables.stem(experiments.TABLES["1"].under("strong"))
         'table1-strong'
@@ -110,7 +110,7 @@ def stem(table: Table) -> str:
 def heading(table: Table) -> str:
     """The table's title, after its number if it has one.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, tables
         >>> tables.heading(experiments.TABLES["2"])
         'Table 2. White-box and black-box attacks on SVHN (ε = 0.05)'
@@ -153,7 +153,7 @@ def write(
 ) -> None:
     """Writes `table<N>.csv` and `table<N>.md` into `directory`; the files of a table without a number have its name.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from adv_networks import experiments, tables
         >>> rows = tables.make_table(experiments.TABLES["1"], [], scale="paper")

@@ -12,7 +12,7 @@ from adv_networks.storage.records import Record, hash_of_parts
 def source_name(cell: Cell) -> str:
     """The source in a record of this cell: a run, a run's generator, or "" for clean images and worst cases.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, tables
         >>> cell = experiments.TABLES["1"].cells("paper")[3]
         >>> cell.column, tables.source_name(cell)
@@ -33,7 +33,7 @@ def match(
     one whose hash is in `networks`, or else that of the newest (the last) record. In the same way, only the test images of the
     newest record count for each data set.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, tables
         >>> from adv_networks.storage.records import Record
         >>> cell = experiments.TABLES["1"].cells("paper")[0]
@@ -74,7 +74,7 @@ def _agreeing(records: Iterable[Record], networks: Mapping[str, str], datasets: 
 def parts_of(worst: Cell, pairs: Iterable[tuple[Cell, Record | None]]) -> list[Record | None]:
     """The records of the cells that make up a worst case: cells of the same row and run.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, tables
         >>> cells = experiments.TABLES["1"].under("strong").cells("paper")
         >>> worst = next(cell for cell in cells if cell.column == "AutoAttack")
@@ -99,7 +99,7 @@ def completeness(cell: Cell, record: Record) -> str:
     "complete": on all test images and, as far as the record says, with all training images. "limited": on only the first test
     images, as the cell's experiment asks. "subset": on less.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, tables
         >>> from adv_networks.storage.records import Record
         >>> cell = experiments.TABLES["1"].cells("paper")[0]

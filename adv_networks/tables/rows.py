@@ -64,7 +64,7 @@ def make_table(
     Raises:
         UsageError: `scale` is None, but the records are of several scales or there are none.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, tables
         >>> row = tables.make_table(experiments.TABLES["1"], [], scale="paper")[0]
         >>> row["row"], row["column"], row["measured_percent"], row["published_percent"]
@@ -82,7 +82,7 @@ def make_table(
 def wilson_interval(percent: float, images: int) -> tuple[float, float]:
     """Wilson's 95% confidence interval for an accuracy of `percent` on this many images.
 
-    Example:
+    Examples:
         >>> from adv_networks import tables
         >>> [round(bound, 2) for bound in tables.wilson_interval(99.0, images=10_000)]
         [98.79, 99.18]
@@ -120,7 +120,7 @@ def over_seeds(seeds: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]
     The interval is that of the mean accuracy for the number of test images, as for a single network, because the seeds share
     their test images. The least and the most show how far the seeds differ.
 
-    Example:
+    Examples:
         >>> from adv_networks import experiments, tables
         >>> row = tables.make_table(experiments.TABLES["1"], [], scale="paper")[0] | {"images": 10_000, "data": "complete"}
         >>> first, second = row | {"seeds": "0", "measured_percent": 98.0}, row | {"seeds": "1", "measured_percent": 99.0}
@@ -174,7 +174,7 @@ def read(file: Path) -> list[dict[str, str]]:
     Raises:
         UserError: the file is damaged, or a number of a table is not a number.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from adv_networks import experiments, tables
         >>> rows = tables.make_table(experiments.TABLES["1"], [], scale="paper")
@@ -196,7 +196,7 @@ def read(file: Path) -> list[dict[str, str]]:
 def is_table(fields: Collection[str]) -> bool:
     """Whether a line with these fields is a cell of a table, not a part of a cell, by ε or by class.
 
-    Example:
+    Examples:
         >>> from adv_networks import tables
         >>> tables.is_table(tables.FIELDS), tables.is_table((*tables.FIELDS, "epsilon"))
         (True, False)

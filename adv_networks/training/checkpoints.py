@@ -25,7 +25,7 @@ class Checkpoints:
     checkpoint counts only if the directory's list, the file `checkpoint`, names it. The list is replaced atomically, after
     the files are written and before older files are removed.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile, tensorflow as tf
         >>> from adv_networks import training
         >>> with tempfile.TemporaryDirectory() as place:

@@ -31,7 +31,7 @@ _LAYOUT = {
 def tag(name: str) -> str:
     """The TensorBoard tag of a column of `metrics.csv`: its group and its name.
 
-    Example:
+    Examples:
         >>> from adv_networks.training.events import tag
         >>> tag("d_loss"), tag("validation_pgd"), tag("generator_learning_rate")
         ('loss/d_loss', 'validation/pgd', 'rate/generator_learning_rate')

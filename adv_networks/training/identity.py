@@ -30,7 +30,7 @@ def is_finished(experiment: Experiment, workdir: Path) -> bool:
     Raises:
         UserError: the directory holds a run with other settings; the first that differs is named.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from adv_networks import experiments, training
         >>> spec = experiments.experiment("digits", "standard", scale="tiny")

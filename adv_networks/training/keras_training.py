@@ -53,7 +53,7 @@ class AdversarialTraining(Hardened):
 
     Source: Madry et al., 2018, "Towards deep learning models resistant to adversarial attacks".
 
-    Example:
+    Examples:
         >>> import keras
         >>> import adv_networks as an
         >>> images, labels = an.data.load("digits", "train")
@@ -113,7 +113,7 @@ class AdversarialNetwork(Hardened):
     Raises:
         UserError: the model is not a classifier or returns probabilities, or the generator does not fit its images.
 
-    Example:
+    Examples:
         >>> import keras
         >>> import adv_networks as an
         >>> images, labels = an.data.load("digits", "train")

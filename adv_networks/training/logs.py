@@ -97,7 +97,7 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: the file is missing or damaged.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from adv_networks import training
         >>> with tempfile.TemporaryDirectory() as run:

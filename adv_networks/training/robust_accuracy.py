@@ -27,7 +27,7 @@ class RobustAccuracy(keras.callbacks.Callback):
         every: epochs between two measurements.
         name: name of the entry in the logs.
 
-    Example:
+    Examples:
         >>> import keras
         >>> import adv_networks as an
         >>> (images, labels), held_out = an.data.load("digits", "train"), an.data.load("digits", "test")

@@ -87,7 +87,7 @@ def train(
             or cannot be written, the data set is missing, a loss is not finite, or another worker has ended.
         Interrupted: SIGINT, SIGTERM or SIGHUP came; a checkpoint is saved first.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from adv_networks import experiments, training
         >>> spec = experiments.experiment("digits", "standard", scale="tiny", steps=1)

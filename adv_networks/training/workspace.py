@@ -33,7 +33,7 @@ class Workspace:
         progress: show progress bars.
         workdirs: directories of runs that are not under `runs`, by name.
 
-    Example:
+    Examples:
         >>> from pathlib import Path
         >>> from adv_networks import experiments, training
         >>> workspace = training.Workspace(runs=Path("my_runs"))

@@ -109,7 +109,7 @@ def _within(x: np.ndarray, found: np.ndarray, attack: ForeignAttack) -> np.ndarr
 class ForeignAttack(Attack):
     """The class `algorithm` of another `library`, made with these `arguments`.
 
-    Example:
+    Examples:
         >>> from adv_networks import attacks
         >>> attack = attacks.named("foolbox:LinfPGD:steps=20", 0.3)
         >>> attack.library, attack.algorithm, attack.arguments

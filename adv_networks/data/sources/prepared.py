@@ -50,7 +50,7 @@ def declare(name: str, data_dir: Any = None, resize: tuple[int, int] | None = No
         UserError: it is not prepared in the directory, or has no images with labels.
         UsageError: its images have several sizes, and no size is given.
 
-    Example:
+    Examples:
         >>> from adv_networks import data, errors
         >>> try:
         ...     data.prepared.declare("imagenette/160px-v2", "missing", resize=(64, 64))
