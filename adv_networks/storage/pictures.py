@@ -88,14 +88,14 @@ def perturbations(images: np.ndarray, perturbed: Mapping[str, np.ndarray], limit
 
 
 def _draw_row(axis: Any, images: np.ndarray, texts: Sequence[str], left: np.ndarray, **style: Any) -> None:
-    """Draws images side by side on one axis, each from its left edge on, with a text above it.
+    """Draws images side by side on one axis, with a text above each image.
 
     Args:
-        axis: of Matplotlib.
+        axis: the Matplotlib axis.
         images: [N, H, W, C].
-        texts: as many, or fewer.
-        left: N left edges or more, in pixels; the axis has room for all.
-        **style: of `imshow`.
+        texts: one for each image, or fewer.
+        left: the left edges of the images, in pixels. There may be more edges than images; the axis has room for all.
+        **style: arguments of `imshow`.
     """
     height, width = images.shape[1:3]
     for start, image in zip(left, images, strict=False):

@@ -38,7 +38,7 @@ _ALTERNATIVES = {
     "poster-patterns": "What G adds to validation images, grey for nothing, one row for each run",
     "-digit": "One digit under FGS of growing ε, with the class that the perceptron sees and its confidence",
 }
-# So many colours lose nothing that one sees in a report, and take a third of the bytes. The files beside it have all.
+# Embedded pictures keep this many colours and a third of the bytes, without a visible loss. The files keep all colours.
 _COLOURS = 256
 
 
