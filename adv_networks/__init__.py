@@ -33,30 +33,40 @@ Images are uint8 or floats in [0,1], [batch, height, width, channels]; ε is on 
 Importing this package loads no TensorFlow.
 """
 
+import importlib
 import os
-import tempfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # For a user without a home directory, Keras would create a directory named ~ in the working directory.
 if not os.path.isabs(os.path.expanduser("~")):  # noqa: PTH111, PTH117
+    import tempfile
+
     os.environ.setdefault("KERAS_HOME", os.path.join(tempfile.gettempdir(), ".keras"))  # noqa: PTH118
 
 # Importing these packages registers what they declare. Papers name methods and attacks, so they come last.
 from adv_networks import attacks, data, defences, papers
-from adv_networks.evaluation import accuracy, evaluate, load_classifier
 from adv_networks.experiments import experiment
-from adv_networks.training import train
+
+if TYPE_CHECKING:
+    from adv_networks.evaluation import accuracy, evaluate, load_classifier
+    from adv_networks.training import train
 
 __version__ = "0.1.0"
 
+# Where the names are that are imported on first use, because they only compute: what refuses a wrong flag needs none of them.
+_ON_FIRST_USE = {"accuracy": "evaluation", "evaluate": "evaluation", "load_classifier": "evaluation", "train": "training"}
+_PACKAGES = ("claims", "commands", "evaluation", "networks", "runtime", "storage", "tables", "training")
+
 
 def __getattr__(name: str) -> Any:
-    """Imports `an.keras`, the classes whose `fit` trains adversarially, on first use, because that loads TensorFlow."""
-    if name != "keras":
+    """Imports what computes on first use: functions, packages, and `an.keras`, whose `fit` trains adversarially."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"adv_networks.{name}")
+    if name == "keras":  # which loads TensorFlow
+        return importlib.import_module("adv_networks.training.keras_api")
+    if name not in _ON_FIRST_USE:
         raise AttributeError(f"module {__name__} has no attribute {name}")
-    from adv_networks.training import keras_api
-
-    return keras_api
+    return getattr(importlib.import_module(f"adv_networks.{_ON_FIRST_USE[name]}"), name)
 
 
 __all__ = [

@@ -3,73 +3,109 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from adv_networks import data
 from adv_networks.commands.base import Command, Request
-from adv_networks.commands.demo import Demo
-from adv_networks.commands.evaluate_model import EvaluateModel
-from adv_networks.commands.listing import List
-from adv_networks.commands.make_claims import MakeClaims
-from adv_networks.commands.make_tables import MakeTables, names_of_all
-from adv_networks.commands.print_plan import PrintPlan
-from adv_networks.commands.run_experiment import RunExperiment
-from adv_networks.commands.split_by_class import SplitByClass
-from adv_networks.commands.sweep_epsilon import SweepEpsilon
-from adv_networks.commands.verify import Verify
-from adv_networks.commands.write_report import WriteReport
-from adv_networks.evaluation.exports import Exports
-from adv_networks.experiments import bundles, find_dataset
-from adv_networks.training import Workspace
+from adv_networks.experiments import bundles, experiment, find_dataset
 from flags.recipe import OF_SETTINGS
 from flags.rules import OF_RUNS
+
+if TYPE_CHECKING:
+    from adv_networks.evaluation.exports import Exports
+    from adv_networks.training import Workspace
+
+# Each command is imported where it is made: what trains and evaluates stands behind it, and a wrong flag needs none of that.
 
 
 def command(invocation: tuple[str, ...]) -> Command:
     """The command that the command line asks for, with plain arguments. `invocation`: the words that start the program."""
     values = flags.FLAGS
-    workspace = _workspace()
     if values.demo:
-        return Demo(workspace=workspace)
+        from adv_networks.commands.demo import Demo
+
+        return Demo(workspace=_workspace())
     if values.list:
-        return List(request=_request(), workspace=workspace)
+        from adv_networks.commands.listing import List
+
+        return List(request=_request(), workspace=_workspace())
     if values.report:
-        return WriteReport(request=_request(), workspace=workspace, opened=values.open)
+        from adv_networks.commands.write_report import WriteReport
+
+        return WriteReport(request=_request(), workspace=_workspace(), opened=values.open)
     if values.verify:
-        return Verify(scale=values.scale, workspace=workspace)
+        from adv_networks.commands.verify import Verify
+
+        return Verify(scale=values.scale, workspace=_workspace())
     if values.model is not None:
-        return EvaluateModel(
-            model=values.model,
-            dataset=_dataset(),
-            input_range=tuple(map(float, values.input_range)),
-            workspace=workspace,
-            method=values.method,
-            defence=values.defence,
-            **_run(),
-        )
-    if values.table is not None:
-        return _of_table(workspace, invocation)
-    workdir = Path(values.workdir) if values.workdir is not None else None
-    return RunExperiment(
-        workspace=workspace, dataset=_dataset() or "digits", method=values.method or "advnet", workdir=workdir, **_run()
+        return _of_model()
+    return _of_one_run() if values.table is None else _of_table(invocation)
+
+
+def _of_model() -> Command:
+    """The command for --model: evaluate a classifier from elsewhere."""
+    from adv_networks.commands.evaluate_model import EvaluateModel
+
+    values = flags.FLAGS
+    return EvaluateModel(
+        model=values.model,
+        dataset=_dataset(),
+        input_range=tuple(map(float, values.input_range)),
+        workspace=_workspace(),
+        method=values.method,
+        defence=values.defence,
+        seed=values.seed,
+        overrides=_overrides(),
+        attack_suite=values.attack_suite,
+        attacks=tuple(values.attack or ()),
+        exports=_exports(),
+        protocol=values.protocol,
+        scale=values.scale,
     )
 
 
-def _of_table(workspace: Workspace, invocation: tuple[str, ...]) -> Command:
+def _of_one_run() -> Command:
+    """The command without --table and --model: train one experiment. A setting that is out of range is refused here."""
+    values = flags.FLAGS
+    names = dict(protocol=values.protocol, scale=values.scale, seed=values.seed)
+    spec = experiment(_dataset() or "digits", values.method or "advnet", **names, **_overrides())
+    from adv_networks.commands.run_experiment import RunExperiment
+
+    return RunExperiment(
+        spec=spec,
+        workspace=_workspace(),
+        attack_suite=values.attack_suite,
+        attacks=tuple(values.attack or ()),
+        workdir=Path(values.workdir) if values.workdir is not None else None,
+        exports=_exports(),
+    )
+
+
+def _of_table(invocation: tuple[str, ...]) -> Command:
     """The command for --table: make one table, several or all, or the claims about them."""
-    values, request = flags.FLAGS, _request()
+    values, request, workspace = flags.FLAGS, _request(), _workspace()
     if values.table == "claims":
+        from adv_networks.commands.make_claims import MakeClaims
+
         return MakeClaims(request=request, workspace=workspace)
+    from adv_networks.commands.make_tables import MakeTables, names_of_all
+
     names = names_of_all(request) if values.table == "all" else bundles().get(values.table, (values.table,))
     if values.plan:
+        from adv_networks.commands.print_plan import PrintPlan
+
         given = {name: values[name].value for name in OF_RUNS if values[name].present}
         return PrintPlan(names=names, request=request, workspace=workspace, run_flags=given, invocation=invocation)
     if values.epsilons is not None:
+        from adv_networks.commands.sweep_epsilon import SweepEpsilon
+
         epsilons = tuple(map(float, values.epsilons))
         return SweepEpsilon(name=values.table, epsilons=epsilons, request=request, workspace=workspace)
     if values.by_class:
+        from adv_networks.commands.split_by_class import SplitByClass
+
         return SplitByClass(name=values.table, request=request, workspace=workspace)
     # The claims are about the paper's attacks.
     with_claims = values.table == "all" and values.attack_suite == "paper"
@@ -91,6 +127,8 @@ def _request() -> Request:
 
 
 def _workspace() -> Workspace:
+    from adv_networks.training import Workspace
+
     values = flags.FLAGS
     return Workspace(
         runs=Path(values.runs),
@@ -104,18 +142,11 @@ def _workspace() -> Workspace:
     )
 
 
-def _run() -> dict[str, Any]:
-    """The arguments that a run and the evaluation of a classifier share."""
+def _exports() -> Exports:
+    from adv_networks.evaluation.exports import Exports
+
     values = flags.FLAGS
-    return dict(
-        protocol=values.protocol,
-        scale=values.scale,
-        seed=values.seed,
-        overrides=_overrides(),
-        attack_suite=values.attack_suite,
-        attacks=tuple(values.attack or ()),
-        exports=Exports(*(None if file is None else Path(file) for file in (values.save_adversarial, values.save_predictions))),
-    )
+    return Exports(*(None if file is None else Path(file) for file in (values.save_adversarial, values.save_predictions)))
 
 
 def _dataset() -> str | None:

@@ -50,7 +50,10 @@ DECLARATIONS = (LIBRARY, f"{LIBRARY}.experiments", f"{LIBRARY}.papers", "flags",
 _PUBLIC = {"_exit", "_asdict", "_field_defaults", "_fields", "_make", "_replace"}
 
 # What adv_networks/lazy.py offers under its own name.
-_LAZY = {f"{LIBRARY}.lazy.tf": "tensorflow", f"{LIBRARY}.lazy.keras": "keras"}
+_LAZY = {
+    f"{LIBRARY}.lazy.{name}": module
+    for name, module in dict(tf="tensorflow", keras="keras", np="numpy", scipy="scipy", Image="PIL.Image").items()
+}
 
 # Functions and methods whose first two arguments are an object and the name of its attribute (`object` is that of mock.patch).
 _TAKE_ATTRIBUTES = {"getattr", "hasattr", "setattr", "delattr", "object"}
@@ -388,8 +391,8 @@ def _replaces(node: ast.Call, bound: dict[str, str]) -> bool:
     return _called(node) == "setattr" or dotted.startswith("unittest.mock.patch") or dotted.endswith(".patch.object")
 
 
-def loads_of_tensorflow(code: Code) -> list[str]:
-    """Where TensorFlow or Keras would be loaded by importing what only declares; the first such place, as it ends there."""
+def early_loads(code: Code) -> list[str]:
+    """Where a large library would be loaded by importing what only declares; the first such place, as it ends there."""
     names = [name for pattern in DECLARATIONS for name in fnmatch.filter(sorted(code.names), pattern) or [pattern]]
     # The checkout is first on the path of `-c`, whatever else of the same name is installed.
     done = subprocess.run([sys.executable, "-c", _LOADS, *names], cwd=code.root, capture_output=True, text=True)
@@ -399,9 +402,11 @@ def loads_of_tensorflow(code: Code) -> list[str]:
 _LOADS = """
 import importlib, importlib.abc, importlib.machinery, os, sys, traceback
 
+LARGE = ("tensorflow", "keras", "numpy", "scipy", "PIL")
+
 class Watch(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name, path, target=None):
-        return importlib.machinery.ModuleSpec(name, self) if name in ("tensorflow", "keras") else None
+        return importlib.machinery.ModuleSpec(name, self) if name in LARGE else None
 
     def exec_module(self, module):
         ours = [frame for frame in traceback.extract_stack() if frame.filename.startswith(os.getcwd())]

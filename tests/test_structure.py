@@ -18,7 +18,7 @@ RULES = [
     structure.private_names_of_others,
     structure.absl_flags,
     structure.long_modules,
-    structure.loads_of_tensorflow,
+    structure.early_loads,
 ]
 
 # What is added to the end of a file, and what the rule says of it.
@@ -137,7 +137,7 @@ PLANTED = [
     (structure.absl_flags, "benchmarks/memory.py", "import absl.flags as given", "uses absl's flags"),
     (structure.absl_flags, "adv_networks/training/checkpoints.py", "import absl\nabsl.flags.FLAGS", "uses absl's flags"),
     (structure.long_modules, "adv_networks/runtime/__init__.py", "# more\n" * 300, "lines, expected at most 300"),
-    (structure.loads_of_tensorflow, "adv_networks/__init__.py", "import tensorflow", "loads tensorflow when adv_networks is"),
+    (structure.early_loads, "adv_networks/__init__.py", "import tensorflow", "loads tensorflow when adv_networks is"),
     (
         structure.replacements,
         "tests/test_files.py",

@@ -7,8 +7,6 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.geometry import finite
@@ -17,7 +15,7 @@ from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed
 from adv_networks.attacks.losses import LOSSES
 from adv_networks.attacks.standing import StrongAttack, attack_standing, likeliest_targets, random_start, where_images
 from adv_networks.errors import UsageError
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 
 if TYPE_CHECKING:

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from adv_networks.attacks.inputs import ROUNDING, check_sizes
 from adv_networks.errors import UsageError
 from adv_networks.experiments import ATTACKS, AttackDefaults, DeclaredAttack, Defaults, resolve_attack, setting
+from adv_networks.lazy import np
 from adv_networks.runtime import DRAWS
 
 if TYPE_CHECKING:
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
 OF_FIRST_RECORDS: Mapping[str, Any] = MappingProxyType(
     {"label": "true", "steps": 1, "step_fraction": 1.0, "restarts": 1, "clip_start": True, "seed": 0}
 )
+
+# The types of the settings that need no conversion.
+_OF_PYTHON = (bool, int, float, str, tuple, type(None))
 
 
 class Crafted(NamedTuple):
@@ -127,7 +129,9 @@ class Attack:
             UsageError: ε is not a single number of at least 0; it may be infinite.
         """
         for field in dataclasses.fields(self):
-            if isinstance(value := getattr(self, field.name), np.generic):
+            value = getattr(self, field.name)
+            # NumPy is loaded for what may be of it only.
+            if type(value) not in _OF_PYTHON and isinstance(value, np.generic):
                 object.__setattr__(self, field.name, value.item())
         if not (isinstance(self.epsilon, float) and self.epsilon == math.inf):
             check_sizes(epsilon=self.epsilon)

@@ -10,9 +10,7 @@ import dataclasses
 import io
 from collections.abc import Callable
 
-import numpy as np
-import scipy  # which loads its parts when they are asked for
-from PIL import Image
+from adv_networks.lazy import Image, np, scipy
 
 # How much larger an image is while it is photographed, in each direction.
 ENLARGED = 4

@@ -12,8 +12,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from adv_networks import networks
 from adv_networks.attacks.base import setting
 from adv_networks.attacks.geometry import finite, flat
@@ -24,7 +22,7 @@ from adv_networks.attacks.minimum_norm import MinimumNormAttack
 from adv_networks.attacks.standing import where_images
 from adv_networks.attacks.targets import TARGETS, targets_of
 from adv_networks.errors import UsageError
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 
 if TYPE_CHECKING:

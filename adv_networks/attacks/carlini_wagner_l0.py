@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, descend, in_batch, prepared, standing
@@ -15,7 +13,7 @@ from adv_networks.attacks.gradient import logits_of
 from adv_networks.attacks.inputs import check_counts
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.minimum_norm import Found
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import run_compiled
 
 if TYPE_CHECKING:

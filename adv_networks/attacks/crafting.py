@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-import numpy as np
 
 from adv_networks import runtime
 from adv_networks.attacks.base import Attack, Crafted
 from adv_networks.attacks.inputs import as_arrays
 from adv_networks.experiments import BATCH_STATISTICS_SIZE
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 
 BATCH_SIZE = 250
 
@@ -52,6 +49,7 @@ def on_devices(work: Callable[..., Any], batches: Iterable[tuple[int, np.ndarray
     if len(devices) < 2:
         yield from itertools.starmap(work, batches)
         return
+    from concurrent.futures import ThreadPoolExecutor  # which takes long to load
 
     def work_on(device: str, batch: tuple[int, np.ndarray, np.ndarray]) -> Any:
         # A mirrored variable is read from its copy on the current device.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from adv_networks.attacks.inputs import ROUNDING
 from adv_networks.experiments import NORMS, choose
+from adv_networks.lazy import np
 
 # A pixel counts in l0 if any channel changed by more than this; smaller changes are rounding of an unchanged pixel.
 CHANGED = 1e-4

@@ -6,10 +6,8 @@ import math
 import numbers
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from adv_networks.errors import UsageError
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import described, raw_outputs, returns_one_tensor
 from adv_networks.storage.files import reason
 
@@ -254,13 +252,13 @@ def check_sizes(**sizes: float | tf.Tensor) -> None:
     """
     for name, size in sizes.items():
         number = size
-        # A plain number is checked without TensorFlow: an attack may be named before it is loaded.
+        # A plain number is checked without TensorFlow and NumPy: an attack may be named before they are loaded.
         if not isinstance(size, numbers.Real) and tf.is_tensor(size):
             if not _is_known(size):
                 continue
             number = size.numpy()
-        is_number = isinstance(number, (numbers.Real, np.ndarray)) and np.ndim(number) == 0 and not isinstance(number, bool)
-        if not is_number or not 0 <= number < math.inf:
+        is_number = isinstance(number, numbers.Real) or (isinstance(number, np.ndarray) and number.ndim == 0)
+        if not is_number or isinstance(number, bool) or not 0 <= number < math.inf:
             received = f"an array {list(np.shape(number))}" if np.ndim(number) else number
             raise UsageError(f"{name}: expected one number of at least 0, received {received}")
 

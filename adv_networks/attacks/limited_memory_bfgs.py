@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-import scipy  # which loads its parts when they are asked for
-
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.carlini_wagner import in_batch
@@ -16,7 +13,7 @@ from adv_networks.attacks.gradient import losses_and_logits, predict
 from adv_networks.attacks.inputs import as_images, as_labels, check_counts
 from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
 from adv_networks.attacks.targets import TARGETS, targets_of
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, scipy, tf
 from adv_networks.runtime import mean_over_draws, run_compiled
 
 if TYPE_CHECKING:

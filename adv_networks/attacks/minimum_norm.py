@@ -10,13 +10,11 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from adv_networks.attacks.base import Crafted, are_changed
 from adv_networks.attacks.distances import are_within
 from adv_networks.attacks.inputs import as_images, as_labels, classes_of
 from adv_networks.attacks.standing import StrongAttack
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed

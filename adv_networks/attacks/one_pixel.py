@@ -7,15 +7,13 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.gradient import logits_of, predict
 from adv_networks.attacks.inputs import as_images, as_labels, as_seed, as_targets
 from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
 from adv_networks.attacks.pixels import as_seen, with_pixels
 from adv_networks.errors import UsageError
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import run_compiled
 
 if TYPE_CHECKING:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from adv_networks.attacks.base import Crafted, are_changed, register, setting
 from adv_networks.attacks.camera import TRANSFORMATIONS, Camera
 from adv_networks.attacks.inputs import as_seed, check_images
 from adv_networks.attacks.wrapper import Wrapper
 from adv_networks.errors import UsageError
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed

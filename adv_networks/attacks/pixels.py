@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
-
-from adv_networks.lazy import tf
+from adv_networks.lazy import np, tf
 
 
 def with_pixels(x: tf.Tensor, individuals: tf.Tensor) -> tf.Tensor:

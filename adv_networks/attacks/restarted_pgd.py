@@ -7,13 +7,11 @@ import functools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.gradient import gradient_attack
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, check_sizes, classes_of
 from adv_networks.attacks.standing import StrongAttack, attack_standing, random_start
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.geometry import finite, flat
@@ -20,7 +18,7 @@ from adv_networks.attacks.standing import likeliest_targets
 from adv_networks.attacks.targets import TARGETS, targets_of
 from adv_networks.errors import UsageError
 from adv_networks.experiments import AttackDefaults, choose
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 
 if TYPE_CHECKING:

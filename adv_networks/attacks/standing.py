@@ -10,19 +10,17 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-
 from adv_networks.attacks.base import Attack
 from adv_networks.attacks.gradient import expected_outputs, predict
 from adv_networks.attacks.inputs import as_images
 from adv_networks.attacks.losses import without
 from adv_networks.errors import UsageError
 from adv_networks.experiments import SCALES, AttackDefaults
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import run_compiled
 
 # An attempt takes the rows of the batch that are still standing and their current images, and returns new images.
-Attempt = Callable[[np.ndarray, np.ndarray], Any]
+Attempt = Callable[["np.ndarray", "np.ndarray"], Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,6 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from adv_networks import networks, runtime
 from adv_networks.attacks.base import Crafted, register, setting
 from adv_networks.attacks.geometry import finite
@@ -16,7 +14,7 @@ from adv_networks.attacks.gradient import predict
 from adv_networks.attacks.inputs import as_images, as_scalar, check_counts, classes_of
 from adv_networks.attacks.wrapper import Wrapper
 from adv_networks.errors import UsageError
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import run_compiled
 
 if TYPE_CHECKING:

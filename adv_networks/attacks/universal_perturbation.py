@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.deepfool import deepfool
 from adv_networks.attacks.gradient import expected_outputs, predict
 from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, check_counts, check_epsilon
 from adv_networks.errors import UsageError
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import run_compiled
 
 if TYPE_CHECKING:

@@ -9,15 +9,13 @@ from importlib import resources
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from adv_networks.attacks import craft_all, predict
 from adv_networks.commands.base import Unchecked
 from adv_networks.commands.listing import aligned
 from adv_networks.data import Images
 from adv_networks.evaluation import load_classifier
 from adv_networks.experiments import METHODS, Experiment, experiment
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.storage import pictures
 from adv_networks.training import Workspace
 

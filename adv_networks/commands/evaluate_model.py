@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from adv_networks import training
 from adv_networks.attacks import Attack
 from adv_networks.commands.base import limited
@@ -33,7 +31,7 @@ from adv_networks.experiments import (
     generator_file,
     parse_attack,
 )
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.tables.classifier_checks import CHECKED_IMAGES
 from adv_networks.tables.notes import ball_of
 from adv_networks.training import Workspace

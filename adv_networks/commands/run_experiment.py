@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from adv_networks import tables
 from adv_networks.commands.base import Request
 from adv_networks.commands.planning import Plan
 from adv_networks.evaluation import check_records
 from adv_networks.evaluation.exports import Exports
-from adv_networks.experiments import ADAPTIVE, METHODS, WHITE_BOX, Column, Experiment, Row, Table, experiment
+from adv_networks.experiments import ADAPTIVE, METHODS, WHITE_BOX, Column, Experiment, Row, Table
 from adv_networks.tables.classifier_checks import check_classifiers
 from adv_networks.tables.evaluate import evaluate
 from adv_networks.tables.networks import Networks
@@ -28,28 +28,18 @@ class RunExperiment:
     trained too.
 
     Attributes:
-        dataset: name of the data set, or the path of a user's own.
-        method: key of `experiments.METHODS`.
-        seed: seed of the run.
-        scale: key of `experiments.SCALES`.
-        protocol: key of `experiments.PROTOCOLS`.
-        overrides: settings by name.
+        spec: the experiment.
+        workspace: the directories of runs and results.
         attack_suite: key of `experiments.SUITES`.
         attacks: further columns, as texts for `experiments.parse_attack`.
-        workspace: the directories of runs and results.
         workdir: directory of this one run; None for the one in `workspace` with the run's name.
         exports: files to write besides the printed text.
     """
 
     needs_tensorflow: ClassVar[bool] = True
 
+    spec: Experiment
     workspace: Workspace
-    dataset: str = "digits"
-    method: str = "advnet"
-    seed: int = 0
-    scale: str = "cpu"
-    protocol: str = "paper"
-    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     attack_suite: str = "paper"
     attacks: tuple[str, ...] = ()
     workdir: Path | None = None
@@ -57,16 +47,12 @@ class RunExperiment:
 
     def check(self) -> None:
         """See `Command.check`."""
-        spec = self._spec
-        self.exports.check(spec.bn_evaluation)
-        self._request(spec).check(_table_of(spec))
+        self.exports.check(self.spec.bn_evaluation)
+        self._request.check(_table_of(self.spec))
 
-    @functools.cached_property
-    def _spec(self) -> Experiment:
-        names = dict(protocol=self.protocol, scale=self.scale, seed=self.seed)
-        return experiment(self.dataset, self.method, **names, **self.overrides)
-
-    def _request(self, spec: Experiment) -> Request:
+    @property
+    def _request(self) -> Request:
+        spec = self.spec
         return Request(
             scale=spec.scale, protocol=spec.protocol, seeds=(spec.seed,), overrides=dict(spec.overrides),
             attack_suite=self.attack_suite, attacks=self.attacks,
@@ -74,9 +60,8 @@ class RunExperiment:
 
     def run(self) -> Iterator[str]:
         """See `Command.run`."""
-        spec = self._spec
+        spec, request = self.spec, self._request
         workspace = self.workspace if self.workdir is None else self.workspace.with_workdir(spec, self.workdir)
-        request = self._request(spec)
         plan = Plan.of(_table_of(spec), request, workspace)
         plan.check(workspace)
         # A run trains the runs that it builds on itself, and waits if another process is already training them.

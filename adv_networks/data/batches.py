@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-import numpy as np
-
-from adv_networks.lazy import tf
+from adv_networks.lazy import np, tf
 from adv_networks.storage.arrays import release
 
 # For images mapped from a file: the number of batches after which the memory of those already read is released.

@@ -8,10 +8,9 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
-
 from adv_networks.data.images import Images
 from adv_networks.errors import UserError
+from adv_networks.lazy import np
 from adv_networks.storage.arrays import NoArrays, read_npz
 from adv_networks.storage.files import write_whole
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from adv_networks.errors import UserError
+from adv_networks.lazy import np
 
 
 class NoSuchSplit(UserError):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-import numpy as np
-
 from adv_networks.data.images import Images, NoSuchSplit
 from adv_networks.data.sources import Place, source_of
 from adv_networks.experiments import Experiment, find_dataset
+from adv_networks.lazy import np
 
 
 def load(

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adv_networks.data import cache
 from adv_networks.data.images import Images
 from adv_networks.errors import UserError
+from adv_networks.lazy import np
 from adv_networks.storage.arrays import NoArrays, map_npy
 from adv_networks.storage.files import explained, write_text
 

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from adv_networks.data import mapped
 from adv_networks.data.images import Images
 from adv_networks.data.sources import folder, npz, pictures
 from adv_networks.data.sources.base import InMemory, register
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import DATASETS, OPENERS, Dataset
+from adv_networks.lazy import np
 from adv_networks.storage.hashes import arrays_hash
 from adv_networks.storage.names import for_files, printable
 

@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from adv_networks import networks
 from adv_networks.defences.base import Defended, InputDefence, NeededRun, register, setting
 from adv_networks.defences.players import TrainingState
 from adv_networks.defences.updates import Scalars, apply_gradient, compiled, gradient_of, values
 from adv_networks.errors import UsageError
 from adv_networks.experiments import Experiment, find_dataset
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.networks.gans import gan_critic, gan_generator, gan_multiply_adds
 from adv_networks.runtime import adam, raw_outputs, replicas, run_compiled
 from adv_networks.storage import pictures

@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from adv_networks import networks
 from adv_networks.defences import magnet
 from adv_networks.defences.base import Defended, InputDefence, NeededRun, register, setting
 from adv_networks.defences.magnet import Autoencoders
 from adv_networks.defences.updates import Scalars, apply_gradient, compiled, gradient_of, values
 from adv_networks.experiments import Experiment, find_dataset
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.networks.autoencoders import autoencoder_multiply_adds, pooling_autoencoder
 from adv_networks.runtime import adam, replicas
 

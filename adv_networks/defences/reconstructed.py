@@ -8,8 +8,6 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from adv_networks.attacks.crafting import BATCH_SIZE, batches_of, on_devices
 from adv_networks.data import Images
 from adv_networks.defences.base import Defence, NeededRun, register, setting
@@ -19,7 +17,7 @@ from adv_networks.defences.standard import standard_step
 from adv_networks.defences.updates import Scalars
 from adv_networks.errors import UserError
 from adv_networks.experiments import Experiment
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import raw_outputs, run_compiled
 from adv_networks.storage.arrays import load_npy
 from adv_networks.storage.files import remove_leftovers

@@ -7,14 +7,12 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from adv_networks.attacks import Attack
 from adv_networks.attacks.crafting import batch_size, batches_of, craft, on_devices
 from adv_networks.defences.base import NeededRun
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import Experiment
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.storage.arrays import NoArrays, map_npy
 from adv_networks.storage.files import reason, remove_leftovers
 from adv_networks.storage.hashes import check_hashed, images_hash, write_hashed

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from adv_networks.attacks import Attack, Clean, named
 from adv_networks.evaluation.defended import Target
 from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.evaluation.measures import measure
 from adv_networks.evaluation.random_classifiers import worst_case
+from adv_networks.lazy import np
 
 
 def accuracy(

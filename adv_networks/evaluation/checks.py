@@ -14,9 +14,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-import scipy  # which loads its parts when they are asked for
-
 from adv_networks import attacks
 from adv_networks.attacks import FGS, Attack
 from adv_networks.attacks.gradient import loss_gradient
@@ -27,7 +24,7 @@ from adv_networks.evaluation.defended import Defended, Target, as_defended, craf
 from adv_networks.evaluation.outcomes import FAIL, NOT_APPLICABLE, PASS, WARNING, Check
 from adv_networks.evaluation.random_classifiers import difference, drawn, is_random, worst_case
 from adv_networks.experiments import NORMS
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np, scipy
 from adv_networks.networks.adaptation import BOUNDED_ACTIVATIONS, last_activation
 from adv_networks.runtime import run_compiled
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-import numpy as np
-
 from adv_networks.attacks import Attack, EvadingPGD
 from adv_networks.evaluation.defended import Defended, rejected
 from adv_networks.evaluation.outcomes import NOT_APPLICABLE, PASS, WARNING, Check
 from adv_networks.experiments import GRADIENTS
+from adv_networks.lazy import np
 
 # In points: how much less accuracy an attack that knows more may leave.
 _SMALL_CHANGE = 5.0

@@ -9,11 +9,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from adv_networks.attacks import Attack
 from adv_networks.errors import UsageError
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.storage.hashes import DIGITS, weights_hash
 
 

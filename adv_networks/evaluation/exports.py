@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adv_networks.attacks import Attack, craft_all, predict
 from adv_networks.attacks.crafting import BATCH_SIZE
 from adv_networks.attacks.inputs import as_arrays
@@ -16,7 +14,7 @@ from adv_networks.errors import UsageError
 from adv_networks.evaluation.defended import Target, as_defended, crafted_on
 from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.experiments import NORMS
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.storage.csv_rows import write_rows
 from adv_networks.storage.files import write_whole
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from adv_networks import runtime
 from adv_networks.attacks import Attack, predict
 from adv_networks.attacks.crafting import craft
 from adv_networks.experiments import find_dataset
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.storage import pictures
 from adv_networks.storage.names import shortened
 

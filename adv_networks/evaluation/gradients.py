@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from adv_networks.attacks import predict
 from adv_networks.attacks.crafting import BATCH_SIZE, batches_of
 from adv_networks.attacks.gradient import loss_gradient
 from adv_networks.attacks.inputs import as_images, as_labels
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.runtime import run_compiled
 
 

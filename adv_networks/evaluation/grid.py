@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from adv_networks.attacks import Attack, Clean
 from adv_networks.attacks.inputs import as_arrays
 from adv_networks.evaluation.defended import Target, as_defended, gradient_of, target_hash
@@ -17,6 +15,7 @@ from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.evaluation.measures import measure
 from adv_networks.evaluation.models import is_generator
 from adv_networks.evaluation.random_classifiers import worst_case
+from adv_networks.lazy import np
 from adv_networks.storage.hashes import images_hash
 from adv_networks.storage.provenance import commit, versions
 from adv_networks.storage.records import MEASURES, Record, hash_of_parts, record_key

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from adv_networks.attacks import Attack, predict
 from adv_networks.attacks.crafting import BATCH_SIZE, craft_all
 from adv_networks.errors import UserError
 from adv_networks.experiments import find_dataset
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.storage import pictures
 
 if TYPE_CHECKING:

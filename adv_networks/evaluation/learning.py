@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
-
 from adv_networks import runtime
 from adv_networks.attacks import Attack
 from adv_networks.errors import UsageError
 from adv_networks.evaluation.defended import Target, crafted_on
+from adv_networks.lazy import np
 from adv_networks.storage.hashes import images_hash
 
 # Returns the first n training images, uint8 or floats in [0,1], and their labels.
-Training: TypeAlias = Callable[[int], tuple[np.ndarray, np.ndarray]]
+Training: TypeAlias = Callable[[int], tuple["np.ndarray", "np.ndarray"]]
 
 
 class Lesson(NamedTuple):

@@ -6,9 +6,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import scipy  # which loads its parts when they are asked for
-
 from adv_networks.attacks import Attack, predict
 from adv_networks.attacks.crafting import batch_size, batches_of, crafted, on_devices
 from adv_networks.attacks.distances import distances
@@ -17,7 +14,7 @@ from adv_networks.errors import UserError
 from adv_networks.evaluation.defended import Defended, Target, as_defended, counted_as_right, crafted_on, rejected
 from adv_networks.evaluation.random_classifiers import DRAWS, drawn, is_random
 from adv_networks.experiments import BATCH_STATISTICS_SIZE
-from adv_networks.lazy import tf
+from adv_networks.lazy import np, scipy, tf
 
 _NORMS = ("l0", "l2", "linf")
 # The first number of the seeds for a random target's answers.

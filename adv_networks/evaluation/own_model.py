@@ -6,13 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adv_networks import data, evaluation, runtime
 from adv_networks.data.sources.folder import ordered
 from adv_networks.errors import UserError
 from adv_networks.experiments import Dataset, find_dataset
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.networks.adaptation import as_classifier, mapped_by_name, with_unit_range
 from adv_networks.networks.files import made_by
 

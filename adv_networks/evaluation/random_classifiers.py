@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from adv_networks import runtime
 from adv_networks.attacks import predict
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 
 # The number of draws, and the 97.5% quantile of Student's t with one degree of freedom fewer.
 DRAWS = 10

@@ -121,9 +121,10 @@ class Experiment(SharedSettings):
 
     def settings(self) -> dict[str, Any]:
         """All settings, including the method's own, as plain values that JSON preserves."""
-        values = dataclasses.asdict(self)
-        own, shared = values.pop("own"), {name: values.pop(name) for name in _SHARED}
-        return {key: plain(value) for key, value in (values | shared | (own or {})).items()}
+        values = {name: value for name, value in vars(self).items() if name != "own" and name not in _SHARED}
+        shared = {name: getattr(self, name) for name in _SHARED}
+        own = {} if self.own is None else vars(self.own)
+        return {key: plain(value) for key, value in (values | shared | own).items()}
 
 
 def results_group(results: Path, scale: str, *, protocol: str = "paper", **overrides: Any) -> Path:

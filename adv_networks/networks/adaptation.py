@@ -6,12 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from adv_networks import runtime
 from adv_networks.errors import UserError
 from adv_networks.experiments import Dataset
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.storage.files import reason
 
 # Activations and operations whose results are bounded, and operations that keep bounded results bounded.

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from adv_networks.errors import UserError
 from adv_networks.experiments import OWN_BUILDERS, Experiment, find_dataset, is_own
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.networks.adaptation import as_classifier, check_trainable, mapped_by_name, with_unit_range
 from adv_networks.networks.files import class_names_of, imported, load_model, made_by
 from adv_networks.storage.files import reason

@@ -12,9 +12,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 
-import numpy as np
-
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 
 # The default number of draws over which the gradient of a random model is averaged.
 DRAWS = 10

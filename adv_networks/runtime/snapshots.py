@@ -11,9 +11,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.runtime.caching import caches
 
 _VALUES = frozenset({bool, int, float, complex, str, bytes, type(None)})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 import warnings
 
 from adv_networks.lazy import BEFORE_TENSORFLOW
@@ -54,6 +53,8 @@ def start_tensorflow(*, quiet: bool = True, sharing: bool = True) -> None:
         _start(sharing)
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tempfile  # which takes long to load
+
     # No environment variable silences TensorFlow's first messages.
     sys.stderr.flush()
     kept = os.dup(2)

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
-
-from adv_networks.lazy import tf
+from adv_networks.lazy import np, tf
 
 _COLUMNS = 5
 # The points for tiles of each number of outputs: one per input of a tile, besides infinity, which is always a point. Those for

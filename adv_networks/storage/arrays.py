@@ -10,9 +10,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from adv_networks.errors import UserError
+from adv_networks.lazy import np
 from adv_networks.storage.files import open_regular, reason
 
 _SUFFIX = ".npy"

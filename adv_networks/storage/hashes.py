@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from adv_networks.errors import UserError
+from adv_networks.lazy import np
 from adv_networks.storage.arrays import release
 from adv_networks.storage.files import open_regular, read_text, reason, write_text, write_whole
 

@@ -11,8 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from adv_networks.lazy import np
 from adv_networks.storage.files import write_whole
 from adv_networks.storage.names import printable, shortened
 

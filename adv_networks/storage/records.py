@@ -10,8 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-
+from adv_networks.lazy import np
 from adv_networks.storage import keyed_lines
 from adv_networks.storage.hashes import DIGITS
 from adv_networks.storage.lines import Line

@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adv_networks.defences import make_players
 from adv_networks.errors import UserError
 from adv_networks.experiments import DATASETS, METHODS, Cell, Experiment
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.storage import pictures
 from adv_networks.storage.csv_rows import merge_rows
 from adv_networks.training.logs import read_metrics

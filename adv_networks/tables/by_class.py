@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adv_networks import tables
 from adv_networks.experiments import Cell, Table, find_dataset
+from adv_networks.lazy import np
 from adv_networks.storage import pictures
 from adv_networks.storage.csv_rows import merge_rows
 from adv_networks.storage.records import Record

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adv_networks import evaluation
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import Cell, Experiment, Table, find_dataset
+from adv_networks.lazy import np
 from adv_networks.storage.records import Outcome, Record, merge, read
 from adv_networks.storage.run_directories import describe
 from adv_networks.tables.match import match, parts_of, source_name

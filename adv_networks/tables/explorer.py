@@ -12,8 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
-
+from adv_networks.lazy import Image
 from adv_networks.tables.layout import column_title
 
 Line = Mapping[str, str]

@@ -6,14 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adv_networks import data, networks
 from adv_networks.defences import TrainingState
 from adv_networks.errors import UserError
 from adv_networks.evaluation import load_model, own_model
 from adv_networks.experiments import METHODS, Experiment, find_classifier, find_dataset
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.storage.hashes import DIGITS, file_hash
 from adv_networks.storage.run_directories import describe
 

@@ -7,10 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adv_networks.experiments import METHODS, Experiment, written
-from adv_networks.lazy import tf
+from adv_networks.lazy import np, tf
 from adv_networks.storage.files import explained, remove_leftovers, write_whole
 
 _COMPARED = ("clean", "fgs", "pgd", "generator")

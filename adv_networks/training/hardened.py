@@ -6,15 +6,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from adv_networks import runtime
 from adv_networks.attacks.inputs import check_images, check_labels
 from adv_networks.defences import Players
 from adv_networks.errors import UsageError
 from adv_networks.evaluation.own_model import Range, with_unit_range
 from adv_networks.experiments import Experiment
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.networks.adaptation import as_any_classifier, check_trainable
 
 # The scalars that the update rules return, and their names in the logs of `fit`.

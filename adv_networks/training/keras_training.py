@@ -21,15 +21,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from adv_networks import attacks, networks, runtime
 from adv_networks.defences import Players, adversarial_network_step
 from adv_networks.defences.updates import compiled, descend
 from adv_networks.errors import UsageError
 from adv_networks.evaluation.own_model import Range
 from adv_networks.experiments import Experiment
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 from adv_networks.training.hardened import Hardened
 
 # The attacks that can be part of a training step.

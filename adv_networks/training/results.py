@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adv_networks.data import Images
 from adv_networks.defences import NeededRun, TrainingState
 from adv_networks.evaluation import save_model
 from adv_networks.experiments import METHODS, Experiment, find_dataset
+from adv_networks.lazy import np
 from adv_networks.storage import pictures
 from adv_networks.storage.files import write_text, write_whole
 from adv_networks.storage.hashes import arrays_hash, file_hash, weights_hash

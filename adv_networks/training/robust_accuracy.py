@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from adv_networks import attacks
 from adv_networks.evaluation import accuracy
 from adv_networks.evaluation.own_model import Range, with_unit_range
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.networks.adaptation import as_any_classifier
 from adv_networks.training.hardened import Hardened
 

@@ -342,7 +342,7 @@ def test_libraries_speak_when_asked(tmp_path):
     assert "main.py: data set mnist" in error and error.count("\n") > 1
 
 
-# The options of each list of standard input, in one process: exit code, output, error, and whether TensorFlow is loaded.
+# The options of each list of standard input, in one process: exit code, output, error, and which large libraries are loaded.
 IN_ONE_PROCESS = """
 import contextlib, io, json, sys
 import flags
@@ -355,12 +355,12 @@ for options in json.load(sys.stdin):
     with flagsaver.flagsaver(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
         flags.parse(["main.py", *options])
         code = program.main()
-    found.append((code, output.getvalue(), error.getvalue(), "tensorflow" in sys.modules))
+    found.append((code, output.getvalue(), error.getvalue(), sorted({"numpy", "tensorflow"} & set(sys.modules))))
 json.dump(found, sys.stdout)
 """
 
 
-def test_wrong_values_are_refused_before_tensorflow_is_loaded():
+def test_wrong_values_are_refused_before_numpy_and_tensorflow_are_loaded():
     messages = {
         ("--epsilon=8",): r"epsilon: expected a value above 0 and of at most 1, received 8\.0 .*8/255",
         ("--table=6", "--generator_width=8"): "generator_width: expected no override with table 6",
@@ -371,8 +371,8 @@ def test_wrong_values_are_refused_before_tensorflow_is_loaded():
     }
     command, asked = [sys.executable, "-c", IN_ONE_PROCESS], json.dumps(list(messages))
     done = subprocess.run(command, input=asked, cwd=ROOT, capture_output=True, text=True, check=True)
-    for message, (code, output, error, has_tensorflow) in zip(messages.values(), json.loads(done.stdout), strict=True):
-        assert (code, output, error.count("\n"), has_tensorflow) == (2, "", 1, False), error
+    for message, (code, output, error, loaded) in zip(messages.values(), json.loads(done.stdout), strict=True):
+        assert (code, output, error.count("\n"), loaded) == (2, "", 1, []), error
         assert re.search(message, error)
 
 

@@ -6,7 +6,6 @@ import functools
 import inspect
 
 import art.attacks.evasion
-import numpy as np
 from art.attacks import EvasionAttack
 from art.estimators import BaseEstimator
 from art.estimators.classification import TensorFlowV2Classifier
@@ -21,7 +20,7 @@ from adv_networks.attacks.inputs import as_labels
 from adv_networks.attacks.targets import targets_of
 from adv_networks.errors import UsageError
 from adv_networks.experiments import NORMS
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 
 
 @functools.lru_cache(maxsize=1)  # Cached because it traces the model.

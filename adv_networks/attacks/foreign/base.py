@@ -15,21 +15,19 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from adv_networks.attacks.base import Attack, Crafted, are_changed
 from adv_networks.attacks.distances import are_within
 from adv_networks.attacks.inputs import ROUNDING, as_seed
 from adv_networks.attacks.targets import TARGETS
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import LIBRARIES, NORMS, Library, choose
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
 # From (model, images, labels) to adversarial images.
-Runner = Callable[..., np.ndarray]
+Runner = Callable[..., "np.ndarray"]
 
 # The libraries draw from global random generators, which the threads of several devices share.
 _drawing = threading.Lock()

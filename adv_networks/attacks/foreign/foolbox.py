@@ -9,7 +9,6 @@ from typing import Any
 
 import eagerpy
 import foolbox
-import numpy as np
 from foolbox.attacks.base import AttackWithDistance, FixedEpsilonAttack, get_criterion, raise_if_kwargs
 from foolbox.distances import LpDistance
 
@@ -21,7 +20,7 @@ from adv_networks.attacks.inputs import as_labels
 from adv_networks.attacks.targets import targets_of
 from adv_networks.errors import UsageError
 from adv_networks.experiments import NORMS
-from adv_networks.lazy import keras, tf
+from adv_networks.lazy import keras, np, tf
 
 
 def classifier(model: keras.Model) -> foolbox.TensorFlowModel:

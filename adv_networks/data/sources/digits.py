@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from adv_networks.data.images import Images
 from adv_networks.data.sources.base import InMemory, Place, register
 from adv_networks.experiments import DATASETS
+from adv_networks.lazy import np
 
 _SPLIT_SEED = 0
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from adv_networks.data.sources import pictures
 from adv_networks.errors import UsageError, UserError
+from adv_networks.lazy import np
 from adv_networks.storage.arrays import release
 from adv_networks.storage.files import reason
 from adv_networks.storage.names import shortened

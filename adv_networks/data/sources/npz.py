@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from adv_networks.data.images import Images
 from adv_networks.errors import UsageError, UserError
+from adv_networks.lazy import np
 from adv_networks.storage.arrays import NoArrays, names_in_npz, read_npz
 from adv_networks.storage.files import reason
 

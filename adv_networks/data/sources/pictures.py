@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from adv_networks.errors import UserError
+from adv_networks.lazy import np
 from adv_networks.storage.files import open_regular, reason
 
 SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import logging
 import os
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from adv_networks.data import cache
 from adv_networks.data.images import Images, NoSuchSplit
 from adv_networks.data.sources.base import Place, Source
 from adv_networks.errors import UserError
+from adv_networks.lazy import np
 from adv_networks.storage.files import reason
 
 _LOGGER = logging.getLogger(__name__)
@@ -156,6 +152,11 @@ class Tfds(Source):
 
 def _answers(server: str) -> bool:
     """Whether a server gives any answer to a request within seconds, through the environment's proxy if there is one."""
+    # Imported here, because they take longer to load than a wrong flag takes to be refused.
+    import http.client
+    import urllib.error
+    import urllib.request
+
     answered = []
 
     def ask() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-import scipy  # which loads its parts when they are asked for
-
 from adv_networks.attacks import fgs, predict
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np, scipy
 from adv_networks.storage import pictures
 from adv_networks.tables import layout
 from adv_networks.tables.appendices.base import Made

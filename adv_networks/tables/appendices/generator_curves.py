@@ -9,11 +9,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from adv_networks.evaluation import gallery
 from adv_networks.experiments import Cell, Experiment
-from adv_networks.lazy import keras
+from adv_networks.lazy import keras, np
 from adv_networks.storage import pictures
 from adv_networks.storage.csv_rows import csv_text
 from adv_networks.storage.files import write_text
