@@ -4,7 +4,8 @@ Keras composes BN of single operations, each a pass over memory, although Tensor
 a convolution with respect to an image of one channel is slow: 15 ms of the 50 ms that a step of PGD on D1 takes for 250
 images on two cores, while a matrix product and a sum of shifted images take 6. D1's second convolution, which is most of what
 D1 computes, takes half the time with fewer products (`winograd`), which gain little below 16 channels or 8 columns
-(benchmarks).
+(benchmarks). On images of up to four pixels, which the generator of the digits has inside, a dense product is faster
+(`dense_convolution`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import replacements, winograd
+from adv_networks.runtime import dense_convolution, replacements, winograd
+
+# Up to here, the overhead of a convolution costs more than the passes over memory that it saves.
+_FEW_VALUES = 2**16
 
 
 def accelerate(model: keras.Model) -> None:
@@ -29,11 +33,13 @@ def accelerate(model: keras.Model) -> None:
             continue
         if _is_plain_normalisation(layer):
             layer.call = functools.partial(_fused_normalisation, layer)
-        elif type(layer) is keras.layers.Conv2D and _is_five_by_five(layer):
+        elif type(layer) is keras.layers.Conv2D and _is_plain_convolution(layer):
             channels = layer.kernel.shape[2]
-            if channels == 1:
+            if len(layer._inbound_nodes) == 1 and dense_convolution.is_faster(layer.input.shape):
+                layer.convolution_op = functools.partial(_convolution_of_few_pixels, layer)
+            elif layer.kernel_size == (5, 5) and channels == 1:
                 layer.convolution_op = _convolution_of_one_channel
-            elif channels >= 16:
+            elif layer.kernel_size == (5, 5) and channels >= 16:
                 layer.convolution_op = functools.partial(_convolution_of_many_channels, layer)
 
 
@@ -150,20 +156,24 @@ def _joint_backward(
     total = _sum(_pixels(part) for part in parts)
     slope = -scale * by_scale / (total * (variance + epsilon))
     shift = -scale * by_offset / (total * tf.sqrt(variance + epsilon)) - slope * mean
-    # slope · x + shift is a convolution here, which takes one pass; a product with a vector takes three times as long.
-    # TensorFlow fuses an addition into the convolution only if it knows the shapes, unlike in loops; add_n needs no shapes.
-    kernel = tf.reshape(tf.raw_ops.MatrixDiag(diagonal=slope), [1, 1, *slope.shape, *slope.shape])
-    by_parts = [
-        tf.add_n([own[0], tf.nn.bias_add(tf.nn.conv2d(part, kernel, 1, "VALID"), shift)])
-        for part, own in zip(parts, gradients, strict=True)
-    ]
+    by_parts = [tf.add_n([own[0], _line(slope, part, shift)]) for part, own in zip(parts, gradients, strict=True)]
     return [by_scale, by_offset, *by_parts]
 
 
-def _is_five_by_five(layer: keras.layers.Conv2D) -> bool:
-    """Whether a layer is a convolution like those of D1 and runs on the CPU."""
+def _line(slope: tf.Tensor, images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """slope · images + shift, by channel."""
+    if 0 < (images.shape.num_elements() or 0) <= _FEW_VALUES:
+        return slope * images + shift
+    # A convolution takes one pass over many values, and the product with a vector three times as long; few values are the other
+    # way round. TensorFlow fuses an addition into the convolution only if it knows the shapes, unlike in loops.
+    kernel = tf.reshape(tf.raw_ops.MatrixDiag(diagonal=slope), [1, 1, *slope.shape, *slope.shape])
+    return tf.nn.bias_add(tf.nn.conv2d(images, kernel, 1, "VALID"), shift)
+
+
+def _is_plain_convolution(layer: keras.layers.Conv2D) -> bool:
+    """Whether a layer is a convolution of stride 1 with a padded, odd kernel and runs on the CPU."""
     return (
-        layer.kernel_size == (5, 5)
+        all(size % 2 for size in layer.kernel_size)
         and layer.strides == layer.dilation_rate == (1, 1)
         and (layer.padding, layer.groups, layer.data_format) == ("same", 1, "channels_last")
         and layer.built
@@ -176,6 +186,12 @@ def _convolution_of_one_channel(images: Any, kernel: Any) -> tf.Tensor:
         return tf.nn.conv2d(images, kernel, 1, "SAME")
 
     return _convolution(convolve, _gradient_by_one_channel, images, kernel)
+
+
+def _convolution_of_few_pixels(layer: keras.layers.Conv2D, images: Any, kernel: Any) -> tf.Tensor:
+    if not dense_convolution.is_faster(images.shape):
+        return type(layer).convolution_op(layer, images, kernel)
+    return dense_convolution.convolve(images, kernel)
 
 
 def _convolution_of_many_channels(layer: keras.layers.Conv2D, images: Any, kernel: Any) -> tf.Tensor:

@@ -26,6 +26,10 @@ def many_channels():
     return keras.Sequential([keras.Input((6, 9, 16)), keras.layers.Conv2D(5, 5, padding="same")])
 
 
+def few_pixels():
+    return keras.Sequential([keras.Input((1, 3, 4)), keras.layers.Conv2D(5, (3, 5), padding="same")])
+
+
 def normalised():
     return keras.Sequential([keras.Input((6, 4, 3)), keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3)])
 
@@ -49,7 +53,7 @@ def derivatives(model, x, first, second, third):
     return [part.numpy() for part in (outputs, *gradients, *twice)]
 
 
-@pytest.mark.parametrize("make", [one_channel, many_channels, normalised])
+@pytest.mark.parametrize("make", [one_channel, many_channels, few_pixels, normalised])
 def test_outputs_gradients_and_averages_are_those_of_keras(make):
     rng = np.random.default_rng(0)
     model = randomised(make())
@@ -63,6 +67,35 @@ def test_outputs_gradients_and_averages_are_those_of_keras(make):
     arguments = x, *(rng.normal(size=size) for size in sizes)
     found, expected = derivatives(model, *arguments), derivatives(reference, *arguments)
     for part, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(part, other, rtol=0, atol=3e-5 * np.abs(other).max())
+    for weight, other in zip(model.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sides", [(6, 4), (210, 160)], ids=["few values", "many values"])
+def test_parts_of_a_batch_are_normalised_jointly_as_keras_normalises_the_batch(sides):
+    rng = np.random.default_rng(0)
+    x, upstream = rng.normal(1, 2, (2, 5, *sides, 3))
+    model = randomised(keras.Sequential([keras.Input((*sides, 3)), keras.layers.BatchNormalization()]))
+    with precision("float64"):
+        reference = keras.Sequential([keras.Input((*sides, 3)), keras.layers.BatchNormalization()])
+    reference.set_weights(model.get_weights())
+
+    @tf.function(autograph=False)
+    def in_parts(*parts):
+        outputs = kernels.normalise(model.layers[0], list(parts))
+        loss = sum(
+            tf.reduce_sum(out * part) for out, part in zip(outputs, tf.split(upstream.astype(np.float32), [2, 3]), strict=True)
+        )
+        return tf.concat(outputs, 0), tf.concat(tf.gradients(loss, list(parts)), 0)
+
+    found = in_parts(*tf.split(tf.constant(x, tf.float32), [2, 3]))
+    with tf.GradientTape() as tape:
+        inputs = tf.constant(x)
+        tape.watch(inputs)
+        outputs = reference(inputs, training=True)
+        loss = tf.reduce_sum(outputs * upstream)
+    for part, other in zip(found, (outputs, tape.gradient(loss, inputs)), strict=True):
         np.testing.assert_allclose(part, other, rtol=0, atol=3e-5 * np.abs(other).max())
     for weight, other in zip(model.get_weights(), reference.get_weights(), strict=True):
         np.testing.assert_allclose(weight, other, rtol=1e-5, atol=1e-6)
@@ -104,6 +137,7 @@ def test_second_derivatives_of_the_convolution_reach_its_kernel():
         keras.layers.Conv2D(4, 5, strides=2, padding="same"),
         keras.layers.Conv2D(4, 5),
         keras.layers.Conv2D(4, 3, padding="same"),
+        keras.layers.Conv2D(4, 2, padding="same"),
         keras.layers.Conv2D(4, 5, padding="same", dtype="float64"),
         keras.layers.BatchNormalization(axis=1),
         keras.layers.BatchNormalization(synchronized=True),
