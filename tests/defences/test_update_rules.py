@@ -393,10 +393,17 @@ def random_players(spec):
 
 
 GAMES = {
-    "d2 with g1 by Adam": dict(classifier="d2", classifier_width=4, generator_width=4, generator_steps=2, learning_rate=0.1),
-    "d1 by SGD and decay in l1": dict(
+    "d2 by Adam": dict(
+        classifier="d2",
         classifier_width=4,
         generators=("released_mnist",),
+        generator_width=4,
+        generator_steps=2,
+        learning_rate=0.1,
+    ),
+    "d1 with g2 by SGD and decay in l1": dict(
+        classifier_width=4,
+        generators=("g2",),
         generator_width=4,
         generator_optimizer="sgd",
         generator_learning_rate=0.01,
@@ -405,9 +412,6 @@ GAMES = {
         adversarial_weight=0.7,
         norm="l1",
         epsilon=6.0,
-    ),
-    "d1 with g2 by Adam in l2": dict(
-        classifier_width=4, generators=("g2",), generator_width=4, generator_steps=2, norm="l2", epsilon=1.5
     ),
 }
 
@@ -447,15 +451,14 @@ def test_adversarial_network_steps_equal_an_eager_loop_in_every_tensor(game):
     assert int(players.d_optimizer.iterations.numpy()) == len(expected_steps)
 
 
-@pytest.mark.parametrize("game", ["d1 by SGD and decay in l1", "d2 with g1 by Adam"])
-def test_in_float32_a_step_is_no_farther_from_float64_than_on_reordered_batches(game):
+def test_in_float32_a_step_is_no_farther_from_float64_than_on_reordered_batches():
     """All orders of a batch are draws from the same rounding noise; 1.5 is for the chance that the given one is the farthest.
 
     Twenty orders, because a ReLU's kink inside the finite difference makes the errors of D2 bimodal (0.08 or 1.4, relative).
     Compared are the optimisers' slots, which hold the gradients (G's of all its steps), not the weights, whose own rounding
     would hide the rest.
     """
-    spec, players, ((_, expected), _) = played_eagerly(game)
+    spec, players, ((_, expected), _) = played_eagerly("d2 by Adam")
     (x, y), random = minibatch(0), np.random.default_rng(0)
     start = arrays(players.variables())
 
@@ -711,16 +714,15 @@ def test_noise_is_one_draw_per_minibatch(eagerly):
     assert len(set(drawn)) == 3
 
 
-@pytest.mark.parametrize("period", (1, 3))
-def test_classifier_moves_on_every_so_many_th_minibatch(period, eagerly):
-    spec = experiment("digits", "advnet", discriminator_period=period, generator_steps=2)
+def test_classifier_moves_on_every_so_many_th_minibatch(eagerly):
+    spec = experiment("digits", "advnet", discriminator_period=3, generator_steps=2)
     players, moved = small_players(spec), []
     for step in range(6):
         before, g_before = arrays(players.d.variables), arrays(players.g.variables)
         defences.adversarial_network_step(players, *small_minibatch(step), spec, (0, step))
         moved.append(any(np.any(a != b) for a, b in zip(before, players.d.variables, strict=True)))
         assert all(np.any(a != b) for a, b in zip(g_before, players.g.variables, strict=True))
-    assert moved == [(step + 1) % period == 0 for step in range(6)]
+    assert moved == [False, False, True, False, False, True]
     assert int(players.g_optimizer.iterations.numpy()) == 12
 
 
@@ -856,7 +858,7 @@ def test_generator_against_a_frozen_classifier_sees_it_as_in_its_evaluation(bn_e
     assert all(np.array_equal(a, b) for a, b in zip(before, players.d.variables, strict=True))
 
 
-def test_comparison_of_the_regularisers_agrees_where_the_networks_are_smooth(monkeypatch):
+def test_comparison_of_the_regularisers_agrees_where_the_networks_are_smooth(monkeypatch, eagerly):
     settings = dict(classifier="d1", classifier_width=2, generators=("released_mnist",), generator_width=2)
     spec = experiment("digits", "advnet", **settings, generator_learning_rate=1e-5, epsilon=0.3)
     monkeypatch.setattr(keras.layers, "ReLU", lambda: keras.layers.Activation("softplus"))
