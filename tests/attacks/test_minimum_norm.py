@@ -125,8 +125,8 @@ def success_and_norm(model, x, y, found, norm):
 CASES = {
     "deepfool:candidates=4": ("L2DeepFoolAttack", "l2", dict(candidates=4)),
     "deepfool:candidates=4:norm=linf": ("LinfDeepFoolAttack", "linf", dict(candidates=4)),
-    "cw_l2:searches=3:steps=60:c=0.1:rate=0.05": (
-        "L2CarliniWagnerAttack", "l2", dict(binary_search_steps=3, steps=60, initial_const=0.1, stepsize=0.05),
+    "cw_l2:searches=3:steps=40:c=0.1:rate=0.05": (
+        "L2CarliniWagnerAttack", "l2", dict(binary_search_steps=3, steps=40, initial_const=0.1, stepsize=0.05),
     ),
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Training in mixed precision and by XLA: near float32 and the same in float64, and refused where it would be noise."""
 
+import contextlib
 import types
 
 import keras
@@ -21,7 +22,7 @@ from tests.training.helpers import train
 @pytest.fixture(scope="module")
 def minibatch():
     images, labels = data.load("digits", "train")
-    return images[:64] / np.float32(255), labels[:64]
+    return images[:32] / np.float32(255), labels[:32]
 
 
 def tiny(method="standard", **overrides):
@@ -36,7 +37,7 @@ def one_step(spec, minibatch, seed=(0, 0)):
 GAME = dict(method="advnet", generators=("released_mnist",), regulariser="none", generator_steps=1)
 
 
-@pytest.fixture(scope="module", params=[dict(method="pgd"), GAME], ids=lambda settings: settings["method"])
+@pytest.fixture(scope="module", params=[dict(method="pgd", pgd_steps=3), GAME], ids=lambda settings: settings["method"])
 def in_float32(request, minibatch):
     """Settings, and what one step with them logs."""
     with run_eagerly():
@@ -46,7 +47,8 @@ def in_float32(request, minibatch):
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_is_near_float32(precision, in_float32, minibatch):
     settings, expected = in_float32
-    players, scalars = one_step(tiny(**settings, precision=precision), minibatch)
+    with run_eagerly() if precision == "mixed_float16" else contextlib.nullcontext():
+        players, scalars = one_step(tiny(**settings, precision=precision), minibatch)
     models = [players.d, *players.generators]
     for model in models:
         convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
@@ -61,9 +63,10 @@ def test_mixed_precision_is_near_float32(precision, in_float32, minibatch):
 
 def test_exact_regulariser_in_bfloat16_is_near_float32(minibatch):
     settings = dict(GAME, regulariser="exact", logits_initializer="glorot_uniform")
-    _, scalars = one_step(tiny(**settings, precision="mixed_bfloat16"), minibatch)
     with run_eagerly():
-        _, expected = one_step(tiny(**settings), minibatch)
+        (_, scalars), (_, expected) = (
+            one_step(tiny(**settings, precision=name), minibatch) for name in ("mixed_bfloat16", "float32")
+        )
     assert scalars["regulariser_norm"] == pytest.approx(expected["regulariser_norm"], rel=0.5)
 
 

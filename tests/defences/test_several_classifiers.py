@@ -77,7 +77,8 @@ def test_steps_are_those_of_games_of_one(played):
         with run_eagerly():
             defences.discriminator_step(own, x, y, own_spec, seed)
     before = weights_of(players.members)
-    defences.discriminator_step(players, x, y, spec, seed)
+    with run_eagerly():
+        defences.discriminator_step(players, x, y, spec, seed)
     after = weights_of(players.members)
     assert any((one != other).any() for one, other in zip(before, after, strict=True))
     for found, expected in zip(after, weights_of([own.d for _, own in singles]), strict=True):
@@ -87,7 +88,8 @@ def test_steps_are_those_of_games_of_one(played):
         with run_eagerly():
             defences.generator_step(own, x, y, own_spec, seed)
         moves.append([end - begin for end, begin in zip(trained_weights(own.generators), start, strict=True)])
-    defences.generator_step(players, x, y, spec, seed)
+    with run_eagerly():
+        defences.generator_step(players, x, y, spec, seed)
     for found, begin, *each in zip(trained_weights(players.generators), start, *moves, strict=True):
         np.testing.assert_allclose(found - begin, np.mean(each, 0), rtol=1e-3, atol=1e-5)
     assert max(np.abs(move).max() for move in moves[0]) > 1e-3
