@@ -203,6 +203,7 @@ def as_folders(file, place):
     return place
 
 
+@pytest.mark.slow
 def test_every_command_takes_it_and_keeps_the_names_of_its_classes(run, tmp_path, monkeypatch):
     path = str(as_folders(digits(tmp_path / "digits.npz"), tmp_path / "mine"))
     code, output, error = run(f"--dataset={path}", "--method=standard", *SMALL)

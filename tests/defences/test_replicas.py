@@ -41,7 +41,7 @@ def play(replicas, games, file):
         results = [three_steps(*GAMES[game]) for game in games]
     with strategy.scope():
         changes = changes_in_float32(reorderings=12 if replicas == 1 else 0)
-        trained = pgd_training_in_float32(reorderings=6 if replicas == 1 else 0)
+        trained = pgd_training_in_float32(reorderings=4 if replicas == 1 else 0) if replicas <= 2 else None
     file.write_text(json.dumps([*results, changes, trained]))
 
 
@@ -165,10 +165,9 @@ def test_in_float32_replicas_are_no_farther_from_one_than_it_is_from_itself_on_r
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("replicas", (2, 4))
-def test_twenty_steps_of_pgd_training_differ_as_those_of_one_replica_on_reordered_batches(replicas, outcomes):
+def test_twenty_steps_of_pgd_training_differ_as_those_of_one_replica_on_reordered_batches(outcomes):
     """2 is for the chance that the orders drawn are near: all are sums of the same terms in other orders."""
-    (found,), (expected, *reordered) = outcomes["PGD training", replicas], outcomes["PGD training", 1]
+    (found,), (expected, *reordered) = outcomes["PGD training", 2], outcomes["PGD training", 1]
     farthest = max(distance(other, expected) for other in reordered)
     assert 0 < distance(found, expected) <= 2 * farthest < 1e-6
 

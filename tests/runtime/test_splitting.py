@@ -12,7 +12,7 @@ from adv_networks import attacks, defences, evaluation, networks, runtime
 from adv_networks.experiments import experiment
 from adv_networks.runtime.determinism import make_deterministic
 from adv_networks.runtime.start import start_tensorflow
-from tests.conftest import precision, randomised
+from tests.conftest import precision, randomised, shallow_networks
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -88,7 +88,8 @@ def test_a_step_in_double_precision_is_that_of_the_whole_batch(parts, float64):
 def _same_steps_again():
     make_deterministic()
     spec = experiment("digits", "pgd", scale="tiny", classifier="d2", pgd_steps=2)
-    players, rng = defences.make_players(spec), np.random.default_rng(0)
+    with shallow_networks():
+        players, rng = defences.make_players(spec), np.random.default_rng(0)
     x, y = rng.random((64, 8, 8, 1), np.float32), rng.integers(0, 10, 64)
     start, ends = [variable.numpy() for variable in players.variables()], set()
     for _ in range(10):
@@ -250,6 +251,7 @@ def _split_after_start(environment, sharing, mode):
     return 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
 @pytest.mark.parametrize(
     ("environment", "sharing", "mode", "expected"),

@@ -17,7 +17,7 @@ SMALL = ["--scale=tiny", "--generators=released_mnist", "--width=4", "--validati
 
 
 def test_killed_runs_go_on_and_end_with_the_same_bits(start, tmp_path):
-    found = kill.kills("pgd", 2, 1, tmp_path, start)
+    found = kill.kills("pgd", 2, 1, tmp_path, lambda arguments: start([*arguments, "--classifier_width=4", "--test_images=16"]))
     assert [one.identical and one.tidy for one in found] == [True] * 2, found
     assert any(one.inside_write for one in found)
 

@@ -13,6 +13,7 @@ from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import METHODS, Experiment, experiment
 from adv_networks.training import beginning
 from tests.conftest import SMALL, randomised, run_eagerly, written_at
+from tests.training.helpers import train
 
 CODE = '''
 import keras
@@ -136,7 +137,7 @@ def test_weights_are_kept_or_fresh_and_another_range_is_noticed(mine):
 def test_run_starts_from_another_runs_weights_and_classes_are_weighed(tmp_path):
     settings = dict(scale="tiny", validation=0)
     first = experiment("digits", "standard", steps=1, classifier_width=2, **settings)
-    training.train(first, tmp_path / first.name, progress=False)
+    train(first, tmp_path / first.name)
     trained = evaluation.load_classifier(tmp_path / first.name)
     then = experiment("digits", "pgd", from_run=first.name, classifier_width=2, **settings)
     players = defences.make_players(then)
