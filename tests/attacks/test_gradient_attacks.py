@@ -24,7 +24,9 @@ from adv_networks.experiments import NORMS
 from adv_networks.runtime import trace_counts
 from tests.conftest import classifier_of_roots, precision, randomised
 
-pytestmark = [pytest.mark.usefixtures("shallow"), pytest.mark.numerics]
+pytestmark = pytest.mark.usefixtures("shallow")
+# oneDNN has no kernels of double precision: what is computed in it alone is the same with others.
+numerics = pytest.mark.numerics
 
 # Neither these nor a quarter of them are numbers of float32 or float64.
 EPSILON = 0.15
@@ -352,6 +354,7 @@ def linear() -> keras.Model:
     return keras.Sequential([keras.Input((4, 4, 2)), keras.layers.Flatten(), keras.layers.Dense(5, use_bias=False)])
 
 
+@numerics
 @pytest.mark.parametrize("scale", [1.0, 1e-15, 1e-30, 0.0])
 @each_norm
 def test_small_gradients_have_a_direction_and_none_has_none(norm, scale, linear):
@@ -373,6 +376,7 @@ def of_roots():
     return classifier_of_roots()
 
 
+@numerics
 @pytest.mark.parametrize("attack", [attacks.fgs, functools.partial(attacks.pgd, random_start=False)], ids=["fgs", "pgd"])
 @each_norm
 def test_pixels_without_a_finite_gradient_stay_and_the_others_move(norm, attack, of_roots):
@@ -407,6 +411,7 @@ def test_fgs_follows_the_finite_difference_of_the_loss(smooth):
     np.testing.assert_array_equal(direction[clear], np.sign(difference[clear]))
 
 
+@numerics
 def test_fgs_without_labels_takes_the_predicted_ones(partly_robust):
     model, x, y, epsilon, _ = partly_robust
     predicted = np.argmax(model(x, training=False), 1)
@@ -417,6 +422,7 @@ def test_fgs_without_labels_takes_the_predicted_ones(partly_robust):
     assert agreement(without_labels[wrong], attacks.fgs(model, x, y, epsilon).numpy()[wrong]) < 0.9
 
 
+@numerics
 def test_least_likely_is_one_step_towards_the_least_likely_class(partly_robust):
     model, x, _, epsilon, _ = partly_robust
     logits = model(x, training=False).numpy()
@@ -460,6 +466,7 @@ def foolbox_fgs(foolbox, norm):
 ROBUST_SIZES = {"linf": 0.15, "l2": 0.9, "l1": 5.0}
 
 
+@numerics
 @each_norm
 def test_fgs_is_that_of_foolbox(norm, foolbox, partly_robust):
     model, x, y, _, _ = partly_robust
@@ -497,6 +504,7 @@ def both_pgd(foolbox, model, x, y, norm, epsilon, fraction, replaced) -> tuple[t
     return attacks.pgd(model, x, y, epsilon, norm=norm, step_size=epsilon / fraction, random_start=False), theirs
 
 
+@numerics
 @each_pgd_of_foolbox
 def test_pgd_without_random_start_is_that_of_foolbox(norm, fraction, replaced, foolbox, partly_robust):
     model, x, y, _, _ = partly_robust
@@ -530,6 +538,7 @@ def test_fgs_is_exactly_that_of_foolbox_in_double_precision(norm, foolbox, smoot
         np.testing.assert_allclose(attacks.fgs(model, x, y, sizes[norm], norm=norm), theirs, rtol=0, atol=1e-12)
 
 
+@numerics
 @pytest.mark.parametrize(("norm", "steps"), [("linf", 4), ("l2", 4), ("l1", 1)])
 def test_accuracy_under_pgd_with_random_starts_is_that_of_foolbox(norm, steps, foolbox, partly_robust):
     model, x, y, _, _ = partly_robust
@@ -542,6 +551,7 @@ def test_accuracy_under_pgd_with_random_starts_is_that_of_foolbox(norm, steps, f
     assert abs(ours - theirs) <= 3 * standard_error
 
 
+@numerics
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("name", ["fgs", "pgd"])
@@ -624,9 +634,10 @@ def test_double_precision_is_kept(attack, norm, smooth):
 # --- Strength --------------------------------------------------------------------------------------------------------
 
 
+@numerics
 def test_accuracy_under_pgd_falls_with_epsilon_to_zero_and_is_no_higher_than_under_fgs(partly_robust):
-    model, x, y = partly_robust.model, partly_robust.x[::4], partly_robust.y[::4]
-    epsilons = (0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6, 0.8)
+    model, x, y = partly_robust.model, partly_robust.x[::8], partly_robust.y[::8]
+    epsilons = (0, 0.05, 0.1, 0.2, 0.3, 0.6)
     accuracies = [accuracy(model, attacks.pgd(model, x, y, epsilon), y) for epsilon in epsilons]
     assert accuracies[0] == accuracy(model, x, y) > 0.9
     assert max(np.diff(accuracies)) <= 0.01
@@ -635,6 +646,7 @@ def test_accuracy_under_pgd_falls_with_epsilon_to_zero_and_is_no_higher_than_und
         assert under_pgd <= accuracy(model, attacks.fgs(model, x, y, epsilon), y) + 0.01, epsilon
 
 
+@numerics
 def test_targeted_pgd_reaches_its_classes(partly_robust):
     model, x, y, epsilon = partly_robust.model, partly_robust.x[::4], partly_robust.y[::4], partly_robust.epsilon
     target = (y + np.random.default_rng(0).integers(1, 10, len(y))) % 10
@@ -648,6 +660,7 @@ def test_targeted_pgd_reaches_its_classes(partly_robust):
 # --- Random starts and restarts --------------------------------------------------------------------------------------
 
 
+@numerics
 @pytest.mark.parametrize("targeted", [False, True])
 def test_restarts_keep_the_strongest_run_of_each_image(targeted, partly_robust):
     model, x, y, epsilon = partly_robust.model, partly_robust.x[::4], partly_robust.y[::4], partly_robust.epsilon
@@ -804,6 +817,7 @@ def perturber(request, shallow) -> tuple[str, Subject]:
     return request.param, Subject(model, images, random_labels(7, 10))
 
 
+@numerics
 @pytest.mark.parametrize("training", [False, True])
 def test_generator_attack_is_the_clipped_sum_and_keeps_the_averages(training, perturber):
     name, (model, x, y, _) = perturber
@@ -831,6 +845,7 @@ def test_generator_attack_depends_on_what_its_generator_takes_only(perturber):
     assert same((y + 1) % 10, 1) == (name != "g3")
 
 
+@numerics
 @pytest.mark.parametrize(("name", "norm"), [("g1", "l2"), ("g2", "l1"), ("g3", "l2")])
 def test_generator_attack_is_of_norm_epsilon_where_nothing_is_clipped(name, norm):
     model, y = randomised(GENERATORS[name](norm=norm)), random_labels(7, 10)
@@ -844,6 +859,7 @@ def test_generator_attack_is_of_norm_epsilon_where_nothing_is_clipped(name, norm
             np.testing.assert_allclose(length(found - x, norm), epsilon, rtol=1e-5)
 
 
+@numerics
 @each_other_norm
 def test_generator_of_another_norm_is_held_to_the_ball(norm, perturber):
     name, (model, x, y, _) = perturber
