@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 
+# The tests start many processes, each of which would compile the project's modules again, and pytest those of the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo check test test-all examples docs picture constraints clean
 
 help:  ## list the targets
