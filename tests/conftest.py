@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -32,6 +33,12 @@ def pytest_configure(config):
     """Imports ART once by itself: it writes a file at its first import, which fails where two test processes do so at once."""
     if not hasattr(config, "workerinput") and not (Path.home() / ".art" / "config.json").exists():
         subprocess.run([sys.executable, "-c", "import art"], capture_output=True)
+
+
+def pytest_collection_finish(session):
+    """Keeps what the imports made out of the garbage collector, which would search it again with every graph that is traced."""
+    gc.collect()
+    gc.freeze()
 
 
 class PartlyRobust(NamedTuple):
@@ -102,6 +109,7 @@ def written_at(directory: Path) -> dict[Path, int]:
 
 def _call(output, environment, function, *arguments):
     os.environ.update(environment)
+    gc.freeze()
     with Path(output).open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         code = function(*arguments)
     sys.exit(code)
@@ -218,18 +226,23 @@ def float64():
 
 @pytest.fixture
 def run(capsys, tmp_path):
-    """Runs the command line in this process; returns exit code, standard output and standard error."""
+    """Runs the command line in this process; returns exit code, standard output and standard error.
+
+    Figures are PNG and SVG, because to write the fonts of a PDF takes as long as the rest of a small table. The pictures of
+    runs are empty.
+    """
 
     from absl.testing import flagsaver
 
     import flags
     from adv_networks import __main__ as program
+    from tests.training.helpers import undrawn
 
     def run(*arguments):
         places = () if any(argument.startswith("--runs") for argument in arguments) else (f"--runs={tmp_path}/runs",)
-        with flagsaver.flagsaver():
+        with flagsaver.flagsaver(), undrawn():
             try:
-                flags.parse(["main.py", f"--results={tmp_path}/results", *places, *arguments])
+                flags.parse(["main.py", f"--results={tmp_path}/results", "--figures=svg", *places, *arguments])
                 code = program.main()
             except SystemExit as exit:
                 code = exit.code

@@ -206,6 +206,14 @@ def violations(rule, root):
     return rule(read(root))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_trees():
+    """Else the garbage collector would search the trees of all modules, twice over, during every later test."""
+    yield
+    read.cache_clear()
+    violations.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
     """A copy of the tree with every line of `PLANTED` in it."""
