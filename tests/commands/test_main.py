@@ -23,6 +23,7 @@ from tests.conftest import SMALL, randomised, written_at
 
 ROOT = Path(__file__).parents[2]
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
+FEW = ("--test_images=60", "--pgd_steps=3")
 OWN = ("--model=x.keras", "--input_range=0,1", "--dataset=digits")
 
 
@@ -94,10 +95,10 @@ def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
     model = randomised(networks.d1((8, 8, 1), 10, 4))
     model.save(tmp_path / "mine.keras")
     mine = (f"--model={tmp_path}/mine.keras", "--input_range=0,1", "--dataset=digits", "--epsilon=0.1")
-    code, output, _ = run(*mine)
+    code, output, _ = run(*mine, *FEW)
     assert code == 0
     assert re.search(r"checks against false security of this classifier: \d+ of 10 passed", output)
-    assert re.search(r"360 test images of digits, ε = 0\.1.*\nNo Noise +\d+\.\d\d\nFGS +\d+\.\d\d\nPGD +\d+\.\d\d", output)
+    assert re.search(r"60 test images of digits, ε = 0\.1.*\nNo Noise +\d+\.\d\d\nFGS +\d+\.\d\d\nPGD +\d+\.\d\d", output)
 
 
 @pytest.mark.slow
@@ -149,9 +150,9 @@ def test_plan_passes_on_what_its_runs_are_told(run, tmp_path):
 def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
     randomised(networks.d1((8, 8, 1), 10, 4)).save(tmp_path / "mine.keras")
     own = (f"--model={tmp_path}/mine.keras", "--input_range=0,1", "--dataset=digits")
-    code, output, _ = run(*own, "--norm=l1", "--epsilon=20")
+    code, output, _ = run(*own, "--norm=l1", "--epsilon=20", *FEW)
     assert code == 0
-    assert re.search(r"360 test images of digits, ε = 20 in l1; accuracy", output)
+    assert re.search(r"60 test images of digits, ε = 20 in l1; accuracy", output)
     code, output, error = run(*own, "--norm=l1")
     assert (code, output, error.count("\n")) == (2, "", 1)
 

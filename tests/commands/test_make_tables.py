@@ -27,6 +27,7 @@ from adv_networks.tables.networks import Networks
 from adv_networks.training import Workspace
 from adv_networks.training.logs import read_metrics
 from tests.tables.test_tables import record_of
+from tests.training.helpers import undrawn
 
 
 class Rehearsal(Workspace):
@@ -72,7 +73,8 @@ def measured(monkeypatch):
 
 
 def made(names, workspace, **asked) -> str:
-    return "\n\n".join(MakeTables(names=tuple(names), request=Request(**asked), workspace=workspace).run())
+    with undrawn():
+        return "\n\n".join(MakeTables(names=tuple(names), request=Request(**asked), workspace=workspace).run())
 
 
 def test_every_experiment_comes_once_and_after_what_it_needs():

@@ -12,6 +12,7 @@ from adv_networks.evaluation import gallery
 from adv_networks.experiments import TABLES, Column, Row, Table
 from adv_networks.storage import pictures
 from adv_networks.training import Workspace
+from tests.training.helpers import undrawn
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def test_generators_are_shown_beside_fgs_and_pgd_on_held_out_images(drawn, tmp_p
     monkeypatch.setitem(TABLES, "digits", Table("digits", "Generators against A", ("digits",), rows, columns))
     workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results", progress=False)
     settings = dict(epsilon=0.1, classifier_width=2, generators=("released_mnist",), generator_width=2, steps=20)
-    list(MakeTables(names=("digits",), request=Request(scale="tiny", overrides=settings), workspace=workspace).run())
+    with undrawn():
+        list(MakeTables(names=("digits",), request=Request(scale="tiny", overrides=settings), workspace=workspace).run())
     d, g = (
         keras.models.load_model(next(workspace.runs.glob(name))) for name in ("*-standard-*/d.keras", "*-generator-*/g.keras")
     )

@@ -13,6 +13,7 @@ from adv_networks.tables import statements
 from adv_networks.tables.appendices import APPENDICES, Made
 from adv_networks.tables.appendices.generator_curves import effective_rank, epochs_to_convergence, mean_cosine
 from adv_networks.training import Workspace
+from tests.training.helpers import undrawn
 
 
 def test_convergence_is_where_the_curve_stays_near_its_end():
@@ -63,7 +64,7 @@ def game(tmp_path_factory):
         Column("G 0.1", "generator", row="L", settings=at),
     )
     table = Table("mini", "A small game", ("digits",), (frozen, learning), columns, appendix="generator_curves")
-    with pytest.MonkeyPatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched, undrawn():
         patched.setitem(TABLES, "mini", table)
         workspace = Workspace(runs=place / "runs", results=place / "results", progress=False)
         (text,) = MakeTables(names=("mini",), request=Request(scale="tiny"), workspace=workspace).run()

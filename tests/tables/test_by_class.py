@@ -47,7 +47,7 @@ def test_each_class_has_the_accuracy_that_its_images_have_on_their_own(run, tmp_
     numbers = [row | {"class": int(row["class"]), "measured_percent": float(row["measured_percent"])} for row in rows]
     assert by_class.heat_maps_of(numbers) == (["standard (A)"], [str(label) for label in range(10)], shown)
     assert file.with_name("digits-digits-classes.png").read_bytes().startswith(b"\x89PNG")
-    assert file.with_name("digits-digits-classes.pdf").read_bytes().startswith(b"%PDF")
+    assert file.with_name("digits-digits-classes.svg").read_bytes().startswith(b"<?xml")
     kept = {outcome.key: outcome.array().sum() for outcome in read(file.with_name("outcomes.csv"), Outcome)}
     assert kept == {record.key: record.correct for record in read(file.with_name("records.csv"))}
 
