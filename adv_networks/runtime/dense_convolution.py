@@ -11,9 +11,7 @@ import functools
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from adv_networks.lazy import tf
+from adv_networks.lazy import np, tf
 
 # The dense matrix has a block of channels × filters for each pair of pixels: at 4×4 pixels it costs more than it saves.
 _MOST_PIXELS = 4
