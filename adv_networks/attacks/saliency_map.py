@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 _QUERIES_A_STEP = 3
 # Images that have reached their target leave the batch after this many steps.
 _STEPS_AT_ONCE = 8
-OUTPUTS = ("logits", "probabilities")
+# A probability and its logarithm have one saliency map: probabilities sum to one, so the others fall as much as the target rises,
+# and the factor between the two gradients, which is the same for all values, changes neither their order nor their signs.
+OUTPUTS = ("logits", "probabilities", "log_probabilities")
 
 
 @register("jsma", "raises few values by much, two at a time by a saliency map, to reach another class")
@@ -111,14 +113,15 @@ def best_pairs(own: tf.Tensor, others: tf.Tensor, free: tf.Tensor) -> tuple[tf.T
 
 
 def _logits_and_gradients(model, of, point, target):
-    """Logits, and the gradients [batch, n] of the target's output and of the sum of all outputs: logits or probabilities."""
+    """Logits, and the gradients [batch, n] of the target's output and of the sum of all outputs, of a kind of `OUTPUTS`."""
     scale = networks.loss_scale(model)
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(point)
         logits = logits_of(model, point)
-        outputs = tf.nn.softmax(logits) if of == "probabilities" else logits
+        outputs = dict(logits=tf.identity, probabilities=tf.nn.softmax, log_probabilities=tf.nn.log_softmax)[of](logits)
         own = scale * tf.reduce_sum(tf.gather(outputs, target, batch_dims=1))
-        total = scale * tf.reduce_sum(outputs)
+        # All probabilities sum to one, whose gradient is zero.
+        total = tf.zeros([]) if of == "log_probabilities" else scale * tf.reduce_sum(outputs)
     return logits, *(flat(tape.gradient(part, point, unconnected_gradients="zero")) / scale for part in (own, total))
 
 
@@ -185,7 +188,8 @@ def jsma(
 
     Papernot, McDaniel, Jha, Fredrikson, Celik and Swami, 2016, "The limitations of deep learning in adversarial settings"
     (Algorithm 2 with the saliency map of pairs), on logits or, as in the paper, on probabilities. No value is raised twice.
-    Each colour channel of a pixel is a separate value.
+    Each colour channel of a pixel is a separate value. ART's SaliencyMapMethod differs: it raises the two values of the target's
+    largest gradients, whatever those of the other classes are, and one pair more than `share` allows.
 
     Args:
         model: classifier that returns logits.
@@ -195,7 +199,8 @@ def jsma(
             other class that needs the fewest pairs; or one class per image, integers [batch].
         share: the largest fraction of an image's values that may change (Υ), above 0 and at most 1.
         theta: by how much a value is raised, above 0 and at most 1.
-        of: the outputs that the saliency map differentiates, one of `OUTPUTS`.
+        of: the outputs that the saliency map differentiates, one of `OUTPUTS`. "probabilities" fool most, but their gradients
+            vanish if the target is improbable; "log_probabilities" give the same map, and do not.
 
     Returns:
         Images of the shape of x. An image that does not reach its target is returned unchanged. So is, unless targets are given

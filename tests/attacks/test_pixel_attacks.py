@@ -150,6 +150,30 @@ def test_jsma_is_that_of_art_where_their_maps_are_one(colours):
     assert ((np.abs(theirs - x) > 1e-6).sum((1, 2, 3))[~reached] > share * x[0].size).all()  # It goes one pair too far.
 
 
+def test_map_of_log_probabilities_is_that_of_probabilities(colours):
+    model, x, y = colours
+    own, same = (attacks.jsma(model, x, y, share=0.3, of=of).numpy() for of in ("probabilities", "log_probabilities"))
+    np.testing.assert_allclose(own, same, atol=1e-6)
+    assert pixels_changed(x, own).any()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_jsma_fools_no_fewer_than_art_by_no_more_pixels(problem):
+    pytest.importorskip("art")
+    from art.attacks.evasion import SaliencyMapMethod
+
+    from adv_networks.attacks.foreign import art
+
+    model, x, y = problem
+    targets, share = runners_up(model, x, y), 0.145
+    theirs = SaliencyMapMethod(art.classifier(model), theta=1.0, gamma=share, batch_size=len(x), verbose=False)
+    both = attacks.jsma(model, x, y, share=share, of="log_probabilities").numpy(), theirs.generate(x, targets)
+    reached = [labels_of(model, found) == targets for found in both]
+    medians = [np.median(pixels_changed(x, found)[own]) for found, own in zip(both, reached, strict=True)]
+    # ART may raise one pair more than the share allows, and is still behind.
+    assert reached[0].sum() >= reached[1].sum() > 0 and medians[0] <= 1.05 * medians[1], (reached, medians)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -80,7 +80,7 @@ def test_gradients_vanish_at_test_and_the_margin_brings_them_back():
     assert max(by_loss[1:]) < by_loss[0] - 0.1
 
 
-def test_saliency_map_of_probabilities_vanishes_and_that_of_logits_does_not():
+def test_saliency_map_of_probabilities_vanishes_and_those_of_logits_and_of_logarithms_do_not():
     images, labels = data.load("digits", "train")
     x, y = images[:12], labels[:12]
     means = np.stack([(images[labels == label] / 255).reshape(-1, 64).mean(0) for label in range(10)], 1)
@@ -89,6 +89,6 @@ def test_saliency_map_of_probabilities_vanishes_and_that_of_logits_does_not():
     y = attacks.predict(model, x).numpy().argmax(1)
     moved = {of: np.abs(attacks.jsma(model, x, y, share=0.5, of=of).numpy() - x / 255).max((1, 2, 3)) > 0.1 for of in OUTPUTS}
     assert not moved["probabilities"].any()
-    assert moved["logits"].all()
-    with pytest.raises(UsageError, match="of: expected one of logits, probabilities, received scores"):
+    assert moved["logits"].all() and moved["log_probabilities"].all()
+    with pytest.raises(UsageError, match="of: expected one of logits, probabilities, log_probabilities, received scores"):
         attacks.jsma(model, x, y, of="scores")
