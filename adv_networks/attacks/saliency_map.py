@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _QUERIES_A_STEP = 3
 # Images that have reached their target leave the batch after this many steps.
 _STEPS_AT_ONCE = 8
-# A probability and its logarithm have one saliency map: probabilities sum to one, so the others fall as much as the target rises,
-# and the factor between the two gradients, which is the same for all values, changes neither their order nor their signs.
+# A probability and its logarithm have one saliency map: probabilities sum to one, so the others fall as much as the target's
+# rises, and the factor between the two gradients, the same for all values, changes neither their order nor their signs.
 OUTPUTS = ("logits", "probabilities", "log_probabilities")
 
 
@@ -188,8 +188,8 @@ def jsma(
 
     Papernot, McDaniel, Jha, Fredrikson, Celik and Swami, 2016, "The limitations of deep learning in adversarial settings"
     (Algorithm 2 with the saliency map of pairs), on logits or, as in the paper, on probabilities. No value is raised twice.
-    Each colour channel of a pixel is a separate value. ART's SaliencyMapMethod differs: it raises the two values of the target's
-    largest gradients, whatever those of the other classes are, and one pair more than `share` allows.
+    Each colour channel of a pixel is a separate value. ART's SaliencyMapMethod differs: it raises the two values of the
+    target's largest gradients, whatever those of the other classes are, and one pair more than `share` allows.
 
     Args:
         model: classifier that returns logits.
