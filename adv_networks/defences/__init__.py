@@ -34,7 +34,7 @@ from adv_networks.defences.defense_gan import DefenseGAN
 from adv_networks.defences.reconstructed import Reconstructed
 
 # isort: on
-from adv_networks.defences.base import Defence, Defended, InputDefence, NeededRun, register
+from adv_networks.defences.base import Defence, register
 from adv_networks.defences.game import (
     adversarial_network_step,
     ascend,
@@ -42,6 +42,8 @@ from adv_networks.defences.game import (
     generator_step,
     regularised_gradient,
 )
+from adv_networks.defences.input_defence import Defended, InputDefence
+from adv_networks.defences.needed_run import NeededRun
 from adv_networks.defences.players import Players, TrainingState, adversaries, make_players
 from adv_networks.defences.regulariser_comparison import RegulariserComparison
 from adv_networks.defences.static_examples import StaticExamples, static_examples

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from adv_networks.defences.adversarial_network import AdversarialNetwork
-from adv_networks.defences.base import NeededRun, register
+from adv_networks.defences.base import register
+from adv_networks.defences.needed_run import NeededRun
 from adv_networks.defences.players import Players, make_players
 from adv_networks.experiments import Experiment
 

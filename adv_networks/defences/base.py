@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adv_networks import data, evaluation, networks
+from adv_networks import data, evaluation
 from adv_networks.defences.players import Players, TrainingState, learning_rate_drops, make_players
 from adv_networks.errors import UsageError
-from adv_networks.evaluation import Defended, gallery
+from adv_networks.evaluation import gallery
 from adv_networks.experiments import METHODS, SETTINGS, Experiment, generator_file, setting
 from adv_networks.networks import costs
-from adv_networks.storage.arrays import load_npy
-from adv_networks.storage.run_directories import checked_file
 
 if TYPE_CHECKING:
     import keras
@@ -24,41 +21,8 @@ if TYPE_CHECKING:
 
     from adv_networks.attacks.inputs import Array, Seed
     from adv_networks.data import Images
+    from adv_networks.defences.needed_run import NeededRun
     from adv_networks.defences.updates import Scalars
-
-
-@dataclasses.dataclass(frozen=True)
-class NeededRun:
-    """A finished run that another run builds on.
-
-    Attributes:
-        spec: its experiment.
-        workdir: its directory; None if the user's own classifier replaces the run.
-        weights: the hash of the weights of its network (`storage.hashes.weights_hash`): the first of `Defence.files`.
-        given: the user's own classifier.
-
-    Examples:
-        >>> from adv_networks import defences, experiments, networks
-        >>> spec = experiments.experiment("digits", "standard", classifier="mlp")
-        >>> defences.NeededRun(spec, None, "", given=networks.classifier(spec)).classifier().name
-        'mlp'
-    """
-
-    spec: Experiment
-    workdir: Path | None
-    weights: str
-    given: keras.Model | None = None
-
-    def classifier(self) -> keras.Model:
-        """The classifier, freshly loaded from the run, or the user's own."""
-        if self.given is not None:
-            return self.given
-        networks.let_files_load(self.spec)
-        return evaluation.load_classifier(self.workdir, self.spec.dataset)
-
-    def network(self, file: str) -> keras.Model:
-        """One of the run's networks, freshly loaded, by the name of its file."""
-        return evaluation.load_model(self.workdir / file)
 
 
 class Defence:
@@ -75,7 +39,7 @@ class Defence:
         trains_classifier: whether the run has a classifier of its own, `d.keras`.
         knows_classifier: whether its training depends on a classifier, its own or another run's. If not, one run stands in
             front of any classifier, and settings of the part "classifier" apply only to the classifier behind it.
-        stands_in_front: whether its run trains what stands in front of a classifier (`InputDefence`).
+        stands_in_front: whether its run trains what stands in front of a classifier (`input_defence.InputDefence`).
         static_examples: whether its training set is enlarged by examples that are crafted before training.
         settings: the settings that the source gives this method on every data set.
         Settings: a dataclass of the settings that only this method has, `spec.own`, which become flags; None for none.
@@ -116,7 +80,11 @@ class Defence:
         return self.trains_classifier or self.stands_in_front
 
     def needs(self, spec: Experiment) -> dict[str, Experiment]:
-        """The experiments whose runs this method's run builds on, by their role: "classifier", "teacher" and so on."""
+        """The experiments whose runs this method's run builds on, by their role: "classifier", "teacher" and so on.
+
+        Args:
+            spec: the experiment of this method.
+        """
         return {}
 
     def behind(self, spec: Experiment) -> Experiment | None:
@@ -139,6 +107,11 @@ class Defence:
 
     def first_difference(self, spec: Experiment, longer: Experiment, steps: int) -> str:
         """How the first `steps` steps differ between two experiments whose settings are equal except for the number of steps.
+
+        Args:
+            spec: the experiment that has been trained.
+            longer: the experiment that is to go on from it, with more steps.
+            steps: how many of its steps are done, at least 0.
 
         Returns:
             The difference in words, the first experiment first; empty if these steps are the same in both.
@@ -165,6 +138,11 @@ class Defence:
     def prepare(self, spec: Experiment, needed: Mapping[str, NeededRun], training: Images) -> None:
         """Writes what `batches` reads besides the images, if it is not there yet; only one process calls this.
 
+        Args:
+            spec: the experiment.
+            needed: the runs of `needs`, finished, by their role.
+            training: the training images, uint8 [images, height, width, channels], and labels [images], validation left out.
+
         Raises:
             UserError: it cannot be written.
         """
@@ -177,19 +155,42 @@ class Defence:
         Args:
             spec: the experiment.
             needed: the runs of `needs`, finished, by their role.
-            training: the training images, validation left out.
-            start: the first number.
+            training: the training images, uint8 [images, height, width, channels], and labels [images], validation left out.
+            start: the first number, at least 0.
             further: arguments of `data.batches`.
+
+        Returns:
+            Batches of images, floats in [0,1] [batch, height, width, channels], and labels, int32 [batch].
         """
         options = dict(seed=spec.seed, augment=spec.augment_pad, start=start)
         return data.batches(*training, spec.batch_size, training=True, **options, **further)
 
     def step(self, players: TrainingState, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
-        """One minibatch, one update of the players (see `updates`); returns what to log of it."""
+        """One minibatch, one update of the players (see `updates`).
+
+        Args:
+            players: what `build` returned; its variables are updated in place.
+            x: images in [0,1], [batch, height, width, channels].
+            y: labels, integers [batch].
+            spec: the experiment.
+            seed: two whole numbers, which determine all random draws of the step: the run's seed and the step's number.
+
+        Returns:
+            What to log of it: scalar tensors by their columns in `metrics.csv`.
+        """
         raise NotImplementedError
 
     def validate(self, players: Players, validation: Images, spec: Experiment) -> dict[str, float]:
-        """What to log about validation images, by column: D's accuracies under the `validated` attacks and its generator."""
+        """What to log about validation images, by column: D's accuracies under the `validated` attacks and its generator.
+
+        Args:
+            players: the networks so far.
+            validation: the images held out for validation, uint8 [images, height, width, channels], and labels [images].
+            spec: the experiment, whose ε and norm the attacks have.
+
+        Returns:
+            Numbers by column; accuracies are from 0 to 1.
+        """
         sources = dict.fromkeys(self.validated, players.d) if self.trains_classifier else {}
         if players.g is not None:
             sources["generator"] = players.g
@@ -202,7 +203,13 @@ class Defence:
         }
 
     def as_evaluated(self, classifier: keras.Model, spec: Experiment, training: Callable[[], Images]) -> keras.Model:
-        """A finished run's `d.keras`, changed by the settings of the part "test", if any; `training` returns the images."""
+        """A finished run's `d.keras`, changed by the settings of the part "test", if any.
+
+        Args:
+            classifier: the classifier as it was trained: images in [0,1] to logits [batch, classes].
+            spec: the experiment.
+            training: returns the training images and labels, for a change that needs them.
+        """
         return classifier
 
     def arrays(
@@ -219,59 +226,21 @@ class Defence:
         return {}
 
     def measure(self, players: TrainingState, x: Array, y: Array, spec: Experiment, seed: Seed) -> Scalars:
-        """What to log about a minibatch at each validation, besides what `step` returned."""
+        """What to log about a minibatch at each validation, besides what `step` returned; the arguments are those of `step`."""
         return {}
 
     def pictures(self, players: Players, shown: Images, spec: Experiment) -> dict[str, Any]:
-        """Figures of a few images, by the file's name without its ending: perturbed by G, or by PGD if there is no G."""
+        """Figures of a few images, by the file's name without its ending: perturbed by G, or by PGD if there is no G.
+
+        Args:
+            players: what was trained.
+            shown: the images to draw, uint8 [images, height, width, channels], and their labels [images].
+            spec: the experiment, whose ε and norm the perturbations have.
+        """
         name, source = ("pgd", players.d) if players.g is None else ("generator", players.g)
         attacks = {"perturbation": (spec.attack(name), source)}
         made = gallery.make(players.d, shown, attacks, bn_evaluation=spec.bn_evaluation)
         return {"perturbations": gallery.draw(made, spec.dataset)}
-
-
-class InputDefence(Defence):
-    """A defence in front of a classifier that does not depend on it; its runs train only the defence.
-
-    Only `wrap` reads its own settings of the part "test"; they change nothing in its run.
-
-    Examples:
-        >>> from adv_networks import defences, experiments
-        >>> defences.MagNet().behind(experiments.experiment("digits", "magnet")).name
-        'digits-standard-cpu-s0'
-    """
-
-    stands_in_front = True
-    trains_classifier = False
-
-    def behind(self, spec: Experiment) -> Experiment:
-        """See `Defence.behind`: the undefended classifier."""
-        return spec.sibling("standard")
-
-    def needs(self, spec: Experiment) -> dict[str, Experiment]:
-        """See `Defence.needs`: the classifier behind the defence, if it is known in training."""
-        return {"classifier": self.behind(spec)} if self.knows_classifier else {}
-
-    def wrap(self, classifier: keras.Model, parts: Mapping[str, Any], spec: Experiment) -> Defended:
-        """The classifier behind the defence.
-
-        Args:
-            classifier: images in [0,1] to logits.
-            parts: the networks of a finished run of this method, and its arrays, by the names of their files.
-            spec: the experiment, whose run it is.
-        """
-        raise NotImplementedError
-
-    def load(self, classifier: keras.Model, workdir: Path, spec: Experiment) -> Defended:
-        """The classifier behind what a finished run of this method in `workdir` has trained (`wrap`).
-
-        Raises:
-            UserError: a file of the run is missing or damaged.
-        """
-        files = [workdir / name for name in self.files(spec)]
-        parts: dict[str, Any] = {file.name: evaluation.load_model(file) for file in files if file.suffix == ".keras"}
-        parts |= {file.name: load_npy(checked_file(workdir, file.name)) for file in files if file.suffix == ".npy"}
-        return self.wrap(classifier, parts, spec)
 
 
 def register(kind: type[Defence]) -> type[Defence]:
@@ -296,4 +265,4 @@ def register(kind: type[Defence]) -> type[Defence]:
     return kind
 
 
-__all__ = ["Defence", "Defended", "InputDefence", "NeededRun", "register", "setting"]
+__all__ = ["Defence", "register", "setting"]

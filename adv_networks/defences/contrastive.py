@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks import runtime
-from adv_networks.defences.base import Defence, NeededRun, register, setting
+from adv_networks.defences.base import Defence, register, setting
+from adv_networks.defences.needed_run import NeededRun
 from adv_networks.defences.players import Players, make_players
 from adv_networks.defences.updates import Scalars, accuracy, compiled, cross_entropy, descend_on
 from adv_networks.errors import UsageError, UserError

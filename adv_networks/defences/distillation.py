@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from adv_networks import networks
-from adv_networks.defences.base import Defence, NeededRun, register, setting
+from adv_networks.defences.base import Defence, register, setting
+from adv_networks.defences.needed_run import NeededRun
 from adv_networks.defences.players import Players, make_players
 from adv_networks.defences.updates import Scalars, accuracy, compiled, descend_on
 from adv_networks.experiments import Experiment

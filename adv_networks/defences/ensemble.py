@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from adv_networks import attacks
-from adv_networks.defences.base import Defence, NeededRun, register, setting
+from adv_networks.defences.base import Defence, register, setting
+from adv_networks.defences.needed_run import NeededRun
 from adv_networks.defences.players import Players
 from adv_networks.defences.static_examples import StaticExamples
 from adv_networks.defences.updates import Scalars, compiled, descend

@@ -7,8 +7,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.defences.adversarial_network import generator_multiply_adds
-from adv_networks.defences.base import Defence, NeededRun, register
+from adv_networks.defences.base import Defence, register
 from adv_networks.defences.game import ascend
+from adv_networks.defences.needed_run import NeededRun
 from adv_networks.defences.players import Players, make_players
 from adv_networks.defences.updates import Scalars
 from adv_networks.experiments import Experiment

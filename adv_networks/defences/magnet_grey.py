@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks import networks
 from adv_networks.defences import magnet
-from adv_networks.defences.base import Defended, InputDefence, NeededRun, register, setting
+from adv_networks.defences.base import register, setting
+from adv_networks.defences.input_defence import Defended, InputDefence
 from adv_networks.defences.magnet import Autoencoders
+from adv_networks.defences.needed_run import NeededRun
 from adv_networks.defences.updates import Scalars, apply_gradient, compiled, gradient_of, values
 from adv_networks.experiments import Experiment, find_dataset
 from adv_networks.lazy import keras, np, tf

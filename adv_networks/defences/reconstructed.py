@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from adv_networks.attacks.crafting import BATCH_SIZE, batches_of, on_devices
 from adv_networks.data import Images
-from adv_networks.defences.base import Defence, NeededRun, register, setting
+from adv_networks.defences.base import Defence, register, setting
 from adv_networks.defences.defense_gan import GENERATOR, GANSettings, projected
+from adv_networks.defences.needed_run import NeededRun
 from adv_networks.defences.players import Players
 from adv_networks.defences.standard import standard_step
 from adv_networks.defences.updates import Scalars

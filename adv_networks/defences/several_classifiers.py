@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from adv_networks import networks
 from adv_networks.defences.adversarial_network import AdversarialNetwork
-from adv_networks.defences.base import NeededRun, register, setting
+from adv_networks.defences.base import register, setting
+from adv_networks.defences.needed_run import NeededRun
 from adv_networks.defences.players import Players, make_players
 from adv_networks.errors import UsageError
 from adv_networks.experiments import CLASSIFIERS, Experiment, find_classifier

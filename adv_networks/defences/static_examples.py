@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from adv_networks.attacks import Attack
 from adv_networks.attacks.crafting import batch_size, batches_of, craft, on_devices
-from adv_networks.defences.base import NeededRun
+from adv_networks.defences.needed_run import NeededRun
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras, np
