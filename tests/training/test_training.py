@@ -197,7 +197,8 @@ def test_stopped_run_goes_on_and_ends_like_an_uninterrupted_one(method, runs, re
     assert not list(again.glob("*.keras"))
     with changed(method, before=lambda players, *rest: seen.append(players)):
         train(spec, again)
-    assert {graph.experimental_get_tracing_count() for graph in seen[0].graphs.values()} == {1}
+    if method in ("standard", "advnet"):
+        assert {graph.experimental_get_tracing_count() for graph in seen[0].graphs.values()} == {1}
     kinds = (".keras", ".png", ".npy")
     assert {file.name for file in whole.iterdir() if file.suffix in kinds} == set(METHODS[method].files(spec))
     assert outcome(again) == outcome(whole)
@@ -329,16 +330,16 @@ def test_run_of_before_a_setting_existed_has_its_default(advnet_run, tmp_path):
         training.is_finished(tiny("advnet", steps=12, clip_perturbed=True), workdir)
 
 
-@pytest.mark.parametrize("lost", ["d.keras", "g.keras", "perturbations.png"])
-def test_finished_run_makes_a_lost_file_again_from_its_checkpoint(lost, advnet_run, tmp_path):
-    workdir = tmp_path / "run"
+def test_finished_run_makes_lost_files_again_from_its_checkpoint(advnet_run, tmp_path):
+    workdir, lost = tmp_path / "run", ("d.keras", "g.keras", "perturbations.png")
     shutil.copytree(advnet_run, workdir)
-    (workdir / lost).unlink()
+    for name in lost:
+        (workdir / name).unlink()
     train(ADVNET, workdir)
     weights, expected = (evaluation.load_model(run / "d.keras").get_weights() for run in (workdir, advnet_run))
     for weight, other in zip(weights, expected, strict=True):
         np.testing.assert_array_equal(weight, other)
-    assert (workdir / lost).exists()
+    assert all((workdir / name).exists() for name in lost)
 
 
 def test_damaged_checkpoints_are_one_line_and_nothing_is_lost(advnet_run, tmp_path):
