@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from adv_networks.errors import UserError
 from adv_networks.storage.files import open_regular, reason, write_text
 
 
-def csv_text(fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def csv_text(fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
     """CSV text with one line for each row; None is an empty field, and no text can be taken for a formula by a spreadsheet."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fields, lineterminator="\n")

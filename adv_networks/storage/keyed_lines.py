@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from adv_networks.errors import UserError
-from adv_networks.storage.csv_rows import csv_text
-from adv_networks.storage.files import explained, locked, open_regular, reason, remove_leftovers, write_text
+from adv_networks.storage.csv_rows import csv_text, write_rows
+from adv_networks.storage.files import explained, locked, open_regular, reason, remove_leftovers
 from adv_networks.storage.lines import MEND, Line, field_types, parse
 
 # A file with fewer lines is not worth rewriting.
@@ -68,7 +68,7 @@ def merge(file: Path, new: Iterable[Line], kind: type[Line]) -> None:
             It is not changed.
     """
     new = list(new)
-    parse(file, kind, _text(new, list(field_types(kind))).encode(), in_file=False)
+    parse(file, kind, _bytes(new, list(field_types(kind))), in_file=False)
     with locked(_lock(file), wait=True) as lock:
         _recover(file, lock)
         seen = _look(file, kind) if file.exists() else None
@@ -76,7 +76,7 @@ def merge(file: Path, new: Iterable[Line], kind: type[Line]) -> None:
         if fields is None:
             _write(file, [*read(file, kind), *new], kind)
         elif new:
-            _append(file, _text(new, fields).encode().partition(b"\n")[2], lock)
+            _append(file, _bytes(new, fields).partition(b"\n")[2], lock)
             seen.identity, seen.lines = _identity(file), seen.lines + len(new)
             seen.keys.update(line.key for line in new)
             if seen.lines > max(_FEW_LINES, 2 * len(seen.keys)):
@@ -92,7 +92,7 @@ def _write(file: Path, lines: Iterable[Line], kind: type[Line]) -> None:
     for line in lines:
         last.pop(line.key, None)
         last[line.key] = line
-    write_text(file, _text(last.values(), list(field_types(kind))))
+    write_rows(file, list(field_types(kind)), list(map(vars, last.values())))
 
 
 def _identity(file: Path) -> tuple[int, int, int]:
@@ -110,9 +110,9 @@ def _look(file: Path, kind: type[Line]) -> _Seen:
     return _seen[path]
 
 
-def _text(lines: Iterable[Line], fields: Sequence[str]) -> str:
-    """The text of a file that has these lines with these fields."""
-    return csv_text(fields, ({name: getattr(line, name) for name in fields} for line in lines))
+def _bytes(lines: Iterable[Line], fields: Sequence[str]) -> bytes:
+    """The bytes of a file that has these lines with these fields."""
+    return csv_text(fields, ({name: getattr(line, name) for name in fields} for line in lines)).encode("utf-8")
 
 
 def _fields_for(new: Iterable[Line], file: Path, kind: type[Line]) -> list[str] | None:

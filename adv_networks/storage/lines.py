@@ -29,7 +29,7 @@ def _or_none(type_: Callable[[str], Any]) -> Callable[[str], Any]:
 
 _TYPES = {"str": str, "int": int, "float": float, "int | None": _or_none(int), "float | None": _or_none(float)}
 _HASH = re.compile(f"[0-9a-f]{{{DIGITS}}}")
-_ROWS_AT_ONCE = 512
+_ROWS_AT_ONCE = 2048
 # Longer texts, such as versions, are kept in memory only once, however many lines have them.
 _LONG_TEXT = 30
 
@@ -72,10 +72,8 @@ class _Field(NamedTuple):
 
     def values(self, texts: Sequence[str], shared: dict[str, str]) -> Sequence[Any]:
         """Converts texts to values; equal long texts share memory through `shared`. Raises ValueError for an impossible one."""
-        if not any(texts):
-            return [self.type("")] * len(texts)
         if self.type is str:
-            if self.is_hash and not _are_hashes(texts) and any(map(_is_number, set(texts))):
+            if self.is_hash and any(map(_is_number, set(texts))):
                 raise ValueError
             return list(map(shared.setdefault, texts, texts)) if len(texts[0]) > _LONG_TEXT else texts
         values = {text: self.type(text) for text in set(texts)}
@@ -136,7 +134,6 @@ def _maker(kind: type[Line], header: Sequence[str]) -> Callable[[list[list[str]]
     open_kind = dataclasses.make_dataclass(
         kind.__name__,
         [(field.name, field.type, dataclasses.field(default=field.default)) for field in dataclasses.fields(kind)],
-        slots=True,
     )
     fault = getattr(kind, "fault", None)
     shared: dict[str, str] = {}
@@ -153,11 +150,6 @@ def _maker(kind: type[Line], header: Sequence[str]) -> Callable[[list[list[str]]
         return lines
 
     return make
-
-
-def _are_hashes(texts: Sequence[str]) -> bool:
-    """Whether all texts are hashes: a quick answer, which looks at all of them together."""
-    return set(map(len, texts)) == {DIGITS} and not "".join(texts).strip("0123456789abcdef")
 
 
 def _is_number(text: str) -> bool:

@@ -22,7 +22,7 @@ _COUNTED = MappingProxyType(dict.fromkeys(("images", "draws"), (1, math.inf)))
 _SHARES = ("accuracy", "confidence", "wrong_confidence", "changed", "conditioned", "success", "destruction", "rejected")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Record:
     """One accuracy and its provenance. `key` is the hash of everything that the number depends on.
 
@@ -153,7 +153,7 @@ _OF_FIRST_RECORDS = ("accuracy_percent", "correct")
 MEASURES = tuple(dict.fromkeys(metric.field for metric in METRICS.values() if metric.field not in _OF_FIRST_RECORDS))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Outcome:
     """Which images a record's target labelled correctly: one bit for each image, packed from the highest bit, in hexadecimal.
 
