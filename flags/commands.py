@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adv_networks.evaluation.exports import Exports
     from adv_networks.training import Workspace
 
-# Each command is imported where it is made: what trains and evaluates stands behind it, and a wrong flag needs none of that.
+# Each command is imported when it is built, because it imports all that trains and evaluates. Refusing a wrong flag needs none.
 
 
 def command(invocation: tuple[str, ...]) -> Command:

@@ -36,7 +36,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_finish(session):
-    """Keeps what the imports made out of the garbage collector, which would search it again with every graph that is traced."""
+    """Hides the imported modules from the garbage collector, which would otherwise search them with every traced graph."""
     gc.collect()
     gc.freeze()
 
@@ -109,7 +109,7 @@ def written_at(directory: Path) -> dict[Path, int]:
 
 def _call(output, environment, function, *arguments):
     os.environ.update(environment)
-    gc.freeze()
+    gc.freeze()  # As in `pytest_collection_finish`.
     with Path(output).open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         code = function(*arguments)
     sys.exit(code)
@@ -228,7 +228,7 @@ def float64():
 def run(capsys, tmp_path):
     """Runs the command line in this process; returns exit code, standard output and standard error.
 
-    Figures are PNG and SVG, because to write the fonts of a PDF takes as long as the rest of a small table. The pictures of
+    Figures are PNG and SVG, because writing the fonts of a PDF takes as long as the rest of a small table. The pictures of
     runs are empty.
     """
 

@@ -208,7 +208,7 @@ def violations(rule, root):
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_trees():
-    """Else the garbage collector would search the trees of all modules, twice over, during every later test."""
+    """Clears the syntax trees, which the garbage collector would otherwise search during every later test."""
     yield
     read.cache_clear()
     violations.cache_clear()

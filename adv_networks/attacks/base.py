@@ -27,7 +27,7 @@ OF_FIRST_RECORDS: Mapping[str, Any] = MappingProxyType(
     {"label": "true", "steps": 1, "step_fraction": 1.0, "restarts": 1, "clip_start": True, "seed": 0}
 )
 
-# The types of the settings that need no conversion.
+# The types of Python itself, which need no conversion.
 _OF_PYTHON = (bool, int, float, str, tuple, type(None))
 
 
@@ -130,7 +130,7 @@ class Attack:
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            # NumPy is loaded for what may be of it only.
+            # Only a value that may be NumPy's makes NumPy load.
             if type(value) not in _OF_PYTHON and isinstance(value, np.generic):
                 object.__setattr__(self, field.name, value.item())
         if not (isinstance(self.epsilon, float) and self.epsilon == math.inf):

@@ -45,7 +45,7 @@ class InputDefence(Defence):
         Args:
             classifier: images in [0,1], [batch, height, width, channels], to logits [batch, classes].
             parts: the networks of a finished run of this method, and its arrays, by the names of their files.
-            spec: the experiment, whose run it is.
+            spec: the experiment of that run.
         """
         raise NotImplementedError
 
@@ -55,7 +55,7 @@ class InputDefence(Defence):
         Args:
             classifier: images in [0,1] to logits [batch, classes].
             workdir: the run's directory.
-            spec: the experiment, whose run it is.
+            spec: the experiment of that run.
 
         Raises:
             UserError: a file of the run is missing or damaged.

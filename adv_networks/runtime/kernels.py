@@ -164,8 +164,8 @@ def _line(slope: tf.Tensor, images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
     """slope · images + shift, by channel."""
     if 0 < (images.shape.num_elements() or 0) <= _FEW_VALUES:
         return slope * images + shift
-    # A convolution takes one pass over many values, and the product with a vector three times as long; few values are the other
-    # way round. TensorFlow fuses an addition into the convolution only if it knows the shapes, unlike in loops.
+    # For many values, the product with a vector takes three times as long as a convolution, which takes one pass.
+    # TensorFlow fuses an addition into the convolution only if it knows the shapes, unlike in loops.
     kernel = tf.reshape(tf.raw_ops.MatrixDiag(diagonal=slope), [1, 1, *slope.shape, *slope.shape])
     return tf.nn.bias_add(tf.nn.conv2d(images, kernel, 1, "VALID"), shift)
 
