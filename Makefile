@@ -14,7 +14,7 @@ help:  ## list the targets
 
 demo: $(VENV)/installed  ## attack three shipped networks, then train and attack two on embedded real digits
 	$(VENV)/bin/python main.py --demo
-	$(VENV)/bin/python main.py --table=digits --results=runs/demo-results
+	$(VENV)/bin/python main.py --table=digits --steps=250 --results=runs/demo-results
 
 check: $(VENV)/installed-test  ## style, format and types
 	$(VENV)/bin/ruff check .
@@ -59,5 +59,5 @@ $(VENV)/installed-test: $(VENV)/installed
 # Removes only what these targets made: other runs may have taken hours.
 clean:  ## remove what these targets made
 	rm -rf .venv build site *.egg-info .pytest_cache .ruff_cache .mypy_cache constraints.txt.new
-	rm -rf runs/demo.png runs/demo-results runs/digits-standard-cpu-s0 runs/digits-advnet-cpu-s0
+	rm -rf runs/demo.png runs/demo-results 'runs/digits-standard-cpu-s0-steps=250' 'runs/digits-advnet-cpu-s0-steps=250'
 	find . -name __pycache__ -prune -exec rm -rf {} +
