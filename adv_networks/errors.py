@@ -1,6 +1,18 @@
 """The errors that are the user's to mend: each is one line that names what was expected and what was found."""
 
 
+def printable(text: str) -> str:
+    r"""The text with unprintable characters as escapes: `a\nb` for a line break, `\xff` for a byte that is not UTF-8."""
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # In file names, Python represents bytes that are not UTF-8 by these code points.
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
 class UserError(Exception):
     """Something the command needs is missing, damaged or of the wrong kind (exit code 1).
 
@@ -12,6 +24,10 @@ class UserError(Exception):
         ...     print(error)
         missing.keras: expected a .keras file, found none ...
     """
+
+    def __str__(self) -> str:
+        """The message, on one line even if it quotes a name of several lines."""
+        return printable(super().__str__())
 
 
 class UsageError(UserError, ValueError):

@@ -9,9 +9,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from adv_networks.attacks.inputs import ROUNDING, check_sizes
+from adv_networks.attacks.inputs import ROUNDING
+from adv_networks.attacks.quantities import check_epsilon, check_seed
 from adv_networks.errors import UsageError
-from adv_networks.experiments import ATTACKS, AttackDefaults, DeclaredAttack, Defaults, resolve_attack, setting
+from adv_networks.experiments import (
+    ATTACKS,
+    AttackDefaults,
+    DeclaredAttack,
+    Defaults,
+    as_number,
+    checked,
+    quoted,
+    resolve_attack,
+    setting,
+)
 from adv_networks.lazy import np
 from adv_networks.runtime import DRAWS
 
@@ -123,18 +134,20 @@ class Attack:
     text: str = dataclasses.field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        """Converts NumPy scalars to Python numbers, which records can store.
+        """Converts other libraries' numbers to Python's, which records can store, and checks all settings.
 
         Raises:
-            UsageError: ε is not a single number of at least 0; it may be infinite.
+            UsageError: a setting is out of range or of another type. ε is a single number of at least 0, or infinite.
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            # Only a value that may be NumPy's makes NumPy load.
-            if type(value) not in _OF_PYTHON and isinstance(value, np.generic):
-                object.__setattr__(self, field.name, value.item())
+            if type(value) not in _OF_PYTHON:
+                object.__setattr__(self, field.name, as_number(value))
+            if "help" in field.metadata:
+                checked(field, value)
+        check_seed(self.seed)
         if not (isinstance(self.epsilon, float) and self.epsilon == math.inf):
-            check_sizes(epsilon=self.epsilon)
+            check_epsilon(self.epsilon, self.norm)
 
     @property
     def name(self) -> str:
@@ -219,6 +232,14 @@ class Attack:
         """The images that `craft` returns, with the other fields of `Crafted`."""
         images = self.craft(source, x, y, seed=seed, training=training, state=state)
         return Crafted(images, are_changed(x, images))
+
+
+def checked_attack(attack: Any) -> Attack:
+    """The attack itself; raises a UsageError for anything else, such as a name or an attack's class."""
+    if not isinstance(attack, Attack):
+        received = f"the class {attack.__name__}" if isinstance(attack, type) else quoted(attack)
+        raise UsageError(f"attack: expected an attack such as attacks.PGD(epsilon=8 / 255), received {received}")
+    return attack
 
 
 def named(text: str, epsilon: float, *, norm: str = "linf") -> Attack:

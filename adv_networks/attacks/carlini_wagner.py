@@ -16,9 +16,10 @@ from adv_networks import networks
 from adv_networks.attacks.base import setting
 from adv_networks.attacks.geometry import finite, flat
 from adv_networks.attacks.gradient import logits_of, predict
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar
+from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.minimum_norm import MinimumNormAttack
+from adv_networks.attacks.quantities import as_scalar
 from adv_networks.attacks.standing import where_images
 from adv_networks.attacks.targets import TARGETS, targets_of
 from adv_networks.errors import UsageError

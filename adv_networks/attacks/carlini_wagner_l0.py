@@ -10,9 +10,9 @@ from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, descend, in_batch, prepared, standing
 from adv_networks.attacks.distances import CHANGED
 from adv_networks.attacks.gradient import logits_of
-from adv_networks.attacks.inputs import check_counts
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.minimum_norm import Found
+from adv_networks.attacks.quantities import check_counts
 from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import run_compiled
 

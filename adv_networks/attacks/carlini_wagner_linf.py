@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, descend, in_batch, prepared, standing
-from adv_networks.attacks.inputs import check_counts
 from adv_networks.attacks.minimum_norm import Found
+from adv_networks.attacks.quantities import check_counts
 from adv_networks.lazy import keras, np, tf
 
 if TYPE_CHECKING:

@@ -11,17 +11,21 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from adv_networks import runtime
-from adv_networks.attacks.base import Attack, Crafted
+from adv_networks.attacks.base import Attack, Crafted, checked_attack
 from adv_networks.attacks.inputs import as_arrays
-from adv_networks.experiments import BATCH_STATISTICS_SIZE
+from adv_networks.experiments import BATCH_STATISTICS_SIZE, choose
 from adv_networks.lazy import keras, np, tf
 
 BATCH_SIZE = 250
 
 
 def batch_size(bn_evaluation: str) -> int:
-    """The evaluation's batch size: 250, or 64 if BN uses the statistics of each batch."""
-    return BATCH_SIZE if bn_evaluation == "moving" else BATCH_STATISTICS_SIZE
+    """The evaluation's batch size: 250, or 64 if BN uses the statistics of each batch.
+
+    Raises:
+        UsageError: `bn_evaluation` is neither moving nor batch.
+    """
+    return choose({"moving": BATCH_SIZE, "batch": BATCH_STATISTICS_SIZE}, bn_evaluation, "bn_evaluation")
 
 
 def batches_of(
@@ -64,7 +68,7 @@ def on_devices(work: Callable[..., Any], batches: Iterable[tuple[int, np.ndarray
 
 def crafted(attack: Attack, source: keras.Model | None, x: Any, y: Any, *, seed: tuple[int, int], **options: Any) -> Crafted:
     """`attack.crafted`, with the random draws of the source also determined by the seed."""
-    with runtime.drawing(*seed, draws=attack.draws):
+    with runtime.drawing(*seed, draws=checked_attack(attack).draws):
         return attack.crafted(source, x, y, seed=seed, **options)
 
 
@@ -95,6 +99,8 @@ def craft_all(attack: Attack, source: keras.Model, images: np.ndarray, labels: n
         >>> adversarial.shape, adversarial.dtype
         ((300, 8, 8, 1), dtype('float32'))
     """
+
+    checked_attack(attack)
 
     def images_of(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return craft(attack, source, x, y, seed=(attack.seed, number), state=state).numpy()

@@ -9,8 +9,9 @@ from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.geometry import finite, flat
 from adv_networks.attacks.gradient import expected_outputs, logits_of, predict
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, check_counts
+from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
+from adv_networks.attacks.quantities import as_scalar, check_counts
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import mean_over_draws, run_compiled

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adv_networks import networks
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.geometry import direction, project, uniform_in_ball
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, check_sizes
+from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.losses import margins
+from adv_networks.attacks.quantities import as_scalar, as_seed, check_epsilon, check_sizes
 from adv_networks.attacks.standing import where_images
 from adv_networks.experiments import CONVEX_NORMS, SCALES, AttackDefaults, choose
 from adv_networks.lazy import keras, tf
@@ -102,7 +103,7 @@ def evading_pgd(
         TensorShape([2, 8, 8, 1])
     """
     check_sizes(step_size=step_size)
-    check_epsilon(epsilon, steps=steps)
+    check_epsilon(epsilon, norm, steps=steps)
     x, p = as_images(model, x), choose(CONVEX_NORMS, norm, "norm")
     y = as_labels(y, x, model)
     radius, size = as_scalar(epsilon, x.dtype), as_scalar(step_size, x.dtype)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.gradient import gradient_attack, predict
-from adv_networks.attacks.inputs import as_images, as_labels, check_epsilon
+from adv_networks.attacks.inputs import as_images, as_labels
+from adv_networks.attacks.quantities import check_epsilon
 from adv_networks.lazy import keras, tf
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def fgs(
         >>> attacks.distances(x, adversarial, "l2").round(4).tolist()
         [0.5, 0.5]
     """
-    check_epsilon(epsilon)
+    check_epsilon(epsilon, norm)
     x = as_images(model, x)
     y = tf.argmax(predict(model, x, training=training), 1, tf.int32) if y is None else as_labels(y, x, model)
     return gradient_attack(model, x, y, epsilon, epsilon, 1, norm, training=training)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adv_networks import networks
 from adv_networks.attacks.base import Attack, register
 from adv_networks.attacks.geometry import project
-from adv_networks.attacks.inputs import as_floats, as_labels, as_scalar, as_seed, check_epsilon, check_shape
+from adv_networks.attacks.inputs import as_floats, as_labels, check_shape
+from adv_networks.attacks.quantities import as_scalar, as_seed, check_epsilon
 from adv_networks.experiments import CONVEX_NORMS, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import raw_outputs, run_compiled
@@ -65,7 +66,7 @@ def generator(
         >>> bool((attacks.distances(x, adversarial, "linf") <= 0.1 + 1e-6).all())
         True
     """
-    check_epsilon(epsilon)
+    check_epsilon(epsilon, norm)
     x, epsilon, p = as_floats(x, g.variable_dtype), as_scalar(epsilon, g.variable_dtype), choose(CONVEX_NORMS, norm, "norm")
     check_shape(g.output_shape, x)  # Not the input, which may be noise or labels.
     inputs = networks.generator_input(g, x, None if y is None else as_labels(y, x), as_seed(seed))

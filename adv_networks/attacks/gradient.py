@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from adv_networks import networks
 from adv_networks.attacks.geometry import direction, project
-from adv_networks.attacks.inputs import as_images, as_scalar
+from adv_networks.attacks.inputs import as_images
 from adv_networks.attacks.losses import LOSSES
+from adv_networks.attacks.quantities import as_scalar
 from adv_networks.experiments import CONVEX_NORMS, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import for_loops, mean_over_draws, raw_outputs, replicas, run_compiled

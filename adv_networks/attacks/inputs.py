@@ -1,9 +1,8 @@
-"""Input checks for every public function of `attacks` and `evaluation`: images, labels, ε and seeds."""
+"""Input checks for every public function of `attacks` and `evaluation`: models, images and labels."""
 
 from __future__ import annotations
 
 import math
-import numbers
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adv_networks.errors import UsageError
@@ -19,14 +18,23 @@ if TYPE_CHECKING:
 ROUNDING = 1e-6
 
 
-def as_seed(seed: Seed) -> tf.Tensor:
-    """A seed as the int32 tensor [2] that stateless random operations take."""
-    return tf.convert_to_tensor((0, seed) if isinstance(seed, (int, np.integer)) else seed, tf.int32)
+def as_array(name: str, values: Any) -> Array:
+    """Images or labels as an array or tensor.
 
-
-def as_scalar(value: float | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """A number as a tensor of this dtype; tf.cast would round a Python number to single precision on its way to double."""
-    return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(float(value), dtype)
+    Raises:
+        UsageError: a list of parts of several sizes, an array with masked values, or something that holds no values.
+    """
+    received = type(values).__name__
+    if tf.is_tensor(values) and not isinstance(values, (tf.SparseTensor, tf.RaggedTensor)):
+        return values
+    if np.ma.is_masked(values):
+        received = "masked values"
+    elif not tf.is_tensor(values):
+        try:
+            return np.asarray(values)
+        except (TypeError, ValueError) as error:
+            received += f" ({reason(error)})"
+    raise UsageError(f"{name}: expected an array, received {received}")
 
 
 def check_images(x: Array) -> None:
@@ -34,7 +42,7 @@ def check_images(x: Array) -> None:
     kind = _kind_of(x)
     if kind == tf.uint8 or (kind.is_floating and (not _is_known(x) or not math.prod(x.shape))):
         return
-    received = kind.name
+    received = _named(x)
     if (kind.is_floating or kind.is_integer) and _is_known(x) and math.prod(x.shape):
         # Reduce with the library that holds the images, to avoid a copy.
         low, high = (float(reduce(x)) for reduce in ((tf.reduce_min, tf.reduce_max) if tf.is_tensor(x) else (np.min, np.max)))
@@ -55,7 +63,7 @@ def check_labels(y: Array, images: int | None, classes: int | None) -> None:
     shape, kind = y.shape, _kind_of(y)
     if not kind.is_integer or len(shape) != 1 or (images is not None and shape[0] not in (images, None)):
         count = "N" if images is None else images
-        raise UsageError(f"labels: expected integers [{count}], received {kind.name} {list(shape)}")
+        raise UsageError(f"labels: expected integers [{count}], received {_named(y)} {list(shape)}")
     if not _is_known(y) or not shape[0]:
         return
     low, high = int(np.min(y)), int(np.max(y))
@@ -70,6 +78,11 @@ def _kind_of(array: Array) -> tf.DType:
         return tf.as_dtype(array.dtype)
     except TypeError:
         return tf.string
+
+
+def _named(array: Array) -> str:
+    """The name of the dtype of an array's elements in messages."""
+    return getattr(array.dtype, "name", str(array.dtype))
 
 
 def _is_known(array: Array) -> bool:
@@ -172,7 +185,7 @@ def as_floats(x: Array, dtype: tf.DType) -> tf.Tensor:
     Raises:
         UsageError: images that are neither uint8 nor floats in [0,1].
     """
-    x = x if tf.is_tensor(x) else np.asarray(x)
+    x = as_array("images", x)
     check_images(x)
     floats = tf.cast(x, dtype)
     if x.dtype == tf.uint8:
@@ -191,7 +204,7 @@ def as_labels(y: Array, x: Array | None = None, model: keras.Model | None = None
     Raises:
         UsageError: labels that are not one integer per image, or that name no class of the model.
     """
-    y = y if tf.is_tensor(y) else np.asarray(y)
+    y = as_array("labels", y)
     check_labels(y, None if x is None else x.shape[0], None if model is None else classes_of(model, x))
     return tf.cast(y, tf.int32)
 
@@ -226,45 +239,9 @@ def as_arrays(images: Array, labels: Array, *, classes: int | None = None) -> tu
     Raises:
         UsageError: no images, invalid images, or labels that do not fit them or exceed the number of classes, if it is given.
     """
-    images, labels = np.asarray(images), np.asarray(labels)
+    images, labels = np.asarray(as_array("images", images)), np.asarray(as_array("labels", labels))
     check_images(images)
     check_labels(labels, len(images) if images.ndim else None, classes)
     if not images.size:
         raise UsageError("images: expected at least one, received none")
     return images, labels
-
-
-def check_epsilon(epsilon: float | tf.Tensor, **counts: int) -> None:
-    """Raises a UsageError unless ε is a finite number of at least 0 and all counts are at least 1.
-
-    Args:
-        epsilon: radius of the ball; inside a graph it may be a scalar tensor, whose value is not checked.
-        counts: numbers of steps, restarts, targets or queries, by name.
-    """
-    check_sizes(epsilon=epsilon)
-    check_counts(**counts)
-
-
-def check_sizes(**sizes: float | tf.Tensor) -> None:
-    """Raises a UsageError unless each named size (a radius, a step size) is a single finite number of at least 0.
-
-    Inside a graph it may be a scalar tensor, whose value is not checked.
-    """
-    for name, size in sizes.items():
-        number = size
-        # A plain number is checked without TensorFlow and NumPy: an attack may be named before they are loaded.
-        if not isinstance(size, numbers.Real) and tf.is_tensor(size):
-            if not _is_known(size):
-                continue
-            number = size.numpy()
-        is_number = isinstance(number, numbers.Real) or (isinstance(number, np.ndarray) and number.ndim == 0)
-        if not is_number or isinstance(number, bool) or not 0 <= number < math.inf:
-            received = f"an array {list(np.shape(number))}" if np.ndim(number) else number
-            raise UsageError(f"{name}: expected one number of at least 0, received {received}")
-
-
-def check_counts(**counts: int) -> None:
-    """Raises a UsageError unless each named count (steps, restarts and so on) is a whole number of at least 1."""
-    for name, count in counts.items():
-        if not isinstance(count, numbers.Integral) or count < 1:
-            raise UsageError(f"{name}: expected at least 1, received {count}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.gradient import gradient_attack, predict
-from adv_networks.attacks.inputs import as_images, as_labels, check_epsilon, check_sizes
+from adv_networks.attacks.inputs import as_images, as_labels
+from adv_networks.attacks.quantities import check_epsilon, check_sizes
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, tf
 
@@ -92,7 +93,7 @@ def iterative(
         >>> (255 * attacks.distances(x, adversarial, "linf")).round(3).tolist()
         [8.0, 8.0]
     """
-    check_epsilon(epsilon, steps=1 if steps is None else steps)
+    check_epsilon(epsilon, norm, steps=1 if steps is None else steps)
     check_sizes(alpha=alpha)
     if not alpha > 0:
         raise UsageError(f"alpha: expected a value above 0, received {alpha}")

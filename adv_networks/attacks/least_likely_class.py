@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Attack, register
 from adv_networks.attacks.gradient import gradient_attack, predict
-from adv_networks.attacks.inputs import as_images, check_epsilon
+from adv_networks.attacks.inputs import as_images
+from adv_networks.attacks.quantities import check_epsilon
 from adv_networks.lazy import keras, tf
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def least_likely(model: keras.Model, x: Array, epsilon: float, *, norm: str = "l
         >>> np.array_equal(np.argmax(model(adversarial), 1), np.argmin(model(x), 1))
         True
     """
-    check_epsilon(epsilon)
+    check_epsilon(epsilon, norm)
     x = as_images(model, x)
     y = tf.argmin(predict(model, x, training=training), 1, tf.int32)
     return gradient_attack(model, x, y, epsilon, -epsilon, 1, norm, training=training)

@@ -10,8 +10,9 @@ from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.carlini_wagner import in_batch
 from adv_networks.attacks.geometry import finite
 from adv_networks.attacks.gradient import losses_and_logits, predict
-from adv_networks.attacks.inputs import as_images, as_labels, check_counts
+from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
+from adv_networks.attacks.quantities import check_counts
 from adv_networks.attacks.targets import TARGETS, targets_of
 from adv_networks.lazy import keras, np, scipy, tf
 from adv_networks.runtime import mean_over_draws, run_compiled

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.gradient import logits_of, predict
-from adv_networks.attacks.inputs import as_images, as_labels, as_seed, as_targets
+from adv_networks.attacks.inputs import as_images, as_labels, as_targets
 from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
 from adv_networks.attacks.pixels import as_seen, with_pixels
+from adv_networks.attacks.quantities import as_seed
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import run_compiled

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Crafted, are_changed, register, setting
 from adv_networks.attacks.camera import TRANSFORMATIONS, Camera
-from adv_networks.attacks.inputs import as_seed, check_images
+from adv_networks.attacks.inputs import check_images
+from adv_networks.attacks.quantities import as_seed
 from adv_networks.attacks.wrapper import Wrapper
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, np, tf

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.geometry import uniform_in_ball
 from adv_networks.attacks.gradient import gradient_attack, losses_and_logits
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, check_sizes
+from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.losses import LOSSES
+from adv_networks.attacks.quantities import as_scalar, as_seed, check_epsilon, check_sizes
 from adv_networks.experiments import CONVEX_NORMS, AttackDefaults, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import mean_over_draws, replicas, run_compiled
@@ -124,7 +125,7 @@ def pgd(
         >>> bool((attacks.distances(x, adversarial, "linf") <= 0.3 + 1e-6).all())
         True
     """
-    check_epsilon(epsilon, steps=steps, restarts=restarts)
+    check_epsilon(epsilon, norm, steps=steps, restarts=restarts)
     choose(LOSSES, loss, "loss")
     x, seed = as_images(model, x), as_seed(seed)
     y = as_labels(y, x, model)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.gradient import gradient_attack
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, check_sizes
+from adv_networks.attacks.inputs import as_images, as_labels
+from adv_networks.attacks.quantities import as_scalar, as_seed, check_epsilon, check_sizes
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, tf
 

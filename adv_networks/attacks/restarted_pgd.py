@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.gradient import gradient_attack
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_seed, check_epsilon, check_sizes, classes_of
+from adv_networks.attacks.inputs import as_images, as_labels, classes_of
+from adv_networks.attacks.quantities import as_scalar, as_seed, check_epsilon, check_sizes
 from adv_networks.attacks.standing import StrongAttack, attack_standing, random_start
 from adv_networks.lazy import keras, np, tf
 

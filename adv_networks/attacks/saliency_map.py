@@ -12,8 +12,9 @@ from adv_networks import networks
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.geometry import finite, flat
 from adv_networks.attacks.gradient import logits_of, predict
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, as_targets
+from adv_networks.attacks.inputs import as_images, as_labels, as_targets
 from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
+from adv_networks.attacks.quantities import as_scalar
 from adv_networks.attacks.standing import likeliest_targets
 from adv_networks.attacks.targets import TARGETS, targets_of
 from adv_networks.errors import UsageError

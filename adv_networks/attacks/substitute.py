@@ -11,7 +11,8 @@ from adv_networks import networks, runtime
 from adv_networks.attacks.base import Crafted, register, setting
 from adv_networks.attacks.geometry import finite
 from adv_networks.attacks.gradient import predict
-from adv_networks.attacks.inputs import as_images, as_scalar, check_counts, classes_of
+from adv_networks.attacks.inputs import as_images, classes_of
+from adv_networks.attacks.quantities import as_scalar, check_counts
 from adv_networks.attacks.wrapper import Wrapper
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, np, tf

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.gradient import gradient_attack
-from adv_networks.attacks.inputs import as_images, as_labels, check_epsilon
+from adv_networks.attacks.inputs import as_images, as_labels
+from adv_networks.attacks.quantities import check_epsilon
 from adv_networks.attacks.targets import TARGETS, targets_of
 from adv_networks.lazy import keras, tf
 
@@ -64,6 +65,6 @@ def fgs_targeted(
         >>> np.argmax(model(adversarial), 1)
         array([0, 1])
     """
-    check_epsilon(epsilon)
+    check_epsilon(epsilon, norm)
     x = as_images(model, x)
     return gradient_attack(model, x, as_labels(target, x, model), epsilon, -epsilon, 1, norm, training=training)

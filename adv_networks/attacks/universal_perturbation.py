@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adv_networks.attacks.base import Attack, register, setting
 from adv_networks.attacks.deepfool import deepfool
 from adv_networks.attacks.gradient import expected_outputs, predict
-from adv_networks.attacks.inputs import as_images, as_labels, as_scalar, check_counts, check_epsilon
+from adv_networks.attacks.inputs import as_images, as_labels
+from adv_networks.attacks.quantities import as_scalar, check_counts, check_epsilon
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import run_compiled
@@ -113,7 +114,7 @@ def universal_perturbation(
         >>> attacks.universal_perturbation(model, np.zeros((3, 2, 2, 1)), 0.1).shape
         TensorShape([2, 2, 1])
     """
-    check_epsilon(epsilon)
+    check_epsilon(epsilon, norm)
     check_counts(passes=passes)
     if norm not in Universal.norms:
         raise UsageError(f"norm: expected {' or '.join(Universal.norms)} for attack universal, received {norm}")

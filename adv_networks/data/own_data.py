@@ -91,10 +91,7 @@ def opened(
         ...     data.own_data.opened(f"{place}/mine.npz").test_images
         2
     """
-    try:
-        own = _read(str(path), tuple(class_order), None if resize is None else tuple(resize), in_memory)
-    except UserError as error:
-        raise type(error)(printable(str(error))) from None
+    own = _read(str(path), tuple(class_order), None if resize is None else tuple(resize), in_memory)
     return _declared(str(path), own, class_order, resize)
 
 

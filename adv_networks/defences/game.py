@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from adv_networks import networks
-from adv_networks.attacks.inputs import as_seed
+from adv_networks.attacks.quantities import as_seed
 from adv_networks.defences.players import Players, trainable
 from adv_networks.defences.updates import (
     Scalars,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adv_networks import networks, runtime
-from adv_networks.attacks.inputs import as_seed
+from adv_networks.attacks.quantities import as_seed
 from adv_networks.defences.players import Players, TrainingState, trainable
 from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras, tf

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import collections
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from adv_networks.attacks import Attack, Clean, named
+from adv_networks.attacks.base import checked_attack
+from adv_networks.attacks.inputs import as_arrays
+from adv_networks.errors import UsageError
 from adv_networks.evaluation.defended import Target
 from adv_networks.evaluation.learning import Training, learn, lesson_of
 from adv_networks.evaluation.measures import measure
 from adv_networks.evaluation.random_classifiers import worst_case
+from adv_networks.experiments import quoted
 from adv_networks.lazy import np
 
 
@@ -46,7 +51,7 @@ def accuracy(
         >>> evaluation.accuracy(model, x, np.argmax(model(x), 1))
         1.0
     """
-    attack, source = attack or Clean(), source or model
+    attack, source = Clean() if attack is None else attack, model if source is None else source
     state = learn(attack, source, lesson_of(attack, _all_of(training)))
     return float(correct_masks([model], x, y, attack, source, bn_evaluation, state)[0].mean())
 
@@ -73,11 +78,12 @@ def evaluate(
         training: other images and labels, from which some attacks learn first.
 
     Returns:
-        Accuracies by the attacks' names; "worst" is the fraction that is labelled correctly under all attacks. For a random
-        classifier, accuracies are means over draws (`random_classifiers`), and so are gradients (`runtime.mean_over_draws`).
+        Accuracies by the attacks' names, or by their titles if several have the same name; "worst" is the fraction that is
+        labelled correctly under all attacks. For a random classifier, accuracies are means over draws (`random_classifiers`),
+        and so are gradients (`runtime.mean_over_draws`).
 
     Raises:
-        UsageError: no such attack, or invalid images or labels.
+        UsageError: no attack, no such attack, or invalid images or labels.
         UserError: the logits are not finite.
 
     Examples:
@@ -88,16 +94,45 @@ def evaluate(
         >>> sorted(evaluation.evaluate(model, x, y, ["clean", "pgd:steps=3"], epsilon=0.1))
         ['clean', 'pgd:steps=3', 'worst']
     """
-    chosen = [named(attack, epsilon, norm=norm) if isinstance(attack, str) else attack for attack in attacks]
-    learned = {attack: learn(attack, model, lesson_of(attack, _all_of(training))) for attack in chosen}
-    masks = {attack.name: correct_masks([model], x, y, attack, model, state=state)[0] for attack, state in learned.items()}
+    chosen = _by_name(attacks, epsilon, norm)
+    masks = {}
+    for name, attack in chosen.items():
+        state = learn(attack, model, lesson_of(attack, _all_of(training)))
+        masks[name] = correct_masks([model], x, y, attack, model, state=state)[0]
     worst = worst_case(list(masks.values()))
     return {name: float(mask.mean()) for name, mask in masks.items()} | {"worst": float(worst.mean())}
 
 
+def _by_name(attacks: Sequence[str | Attack], epsilon: float, norm: str) -> dict[str, Attack]:
+    """The different ones of these attacks by their names, or by their titles where attacks share a name.
+
+    Raises:
+        UsageError: there is none, one is not an attack, or two that differ have the same title.
+    """
+    if isinstance(attacks, (str, Attack)) or not isinstance(attacks, Iterable):
+        raise UsageError(f"attacks: expected a list of attacks, received {quoted(attacks)}")
+    given = [named(attack, epsilon, norm=norm) if isinstance(attack, str) else checked_attack(attack) for attack in attacks]
+    if not given:
+        raise UsageError("attacks: expected at least one, received none")
+    different = list({(attack.name, attack.settings()): attack for attack in given}.values())
+    names = collections.Counter(attack.name for attack in different)
+    found: dict[str, Attack] = {}
+    for attack in different:
+        name = attack.name if names[attack.name] == 1 else attack.title
+        if name in found:
+            raise UsageError(f"attacks: expected attacks of different titles, received two called {name}: name them by texts")
+        found[name] = attack
+    return found
+
+
 def _all_of(training: tuple[np.ndarray, np.ndarray] | None) -> Training | None:
     """A function that gives attacks the first `count` of these images, or all if there are fewer."""
-    return None if training is None else lambda count: tuple(part[:count] for part in training)
+    if training is None:
+        return None
+    if not isinstance(training, (tuple, list)) or len(training) != 2:
+        raise UsageError("training: expected (images, labels), received something else")
+    images, labels = as_arrays(*training)
+    return lambda count: (images[:count], labels[:count])
 
 
 def correct_masks(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from adv_networks import runtime
 from adv_networks.attacks import Attack
+from adv_networks.attacks.base import checked_attack
 from adv_networks.errors import UsageError
 from adv_networks.evaluation.defended import Target, crafted_on
 from adv_networks.lazy import np
@@ -34,7 +35,7 @@ def lesson_of(attack: Attack, training: Training | None) -> Lesson | None:
     Raises:
         UsageError: the attack learns, but there are no training images.
     """
-    if not attack.learns:
+    if not checked_attack(attack).learns:
         return None
     if training is None:
         raise UsageError(f"attack {attack.name}: expected training images to learn from, received none")

@@ -39,7 +39,7 @@ from adv_networks.experiments.networks import (
 )
 from adv_networks.experiments.recipes import DEFAULT_RECIPE, PROTOCOLS, RECIPES, Protocol
 from adv_networks.experiments.scales import SCALES, Scale
-from adv_networks.experiments.settings import CONVEX_NORMS, NORMS, checked, choose, setting, written
+from adv_networks.experiments.settings import CONVEX_NORMS, LARGEST, NORMS, as_number, checked, choose, quoted, setting, written
 from adv_networks.experiments.strategies import STRATEGIES
 from adv_networks.experiments.table_parts import SUITES, WHITE_BOX, AttackSuite, Column, Row
 from adv_networks.experiments.tables import TABLES, Table, bundles, declare_tables
@@ -57,6 +57,7 @@ __all__ = [
     "DEFAULT_RECIPE",
     "GENERATORS",
     "GRADIENTS",
+    "LARGEST",
     "LIBRARIES",
     "METHODS",
     "NORMS",
@@ -85,6 +86,7 @@ __all__ = [
     "Row",
     "Scale",
     "Table",
+    "as_number",
     "bundles",
     "checked",
     "checked_setting",
@@ -98,6 +100,7 @@ __all__ = [
     "generator_file",
     "is_own",
     "parse_attack",
+    "quoted",
     "register_classifier",
     "register_generator",
     "resolve_attack",

@@ -11,14 +11,14 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
-import math
 import numbers
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from adv_networks.errors import UsageError
-from adv_networks.experiments.settings import NORMS, checked, choose
+from adv_networks.experiments.settings import NORMS, as_number, checked, choose, quoted
 
 _BALL = ("epsilon", "norm")
 
@@ -134,6 +134,8 @@ def parse_attack(text: str) -> AttackText:
         >>> parse_attack("pgd:steps=100:source=standard")
         AttackText(name='pgd', arguments={'steps': 100}, source='standard')
     """
+    if not isinstance(text, str):
+        raise UsageError(f"attack: expected a text such as pgd:steps=100, received {quoted(text)}")
     first, *rest = text.split(":")
     if first in LIBRARIES:
         algorithm = rest.pop(0) if rest else ""
@@ -153,6 +155,8 @@ def parse_attack(text: str) -> AttackText:
     if not all(re.fullmatch(r"\w+=.+", pair) for pair in rest):
         raise UsageError(f"attack: expected NAME[:ARGUMENT=VALUE]…, received {text}")
     arguments: dict[str, Any] = dict(pair.split("=", 1) for pair in rest)
+    if len(arguments) < len(rest):
+        raise UsageError(f"attack: expected each argument once, received {text}")
     source = arguments.pop("source", None)
     arguments = {argument: _literal(value) for argument, value in arguments.items()}
     if wrapped is not None:
@@ -271,9 +275,10 @@ def _own_ball(text: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _epsilon(text: str, epsilon: Any) -> float:
     """The ε of a text, checked to be a positive number."""
-    if not isinstance(epsilon, numbers.Real) or isinstance(epsilon, bool) or not 0 < epsilon < math.inf:
-        raise UsageError(f"epsilon of {text}: expected a value above 0, received {epsilon}")
-    return float(epsilon)
+    number = as_number(epsilon)
+    if not isinstance(number, numbers.Real) or isinstance(number, bool) or not 0 < number <= sys.float_info.max:
+        raise UsageError(f"epsilon of {text}: expected a value above 0, received {quoted(epsilon)}")
+    return float(number)
 
 
 def _literal(text: str) -> float | str | None:

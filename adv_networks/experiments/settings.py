@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any
 
 from adv_networks.errors import UsageError
+from adv_networks.storage.names import shortened
 
 # The p of each norm, taken over all pixels and channels of an image; l0 counts pixels (`attacks.distances`).
 NORMS: dict[str, float] = {"linf": math.inf, "l2": 2, "l1": 1, "l0": 0}
@@ -16,6 +18,7 @@ NORMS: dict[str, float] = {"linf": math.inf, "l2": 2, "l1": 1, "l0": 0}
 CONVEX_NORMS: dict[str, float] = {name: p for name, p in NORMS.items() if p}
 
 LARGEST = 2**31 - 1
+_LONGEST_QUOTED = 200
 
 
 def setting(
@@ -60,6 +63,30 @@ def setting(
     return dataclasses.field(default=default, metadata=rule)
 
 
+def as_number(value: Any) -> Any:
+    """A single number as Python's own: NumPy's numbers, arrays and tensors without axes; any other value unchanged.
+
+    Examples:
+        >>> import numpy as np
+        >>> from adv_networks.experiments import as_number
+        >>> as_number(np.float16(0.5)), as_number(np.array(3)), as_number("0.5")
+        (0.5, 3, '0.5')
+    """
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    if hasattr(value, "numpy") and len(value.shape) == 0:  # of TensorFlow or Keras
+        value = value.numpy()
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    return float(value) if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) else value
+
+
+def quoted(value: Any) -> str:
+    """A value in a message: an array is described by its shape, and a long text cut."""
+    shape = list(value.shape) if hasattr(value, "dtype") else []
+    return f"an array {shape}" if shape else shortened(str(value), _LONGEST_QUOTED)
+
+
 def checked(field: dataclasses.Field, value: Any, **limits: float) -> Any:
     """Converts a value to the setting's type and checks its range, which `limits` narrow.
 
@@ -75,15 +102,15 @@ def checked(field: dataclasses.Field, value: Any, **limits: float) -> Any:
     many = isinstance(default, tuple)
     kind = (type(default[0]) if default else float) if many else type(default)
     try:
-        given = value if many and not isinstance(value, str) else (value,)
+        given = value if many and not isinstance(value, str) else (as_number(value),)
         items = [kind(item) for item in given]
         if kind is int and any(isinstance(item, float) and not item.is_integer() for item in given):
             raise ValueError
-        if kind is bool and not all(isinstance(item, bool) for item in given):
+        if any(isinstance(item, bool) != (kind is bool) for item in given):
             raise ValueError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UsageError(
-            f"{name}: expected {'values' if many else 'a value'} of type {kind.__name__}, received {value}"
+            f"{name}: expected {'values' if many else 'a value'} of type {kind.__name__}, received {quoted(value)}"
         ) from None
     if (many and kind is int and len(items) != len(default)) or (kind is str and not items):
         raise UsageError(f"{name}: expected {len(default)} values, received {len(items)}")
@@ -120,7 +147,7 @@ def choose(mapping: Mapping[str, Any], name: str, what: str) -> Any:
             ...
         adv_networks.errors.UsageError: scale: expected one of tiny, cpu, paper, received huge
     """
-    if name not in mapping:
+    if not isinstance(name, Hashable) or name not in mapping:
         raise UsageError(f"{what}: expected one of {', '.join(mapping)}, received {name}")
     return mapping[name]
 

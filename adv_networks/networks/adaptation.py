@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from adv_networks import runtime
-from adv_networks.errors import UserError
-from adv_networks.experiments import Dataset
+from adv_networks.errors import UsageError, UserError
+from adv_networks.experiments import Dataset, as_number, quoted
 from adv_networks.lazy import keras, np
 from adv_networks.storage.files import reason
 
@@ -22,8 +23,9 @@ _LEAVE_BOUNDS = frozenset(
         "negative", "rescaling", "reshape", "squeeze", "subtract", "true_divide",
     }
 )  # fmt: skip
-# The tolerance of a sum of probabilities, for half precision; and the side of test images if a model takes any size.
-_OF_A_SUM, _SOME_SIDE = 0.01, 32
+# The tolerances of a sum of probabilities and of the largest perturbation, for half precision; and the side of test images if a
+# model takes any size.
+_OF_A_SUM, _BEYOND_ONE, _SOME_SIDE = 0.01, 1e-3, 32
 
 
 class _Wanted(NamedTuple):
@@ -62,6 +64,8 @@ def as_any_classifier(model: keras.Model, shape: Sequence[int] | None = None) ->
     Raises:
         UserError: as `as_classifier`.
     """
+    if not isinstance(model, keras.Model):
+        raise UsageError(f"classifier: expected a Keras model, received a {type(model).__name__}")
     if shape is None:
         taken = getattr(model, "inputs", None)
         built_for = taken[0].shape if taken else (model.get_build_config() or {}).get("input_shape")
@@ -88,6 +92,38 @@ def check_trainable(model: keras.Model, where: str) -> None:
             f"{where}: expected logits for training, found probabilities (return the values before the softmax; models of "
             "keras.applications do with classifier_activation=None)"
         )
+
+
+def as_generator(model: keras.Model, shape: Sequence[int | None], norm: str, where: str) -> keras.Model:
+    """A generator of perturbations of images as a functional model.
+
+    Args:
+        model: a built Keras model from images in [0,1] to perturbations of the same shape.
+        shape: the shape of the images, [height, width, channels].
+        norm: the norm of the perturbations; in linf they lie in [-1,1].
+        where: the source of the model, for messages.
+
+    Raises:
+        UserError: it fails for such images, or its perturbations have another shape or size.
+    """
+    if not isinstance(model, keras.Model):
+        raise UserError(f"{where}: expected a Keras model, found a {type(model).__name__}")
+    image = keras.Input(shape, name="image")
+    try:
+        made = model(image)
+    except Exception as error:  # The user's code may raise anything.
+        raise UserError(
+            f"{where}: expected a generator of images {(None, *shape)}, found {type(error).__name__}: {reason(error)}"
+        ) from error
+    if tuple(getattr(made, "shape", ())) != (None, *shape):
+        raise UserError(
+            f"{where}: expected perturbations {(None, *shape)}, found {getattr(made, 'shape', type(made).__name__)}"
+        )
+    generator = keras.Model(image, made, name=model.name)
+    largest = float(np.abs(_of_noise(generator)).max())
+    if norm == "linf" and not largest <= 1 + _BEYOND_ONE:
+        raise UserError(f"{where}: expected perturbations in [-1,1] (a last layer of tanh), found up to {largest:.3g}")
+    return generator
 
 
 def last_activation(model: keras.Model) -> str | None:
@@ -193,9 +229,22 @@ def mapped_by_name(model: keras.Model, own: Sequence[str], dataset: Dataset, whe
     return keras.Model(image, keras.ops.take(model(image), order, axis=1), name=model.name)
 
 
+def checked_range(input_range: Any) -> tuple[float, float]:
+    """The pixel range itself; raises a UsageError unless it is two ascending finite numbers."""
+    bounds = tuple(map(as_number, input_range)) if isinstance(input_range, Iterable) else ()
+    fits = len(bounds) == 2 and all(isinstance(bound, (int, float)) for bound in bounds)
+    if not fits or not -math.inf < bounds[0] < bounds[1] < math.inf:
+        raise UsageError(f"input_range: expected two ascending numbers, for black and white, received {quoted(input_range)}")
+    return bounds
+
+
 def with_unit_range(model: keras.Model, input_range: tuple[float, float]) -> keras.Model:
-    """The same classifier for images in [0,1]; `input_range` are the values that it takes for black and white."""
-    low, high = input_range
+    """The same classifier for images in [0,1]; `input_range` are the values that it takes for black and white.
+
+    Raises:
+        UsageError: `input_range` is not two ascending finite numbers.
+    """
+    low, high = checked_range(input_range)
     if (low, high) == (0, 1):
         return model
     return keras.Sequential([keras.Input(model.input_shape[1:]), keras.layers.Rescaling(high - low, low), model])

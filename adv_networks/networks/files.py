@@ -64,7 +64,7 @@ def load_model(file: str | os.PathLike) -> keras.Model:
         _check_sizes(file)
         model = keras.models.load_model(file, compile=False)
     except Exception as error:  # Keras and HDF5 may raise anything for a damaged or malicious file.
-        raise UserError(f"{file}: expected a Keras model, found: {printable(_why_not(file, error))}") from None
+        raise UserError(f"{file}: expected a Keras model, found: {_why_not(file, error)}") from None
     if of_run:
         run_directories.check_weights(file.parent, file.name, weights_hash(model))
     return runtime.prepare(model)

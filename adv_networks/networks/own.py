@@ -6,12 +6,10 @@ from pathlib import Path
 
 from adv_networks.errors import UserError
 from adv_networks.experiments import OWN_BUILDERS, Experiment, find_dataset, is_own
-from adv_networks.lazy import keras, np
-from adv_networks.networks.adaptation import as_classifier, check_trainable, mapped_by_name, with_unit_range
+from adv_networks.lazy import keras
+from adv_networks.networks.adaptation import as_classifier, as_generator, check_trainable, mapped_by_name, with_unit_range
 from adv_networks.networks.files import class_names_of, imported, load_model, made_by
 from adv_networks.storage.files import reason
-
-_ROUNDING = 1e-3
 
 
 def classifier_as_it_is(name: str, spec: Experiment) -> keras.Model:
@@ -51,21 +49,7 @@ def _classifier(name: str, spec: Experiment) -> keras.Model:
 
 def _generator(name: str, spec: Experiment) -> keras.Model:
     """The generator, from images in [0,1] to perturbations of the same shape in [-1,1]."""
-    model, shape = _found(name), find_dataset(spec.dataset).image_shape
-    image = keras.Input(shape, name="image")
-    try:
-        made = model(image)
-    except Exception as error:  # The user's code may raise anything.
-        raise UserError(
-            f"{name}: expected a generator of images {(None, *shape)}, found {type(error).__name__}: {reason(error)}"
-        ) from error
-    if tuple(getattr(made, "shape", ())) != (None, *shape):
-        raise UserError(f"{name}: expected perturbations {(None, *shape)}, found {getattr(made, 'shape', type(made).__name__)}")
-    noise = np.random.default_rng(0).random((4, *shape), np.float32)
-    largest = float(np.abs(np.asarray(model(noise, training=False))).max())
-    if spec.norm == "linf" and not largest <= 1 + _ROUNDING:
-        raise UserError(f"{name}: expected perturbations in [-1,1] (a last layer of tanh), found up to {largest:.3g}")
-    return keras.Model(image, made, name=model.name)
+    return as_generator(_found(name), find_dataset(spec.dataset).image_shape, spec.norm, name)
 
 
 OWN_BUILDERS.update(classifier=_classifier, generator=_generator)

@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import re
 
-
-def printable(name: str) -> str:
-    r"""The name with unprintable characters as escapes: `a\nb` for a line break, `\xff` for a byte that is not UTF-8."""
-    return "".join(character if character.isprintable() else _escaped(character) for character in name)
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # In file names, Python represents bytes that are not UTF-8 by these code points.
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()
+from adv_networks.errors import printable
 
 
 def shortened(name: str, longest: int = 40) -> str:
@@ -25,3 +15,6 @@ def shortened(name: str, longest: int = 40) -> str:
 def for_files(name: str) -> str:
     """The name as part of a file name: only ASCII letters, digits, dots and underscores."""
     return re.sub(r"[^A-Za-z0-9_.]+", "_", name)
+
+
+__all__ = ["for_files", "printable", "shortened"]

@@ -54,7 +54,7 @@ def describe(workdir: Path) -> dict[str, Any] | None:
     try:
         description = json.loads(read_text(file))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file}: expected a run's description, found: {printable(reason(error))}") from None
+        raise UserError(f"{file}: expected a run's description, found: {reason(error)}") from None
     parts = [description.get(part) if isinstance(description, dict) else None for part in ("experiment", "provenance")]
     if not all(isinstance(part, dict) for part in parts) or not {"commit", "training_images"} <= parts[1].keys():
         raise UserError(f"{file}: expected a run's description, found one without its settings or provenance")

@@ -22,12 +22,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from adv_networks import attacks, networks, runtime
+from adv_networks.attacks.quantities import check_epsilon, check_seed
 from adv_networks.defences import Players, adversarial_network_step
 from adv_networks.defences.updates import compiled, descend
-from adv_networks.errors import UsageError
+from adv_networks.errors import UsageError, UserError
 from adv_networks.evaluation.own_model import Range
-from adv_networks.experiments import Experiment
+from adv_networks.experiments import Experiment, checked_setting
 from adv_networks.lazy import keras, np, tf
+from adv_networks.networks.adaptation import as_generator
 from adv_networks.training.hardened import Hardened
 
 # The attacks that can be part of a training step.
@@ -47,7 +49,8 @@ class AdversarialTraining(Hardened):
         seed: seed of the attack's random numbers. A step is a function of the seed, its number, the batch and the weights.
 
     Raises:
-        UserError: the attack is another one, the model is not a classifier, or it returns probabilities.
+        UsageError: the attack is another one, or an argument is out of range.
+        UserError: the model is not a classifier, or it returns probabilities.
 
     Source: Madry et al., 2018, "Towards deep learning models resistant to adversarial attacks".
 
@@ -77,8 +80,9 @@ class AdversarialTraining(Hardened):
         crafted = attacks.named(attack, epsilon, norm=norm)
         if not isinstance(crafted, _IN_STEPS):
             raise UsageError(f"attack: expected fgs, pgd or least_likely in training, received {attack}")
-        spec = _spec("pgd", seed, epsilon=float(epsilon), norm=norm, weight_decay=weight_decay)
+        spec = _spec("pgd", seed, epsilon=epsilon, norm=norm, weight_decay=weight_decay)
         super().__init__(classifier, spec, input_range, **options)
+        crafted.check(classes=self.unit_classifier.output_shape[1])
 
         @compiled
         def step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Mapping[str, Any]:
@@ -109,7 +113,8 @@ class AdversarialNetwork(Hardened):
         seed: seed of all random numbers.
 
     Raises:
-        UserError: the model is not a classifier or returns probabilities, or the generator does not fit its images.
+        UsageError: an argument is out of range, or the generator does not fit the classifier's images.
+        UserError: the model is not a classifier or returns probabilities.
 
     Examples:
         >>> import keras
@@ -141,16 +146,18 @@ class AdversarialNetwork(Hardened):
         **options: Any,
     ):
         spec = _spec(
-            "advnet", seed, epsilon=float(epsilon), norm=norm, generator_steps=generator_steps, regulariser=regulariser,
-            adversarial_weight=float(adversarial_weight), gradient_penalty=float(gradient_penalty), weight_decay=weight_decay,
+            "advnet", seed, epsilon=epsilon, norm=norm, generator_steps=generator_steps, regulariser=regulariser,
+            adversarial_weight=adversarial_weight, gradient_penalty=gradient_penalty, weight_decay=weight_decay,
         )  # fmt: skip
         super().__init__(classifier, spec, input_range, **options)
         shape = tuple(self.unit_classifier.input_shape[1:])
         if generator is None and None in shape:
             raise UsageError(f"generator: expected one, because the classifier takes images {shape} of any size, received none")
-        self.generator = generator or networks.g1(shape, 16, norm=norm)
-        if self.generator.output_shape != (None, *shape):
-            raise UsageError(f"generator: expected perturbations {(None, *shape)}, received {self.generator.output_shape}")
+        self.generator = networks.g1(shape, 16, norm=norm) if generator is None else generator
+        try:
+            as_generator(self.generator, shape, norm, "generator")
+        except UserError as error:
+            raise UsageError(str(error)) from None
 
     def compile(self, optimizer: Any = None, loss: Any = None, *, generator_optimizer: Any = None, **options: Any) -> None:
         """Like `keras.Model.compile`, with an optimiser for the generator; None for the paper's Adam with rate 0.002, β1 0.5.
@@ -173,8 +180,11 @@ class AdversarialNetwork(Hardened):
 
 
 def _spec(method: str, seed: int, **settings: Any) -> Experiment:
-    """The settings that the update rules read; they belong to no data set."""
-    return Experiment("own", method, "paper", "paper", seed, **settings)
+    """The settings that the update rules read, checked; they belong to no data set."""
+    check_seed(seed)
+    checked = {name: checked_setting(name, value) for name, value in settings.items()}
+    check_epsilon(checked["epsilon"], checked["norm"])
+    return Experiment("own", method, "paper", "paper", seed, **checked)
 
 
 __all__ = ["AdversarialNetwork", "AdversarialTraining"]

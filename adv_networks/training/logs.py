@@ -119,4 +119,4 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
             for line in lines
         ]
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise UserError(f"{file}: expected a run's metrics, found: {printable(reason(error))}") from None
+        raise UserError(f"{file}: expected a run's metrics, found: {reason(error)}") from None

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from adv_networks import attacks
+from adv_networks.attacks.inputs import as_arrays, check_fits, check_labels
+from adv_networks.attacks.quantities import check_counts
+from adv_networks.errors import UsageError
 from adv_networks.evaluation import accuracy
 from adv_networks.evaluation.own_model import Range, with_unit_range
 from adv_networks.lazy import keras, np
-from adv_networks.networks.adaptation import as_any_classifier
+from adv_networks.networks.adaptation import as_any_classifier, checked_range
 from adv_networks.training.hardened import Hardened
 
 
@@ -24,6 +27,9 @@ class RobustAccuracy(keras.callbacks.Callback):
         input_range: pixel range of the model, its inputs for black and white. The classes of `an.keras` know their own.
         every: epochs between two measurements.
         name: name of the entry in the logs.
+
+    Raises:
+        UsageError: invalid images or labels, an argument that is out of range, or an attack that learns first.
 
     Examples:
         >>> import keras
@@ -51,9 +57,19 @@ class RobustAccuracy(keras.callbacks.Callback):
         name: str = "val_robust_accuracy",
     ):
         super().__init__()
-        self.attack, self.images, self.labels = attacks.named(attack, epsilon, norm=norm), images, labels
-        self.input_range, self.every, self.name = input_range, every, name
+        check_counts(every=every)
+        self.attack, (self.images, self.labels) = attacks.named(attack, epsilon, norm=norm), as_arrays(images, labels)
+        if self.attack.learns or self.attack.access == "generator":
+            raise UsageError(f"attack: expected one that is crafted on the classifier alone, received {attack}")
+        self.input_range, self.every, self.name = checked_range(input_range), every, name
         self._unit: tuple[keras.Model, keras.Model] | None = None
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Checks that the attack can be crafted on the classifier, before any epoch is spent."""
+        model = self._unit_classifier()
+        self.attack.check(classes=model.output_shape[1])
+        check_fits(model, self.images)
+        check_labels(self.labels, None, model.output_shape[1])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the accuracy to the logs of the epoch."""

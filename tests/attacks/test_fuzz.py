@@ -1,6 +1,7 @@
 """Whatever the public functions are given, they return images within ε and [0,1], or say in one line what they expected."""
 
 import time
+from fractions import Fraction
 
 import keras
 import numpy as np
@@ -60,6 +61,11 @@ def some_images(rng, count):
         lambda: unit.astype(str),
         lambda: unit.astype(object),
         lambda: unit.tolist(),
+        lambda: unit.astype(np.longdouble),
+        lambda: np.ma.masked_less(unit, 0.1),
+        lambda: [[0.5], [0.5, 0.5]],
+        lambda: tf.sparse.from_dense(unit),
+        lambda: keras.KerasTensor((None, *SHAPE)),
     ]
     return kinds[rng.integers(len(kinds)) if rng.random() < 0.5 else rng.integers(5)]()
 
@@ -78,26 +84,44 @@ def some_labels(rng, count, classes):
         lambda: good[: count // 2],
         lambda: np.array(7),
         lambda: good.astype(str),
+        lambda: [[0], [0, 0]],
+        lambda: np.ma.masked_equal(good, 0),
+        lambda: good.astype(object),
     ]
     return kinds[rng.integers(len(kinds)) if rng.random() < 0.4 else rng.integers(3)]()
 
 
 def some_epsilon(rng):
-    return [0.1, 0.0, 1, np.float32(0.3), 2.5, -0.1, np.nan, np.inf, np.full(3, 0.1), "0.1", None][
-        rng.integers(11) if rng.random() < 0.3 else rng.integers(4)
+    some = [
+        0.1,
+        0.0,
+        1,
+        np.float32(0.3),
+        Fraction(1, 9),
+        np.array(0.2),
+        2.5,
+        -0.1,
+        np.nan,
+        np.inf,
+        np.full(3, 0.1),
+        "0.1",
+        None,
     ]
+    some += [10**400, np.array("0.1"), np.array(None), True]
+    return some[rng.integers(len(some)) if rng.random() < 0.3 else rng.integers(6)]
 
 
 def call(rng, model, x, y, epsilon):
     """The result of a public function, and the norm of the ball that it is to be in; None where it returns no images."""
-    norm = ["linf", "l2", "l1", "l3"][rng.integers(4 if rng.random() < 0.1 else 3)]
+    norm = ["linf", "l2", "l1", "l3", 2, ["l2"]][rng.integers(6 if rng.random() < 0.1 else 3)]
+    seed = [0, 7, (1, 2), 1.5, "7", None, (1, 2, 3), 2**70][rng.integers(8 if rng.random() < 0.1 else 3)]
     steps = int(rng.integers(-1, 3))
     size = [0.05, 0.0, np.nan, np.inf, -0.1, np.full(3, 0.05)][rng.integers(6 if rng.random() < 0.2 else 1)]
     functions = [
         lambda: (attacks.fgs(model, x, y, epsilon, norm=norm), norm),
         lambda: (attacks.fgs(model, x, None, epsilon, norm=norm), norm),
         lambda: (attacks.least_likely(model, x, epsilon, norm=norm), norm),
-        lambda: (attacks.pgd(model, x, y, epsilon, norm=norm, steps=steps, restarts=int(rng.integers(0, 3))), norm),
+        lambda: (attacks.pgd(model, x, y, epsilon, norm=norm, steps=steps, restarts=int(rng.integers(0, 3)), seed=seed), norm),
         lambda: (attacks.restarted_pgd(model, x, y, epsilon, step_size=size, steps=steps, restarts=2), "linf"),
         lambda: (attacks.iterative(model, x, y, epsilon, alpha=size, steps=steps, norm=norm), norm),
         lambda: (attacks.r_fgs(model, x, y, epsilon, alpha=size), "linf"),

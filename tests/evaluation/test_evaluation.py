@@ -72,12 +72,66 @@ def test_accuracy_counts_every_image_the_last_partial_batch_included(images, mod
         (lambda x, y: (x.astype(float), y), r"images: expected uint8, or floats in \[0,1\], received float64 from 0 to 255"),
         (lambda x, y: (x / np.float32(127.5) - 1, y), "received float32 from -1 to 1"),
         (lambda x, y: (x * np.nan, y), "received float64 from nan to nan"),
+        (lambda x, y: ([x[0], x[1, :4]], y[:2]), r"images: expected an array, received list \(.*inhomogeneous"),
+        (lambda x, y: (x, [[0], [0, 1]]), r"labels: expected an array, received list \(.*inhomogeneous"),
+        (lambda x, y: (np.ma.masked_less(x, 9), y), "images: expected an array, received masked values"),
+        (lambda x, y: (x, np.ma.masked_equal(y, 3)), "labels: expected an array, received masked values"),
+        (lambda x, y: (x.astype(np.longdouble), y), r"images: expected uint8, or floats in \[0,1\], received (long|float)"),
     ],
-    ids=["labels [N,1]", "a label missing", "float labels", "int64 images", "floats to 255", "images in [-1,1]", "nan"],
-)
+    ids=[
+        "labels [N,1]", "a label missing", "float labels", "int64 images", "floats to 255", "images in [-1,1]", "nan",
+        "ragged images", "ragged labels", "masked images", "masked labels", "long doubles",
+    ],
+)  # fmt: skip
 def test_images_and_labels_of_another_kind_are_refused(change, message, images, models):
     with pytest.raises(UsageError, match=message):
         evaluation.accuracy(models["a"], *change(*images))
+
+
+def test_each_attack_counts_even_if_it_shares_its_name_with_another(images, models):
+    few = images.images[:20], images.labels[:20]
+    found = evaluation.evaluate(
+        models["a"], *few, ["fgs:epsilon=0.01", "fgs:epsilon=0.9", "fgs", "clean", "clean"], epsilon=0.01
+    )
+    assert list(found) == ["fgs (linf ≤ 0.01)", "fgs (linf ≤ 0.9)", "clean", "worst"]
+    alone = [evaluation.evaluate(models["a"], *few, ["fgs"], epsilon=epsilon)["fgs"] for epsilon in (0.01, 0.9)]
+    assert list(found.values())[:2] == alone and found["worst"] <= min(found.values())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, x, y: evaluation.evaluate(m, x, y, [], epsilon=0.1), "attacks: expected at least one, received none"),
+        (lambda m, x, y: evaluation.evaluate(m, x, y, "pgd", epsilon=0.1), "attacks: expected a list of attacks, received pgd"),
+        (lambda m, x, y: evaluation.evaluate(m, x, y, [3], epsilon=0.1), "attack: expected an attack such as .*, received 3"),
+        (
+            lambda m, x, y: evaluation.evaluate(m, x, y, [FGS, dataclasses.replace(FGS, label="predicted")], epsilon=0.1),
+            r"attacks: expected attacks of different titles, received two called fgs \(linf ≤ 0.1\)",
+        ),
+        (lambda m, x, y: evaluation.accuracy(m, x, y, attack="pgd"), "attack: expected an attack such as .*, received pgd"),
+        (lambda m, x, y: evaluation.accuracy(m, x, y, attack=attacks.PGD), "attack: .*, received the class PGD"),
+        (lambda m, x, y: evaluation.accuracy(m, x, y, bn_evaluation="own"), "bn_evaluation: expected one of moving, batch"),
+        (
+            lambda m, x, y: evaluation.evaluate(m, x, y, ["universal"], epsilon=0.1, training=(x, y[:-1])),
+            r"labels: expected integers \[253\], received int32 \[252\]",
+        ),
+        (lambda m, x, y: evaluation.evaluate(m, x, y, ["universal"], epsilon=0.1, training=(x,)), "training: expected"),
+        (lambda m, x, y: attacks.named(None, 0.1), "attack: expected a text such as pgd:steps=100, received None"),
+        (lambda m, x, y: attacks.named("pgd:steps=2:steps=3", 0.1), "attack: expected each argument once"),
+        (lambda m, x, y: attacks.named("pgd\nfgs", 0.1), r"attack: expected .*, received pgd\\nfgs$"),
+        (lambda m, x, y: attacks.named("pgd", np.full((40, 1), 0.1)), r"epsilon of pgd: .*, received an array \[40, 1\]$"),
+        (lambda m, x, y: attacks.named("pgd", 8), "epsilon: expected at most 1 in linf .*, received 8"),
+        (lambda m, x, y: attacks.fgs(m, x, y, 8), "epsilon: expected at most 1 in linf .*, received 8"),
+        (lambda m, x, y: attacks.PGD(epsilon=0.1, steps=0), "steps: expected a value of at least 1"),
+        (lambda m, x, y: attacks.PGD(epsilon=0.1, steps=2.5), "steps: expected a value of type int, received 2.5"),
+        (lambda m, x, y: attacks.PGD(epsilon=0.1, seed="3"), "seed: expected a whole number of 32 bits, received 3"),
+        (lambda m, x, y: attacks.pgd(m, x, y, 0.1, seed=(1, 2, 3)), "seed: expected a whole number of 32 bits, or two"),
+    ],
+)
+def test_wrong_attacks_and_arguments_are_refused_in_one_line(call, message, images, models):
+    with pytest.raises(UsageError, match=message) as refusal:
+        call(models["a"], *images)
+    assert str(refusal.value).isprintable()
 
 
 def test_logits_that_are_not_finite_are_no_predictions(images, models):

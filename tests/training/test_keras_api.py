@@ -206,6 +206,10 @@ def ten(x):
     return keras.layers.Dense(10)(keras.layers.GlobalMaxPooling2D()(x))
 
 
+def map_of_images():
+    return [keras.Input((8, 8, 1)), keras.layers.Rescaling(0.0, 1.0)]
+
+
 def test_what_is_no_classifier_or_batch_is_refused():
     images, labels = data.load("digits", "train", limit=64)
     one = an.keras.AdversarialTraining(tiny(), "fgs", epsilon=0.1, input_range=(0, 255))
@@ -237,6 +241,41 @@ def test_what_is_no_classifier_or_batch_is_refused():
         (
             lambda: an.keras.AdversarialNetwork(tiny(), tiny(), epsilon=0.1),
             r"generator: expected perturbations",
+        ),
+        (lambda: an.keras.AdversarialNetwork(tiny(), "g1", epsilon=0.1), "generator: expected a Keras model, found a str"),
+        (
+            lambda: an.keras.AdversarialNetwork(
+                tiny(), keras.Sequential([*map_of_images(), keras.layers.Rescaling(9)]), epsilon=1
+            ),
+            r"generator: expected perturbations in \[-1,1\] \(a last layer of tanh\), found up to 9",
+        ),
+        (lambda: an.keras.AdversarialTraining("d.keras", epsilon=0.1), "classifier: expected a Keras model, received a str"),
+        (lambda: an.keras.AdversarialTraining(tiny(), epsilon=8), "epsilon: expected at most 1 in linf"),
+        (
+            lambda: an.keras.AdversarialTraining(tiny(), epsilon=0.1, norm="l0"),
+            "norm: expected one of linf, l2, l1, received l0",
+        ),
+        (
+            lambda: an.keras.AdversarialTraining(tiny(), epsilon=0.1, weight_decay=-1),
+            "weight_decay: expected a value of at least",
+        ),
+        (lambda: an.keras.AdversarialTraining(tiny(), epsilon=0.1, seed=1.5), "seed: expected a whole number"),
+        (lambda: an.keras.AdversarialTraining(tiny(), epsilon=0.1, input_range=(1, 0)), "input_range: expected two ascending"),
+        (lambda: an.keras.AdversarialTraining(tiny(), epsilon=0.1, input_range="0,1"), "input_range: expected two ascending"),
+        (lambda: an.keras.AdversarialNetwork(tiny(), epsilon=-0.1), "epsilon: expected a value above 0"),
+        (
+            lambda: an.keras.AdversarialNetwork(tiny(), epsilon=0.1, generator_steps=0),
+            "generator_steps: expected a value of at",
+        ),
+        (lambda: an.keras.AdversarialNetwork(tiny(), epsilon=0.1, regulariser="hessian"), "regulariser: expected one of fd"),
+        (lambda: an.keras.RobustAccuracy("pgd", images, labels[:9], epsilon=0.1), r"labels: expected integers \[64\]"),
+        (lambda: an.keras.RobustAccuracy("pgd", images, labels, epsilon=0.1, every=0), "every: expected at least 1"),
+        (lambda: an.keras.RobustAccuracy("universal", images, labels, epsilon=0.1), "attack: expected one that is crafted on"),
+        (
+            lambda: one.fit(
+                images, labels, verbose=0, callbacks=[an.keras.RobustAccuracy("pgd", images, labels + 5, epsilon=0.1)]
+            ),
+            "labels: expected integers from 0 to 9",
         ),
     ):
         with pytest.raises(UsageError, match=message):

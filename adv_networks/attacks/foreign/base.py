@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Attack, Crafted, are_changed
 from adv_networks.attacks.distances import are_within
-from adv_networks.attacks.inputs import ROUNDING, as_seed
+from adv_networks.attacks.inputs import ROUNDING
+from adv_networks.attacks.quantities import as_seed
 from adv_networks.attacks.targets import TARGETS
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import LIBRARIES, NORMS, Library, choose
