@@ -10,7 +10,6 @@ from collections.abc import Collection, Hashable, Mapping
 from typing import Any
 
 from adv_networks.errors import UsageError
-from adv_networks.storage.names import shortened
 
 # The p of each norm, taken over all pixels and channels of an image; l0 counts pixels (`attacks.distances`).
 NORMS: dict[str, float] = {"linf": math.inf, "l2": 2, "l1": 1, "l0": 0}
@@ -84,7 +83,8 @@ def as_number(value: Any) -> Any:
 def quoted(value: Any) -> str:
     """A value in a message: an array is described by its shape, and a long text cut."""
     shape = list(value.shape) if hasattr(value, "dtype") else []
-    return f"an array {shape}" if shape else shortened(str(value), _LONGEST_QUOTED)
+    text = f"an array {shape}" if shape else str(value)
+    return text if len(text) <= _LONGEST_QUOTED else f"{text[: _LONGEST_QUOTED - 1]}…"
 
 
 def checked(field: dataclasses.Field, value: Any, **limits: float) -> Any:

@@ -103,7 +103,6 @@ def test_each_attack_counts_even_if_it_shares_its_name_with_another(images, mode
     [
         (lambda m, x, y: evaluation.evaluate(m, x, y, [], epsilon=0.1), "attacks: expected at least one, received none"),
         (lambda m, x, y: evaluation.evaluate(m, x, y, "pgd", epsilon=0.1), "attacks: expected a list of attacks, received pgd"),
-        (lambda m, x, y: evaluation.evaluate(m, x, y, [3], epsilon=0.1), "attack: expected an attack such as .*, received 3"),
         (
             lambda m, x, y: evaluation.evaluate(m, x, y, [FGS, dataclasses.replace(FGS, label="predicted")], epsilon=0.1),
             r"attacks: expected attacks of different titles, received two called fgs \(linf ≤ 0.1\)",
