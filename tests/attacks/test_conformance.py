@@ -23,6 +23,31 @@ FEW = {
 }  # fmt: skip
 CRAFTED = [name for name, declared in ATTACKS.items() if not declared.kind.composed]
 each_attack = pytest.mark.parametrize("name", CRAFTED)
+# One of each kind of search; in further norms and of two classes the others have graphs of their own, and are slow.
+REPRESENTATIVES = ("pgd", "evading_pgd", "apgd_ce", "deepfool", "square", "universal")
+
+
+def slow_unless(quick: bool, *values, **options):
+    return pytest.param(*values, marks=() if quick else pytest.mark.slow, **options)
+
+
+def is_first_norm(name: str, norm: str) -> bool:
+    """Whether other tests trace the attack in that norm, or it is refused."""
+    norms = few(name).norms
+    return norm in (norms[0], "linf") or norm not in norms
+
+
+def few(name: str, *, epsilon: float = 0.2, norm: str | None = None):
+    """The attack made short; in its first norm, and within ε where it would go on without."""
+    declared = ATTACKS[name]
+    norm = norm or ("linf" if declared.kind.needs_ball else declared.kind.norms[0])
+    shortened = "".join(
+        f":{argument}={FEW[argument]}"
+        for argument, field in declared.fields.items()
+        if argument in FEW and declared.arguments.get(argument, field.default)
+    )
+    ball = "" if declared.kind.needs_ball else f":epsilon={epsilon}:norm={norm}"
+    return attacks.named(name + shortened + ball, epsilon, norm=norm)
 
 
 def classifier() -> keras.Model:
@@ -41,19 +66,6 @@ def models():
     # Of two classes one whose logits are of another type than its weights.
     two = keras.Model(image, keras.ops.cast(keras.layers.Dense(2)(keras.layers.Flatten()(image)), "float16"))
     return {2: randomised(two), 5: classifier(), "generator": randomised(generator)}
-
-
-def few(name: str, *, epsilon: float = 0.2, norm: str | None = None):
-    """The attack made short; in its first norm, and within ε where it would go on without."""
-    declared = ATTACKS[name]
-    norm = norm or ("linf" if declared.kind.needs_ball else declared.kind.norms[0])
-    shortened = "".join(
-        f":{argument}={FEW[argument]}"
-        for argument, field in declared.fields.items()
-        if argument in FEW and declared.arguments.get(argument, field.default)
-    )
-    ball = "" if declared.kind.needs_ball else f":epsilon={epsilon}:norm={norm}"
-    return attacks.named(name + shortened + ball, epsilon, norm=norm)
 
 
 def source_of(attack, models, classes: int = 5) -> keras.Model:
@@ -82,8 +94,10 @@ def learned(models):
     return state
 
 
-@each_attack
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(
+    ("name", "norm"),
+    [slow_unless(name in REPRESENTATIVES or is_first_norm(name, norm), name, norm) for name in CRAFTED for norm in NORMS],
+)
 def test_results_are_images_within_the_ball(name, norm, models, learned):
     attack = few(name, epsilon=0.2 if norm == "linf" else 1.0, norm=norm)
     if attack.has_ball and norm not in attack.norms:
@@ -130,7 +144,7 @@ def test_any_number_of_images_is_attacked_batch_by_batch(name, count, models, le
     assert craft_all(attack, source_of(attack, models), images, labels, state=learned(name)).shape == images.shape
 
 
-@each_attack
+@pytest.mark.parametrize("name", [slow_unless(name in REPRESENTATIVES, name) for name in CRAFTED])
 def test_two_classes_are_attacked_or_refused_in_one_line(name, models):
     attack, (images, labels) = few(name, norm=few(name).norms[-1]), examples(classes=2)
     try:
