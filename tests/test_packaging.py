@@ -121,7 +121,13 @@ def interpreter(version):
     return None
 
 
-@pytest.mark.parametrize("version", PYTHONS)
+@pytest.mark.parametrize(
+    "version",
+    [
+        version if version == "{}.{}".format(*sys.version_info) else pytest.param(version, marks=pytest.mark.slow)
+        for version in PYTHONS
+    ],
+)
 def test_code_compiles_without_a_warning_under_every_python_that_is_stated(version, tmp_path):
     python = interpreter(version)
     if python is None:

@@ -1,6 +1,7 @@
 """--verify: the committed weights are the records', and a table that they do not give is refused."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,16 @@ def test_committed_weights_are_those_of_the_records_and_small():
 
 
 @pytest.fixture
-def group(tmp_path):
+def group(made, tmp_path):
+    """A copy of them, which a test may change."""
+    return shutil.copytree(made, tmp_path / "results" / "tiny")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """Results at scale tiny: the weights of A on the digits, their records, and the table that they give."""
-    directory = tmp_path / "results" / "tiny"
-    (directory / "weights").mkdir(parents=True)
+    directory = tmp_path_factory.mktemp("made")
+    (directory / "weights").mkdir()
     model = randomised(networks.d1((8, 8, 1), 10, 4))
     model.save(directory / "weights" / "digits-standard-tiny-s0.keras")
     test, records = data.load("digits", "test", limit=128), []

@@ -20,7 +20,7 @@ def sums(graph):
     ("rules", "settings"),
     [
         ([defences.pgd_step], dict(method="pgd", classifier="d2")),
-        ([defences.generator_step, defences.discriminator_step], dict(method="advnet")),
+        ([defences.generator_step, defences.discriminator_step], dict(method="advnet", generators=("released_mnist",))),
         ([defences.discriminator_step], dict(method="advnet", generators=("released_mnist",), regulariser="exact")),
     ],
 )

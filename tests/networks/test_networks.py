@@ -18,7 +18,7 @@ from tests.conftest import randomised
 SHAPES = [(8, 8, 1), (28, 28, 1), (32, 32, 3)]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3)])
 def test_classifiers_return_logits_and_generators_bounded_perturbations(shape, shallow_here):
     x = np.random.default_rng(0).random((2, *shape), np.float32)
     classifiers = [networks.d1(shape, 10), networks.d2(shape, 100), networks.mlp(shape, 10, 5), networks.poster_d(shape, 10, 2)]

@@ -7,6 +7,7 @@ import pytest
 from adv_networks import tables
 from adv_networks.experiments import TABLES, parse_attack, resolve_attack
 from adv_networks.experiments.attacks import Defaults
+from adv_networks.storage import pictures
 from adv_networks.tables.appendices import APPENDICES, Made
 
 
@@ -25,10 +26,11 @@ def test_every_column_is_of_its_data_set_and_attack(name):
 def test_curves_are_a_picture_for_each_data_set(tmp_path):
     table = TABLES["photographs-alone"]
     rows = [row | {"measured_percent": 50.0} for row in tables.make_table(table, [], scale="cpu")]
-    text = APPENDICES[table.appendix](Made(table, (), rows, None, tmp_path))
+    with pictures.written_as("svg"):
+        text = APPENDICES[table.appendix](Made(table, (), rows, None, tmp_path))
     assert re.findall(r"`(.*?)`", text) == ["photographs-alone-cifar10.png", "photographs-alone-mnist.png"]
     assert {file.name for file in tmp_path.iterdir()} == {
-        f"photographs-alone-{dataset}.{kind}" for dataset in table.datasets for kind in ("png", "pdf")
+        f"photographs-alone-{dataset}.{kind}" for dataset in table.datasets for kind in ("png", "svg")
     }
     unmeasured = Made(table, (), tables.make_table(table, [], scale="cpu"), None, tmp_path)
     assert APPENDICES[table.appendix](unmeasured) == ""

@@ -67,7 +67,8 @@ CHECKS = "target,check,outcome\nmnist-standard-cpu-s0,one,pass\nmnist-standard-c
 
 @pytest.fixture
 def group(tmp_path):
-    return made_group(tmp_path)
+    with pictures.written_as("svg"):  # Which takes less time than the fonts of a PDF.
+        return made_group(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +215,7 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(params=[1300, 390], ids=["desktop", "phone"])
+@pytest.fixture(params=[pytest.param(1300, id="desktop"), pytest.param(390, id="phone", marks=pytest.mark.slow)])
 def opened(request, browser, reported):
     """The page in a real browser, of that width, and what it has written to the console."""
     page = browser.new_page(viewport={"width": request.param, "height": 800}, has_touch=request.param < 600)
@@ -286,7 +287,8 @@ def test_tables_of_other_seeds_are_on_the_page_too_and_those_of_other_settings_h
     for directory, seed, percent in ((group / "seed1", 1, 97.25), (group.with_name("cpu-steps=1500"), 0, 12.75)):
         options = dict(steps=1500) if "steps" in directory.name else {}
         record = record_of(table.cells("cpu", seed=seed, **options)[0], percent)
-        tables.write(table, tables.make_table(table, [record], seed=seed, **options), directory, scale="cpu")
+        with pictures.written_as("svg"):
+            tables.write(table, tables.make_table(table, [record], seed=seed, **options), directory, scale="cpu")
         write_text(directory / "claims.csv", f"claim,measured\nclaim of {directory.name},holds\n")
         Image.new("RGB", (2, 2)).save(directory / "perturbations.png")
     assert run("--report") == (0, f"{group}/report.html\n", "")
