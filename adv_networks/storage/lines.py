@@ -6,15 +6,15 @@ import contextlib
 import csv
 import dataclasses
 import gc
-import io
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from adv_networks.errors import UserError
+from adv_networks.storage.csv_columns import Column, columns, rows
 from adv_networks.storage.files import reason
 from adv_networks.storage.hashes import DIGITS
 from adv_networks.storage.names import printable
@@ -22,14 +22,16 @@ from adv_networks.storage.names import printable
 MEND = "(repair it, or move it away)"
 
 
-def _or_none(type_: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The type of a field that may be empty, which means None."""
-    return lambda text: type_(text) if text else None
-
-
-_TYPES = {"str": str, "int": int, "float": float, "int | None": _or_none(int), "float | None": _or_none(float)}
+# The type of a field's values, and whether it may be empty, which means None.
+_TYPES = {
+    "str": (str, False),
+    "int": (int, False),
+    "float": (float, False),
+    "int | None": (int, True),
+    "float | None": (float, True),
+}
 _HASH = re.compile(f"[0-9a-f]{{{DIGITS}}}")
-_ROWS_AT_ONCE = 2048
+_HASHES = re.compile(f"(?:(?:{_HASH.pattern})?,)*")
 # Longer texts, such as versions, are kept in memory only once, however many lines have them.
 _LONG_TEXT = 30
 
@@ -51,6 +53,7 @@ class _Field(NamedTuple):
     """The rules for the texts of a field."""
 
     type: Callable[[str], Any]
+    or_none: bool
     is_hash: bool
     least: float
     most: float
@@ -59,32 +62,35 @@ class _Field(NamedTuple):
     def of(cls, kind: type, name: str) -> _Field:
         """The rules for the field of that name in lines of a kind."""
         is_hash = name in ("key", "identity") or name.endswith("_hash")
-        return cls(field_types(kind)[name], is_hash, *getattr(kind, "limits", {}).get(name, (0, math.inf)))
+        return cls(*field_types(kind)[name], is_hash, *getattr(kind, "limits", {}).get(name, (0, math.inf)))
 
     @property
     def expected(self) -> str:
         """What is expected of a text, for the message when one is refused."""
         if self.type is str:
             return f"{DIGITS} hexadecimal digits, not the number that a spreadsheet makes of them"
-        number = "a whole number" if self.type in (int, _TYPES["int | None"]) else "a finite number"
+        number = "a whole number" if self.type is int else "a finite number"
         limits = f"from {self.least} on" if self.most == math.inf else f"from {self.least} to {self.most}"
-        return f"{number} {limits}{'' if self.type in (int, float) else ', or nothing'}"
+        return f"{number} {limits}{', or nothing' if self.or_none else ''}"
 
     def values(self, texts: Sequence[str], shared: dict[str, str]) -> Sequence[Any]:
-        """Converts texts to values; equal long texts share memory through `shared`. Raises ValueError for an impossible one."""
+        """Converts texts to values; equal long texts share memory through `shared`. Raises ValueError or OverflowError."""
         if self.type is str:
-            if self.is_hash and any(map(_is_number, set(texts))):
+            if self.is_hash and not _HASHES.fullmatch(",".join(texts) + ",") and any(map(_is_number, set(texts))):
                 raise ValueError
             return list(map(shared.setdefault, texts, texts)) if len(texts[0]) > _LONG_TEXT else texts
-        values = {text: self.type(text) for text in set(texts)}
-        numbers = [value for value in values.values() if value is not None]
+        different = set(texts)
+        values: dict[str, Any] = {"": None} if self.or_none and "" in different else {}
+        different -= values.keys()
+        numbers = list(map(self.type, different))
         if not all(map(math.isfinite, numbers)) or (numbers and not self.least <= min(numbers) <= max(numbers) <= self.most):
             raise ValueError
+        values.update(zip(different, numbers, strict=True))
         return list(map(values.__getitem__, texts))
 
 
-def field_types(kind: type) -> dict[str, Callable[[str], Any]]:
-    """The types of a kind's fields, by name."""
+def field_types(kind: type) -> dict[str, tuple[Callable[[str], Any], bool]]:
+    """The types of a kind's fields by name, and whether they may be None."""
     return {field.name: _TYPES[str(field.type)] for field in dataclasses.fields(kind)}
 
 
@@ -96,21 +102,15 @@ def parse(file: Path, kind: type[Line], data: bytes, *, in_file: bool = True) ->
     """
     header = _header(file, kind, data)
     make, result = _maker(kind, header), []
-    rows = _rows(data)
-    next(rows)
     try:
         with _without_collection():
-            while some := list(itertools.islice(rows, _ROWS_AT_ONCE)):
-                result += make(some)
-    except (ValueError, csv.Error):
-        line, fault = _first_fault(kind, header, data)
+            for count, some in columns(data, header):
+                result += make(count, some)
+    except (ValueError, OverflowError, csv.Error):
+        line, fault = _first_fault(kind, header, data, len(result))
         where, advice = (f"{file} line {line}", f" {MEND}") if in_file else (f"{file}: a new line", "")
         raise UserError(f"{where}, {fault}{advice}") from None
     return result
-
-
-def _rows(data: bytes) -> Iterator[list[str]]:
-    return csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), strict=True)
 
 
 def _header(file: Path, kind: type, data: bytes) -> list[str]:
@@ -118,7 +118,7 @@ def _header(file: Path, kind: type, data: bytes) -> list[str]:
     fields = list(field_types(kind))
     required = sum(field.default is dataclasses.MISSING for field in dataclasses.fields(kind))
     try:
-        header = next(_rows(data), None)
+        header = next(rows(data), None)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: expected a file of records, found: {reason(error)} {MEND}") from None
     if header is None or len(header) < required or header != fields[: len(header)]:
@@ -127,24 +127,30 @@ def _header(file: Path, kind: type, data: bytes) -> list[str]:
     return header
 
 
-def _maker(kind: type[Line], header: Sequence[str]) -> Callable[[list[list[str]]], list[Line]]:
-    """Returns a fast function from rows to lines, which raises a ValueError for an impossible value."""
+def _maker(kind: type[Line], header: Sequence[str]) -> Callable[[int, list[Column]], list[Line]]:
+    """Returns a fast function from a number of lines and their columns to the lines. It raises an error for a fault."""
     fields = [_Field.of(kind, name) for name in header]
-    # The constructor of a class that is not frozen takes a quarter of the time. Lines get their own class afterwards.
-    open_kind = dataclasses.make_dataclass(
-        kind.__name__,
-        [(field.name, field.type, dataclasses.field(default=field.default)) for field in dataclasses.fields(kind)],
-    )
+    younger = {field.name: field.default for field in dataclasses.fields(kind)[len(header) :]}
     fault = getattr(kind, "fault", None)
     shared: dict[str, str] = {}
 
-    def make(rows: list[list[str]]) -> list[Line]:
-        if set(map(len, rows)) != {len(header)}:
-            raise ValueError
-        values = [field.values(texts, shared) for field, texts in zip(fields, zip(*rows, strict=True), strict=True)]
-        lines = list(map(open_kind, *values))
-        for line in lines:
-            line.__class__ = kind
+    def make(count: int, some: list[Column]) -> list[Line]:
+        # The constructor would take four times as long as copying what many lines have in common.
+        common: dict[str, Any] = dict.fromkeys(header) | younger
+        own: dict[str, Sequence[Any]] = {}
+        for name, field, column in zip(header, fields, some, strict=True):
+            values = field.values(column.texts, shared)
+            if len(values) == 1:
+                common[name] = values[0]
+            else:
+                own[name] = column.of_lines(values)
+        contents = [common.copy() for _ in range(count)]
+        for name, values in own.items():
+            for content, value in zip(contents, values, strict=True):
+                content[name] = value
+        lines = [object.__new__(kind) for _ in range(count)]
+        for line, content in zip(lines, contents, strict=True):
+            object.__setattr__(line, "__dict__", content)
         if fault and any(map(fault, lines)):
             raise ValueError
         return lines
@@ -163,34 +169,34 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _first_fault(kind: type[Line], header: Sequence[str], data: bytes) -> tuple[int, str]:
-    """The number of the first line that is not of the kind, and what is wrong with it."""
-    rows = _rows(data)
+def _first_fault(kind: type[Line], header: Sequence[str], data: bytes, good: int) -> tuple[int, str]:
+    """The number of the first line that is not of the kind, and what is wrong with it. The first `good` lines have no fault."""
+    fields = {name: _Field.of(kind, name) for name in header}
+    every = rows(data)
     for number in itertools.count(1):
         try:
-            row = next(rows)
+            row = next(every)
         except (UnicodeDecodeError, csv.Error) as error:
             return number, f"expected a line of CSV, found: {reason(error)}"
-        if number > 1 and (fault := _fault(kind, header, row)):
+        if number > 1 + good and (fault := _fault(kind, fields, row)):
             return number, fault
     raise AssertionError("expected a fault, found none")
 
 
-def _fault(kind: type[Line], header: Sequence[str], row: Sequence[str]) -> str | None:
-    if len(row) != len(header):
-        return f"expected {len(header)} fields, found {len(row)}"
+def _fault(kind: type[Line], fields: Mapping[str, _Field], row: Sequence[str]) -> str | None:
+    if len(row) != len(fields):
+        return f"expected {len(fields)} fields, found {len(row)}"
     values: list[Any] = []
-    for name, text in zip(header, row, strict=True):
-        field = _Field.of(kind, name)
+    for (name, field), text in zip(fields.items(), row, strict=True):
         try:
             values += field.values([text], {})
-        except ValueError:
+        except (ValueError, OverflowError):
             return f"column {name}: expected {field.expected}, found {printable(text[:40])}"
     found = getattr(kind, "fault", lambda line: None)(kind(*values))
     if found is None:
         return None
     name, wanted = found
-    return f"column {name}: expected {wanted}, found {printable(row[header.index(name)][:40])}"
+    return f"column {name}: expected {wanted}, found {printable(row[list(fields).index(name)][:40])}"
 
 
 @contextlib.contextmanager
