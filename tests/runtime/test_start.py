@@ -55,6 +55,16 @@ def test_no_module_imports_tensorflow_itself_before_its_kernels_are_chosen():
     assert [file for file in (ROOT / "adv_networks").rglob("*.py") if direct.search(file.read_text(encoding="utf-8"))] == []
 
 
+@pytest.mark.parametrize(("how", "frozen"), [("auto", True), ("plain", False)])
+def test_garbage_collector_leaves_imported_modules_alone_unless_the_runtime_is_plain(how, frozen):
+    fake = "sys.modules['tensorflow'] = tf = types.ModuleType('tensorflow')\n"
+    fake += "tf.config = types.SimpleNamespace(list_physical_devices=lambda kind: ['a GPU'])\n"
+    output = said(
+        f"{fake}import gc\nconfigure('{how}')\nstart.start_tensorflow(quiet=False)\nprint('frozen', gc.get_freeze_count() > 0)"
+    )
+    assert f"frozen {frozen}" in output
+
+
 @pytest.mark.slow
 def test_the_first_use_of_tensorflow_starts_it_so():
     output = said(f"{SLOW}from adv_networks.lazy import tf\n{SHOW}\ntf.constant\n{SHOW}", TF_CPP_MIN_LOG_LEVEL="3")
