@@ -131,7 +131,9 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if "norm=linf" in name else name for name in CASES]
+)
 def test_success_is_not_lower_and_the_median_norm_no_larger_than_foolboxs(name, digits):
     foolbox = pytest.importorskip("foolbox")
     (kind, norm, options), (model, x, y) = CASES[name], digits

@@ -48,6 +48,7 @@ def test_it_learns_a_target_from_its_labels(target):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_convolutions_drop_by_the_seed_and_small_images_are_refused():
     x = np.random.default_rng(0).random((10, 28, 28, 1)).astype(np.float32)
     target = randomised(keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]))

@@ -37,7 +37,10 @@ def one_step(spec, minibatch, seed=(0, 0)):
 GAME = dict(method="advnet", generators=("released_mnist",), regulariser="none", generator_steps=1)
 
 
-@pytest.fixture(scope="module", params=[dict(method="pgd", pgd_steps=3), GAME], ids=lambda settings: settings["method"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(dict(method="pgd", pgd_steps=3), id="pgd"), pytest.param(GAME, id="advnet", marks=pytest.mark.slow)],
+)
 def in_float32(request, minibatch):
     """Settings, and what one step with them logs."""
     with run_eagerly():
@@ -158,6 +161,7 @@ def nondeterministic():
         yield
 
 
+@pytest.mark.slow
 def test_step_by_xla_is_the_same_step(float64, nondeterministic, minibatch):
     x, y = minibatch[0].astype(np.float64), minibatch[1]
     ends = []

@@ -431,7 +431,7 @@ def played_eagerly(game):
     return spec, players, steps
 
 
-@pytest.mark.parametrize("game", GAMES)
+@pytest.mark.parametrize("game", ["d2 by Adam", pytest.param("d1 with g2 by SGD and decay in l1", marks=pytest.mark.slow)])
 def test_adversarial_network_steps_equal_an_eager_loop_in_every_tensor(game):
     spec, start, expected_steps = played_eagerly(game)
     keras.backend.clear_session()
@@ -610,8 +610,11 @@ PASSES = {
 }
 
 
-@pytest.mark.parametrize("norm", [{}, dict(norm="l2", epsilon=1.5)], ids=["linf", "l2"])
-@pytest.mark.parametrize("rule", PASSES)
+@pytest.mark.parametrize(
+    ("rule", "norm"),
+    [*((rule, {}) for rule in PASSES), ("pgd_step", dict(norm="l2", epsilon=1.5))],
+    ids=[*PASSES, "pgd_step in l2"],
+)
 def test_averages_move_by_the_passes_that_update_their_network_only(rule, norm, eagerly):
     spec = experiment("digits", "advnet", pgd_steps=3, **norm)
     players, (x, y), seed = small_players(spec), small_minibatch(0), (0, 0)

@@ -111,23 +111,22 @@ def test_plain_classifier_passes_everything(digits, linear):
             {VANISH: "100.0% of the images", FALLS: "1: "},
         ),
         (lambda: before(keras.layers.Lambda(keras.ops.sqrt)), {VANISH: "100.0% one that is not finite"}),
-        (
+        pytest.param(
             lambda: keras.Sequential([before(OfNumPy()), keras.layers.Softmax()]),
             {
                 DETERMINISTIC: "but not in a graph: draw its random numbers with keras.random",
                 LOGITS: "their sums from 1 to 1",
             },
+            marks=pytest.mark.slow,
         ),
         (lambda: before(OfTensorFlow()), {DETERMINISTIC: "random; given the seed two calls differ by"}),
-        (lambda: before(Training(keras.layers.BatchNormalization())), {ALONE: "alone and in a batch differ by"}),
+        pytest.param(
+            lambda: before(Training(keras.layers.BatchNormalization())),
+            {ALONE: "alone and in a batch differ by"},
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=[
-        "rounding",
-        "root of zero",
-        "frozen noise, and probabilities",
-        "noise without a seed",
-        "batch normalisation",
-    ],
+    ids=["rounding", "root of zero", "frozen noise, and probabilities", "noise without a seed", "batch normalisation"],
 )
 def test_model_built_to_fail_a_check_fails_it_and_is_left_as_it_was(make, expected, digits):
     model = make()

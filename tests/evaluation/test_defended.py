@@ -150,6 +150,7 @@ def test_checks_fail_on_a_detector_that_no_attack_looks_at():
     assert outcomes(unknown, x, y)["an attack that evades the detectors is not stronger"].outcome == WARNING
 
 
+@pytest.mark.slow
 def test_checks_fail_where_attacks_get_another_gradient_than_the_strongest():
     x, y, defended = images(*[(0.2, 1.0)] * 8), np.array([0] * 8), without_gradient()
     name = "no other gradient of the defence makes PGD stronger"

@@ -126,6 +126,7 @@ def test_generator_of_mixed_precision_is_saved_in_float32_with_the_given_classif
     assert {layer.compute_dtype for layer in evaluation.load_model(tmp_path / "g.keras").layers} == {"float32"}
 
 
+@pytest.mark.slow
 def test_function_of_a_module_gives_the_classifier(trained, printed, run, tmp_path, monkeypatch):
     trained.save(tmp_path / "own.keras")
     (tmp_path / "mymodels.py").write_text(
@@ -164,6 +165,7 @@ class Subclassed(keras.Model):
         return self.logits(x)
 
 
+@pytest.mark.slow
 def test_subclassed_model_has_the_gradients_and_the_inference_of_its_functional_twin():
     own = Subclassed()
     with pytest.raises(UserError, match="found a model that was never built"):
@@ -285,6 +287,7 @@ class AlwaysNoise(keras.layers.GaussianNoise):
         return super().call(inputs, training=True)
 
 
+@pytest.mark.slow
 def test_random_classifier_has_the_mean_of_draws_with_its_interval(trained):
     model = keras.Sequential([keras.Input((8, 8, 1)), AlwaysNoise(0.15), trained])
     options = dict(dataset="digits", input_range=(0, 1), workspace=Workspace(), overrides={"test_images": 24, "pgd_steps": 2})

@@ -116,7 +116,9 @@ def test_attack_follows_the_expected_loss_and_repeats_itself(models, digits):
     assert "draws" not in ATTACKS["square"].fields
 
 
-@pytest.mark.parametrize("name", ["apgd_ce:steps=3:draws=2", "pgd:restarts=2:steps=2:draws=2"])
+@pytest.mark.parametrize(
+    "name", ["apgd_ce:steps=3:draws=2", pytest.param("pgd:restarts=2:steps=2:draws=2", marks=pytest.mark.slow)]
+)
 def test_strong_attacks_take_a_random_classifier(name, models, digits):
     images, labels = (part[:20] for part in digits)
     attack = attacks.named(name, 0.3)

@@ -50,8 +50,16 @@ NETWORKS = {
 
 
 # In inference there are no moments of parts to put together, and one network of each kind of layer is enough.
+PLAIN_AND_RESIDUAL = ("d1", "d2", "g2")
+
+
 @pytest.mark.parametrize(
-    ("name", "training", "count"), [*((name, True, 3) for name in NETWORKS), *((name, False, 2) for name in ("d1", "d2", "g2"))]
+    ("name", "training", "count"),
+    [
+        *((name, True, 3) for name in PLAIN_AND_RESIDUAL),
+        *(pytest.param(name, True, 3, marks=pytest.mark.slow) for name in NETWORKS if name not in PLAIN_AND_RESIDUAL),
+        *((name, False, 2) for name in PLAIN_AND_RESIDUAL),
+    ],
 )
 def test_outputs_gradients_and_averages_are_those_of_the_whole_batch(name, training, count, parts):
     parts(count)
@@ -111,7 +119,7 @@ def test_two_cores_give_the_same_bits_again(fork):
     assert "split True ends 1" in started.said()
 
 
-@pytest.mark.parametrize("name", ["d1", "d2"])
+@pytest.mark.parametrize("name", ["d1", pytest.param("d2", marks=pytest.mark.slow)])
 def test_attacks_on_any_number_of_images_are_those_on_the_whole_batch(name, parts):
     model = runtime.prepare(randomised(NETWORKS[name]()))
     parts(3)

@@ -87,7 +87,7 @@ def in_two_replicas(file):
         file.write_text(json.dumps([largest_difference(method, strategy, **further) for method, further in games]))
 
 
-@pytest.mark.parametrize("method", ["pgd", "advnet"])
+@pytest.mark.parametrize("method", ["pgd", pytest.param("advnet", marks=pytest.mark.slow)])
 def test_ten_steps_of_fit_are_those_of_the_update_rules(method, float64, plain):
     difference, logged = largest_difference(method, tf.distribute.get_strategy())
     assert difference < 1e-10
@@ -153,6 +153,7 @@ class Subclassed(keras.Model):
         return {"features": x, "deep": [keras.ops.cast(logits, "float64"), few]}
 
 
+@pytest.mark.slow
 def test_subclassed_model_of_several_outputs_is_trained_attacked_and_saved(tmp_path):
     keras.utils.set_random_seed(0)
     (images, labels), held_out = data.load("digits", "train", limit=64), data.load("digits", "test", limit=32)
