@@ -16,8 +16,8 @@ from adv_networks.experiments import METHODS, experiment
 
 
 def tiny(method, **overrides):
-    """Validated where it has a generator."""
-    small = dict(steps=6, generators=("released_mnist",), generator_width=4)
+    """Of a perceptron, whose graphs are built in two thirds of the time of D1's; validated where it has a generator."""
+    small = dict(steps=6, classifier="mlp", classifier_width=8, generators=("released_mnist",), generator_width=4)
     unvalidated = {} if METHODS[method].trains_generator else dict(validation=0)
     return experiment("digits", method, scale="tiny", **(small | unvalidated | overrides))
 

@@ -1,4 +1,4 @@
-"""Which signals a run waits for, and what becomes of them."""
+"""Which signals a run waits for, and what becomes of them; test_training.py has runs that they stop."""
 
 import os
 import signal
@@ -6,7 +6,6 @@ import signal
 import pytest
 
 from adv_networks.training.signals import STOPPING, stop_requests
-from tests.training.helpers import stopped, tiny, train
 
 
 @pytest.fixture
@@ -37,15 +36,3 @@ def test_hang_ups_that_are_ignored_stay_ignored(handled):
         assert (stop, handled) == ([], [])
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop == [signal.SIGTERM]
-
-
-def test_run_saves_when_its_connection_is_gone_and_goes_on(tmp_path):
-    spec = tiny("standard")
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup has ignored
-    try:
-        stopped(spec, tmp_path, 4, number=signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert (tmp_path / "checkpoints" / "ckpt-4.index").exists()
-    train(spec, tmp_path)
-    assert (tmp_path / "d.keras").exists()
