@@ -20,7 +20,7 @@ from adv_networks import attacks, data, evaluation, networks
 from adv_networks.attacks import FGS, PGD, ForeignAttack, Generator
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import experiment
-from tests.conftest import SMALL, randomised
+from tests.conftest import SMALLEST, randomised
 
 COUNT, EPSILON = 40, 0.1
 FGS_OF_BOTH = "art:FastGradientMethod", "foolbox:LinfFastGradientAttack"
@@ -97,7 +97,9 @@ def test_fast_gradient_sign_of_the_library_is_ours(name, classifier, with_art, w
     assert right == right_by_hand(model, ours, y) and 0 < right < 0.75 * COUNT
 
 
-@pytest.mark.parametrize(("arguments", "epsilon"), [(":norm=l2:epsilon=0.3", 0.3), ("", None)])
+@pytest.mark.parametrize(
+    ("arguments", "epsilon"), [pytest.param(":norm=l2:epsilon=0.3", 0.3, marks=pytest.mark.slow), ("", None)]
+)
 def test_deepfool_in_our_grid_is_foolbox_by_hand(arguments, epsilon, classifier, with_foolbox):
     import foolbox
 
@@ -285,6 +287,7 @@ def test_run_has_a_column_and_a_record_for_each(with_foolbox, run, tmp_path):
     assert "foolbox:L2DeepFoolAttack:steps=2 (l2 ≤ 0.5)" in table.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_own_classifier_meets_them_too(classifier, with_foolbox, run, tmp_path):
     classifier[0].save(tmp_path / "own.keras")
     declared = ("--input_range=0,1", "--dataset=digits", "--test_images=30", "--epsilon=0.05")
@@ -330,7 +333,7 @@ def test_own_classifier_meets_them_too(classifier, with_foolbox, run, tmp_path):
     ],
 )
 def test_wrong_attacks_are_one_line_before_any_training(arguments, code, said, run, with_foolbox, tmp_path, monkeypatch):
-    found, output, error = run(*arguments, *SMALL)
+    found, output, error = run(*arguments, *SMALLEST)
     assert (found, output, error.count("\n")) == (code, "", 1) and re.search(said, error), error
     assert not (tmp_path / "runs").exists()
 
@@ -338,7 +341,7 @@ def test_wrong_attacks_are_one_line_before_any_training(arguments, code, said, r
 def test_library_that_is_not_installed_is_one_line(run, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "art", None)
     monkeypatch.delitem(sys.modules, "adv_networks.attacks.foreign.art", raising=False)
-    code, output, error = run("--attack=art:CarliniL2Method", *SMALL)
+    code, output, error = run("--attack=art:CarliniL2Method", *SMALLEST)
     assert (code, output, error.count("\n")) == (1, "", 1)
     assert "expected the package adversarial-robustness-toolbox, found none" in error
     assert not (tmp_path / "runs").exists()

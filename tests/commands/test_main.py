@@ -19,10 +19,11 @@ from absl import flags as absl_flags
 from adv_networks import networks
 from flags import rules
 from flags.groups import GROUPS
-from tests.conftest import SMALL, randomised, written_at
+from tests.conftest import SMALL, SMALLEST, randomised, written_at
 
 ROOT = Path(__file__).parents[2]
 SHARED_DATA = ROOT.parent / "shared" / "data" / "tfds"
+CLASSIFIER = "classifier=mlp-classifier_width=8"  # that of SMALLEST in the names of runs
 FEW = ("--test_images=60", "--pgd_steps=3")
 OWN = ("--model=x.keras", "--input_range=0,1", "--dataset=digits")
 
@@ -36,7 +37,7 @@ def in_a_process(*arguments):
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED_DATA.exists(), reason="the prepared MNIST is not beside this checkout")
 def test_method_on_mnist_trains_once_and_then_only_prints(run, tmp_path):
-    small = ("--scale=tiny", "--steps=4", "--width=2", "--noprogress")
+    small = ("--scale=tiny", "--steps=4", "--width=2", "--classifier=mlp", "--validation=0", "--test_images=64", "--noprogress")
     command = ("--dataset=mnist", "--method=advnet", f"--data_dir={SHARED_DATA}", *small)
     code, first, _ = run(*command)
     assert code == 0
@@ -48,11 +49,11 @@ def test_method_on_mnist_trains_once_and_then_only_prints(run, tmp_path):
 
 @pytest.mark.slow
 def test_demo_table_has_standard_and_advnet_and_the_generator(run, tmp_path):
-    code, output, _ = run("--table=digits", *SMALL)
+    code, output, _ = run("--table=digits", *SMALLEST)
     assert code == 0
     assert [line.split("  ")[0] for line in output.splitlines()[2:4]] == ["standard (A)", "adversarial network (C)"]
     (file,) = (tmp_path / "results").rglob("digits.csv")
-    advnet = "digits-advnet-tiny-s0-generator_width=4-generators=released_mnist-steps=3-validation=0"
+    advnet = f"digits-advnet-tiny-s0-{CLASSIFIER}-generator_width=4-generators=released_mnist-steps=3-validation=0"
     assert (file.parent / f"{advnet}-perturbations.png").exists()
     with file.open() as handle:
         rows = list(csv.DictReader(handle))
@@ -62,8 +63,8 @@ def test_demo_table_has_standard_and_advnet_and_the_generator(run, tmp_path):
 
 @pytest.mark.slow
 def test_plan_lists_each_run_once_and_what_is_done(run, tmp_path):
-    run("--dataset=digits", "--method=standard", *SMALL)
-    code, output, _ = run("--table=digits", "--plan", *SMALL)
+    run("--dataset=digits", "--method=standard", *SMALLEST)
+    code, output, _ = run("--table=digits", "--plan", *SMALLEST)
     assert code == 0
     done, to_do, how = output.splitlines()
     assert "--method=standard" in done and done.endswith("# done")
@@ -72,7 +73,7 @@ def test_plan_lists_each_run_once_and_what_is_done(run, tmp_path):
     command = shlex.split(to_do, comments=True)
     assert command[:2] == ["python", "main.py"]
     assert run(*command[2:])[0] == 0
-    assert run("--table=digits", "--plan", *SMALL)[1].count("# done") == 2
+    assert run("--table=digits", "--plan", *SMALLEST)[1].count("# done") == 2
 
 
 def test_plan_of_all_shares_the_runs_of_the_tables(run):
@@ -103,11 +104,11 @@ def test_own_classifier_is_attacked_on_its_own_range(run, tmp_path):
 
 @pytest.mark.slow
 def test_run_in_l2_trains_and_evaluates_in_it(run, tmp_path):
-    code, output, error = run("--norm=l2", "--epsilon=1.5", *SMALL)
+    code, output, error = run("--norm=l2", "--epsilon=1.5", *SMALLEST)
     assert code == 0, error
     assert re.search(r"advnet \(C\)( +\d+\.\d\d){4}", output)
     (workdir,) = (tmp_path / "runs").iterdir()
-    settings = "epsilon=1.5-generator_width=4-generators=released_mnist-norm=l2-steps=3-validation=0"
+    settings = f"{CLASSIFIER}-epsilon=1.5-generator_width=4-generators=released_mnist-norm=l2-steps=3-validation=0"
     assert workdir.name == f"digits-advnet-tiny-s0-{settings}"
     x = np.random.default_rng(0).random((5, 8, 8, 1), np.float32)
     perturbation = keras.models.load_model(workdir / "g.keras")(x).numpy().reshape(5, -1)
@@ -121,7 +122,7 @@ def test_run_in_l2_trains_and_evaluates_in_it(run, tmp_path):
 
 
 def test_plan_of_another_norm_says_its_epsilon_even_if_it_is_the_recipes(run):
-    code, output, _ = run("--table=digits", "--plan", "--norm=l2", "--epsilon=0.15", *SMALL)
+    code, output, _ = run("--table=digits", "--plan", "--norm=l2", "--epsilon=0.15", *SMALLEST)
     assert code == 0
     *runs, _ = output.splitlines()
     assert len(runs) == 2 and all("--epsilon=0.15" in line and "--norm=l2" in line for line in runs)
@@ -249,18 +250,18 @@ def test_every_flag_is_read_by_a_command_or_goes_with_all():
 def test_bad_files_and_directories_are_one_line_and_exit_code_1(run, tmp_path):
     (tmp_path / "file").write_text("")
     networks.released_mnist_generator((8, 8, 1), 4).save(tmp_path / "g.keras")
-    assert run(*SMALL, "--method=standard", f"--workdir={tmp_path}/run")[0] == 0
+    assert run(*SMALLEST, "--method=standard", f"--workdir={tmp_path}/run")[0] == 0
     (records,) = (tmp_path / "results").rglob("records.csv")
     damaged = records.read_text().replace("key,", "kee,")
     for arguments, message in (
-        (["--dataset=mnist", f"--data_dir={tmp_path}", *SMALL], "expected it prepared in"),
+        (["--dataset=mnist", f"--data_dir={tmp_path}", *SMALLEST], "expected it prepared in"),
         (["--model=g.keras", "--input_range=0,1", "--dataset=digits"], r"expected a \.keras file, found none"),
         ([f"--model={tmp_path}/g.keras", "--input_range=0,1", "--dataset=digits"], "expected a classifier of digits"),
-        ([*SMALL, "--method=pgd", f"--workdir={tmp_path}/run"], "expected a run with method = pgd, found standard"),
-        ([*SMALL, f"--workdir={tmp_path}/file/run"], "expected a place to write to, found: Not a directory"),
-        ([*SMALL, f"--workdir={tmp_path}/{'x' * 300}"], "found: File name too long"),
-        ([*SMALL, "--runs=/proc/runs"], "expected a place to write to, found"),
-        ([*SMALL, "--method=standard", f"--workdir={tmp_path}/run"], r"records\.csv: expected the header"),
+        ([*SMALLEST, "--method=pgd", f"--workdir={tmp_path}/run"], "expected a run with method = pgd, found standard"),
+        ([*SMALLEST, f"--workdir={tmp_path}/file/run"], "expected a place to write to, found: Not a directory"),
+        ([*SMALLEST, f"--workdir={tmp_path}/{'x' * 300}"], "found: File name too long"),
+        ([*SMALLEST, "--runs=/proc/runs"], "expected a place to write to, found"),
+        ([*SMALLEST, "--method=standard", f"--workdir={tmp_path}/run"], r"records\.csv: expected the header"),
     ):
         if "records" in message:
             records.write_text(damaged)
@@ -316,7 +317,8 @@ def test_missing_data_set_is_the_only_line_of_the_process(tmp_path):
 
 @pytest.mark.slow
 def test_interrupted_process_saves_and_the_same_command_goes_on(run, tmp_path):
-    small = ("--method=standard", "--scale=tiny", "--steps=400", "--validation=0", "--noprogress")
+    small = ("--method=standard", "--scale=tiny", "--steps=400", "--classifier_width=4", "--validation=0", "--test_images=16",
+             "--noprogress")  # fmt: skip
     command = (f"--runs={tmp_path}/runs", f"--results={tmp_path}/results", *small)
     process = in_a_process(*command)
     while not any("\n40," in file.read_text() for file in tmp_path.rglob("metrics.csv")):
@@ -379,7 +381,7 @@ def test_wrong_values_are_refused_before_numpy_and_tensorflow_are_loaded():
 
 def test_running_out_of_memory_is_one_line(run):
     # Its second kernel would have 162 TB, which no process can address.
-    code, output, error = run("--method=standard", "--classifier_width=900000", *SMALL[:2])
+    code, output, error = run("--method=standard", "--classifier_width=900000", *SMALLEST[:2])
     assert (code, output) == (1, "")
     assert error == "main.py: expected enough memory, ran out of it (a smaller --batch_size or width needs less)\n"
 
@@ -409,7 +411,7 @@ HOSTILE = ["a b", "it's", "a\nb", "$(touch evil)", "`touch evil`\n", "x # done",
 @pytest.mark.parametrize("name", HOSTILE)
 def test_plan_survives_any_path(name, run, tmp_path):
     runs = tmp_path / "odd" / f"-{name}"
-    code, output, error = run("--table=digits", "--plan", f"--runs={runs}", *SMALL)
+    code, output, error = run("--table=digits", "--plan", f"--runs={runs}", *SMALLEST)
     assert code == 0, error
     commands = [line for line in output.removesuffix("\n").split("\n") if not line.startswith("#")]
     assert len(commands) == 2 and all(line.startswith("python main.py ") for line in commands)

@@ -241,12 +241,12 @@ def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measur
     workspace = Workspace(**places, download=True, progress=False)
     with tfds.testing.mock_data(num_examples=64), pytest.MonkeyPatch.context() as patch:
         patch.setitem(TABLES, "2", table)
-        made(["2"], workspace, overrides=dict(steps=2, batch_size=16))
-    text = (tmp_path / "results" / "cpu-batch_size=16-steps=2" / "table2.md").read_text()
+        made(["2"], workspace, overrides=dict(steps=2, batch_size=16, classifier="mlp"))
+    text = (tmp_path / "results" / "cpu-batch_size=16-classifier=mlp-steps=2" / "table2.md").read_text()
     declared = DATASETS[dataset]
     assert f"**{dataset} is not complete here" in text
     assert f"of {declared.train_images} images, tested on 64 of {declared.test_images}" in text
-    rows = (tmp_path / "results" / "cpu-batch_size=16-steps=2" / "table2.csv").read_text().splitlines()
+    rows = (tmp_path / "results" / "cpu-batch_size=16-classifier=mlp-steps=2" / "table2.csv").read_text().splitlines()
     assert rows[0].split(",")[-1] == "data" and rows[1].split(",")[-1] == "subset"
 
 

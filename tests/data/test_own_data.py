@@ -17,7 +17,7 @@ from adv_networks.data import find_dataset
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import DATASETS, TABLES, experiment
 from adv_networks.storage import records
-from tests.conftest import SMALL, randomised, written_at
+from tests.conftest import SMALLEST, randomised, written_at
 
 SHADES = {"2": 20, "10": 100, "cat": 200}  # in the order in which the classes are numbered
 
@@ -206,7 +206,7 @@ def as_folders(file, place):
 @pytest.mark.slow
 def test_every_command_takes_it_and_keeps_the_names_of_its_classes(run, tmp_path, monkeypatch):
     path = str(as_folders(digits(tmp_path / "digits.npz"), tmp_path / "mine"))
-    code, output, error = run(f"--dataset={path}", "--method=standard", *SMALL)
+    code, output, error = run(f"--dataset={path}", "--method=standard", *SMALLEST)
     assert code == 0, error
     (file,) = (tmp_path / "results").rglob("records.csv")
     names = [str(number) for number in range(10)]
@@ -215,12 +215,12 @@ def test_every_command_takes_it_and_keeps_the_names_of_its_classes(run, tmp_path
     (workdir,) = (tmp_path / "runs").iterdir()
     assert evaluation.class_names_of(workdir / "d.keras") == tuple(names)
     assert re.search(r"mine-[0-9a-f]{8}-standard-tiny-s0.*\n.*\n.* +\d+\.\d\d +\d+\.\d\d", output)
-    code, output, error = run("--table=grid", f"--dataset={path}", "--plan", *SMALL)
+    code, output, error = run("--table=grid", f"--dataset={path}", "--plan", *SMALLEST)
     assert code == 0, error
     assert output.count(f"--dataset={path}") == 6 and output.count("# done") == 1
     grid = TABLES["grid"]
     monkeypatch.setitem(TABLES, "grid", dataclasses.replace(grid, rows=grid.rows[:1], columns=grid.columns[:3]))
-    code, output, error = run("--table=grid", f"--dataset={path}", *SMALL)
+    code, output, error = run("--table=grid", f"--dataset={path}", *SMALLEST)
     assert code == 0, error
     (table,) = (tmp_path / "results").rglob("grid-mine-*.csv")
     with table.open() as handle:
@@ -232,7 +232,7 @@ def test_every_command_takes_it_and_keeps_the_names_of_its_classes(run, tmp_path
     assert re.search(r"on 72 test images of mine-[0-9a-f]{8}, ε = 0\.3", output)
     (tmp_path / "mine" / "9").rename(tmp_path / "mine" / "nine")
     data.own_data.forget()
-    code, output, error = run(f"--dataset={path}", "--method=standard", *SMALL)
+    code, output, error = run(f"--dataset={path}", "--method=standard", *SMALLEST)
     assert (code, output, error.count("\n")) == (1, "", 1)
     assert "expected class_names = ['0', " in error and "'nine'], " not in error.partition("received")[0]
     code, output, error = run(f"--model={workdir}", "--input_range=0,1", f"--dataset={path}")
@@ -240,7 +240,7 @@ def test_every_command_takes_it_and_keeps_the_names_of_its_classes(run, tmp_path
 
 
 def test_sides_that_the_networks_do_not_take_are_one_line(run, tmp_path):
-    code, output, error = run(f"--dataset={folder(tmp_path / 'mine', size=(10, 10))}", *SMALL)
+    code, output, error = run(f"--dataset={folder(tmp_path / 'mine', size=(10, 10))}", *SMALLEST)
     assert (code, output, error) == (2, "", "main.py: image sides: expected multiples of 4, received (10, 10, 1)\n")
 
 

@@ -109,7 +109,7 @@ def registered():
 
 
 def reformer(**overrides):
-    small = dict(steps=30, learning_rate=0.03, validation=100, noise=0.2, classifier_width=4, pgd_steps=1)
+    small = dict(steps=30, learning_rate=0.03, validation=100, noise=0.2, classifier="mlp", classifier_width=4, pgd_steps=1)
     return experiment("digits", "reformer", scale="tiny", **(small | overrides))
 
 

@@ -10,14 +10,15 @@ from adv_networks import data, evaluation
 from adv_networks.attacks import FGS
 from adv_networks.experiments import TABLES
 from adv_networks.tables import by_epsilon
-from tests.conftest import SMALL
+from tests.conftest import SMALLEST
 from tests.tables.test_tables import record_of
 
 
+@pytest.mark.slow
 def test_curves_are_the_accuracies_at_each_epsilon_of_networks_trained_once(run, tmp_path, monkeypatch):
     table = TABLES["digits"]
     monkeypatch.setitem(TABLES, "digits", dataclasses.replace(table, rows=table.rows[:1], columns=table.columns[:2]))
-    code, output, error = run("--table=digits", "--epsilons=0.05,0.4", *SMALL)
+    code, output, error = run("--table=digits", "--epsilons=0.05,0.4", *SMALLEST)
     assert code == 0, error
     (workdir,) = (tmp_path / "runs").iterdir()
     d, (images, labels) = evaluation.load_classifier(workdir), data.load("digits", "test", limit=128)
