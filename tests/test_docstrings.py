@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs import hooks
+from tests.training.helpers import undrawn
 
 ROOT = Path(__file__).parents[1]
 FILES = [file for file in sorted((ROOT / "adv_networks").rglob("*.py")) if ">>> " in file.read_text(encoding="utf-8")]
@@ -22,8 +23,9 @@ def test_examples_print_what_they_say(file, tmp_path, monkeypatch):
     assert found, "expected an example that is a docstring's"
     failures = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    for one in found:
-        runner.run(one, out=failures.append)
+    with undrawn():
+        for one in found:
+            runner.run(one, out=failures.append)
     assert not failures, "".join(failures)
 
 

@@ -28,6 +28,8 @@ NOT_OF_A_PLAN = ("--epsilons", "--by_class", "--finished_only", "--attack=")
 # --table=all by itself takes longer than these do together.
 BY_THE_SECOND_PROCESS = "--table=(1|2|3|4|grid|digits|protocol|regulariser)"
 SMALL = ["--scale=tiny", "--steps=2", "--noprogress"]
+# Of a single run, where the command does not say which networks it trains.
+LEAST = ["--classifier=mlp", "--classifier_width=8", "--generators=released_mnist", "--width=4", "--validation=0"]
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -72,6 +74,8 @@ def small(command, places):
         sizes = [] if "--report" in command else [*SMALL, "--test_images=16"]
         if "--scale=paper" in command:
             sizes.remove("--scale=tiny")
+        if not any(word in command for word in ("--table", "--report", "--list")):
+            sizes += ["--validation=0"] if "--classifier" in command else LEAST
     if "=tfds:" in command:
         pytest.skip("the data set is not beside this checkout")
     if "mnist" in command or (takes_many_trainings(command) and "digits" not in command and "FOLDER" not in command):
@@ -253,12 +257,13 @@ def test_python_of_the_pages_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pages = [page for page in PAGES if page.name != "extending.md"]  # whose code tests/test_extending.py puts in its place
     ran, game = 0, 'experiment("digits", "advnet", '
-    smaller = f'{game}scale="tiny", steps=2, generators=("released_mnist",), generator_width=2, '
+    smaller = f'{game}scale="tiny", steps=2, generators=("released_mnist",), generator_width=2, validation=0, '
     for page in pages:
         own = {}  # A page's blocks go on from one another.
         for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
-            small = block.replace(game, smaller)
+            small = block.replace("validation=0", "").replace(game, smaller)
             small = small.replace("steps=40, restarts=5", "steps=2, restarts=2").replace("epochs=20", "epochs=1")
+            small = small.replace('("digits", "train")', '("digits", "train", limit=264)')
             with undrawn():
                 exec(compile(small, page.name, "exec"), own)
             ran += 1

@@ -2,7 +2,7 @@
 
     >>> import tempfile
     >>> from adv_networks import experiments, training
-    >>> spec = experiments.experiment("digits", "standard", scale="tiny")
+    >>> spec = experiments.experiment("digits", "standard", scale="tiny", steps=10)
     >>> with tempfile.TemporaryDirectory() as runs:
     ...     workdir = training.train(spec, f"{runs}/{spec.name}", progress=False)
     ...     training.is_finished(spec, workdir)

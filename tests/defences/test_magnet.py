@@ -98,7 +98,7 @@ def test_run_loads_without_our_classes(run):
 
 
 def grey(**overrides):
-    small = dict(steps=8, batch_size=16, classifier_width=4, diversity=0.0)
+    small = dict(steps=2, batch_size=16, classifier_width=4, autoencoder_width=1, diversity=0.0)
     return experiment("digits", "magnet_grey", scale="tiny", **(small | overrides))
 
 
