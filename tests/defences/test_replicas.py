@@ -11,7 +11,7 @@ from adv_networks import attacks, data, defences, networks, training
 from adv_networks.errors import UsageError
 from adv_networks.experiments import METHODS, experiment
 from adv_networks.runtime import devices
-from tests.conftest import SMALL, precision
+from tests.conftest import SMALLEST, precision
 
 SHAPE = (4, 4, 1)
 
@@ -33,14 +33,14 @@ def generator(name):
 
 
 def play(replicas, games, file):
-    """Writes what `outcomes` tells of so many replicas; in a process of its own."""
+    """Writes what `outcomes` tells of so many replicas, of four in double precision only; in a process of its own."""
     networks.classifier = classifier
     networks.generators = lambda spec: [generator({"g1": "image", "g2": "noise"}[name]) for name in spec.generators]
     strategy = devices.make("auto", replicas) if replicas > 1 else tf.distribute.get_strategy()
     with precision("float64"), strategy.scope():
         results = [three_steps(*GAMES[game]) for game in games]
     with strategy.scope():
-        changes = changes_in_float32(reorderings=12 if replicas == 1 else 0)
+        changes = changes_in_float32(reorderings=12 if replicas == 1 else 0) if replicas <= 2 else None
         trained = pgd_training_in_float32(reorderings=4 if replicas == 1 else 0) if replicas <= 2 else None
     file.write_text(json.dumps([*results, changes, trained]))
 
@@ -106,7 +106,6 @@ def pgd_training_in_float32(reorderings):
 
 
 GAMES = {
-    "standard": ("standard", {}),
     "PGD": ("pgd", dict(pgd_steps=2)),
     "adversarial network": ("advnet", dict(gradient_penalty=0.1, generator_optimizer="sgd", generator_weight_decay=1e-3)),
     "exact regulariser": ("advnet", dict(regulariser="exact", gradient_penalty=0.1)),
@@ -116,7 +115,6 @@ GAMES = {
     "distillation": ("distillation", dict(temperature=5.0)),
     "contrastive": ("contrastive", {}),
     "autoencoders": ("magnet", dict(validation=10, autoencoder_learning_rate=1e-3)),
-    "diverse autoencoders": ("magnet_grey", dict(autoencoder_width=1, alone=0.0, autoencoder_learning_rate=1e-3)),
     "GAN": ("defense_gan", dict(gan_width=2, gan_latent=3, critic_steps=2)),
 }
 GAMES_AND_REPLICAS = [*((game, 2) for game in GAMES), ("adversarial network", 4)]
@@ -158,9 +156,8 @@ def test_replicas_do_what_one_does(game, replicas, outcomes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("replicas", (2, 4))
-def test_in_float32_replicas_are_no_farther_from_one_than_it_is_from_itself_on_reordered_batches(replicas, outcomes):
-    (found,), (expected, *reordered) = outcomes["in float32", replicas], outcomes["in float32", 1]
+def test_in_float32_replicas_are_no_farther_from_one_than_it_is_from_itself_on_reordered_batches(outcomes):
+    (found,), (expected, *reordered) = outcomes["in float32", 2], outcomes["in float32", 1]
     assert 0 < distance(found, expected) <= max(distance(other, expected) for other in reordered) < 0.1
 
 
@@ -188,7 +185,7 @@ def test_run_on_two_replicas_ends_like_one(start, tmp_path):
     for replicas in ("0", "2"):
         places = [f"--runs={tmp_path / replicas}", f"--results={tmp_path}"]
         # Not by Adam, whose first steps are of one size however small the gradients that rounding decides.
-        how = ["--method=advnet", "--generator_optimizer=sgd", *SMALL, "--validation=100", f"--replicas={replicas}"]
+        how = ["--method=advnet", "--generator_optimizer=sgd", *SMALLEST, "--validation=100", f"--replicas={replicas}"]
         process = start([*how, *places])
         assert process.wait() == 0, process.said()
         (run,) = (tmp_path / replicas).iterdir()
