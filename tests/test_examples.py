@@ -35,6 +35,7 @@ def test_script_is_well_formed(script):
     assert os.access(script, os.X_OK)
 
 
+@pytest.mark.slow
 def test_resnet_of_the_documentation_is_a_classifier_that_gradients_pass_through():
     model = as_any_classifier(fine_tune.classifier(weights=None, side=32, classes=4))
     images, labels = np.random.default_rng(0).random((2, 32, 32, 3), np.float32), np.array([1, 3])

@@ -13,7 +13,7 @@ from adv_networks.errors import UsageError
 from adv_networks.experiments import NORMS
 from tests.conftest import randomised
 
-CASES = 1_200
+CASES = 2_000
 SHAPE = (4, 4, 1)
 
 

@@ -379,6 +379,7 @@ def test_wrong_values_are_refused_before_numpy_and_tensorflow_are_loaded():
         assert re.search(message, error)
 
 
+@pytest.mark.slow
 def test_running_out_of_memory_is_one_line(run):
     # Its second kernel would have 162 TB, which no process can address.
     code, output, error = run("--method=standard", "--classifier_width=900000", *SMALLEST[:2])

@@ -20,7 +20,11 @@ def sums(graph):
     ("rules", "settings"),
     [
         ([defences.pgd_step], dict(method="pgd", classifier="d2")),
-        ([defences.generator_step, defences.discriminator_step], dict(method="advnet", generators=("released_mnist",))),
+        pytest.param(
+            [defences.generator_step, defences.discriminator_step],
+            dict(method="advnet", generators=("released_mnist",)),
+            marks=pytest.mark.slow,
+        ),
         ([defences.discriminator_step], dict(method="advnet", generators=("released_mnist",), regulariser="exact")),
     ],
 )

@@ -109,6 +109,7 @@ def tiny():
     return keras.Model(image, keras.layers.Dense(10)(keras.layers.Flatten()(x)))
 
 
+@pytest.mark.slow
 def test_fit_has_callbacks_metrics_validation_and_saves_plain_keras(tmp_path):
     (images, labels), held_out = data.load("digits", "train", limit=256), data.load("digits", "test", limit=64)
     model = an.keras.AdversarialTraining(tiny(), "pgd:steps=2", epsilon=0.05)
