@@ -14,7 +14,11 @@ class _FractionParser(flags.FloatParser):
     def convert(self, argument: str | float) -> float:
         """The number that a text stands for."""
         numerator, slash, denominator = str(argument).partition("/")
-        return super().convert(numerator) / super().convert(denominator) if slash else super().convert(argument)
+        if not slash:
+            return super().convert(argument)
+        if not (divisor := super().convert(denominator)):
+            raise ValueError("a fraction has no divisor of 0")
+        return super().convert(numerator) / divisor
 
 
 def _define_setting(name: str) -> flags.FlagHolder:

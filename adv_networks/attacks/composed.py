@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Attack, register
 from adv_networks.attacks.inputs import as_images
+from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, tf
 
 if TYPE_CHECKING:
@@ -58,3 +59,9 @@ class Worst(Attack):
     of_first_records: ClassVar[bool] = True
 
     parts: tuple[str, ...] = dataclasses.field(default=(), metadata={"omitted": True})
+
+    def craft(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> tf.Tensor:
+        """Raises a UsageError."""
+        raise UsageError("attack worst: expected a column of a table, because it crafts no images, received a single attack")

@@ -152,6 +152,7 @@ def check_fits(model: keras.Model, x: Array) -> None:
             f"images: expected [batch, height, width, channels], received {list(x.shape)} "
             "(give them one channel, and let the classifier's first layer reshape them)"
         )
+    _check_floats(model)
     shape = _logits_shape(model, x)
     if shape is None or (isinstance(shape, tf.TensorShape) and shape.rank is None):
         return
@@ -165,6 +166,16 @@ def check_fits(model: keras.Model, x: Array) -> None:
             "classifier: expected logits [batch, classes] of at least 2 classes, received one logit "
             "(let it return 0 and that logit, for the classes 0 and 1)"
         )
+
+
+def _check_floats(model: keras.Model) -> None:
+    """Raises a UsageError if a functional model takes several inputs, or takes or returns other numbers than floats."""
+    taken, returned = getattr(model, "inputs", None) or [], getattr(model, "outputs", None) or []
+    if len(taken) > 1:
+        raise UsageError(f"classifier: expected one input, images, received a model of {len(taken)}")
+    for kind in (keras.backend.standardize_dtype(tensor.dtype) for tensor in (*taken, *returned)):
+        if "float" not in kind:
+            raise UsageError(f"classifier: expected floats in and out, received {kind}, through which no gradient passes")
 
 
 def as_images(model: keras.Model, x: Array) -> tf.Tensor:

@@ -13,6 +13,7 @@ from adv_networks import training
 from adv_networks.attacks import Attack
 from adv_networks.commands.base import limited
 from adv_networks.data import Images
+from adv_networks.errors import UsageError
 from adv_networks.evaluation import Defended, PerImage, check_records, checks, load_model, measure, measures, own_model
 from adv_networks.evaluation.defended import Target
 from adv_networks.evaluation.exports import Exports
@@ -82,6 +83,9 @@ class EvaluateModel:
         self._other(self.method)
         self._other(self.defence)
         for attack in (spec.attack(text) for text in self.attacks):
+            if attack.composed or attack.access == "generator":
+                hint = " (--method=generator trains one)" * (not attack.composed)
+                raise UsageError(f"attack: expected one that is crafted on the classifier, received {attack.name}{hint}")
             if not attack.packages:
                 attack.check(classes=find_dataset(self.dataset).classes, bn_evaluation=spec.bn_evaluation)
 

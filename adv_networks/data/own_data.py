@@ -25,6 +25,7 @@ SEED = 0
 _TEST_FRACTION = 5
 _DIGITS_OF_HASH = 8
 _LARGEST_VALIDATION = 5_000
+_LARGEST_SIDE = 2**15
 BY_NUMBERS = ("numbers",)
 GIVEN, BY_CLASS = "as given", f"a fifth of each class for testing, seed {SEED}"
 
@@ -81,7 +82,7 @@ def opened(
 
     Raises:
         UserError: the path has no valid data set: other files, images of several sizes, or a class without training images.
-        UsageError: `class_order` does not name the classes of the data set.
+        UsageError: `class_order` does not name the classes of the data set, or `resize` is not two whole numbers above 0.
 
     Examples:
         >>> import tempfile, numpy as np
@@ -91,8 +92,20 @@ def opened(
         ...     data.own_data.opened(f"{place}/mine.npz").test_images
         2
     """
-    own = _read(str(path), tuple(class_order), None if resize is None else tuple(resize), in_memory)
-    return _declared(str(path), own, class_order, resize)
+    class_order = (class_order,) if isinstance(class_order, str) else tuple(class_order)
+    place, resize = os.fsdecode(path), None if resize is None else _sides(resize)
+    if "\0" in place:
+        raise UsageError(f"dataset: expected a path, received {place}")
+    own = _read(place, class_order, resize, in_memory)
+    return _declared(place, own, class_order, resize)
+
+
+def _sides(resize: Any) -> tuple[int, int]:
+    """Height and width; raises a UsageError unless they are two whole numbers above 0."""
+    sides = tuple(resize) if isinstance(resize, Iterable) else ()
+    if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) and 0 < side < _LARGEST_SIDE for side in sides):
+        raise UsageError(f"resize: expected height and width, from 1 to {_LARGEST_SIDE - 1}, received {resize}")
+    return int(sides[0]), int(sides[1])
 
 
 def from_arrays(train: tuple[Any, Any], test: tuple[Any, Any] | None = None, *, name: str = "arrays") -> Dataset:

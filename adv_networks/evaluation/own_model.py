@@ -8,10 +8,10 @@ from typing import Any
 
 from adv_networks import data, evaluation, runtime
 from adv_networks.data.sources.folder import ordered
-from adv_networks.errors import UserError
+from adv_networks.errors import UserError, printable
 from adv_networks.experiments import Dataset, find_dataset
 from adv_networks.lazy import keras, np
-from adv_networks.networks.adaptation import as_classifier, mapped_by_name, with_unit_range
+from adv_networks.networks.adaptation import as_classifier, mapped_by_name, outputs_of, with_unit_range
 from adv_networks.networks.files import made_by
 
 __all__ = ["COMMON_RANGES", "check_range", "load", "made_by", "run_name", "title", "with_unit_range"]
@@ -70,7 +70,7 @@ def check_range(model: keras.Model, input_range: Range, examples: data.Images, d
             f"{unsound} of {len(examples.images)} images"
         )
     _check_logit(model, input_range, examples)
-    predicted |= {other: _predicted(model, other, examples) for other in COMMON_RANGES if other != input_range}
+    predicted |= {other: _tried(model, other, examples) for other in COMMON_RANGES if other != input_range}
     correct = {
         (tried, name): own == (examples.labels if order is None else order[examples.labels])
         for tried, own in predicted.items()
@@ -127,22 +127,30 @@ def _predicted(model: keras.Model, input_range: Range, examples: data.Images) ->
     return np.where(np.isfinite(logits).all(1), logits.argmax(1), -1)
 
 
+def _tried(model: keras.Model, input_range: Range, examples: data.Images) -> np.ndarray:
+    """The same for a range that the classifier may not be made for, so that it may fail; then no class is predicted."""
+    try:
+        return _predicted(model, input_range, examples)
+    except UserError:
+        return np.full(len(examples.images), -1)
+
+
 def _logits(model: keras.Model, input_range: Range, examples: data.Images) -> np.ndarray:
     low, high = input_range
     found = []
     for start in range(0, len(examples.images), evaluation.BATCH_SIZE):
         x = examples.images[start : start + evaluation.BATCH_SIZE] / np.float32(255)
-        found.append(np.asarray(keras.ops.cast(model(x * (high - low) + low, training=False), "float64")))
+        found.append(outputs_of(model, x * (high - low) + low, "classifier"))
     return np.concatenate(found)
 
 
 def title(source: Source) -> str:
     """The name of the classifier in messages."""
-    return source.name if isinstance(source, keras.Model) else str(source)
+    return printable(source.name if isinstance(source, keras.Model) else str(source))
 
 
 def run_name(source: Source, input_range: Range, model: keras.Model) -> str:
     """The classifier's part of a run's name: its own name, a hash of its weights, and its pixel range."""
-    name = title(source)
+    name = source.name if isinstance(source, keras.Model) else str(source)
     name = re.sub(r"[^A-Za-z0-9_.]+", "_", Path(name).stem if Path(name).exists() else name)
     return f"{name}-{evaluation.weights_hash(model)[:8]}-inputs={_written(input_range).replace(',', '_')}"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from adv_networks.errors import UserError
 from adv_networks.experiments import OWN_BUILDERS, Experiment, find_dataset, is_own
-from adv_networks.lazy import keras
-from adv_networks.networks.adaptation import as_classifier, as_generator, check_trainable, mapped_by_name, with_unit_range
+from adv_networks.lazy import keras, np
+from adv_networks.networks.adaptation import as_classifier, check_trainable, mapped_by_name, of_noise, with_unit_range
 from adv_networks.networks.files import class_names_of, imported, load_model, made_by
 from adv_networks.storage.files import reason
+
+# The tolerance of the largest perturbation, for half precision.
+_BEYOND_ONE = 1e-3
 
 
 def classifier_as_it_is(name: str, spec: Experiment) -> keras.Model:
@@ -45,6 +49,38 @@ def _classifier(name: str, spec: Experiment) -> keras.Model:
                 f"{reason(error)} (give a module:function that returns a fresh one, with --classifier_weights=kept)"
             ) from error
     return with_unit_range(model, spec.input_range)
+
+
+def as_generator(model: keras.Model, shape: Sequence[int | None], norm: str, where: str) -> keras.Model:
+    """A generator of perturbations of images as a functional model.
+
+    Args:
+        model: a built Keras model from images in [0,1] to perturbations of the same shape.
+        shape: the shape of the images, [height, width, channels].
+        norm: the norm of the perturbations; in linf they lie in [-1,1].
+        where: the source of the model, for messages.
+
+    Raises:
+        UserError: it fails for such images, or its perturbations have another shape or size.
+    """
+    if not isinstance(model, keras.Model):
+        raise UserError(f"{where}: expected a Keras model, found a {type(model).__name__}")
+    image = keras.Input(shape, name="image")
+    try:
+        made = model(image)
+    except Exception as error:  # The user's code may raise anything.
+        raise UserError(
+            f"{where}: expected a generator of images {(None, *shape)}, found {type(error).__name__}: {reason(error)}"
+        ) from error
+    if tuple(getattr(made, "shape", ())) != (None, *shape):
+        raise UserError(
+            f"{where}: expected perturbations {(None, *shape)}, found {getattr(made, 'shape', type(made).__name__)}"
+        )
+    generator = keras.Model(image, made, name=model.name)
+    largest = float(np.abs(of_noise(generator)).max())
+    if norm == "linf" and not largest <= 1 + _BEYOND_ONE:
+        raise UserError(f"{where}: expected perturbations in [-1,1] (a last layer of tanh), found up to {largest:.3g}")
+    return generator
 
 
 def _generator(name: str, spec: Experiment) -> keras.Model:

@@ -8,11 +8,13 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from adv_networks.errors import UserError
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import graphs, randomness, settings
 from adv_networks.runtime.caching import caches
 from adv_networks.runtime.snapshots import Snapshot
 from adv_networks.runtime.stateless import Weighted, Weights
+from adv_networks.storage.files import reason
 
 
 def run_compiled(function: Callable[..., Any], model: keras.Model, *arguments: Any) -> Any:
@@ -135,8 +137,16 @@ class _Graphs:
     def run(self, function: Callable[..., Any], model: keras.Model, arguments: tuple[Any, ...]) -> Any:
         """The function's value, computed in its graph."""
         concrete, weights = self.concrete(function, model, arguments)
-        # Pass all arguments: given only the tensors, TensorFlow first formats their values into an error message.
-        return concrete(weights, *arguments)
+        try:
+            # Pass all arguments: given only the tensors, TensorFlow first formats their values into an error message.
+            return concrete(weights, *arguments)
+        except tf.errors.ResourceExhaustedError:  # It is not the model's.
+            raise
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"{model.name}: expected a model that can be computed for any batch of images, found {type(error).__name__}: "
+                f"{reason(error)}"
+            ) from error
 
     def concrete(self, function: Callable[..., Any], model: keras.Model, arguments: tuple[Any, ...]) -> tuple[Any, Weights]:
         """The graph for these arguments, and the weights that it takes before them."""

@@ -7,6 +7,7 @@ layer, a replaced layer, or a method or number of a layer. An earlier snapshot t
 from __future__ import annotations
 
 import operator
+import types
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -26,6 +27,9 @@ _OF_TRAINING = frozenset({
 # fmt: on
 # Attributes that affect only the initial weights and the loss.
 _OF_TRAINING_ENDINGS = ("_initializer", "_regularizer", "_constraint")
+# Packages whose classes and functions do not change.
+_KNOWN = frozenset({"keras", "tensorflow", "builtins"})
+_EMPTY_CELL = types.CellType()
 _LARGEST_COMPARED = 2**16  # Bytes. The contents of larger arrays are not compared, only their identity.
 
 
@@ -33,7 +37,7 @@ class Snapshot:
     """A model as it is now.
 
     It does not see state that layers keep inside objects of other classes than Keras' and Python's, or global variables that
-    they read.
+    are read by the functions that their methods call.
     """
 
     def __init__(self, model: keras.Model):
@@ -107,8 +111,7 @@ def _bookkeeping() -> frozenset[str]:
 @caches.results
 def _foreign_classes(kind: type) -> tuple[type, ...]:
     """The classes of a layer that do not belong to Keras or TensorFlow; their attributes and methods may change too."""
-    known = ("keras", "tensorflow", "builtins")
-    return tuple(cls for cls in kind.__mro__ if cls.__module__.split(".")[0] not in known)
+    return tuple(cls for cls in kind.__mro__ if cls.__module__.split(".")[0] not in _KNOWN)
 
 
 @caches.results
@@ -124,7 +127,23 @@ def _form(kind: type) -> Callable[[Any], Any]:
         return _contents
     if issubclass(kind, keras.Variable):
         return lambda variable: (id(variable), variable._trainable)
+    if issubclass(kind, types.FunctionType):
+        return lambda function: (id(function), _items(map(_shallow, _read_by(function))))
     return id
+
+
+def _read_by(function: types.FunctionType) -> list[Any]:
+    """The global variables and the variables of enclosing functions that a function reads; none for those of Keras."""
+    if function.__module__ is None or function.__module__.split(".")[0] in _KNOWN:
+        return []
+    names, known = function.__code__.co_names, function.__globals__
+    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != _EMPTY_CELL]
+    return [known[name] for name in names if name in known] + cells
+
+
+def _shallow(value: Any) -> Any:
+    """The value itself, or the address of a function, which may read itself."""
+    return id(value) if isinstance(value, types.FunctionType) else value
 
 
 def _items(values: Iterable[Any]) -> tuple[Any, ...]:
@@ -143,3 +162,6 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(own)
     elif type(value) not in _VALUES:
         yield value
+        if isinstance(value, types.FunctionType):
+            for own in map(_shallow, _read_by(value)):
+                yield from _leaves(own)

@@ -32,6 +32,9 @@ def explained(doing: str, *kinds: type[Exception]) -> Iterator[None]:
 def reason(error: Exception) -> str:
     """The message of an error on one line, without the node names and the file that TensorFlow puts before it."""
     said = getattr(error, "strerror", None) or str(error).strip()
+    # In a graph, TensorFlow first says where an operation was defined, and then what is wrong.
+    if said.startswith("Graph execution error") and (named := re.search(r"\n([^\n]+)\n\s*\[\[\{\{node", said)):
+        said = named[1].strip()
     # Keras first says which layer's call failed, and then why, in bold.
     said = re.sub(r"^Exception encountered when calling .*\n\s*(\x1b\[1m)?([^\x1b\n]+)(\x1b\[0m)?", r"\2", said)
     said = re.sub(r"^(\{\{.*?\}\}\s*)*(/.*?; )?", "", said)

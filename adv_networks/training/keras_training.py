@@ -29,7 +29,7 @@ from adv_networks.errors import UsageError, UserError
 from adv_networks.evaluation.own_model import Range
 from adv_networks.experiments import Experiment, checked_setting
 from adv_networks.lazy import keras, np, tf
-from adv_networks.networks.adaptation import as_generator
+from adv_networks.networks.own import as_generator
 from adv_networks.training.hardened import Hardened
 
 # The attacks that can be part of a training step.

@@ -165,6 +165,7 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--method=magic"], "--method=magic"),
         (["--nonsense=1"], "nonsense"),
         (["--epsilon=0"], r"epsilon=0.*must be above 0"),
+        (["--epsilon=1/0"], r"epsilon=1/0.*no divisor of 0"),
         (["--epsilon=1.5"], r"epsilon: expected a value above 0 and of at most 1, received 1\.5"),
         (["--norm=l3"], r"--norm=l3.*linf\|l2\|l1"),
         (["--norm=l2"], "epsilon: expected a value with norm l2 .*, received none"),

@@ -120,7 +120,8 @@ def test_another_pixel_is_another_data_set(tmp_path):
         (lambda place: (folder(place), (place / "cat" / "notes.txt").write_text("")), "notes.txt: expected a PNG or JPEG"),
         (lambda place: (folder(place), (place / "cat" / "0.png").write_bytes(b"no")), "0.png: expected a PNG or JPEG"),
         (lambda place: (folder(place), Image.new("RGBA", (8, 8)).save(place / "2" / "0.png")), "found mode RGBA"),
-        (lambda place: (folder(place), (place / "stray.png").write_bytes(b"no")), "stray.png: expected a folder"),
+        (lambda place: (folder(place), (place / "stray.png").write_bytes(b"no")), r"stray.png: .* 10, cat, found a file"),
+        (lambda place: (place.mkdir(), Image.new("L", (8, 8)).save(place / "0.png")), r"found files only \(0.png\)"),
         (lambda place: folder(place, counts=(5, 0, 5)), "found none of 10 in mine"),
         (lambda place: folder(place / "train"), "expected train and test, or class folders, found train"),
         (lambda place: place.mkdir(), "found no image"),
@@ -144,6 +145,13 @@ def test_other_folders_are_refused(make, message, tmp_path):
     with pytest.raises(UserError, match=message) as error:
         find_dataset(str(tmp_path / "mine"))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("resize", [8, (8,), (0, 8), (8.5, 8), (8, 2**15), "88"])
+def test_other_sizes_than_height_and_width_are_refused(resize, tmp_path):
+    folder(tmp_path / "mine")
+    with pytest.raises(UsageError, match="resize: expected height and width, from 1 to 32767, received"):
+        data.own_data.opened(tmp_path / "mine", resize=resize)
 
 
 @pytest.mark.parametrize(

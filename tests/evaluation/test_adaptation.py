@@ -226,6 +226,16 @@ def test_range_where_logits_are_not_finite_is_not_the_better_one():
         own_model.check_range(own, (0, 255), data.load("digits", "train", limit=50))
 
 
+def test_range_for_which_the_classifier_fails_is_not_the_better_one():
+    layers = [keras.layers.Lambda(lambda x: keras.ops.cast(16 * x[..., 0], "int32")), keras.layers.Reshape((64,))]
+    own = keras.Sequential([keras.Input((8, 8, 1)), *layers, keras.layers.Embedding(17, 2), keras.layers.Flatten()])
+    own.add(keras.layers.Dense(10))
+    own_model.check_range(own, (0, 1), data.load("digits", "train", limit=50))
+    with pytest.raises(UserError, match=r"^classifier: expected a model that can be computed .*: indices.* is not in") as error:
+        own_model.check_range(own, (0, 255), data.load("digits", "train", limit=50))
+    assert str(error.value).isprintable()
+
+
 def test_class_names_are_in_the_file_and_logits_follow_them(tmp_path):
     trained_on = data.find_dataset(str(shades(tmp_path / "one" / "mine", ("ant", "bee", "cat"))))
     evaluation.save_model(by_shade(3, [0, 1, 2]), tmp_path / "own.keras", trained_on.class_names)

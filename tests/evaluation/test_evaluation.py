@@ -133,6 +133,28 @@ def test_wrong_attacks_and_arguments_are_refused_in_one_line(call, message, imag
     assert str(refusal.value).isprintable()
 
 
+def test_models_without_gradients_and_models_of_one_batch_size_are_refused(images, models):
+    def made(outputs, *inputs):
+        return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs(*inputs))
+
+    model, image = models["a"], keras.Input((8, 8, 1))
+    for own, message in (
+        (made(lambda x: model(x / 255), keras.Input((8, 8, 1), dtype="uint8")), "expected floats in and out, received uint8"),
+        (made(lambda x: model(x) > 0, image), "expected floats in and out, received bool"),
+        (
+            made(lambda x, y: model(x) + model(y), image, keras.Input((8, 8, 1))),
+            "expected one input, images, received a model of 2",
+        ),
+        (
+            made(lambda x: keras.ops.reshape(model(x), (7, 10)), keras.Input(batch_shape=(7, 8, 8, 1))),
+            "expected a model that can be computed for any batch of images, found InvalidArgumentError: Input to reshape",
+        ),
+    ):
+        with pytest.raises(UserError, match=message) as refusal:
+            evaluation.accuracy(own, *images, attack=FGS)
+        assert str(refusal.value).isprintable()
+
+
 def test_logits_that_are_not_finite_are_no_predictions(images, models):
     broken = keras.models.clone_model(models["a"])
     broken.get_layer("logits").bias.assign([np.nan] + [0] * 9)

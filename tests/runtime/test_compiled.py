@@ -38,6 +38,31 @@ def scaled():
     return randomised(model)
 
 
+GAINS = {"of all": 1.0}
+
+
+class Amplified(keras.layers.Layer):
+    """A user's layer, which reads a global variable."""
+
+    def call(self, x):
+        return GAINS["of all"] * x
+
+
+def amplified():
+    return randomised(keras.Sequential([keras.Input(SHAPE), Amplified(), keras.layers.Flatten(), keras.layers.Dense(3)]))
+
+
+def shifted():
+    """A model with a function that reads a variable of the function around it."""
+    shift = [0.0]
+    parts = [keras.layers.Lambda(lambda x: x + shift[0]), keras.layers.Flatten(), keras.layers.Dense(3)]
+    return randomised(keras.Sequential([keras.Input(SHAPE), *parts]))
+
+
+def set_shift(model):
+    model.layers[0].function.__closure__[0].cell_contents[0] = 4.0
+
+
 def normalised():
     layers = keras.layers
     parts = [layers.Rescaling(2.0), layers.Conv2D(3, 3), layers.BatchNormalization(), layers.Flatten()]
@@ -93,6 +118,8 @@ CHANGES = {
     "a function of a user's model": (scaled, lambda model: setattr(model, "act", tf.nn.relu), False),
     "within a list": (scaled, lambda model: model.shifts.__setitem__(0, 4.0), False),
     "within a dictionary": (scaled, lambda model: model.table.__setitem__("sign", -1.0), False),
+    "a global variable": (amplified, lambda model: GAINS.update({"of all": 3.0}), False),
+    "a variable of the function around it": (shifted, set_shift, False),
     "within an array": (scaled, lambda model: model.offset.__setitem__(1, 4.0), False),
 }
 
@@ -102,6 +129,7 @@ def class_kept():
     kept = Scaled.temperature, Scaled.call
     yield
     Scaled.temperature, Scaled.call = kept
+    GAINS["of all"] = 1.0
 
 
 def in_float32(tensor):

@@ -220,6 +220,7 @@ def test_what_is_no_classifier_or_batch_is_refused():
         (lambda x: keras.ops.softmax(ten(x)), {}, "classifier: expected logits for training, found probabilities"),
         (lambda x: ten(keras.ops.cast(x, "float32")), dict(dtype="uint8"), "classifier: expected a classifier of floats"),
         (lambda x: keras.layers.Dense(10, dtype="float64")(ten(x)), {}, "weights of one type for training, found float32 and"),
+        (lambda x: keras.layers.Dense(10, trainable=False)(keras.layers.Flatten()(x)), {}, "with weights to train, found none"),
         (lambda x: [ten(x), ten(x)], {}, r"classifier: expected a classifier, .* found .* to 0: \(None, 10\) and 1: "),
         (lambda x: x, {}, r"found \(None, 8, 8, 1\) to \(None, 8, 8, 1\)"),
     ):

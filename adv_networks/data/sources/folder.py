@@ -43,7 +43,11 @@ def listed(folder: Path, class_order: Sequence[str] = ("numbers",)) -> Listed:
         UsageError: `class_order` does not name these classes.
     """
     roots = _roots(folder)
-    found = [entry.name for entry in _entries(roots["train"])]
+    entries = _entries(roots["train"])
+    found = [entry.name for entry in entries if entry.is_dir()]
+    if not found:
+        what = f"files only ({_listed([entry.name for entry in entries])})" if entries else "no image"
+        raise UserError(f"{folder}: expected class folders of PNG or JPEG images, found {what}")
     classes = ordered(found, class_order)
     files, labels = {}, {}
     for part, root in roots.items():
@@ -144,7 +148,8 @@ def _labelled_files(root: Path, classes: Sequence[str]) -> Iterator[tuple[str, i
     numbers = {name: number for number, name in enumerate(classes)}
     for entry in _entries(root):
         if not entry.is_dir() or entry.name not in numbers:
-            raise UserError(f"{entry.path}: expected a folder of one of the classes {_listed(classes)}, found another")
+            what = "another folder" if entry.is_dir() else "a file"
+            raise UserError(f"{entry.path}: expected a folder of one of the classes {_listed(classes)}, found {what}")
         for file in _entries(Path(entry.path)):
             if Path(file.name).suffix.lower() not in pictures.SUFFIXES:
                 raise UserError(
