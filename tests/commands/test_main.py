@@ -207,6 +207,8 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--report", "--attack=foolbox:LinfPGD"], "--report: expected no --attack"),
         (["--table=claims", "--attack_suite=strong"], "--table=claims: expected no --attack_suite"),
         ([*OWN, "--seed=1"], "--model: expected no --seed"),
+        ([*OWN, "--attack=worst"], "attack: expected one that is crafted on the classifier, received worst"),
+        ([*OWN, "--attack=generator"], r"received generator \(--method=generator trains one\)"),
         ([*OWN, "--steps=3"], "--model: expected no --steps"),
         ([*OWN, "--learning_rate=0.1"], "--model: expected no --learning_rate"),
         ([*OWN, "--generators=g1"], "--model: expected no --generators"),
