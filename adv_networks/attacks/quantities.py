@@ -51,7 +51,7 @@ def check_epsilon(epsilon: float | tf.Tensor, norm: str = "linf", **counts: int)
     """
     check_sizes(epsilon=epsilon)
     number = as_number(epsilon)
-    if norm == "linf" and not tf.is_tensor(number) and number > 1:
+    if norm == "linf" and isinstance(number, numbers.Real) and number > 1:
         raise UsageError(f"epsilon: expected at most 1 in linf (8/255 for 8 of 255 levels), received {number}")
     check_counts(**counts)
 
