@@ -2,7 +2,13 @@
 
 
 def printable(text: str) -> str:
-    r"""The text with unprintable characters as escapes: `a\nb` for a line break, `\xff` for a byte that is not UTF-8."""
+    r"""The text with unprintable characters as escapes: `a\nb` for a line break, `\xff` for a byte that is not UTF-8.
+
+    Examples:
+        >>> from adv_networks.errors import printable
+        >>> print(printable("two" + chr(10) + "lines"))
+        two\nlines
+    """
     return "".join(character if character.isprintable() else _escaped(character) for character in text)
 
 

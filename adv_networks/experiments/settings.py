@@ -81,7 +81,13 @@ def as_number(value: Any) -> Any:
 
 
 def quoted(value: Any) -> str:
-    """A value in a message: an array is described by its shape, and a long text cut."""
+    """A value in a message: an array is described by its shape, and a long text cut.
+
+    Examples:
+        >>> from adv_networks.experiments import quoted
+        >>> quoted(0.3), len(quoted("pgd" * 1000)) < 200
+        ('0.3', True)
+    """
     shape = list(value.shape) if hasattr(value, "dtype") else []
     text = f"an array {shape}" if shape else str(value)
     return text if len(text) <= _LONGEST_QUOTED else f"{text[: _LONGEST_QUOTED - 1]}…"

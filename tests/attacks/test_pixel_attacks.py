@@ -224,6 +224,7 @@ def test_individuals_are_seen_as_equal_exactly_where_they_make_the_same_image(pi
     np.testing.assert_array_equal(same_seen, same_image)
 
 
+@pytest.mark.slow
 def test_the_model_is_asked_about_no_image_twice(problem):
     model, x, y = problem[0], problem[1][:6], problem[2][:6]
     asked = []

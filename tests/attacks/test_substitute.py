@@ -91,6 +91,7 @@ def test_new_images_are_a_step_up_the_logit_of_the_targets_label(target):
     assert any((one != other).any() for one, other in zip(before, network.get_weights(), strict=True))
 
 
+@pytest.mark.slow
 def test_attacks_transfer_from_the_substitute(partly_robust):
     training, tested = data.load("digits", "train", limit=150), data.load("digits", "test", limit=120)
     attack = attacks.named("substitute:images=150:rounds=3:attack=fgs:epsilon=0.3", 0.1)

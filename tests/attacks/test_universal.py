@@ -39,7 +39,8 @@ def changed_labels(model, images, perturbation):
     return np.mean(before != after)
 
 
-@pytest.mark.parametrize("norm", ["linf", pytest.param("l2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_it_fools_test_images_and_another_classifier_more_than_random_signs_do(norm, digits):
     models, training, tested = digits
     radius = EPSILON if norm == "linf" else 8 * EPSILON

@@ -59,6 +59,7 @@ def test_student_learns_from_a_teacher_of_its_temperature():
     assert (needed.method, needed.own.temperature, needed.classifier_width) == ("teacher", 20.0, 4)
 
 
+@pytest.mark.slow
 def test_gradients_vanish_at_test_and_the_margin_brings_them_back():
     """Few steps at T = 100 on digits; nothing but the temperature differs from what is attacked afterwards."""
     images, labels = data.load("digits", "train")

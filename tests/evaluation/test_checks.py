@@ -160,6 +160,7 @@ def test_scale_of_two_classes_is_checked_by_the_margin(digits):
     assert "(margin)" in outcomes(model, (images[:9], labels[:9] % 2))[SCALE].detail
 
 
+@pytest.mark.slow
 def test_random_model_passes_given_the_seed_and_is_not_asked_about_its_batch(digits):
     options, model = dict(pgd=dataclasses.replace(PGD, steps=3)), before(Training(keras.layers.Dropout(0.5)))
     found = outcomes(model, digits, **options)
@@ -169,6 +170,7 @@ def test_random_model_passes_given_the_seed_and_is_not_asked_about_its_batch(dig
     assert found == outcomes(model, digits, **options)  # the same numbers again, though its own seeds have moved
 
 
+@pytest.mark.slow
 def test_batch_statistics_fail_as_they_are_evaluated(digits):
     model = before(keras.layers.BatchNormalization())
     assert outcomes(model, digits)[ALONE].outcome == PASS

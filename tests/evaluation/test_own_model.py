@@ -56,6 +56,7 @@ def printed(trained):
     return text.splitlines()[1:]
 
 
+@pytest.mark.slow
 def test_declared_range_gives_the_numbers_of_the_rescaled_twin(trained, printed, run, tmp_path):
     low, high = -1, 1
     own = of_range(trained, low, high)

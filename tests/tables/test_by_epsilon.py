@@ -35,6 +35,7 @@ def test_curves_are_the_accuracies_at_each_epsilon_of_networks_trained_once(run,
     assert picture.with_suffix(".svg").read_bytes().startswith(b"<?xml")
 
 
+@pytest.mark.slow
 def test_curves_of_one_data_set_leave_those_of_the_others(tmp_path):
     table = TABLES["4"]
     for dataset, percent in (("mnist", 10.0), ("cifar10", 20.0), ("mnist", 30.0)):

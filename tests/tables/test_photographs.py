@@ -23,6 +23,7 @@ def test_every_column_is_of_its_data_set_and_attack(name):
     assert labels and not [label for label in labels if "of 255" in label]
 
 
+@pytest.mark.slow
 def test_curves_are_a_picture_for_each_data_set(tmp_path):
     table = TABLES["photographs-alone"]
     rows = [row | {"measured_percent": 50.0} for row in tables.make_table(table, [], scale="cpu")]

@@ -282,6 +282,7 @@ def test_browser_opens_it_within_two_seconds(opened):
     assert "98.98" in opened.content() and opened.messages == []
 
 
+@pytest.mark.slow
 def test_tables_of_other_seeds_are_on_the_page_too_and_those_of_other_settings_have_their_own(run, group):
     table = TABLES["1"]
     for directory, seed, percent in ((group / "seed1", 1, 97.25), (group.with_name("cpu-steps=1500"), 0, 12.75)):

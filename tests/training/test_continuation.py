@@ -52,6 +52,7 @@ def test_run_of_more_steps_goes_on_from_the_one_beside_it_and_ends_with_the_same
     assert provenance(longer)["continued_from"] == f"{shortest.name} at step 2; {short.name} at step 3"
 
 
+@pytest.mark.slow
 def test_raised_steps_go_on_in_the_same_directory(tmp_path, capfd):
     short, long = tiny("standard", steps=3), tiny("standard", steps=6)
     whole, workdir = train(long, tmp_path / "apart" / "run"), train(short, tmp_path / "run")

@@ -29,7 +29,7 @@ def shown_steps(workdir, tag):
     return [event.step for event in accumulator.Tensors(tag)]
 
 
-@pytest.mark.parametrize("saved", [0, 3])
+@pytest.mark.parametrize("saved", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_steps_that_are_done_again_are_there_once(saved, tmp_path):
     spec = tiny("standard", steps=8)
     if saved:

@@ -134,6 +134,7 @@ def test_weights_are_kept_or_fresh_and_another_range_is_noticed(mine):
         training.train(experiment("digits", "standard", input_range=(0, 255), **settings), mine / "other", progress=False)
 
 
+@pytest.mark.slow
 def test_run_starts_from_another_runs_weights_and_classes_are_weighed(tmp_path):
     settings = dict(scale="tiny", validation=0)
     first = experiment("digits", "standard", steps=1, classifier_width=2, **settings)

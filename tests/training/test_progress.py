@@ -53,6 +53,7 @@ def test_where_there_is_no_terminal_every_tenth_is_a_line(monkeypatch):
     assert lines[-1].endswith("steps/s, 00:00 left, D 0.0123, G -2.35, clean 98.1, pgd 31.8, fgs 50.0")
 
 
+@pytest.mark.slow
 def test_run_on_a_part_of_its_images_says_so_before_the_first_step(tmp_path, caplog, monkeypatch):
     with caplog.at_level(logging.WARNING, "adv_networks"):
         train(tiny("standard", steps=1, train_images=64), tmp_path / "asked")
