@@ -28,7 +28,7 @@ test-all: test  ## run test, then the tests that it leaves out, and the numerics
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'slow and not long'
 	TF_ENABLE_ONEDNN_OPTS=0 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m 'numerics and not slow and not long'
 
-examples: $(VENV)/installed-test  ## run the tests marked long: the documentation's tables and the notebook to the end, and others
+examples: $(VENV)/installed-test  ## run the tests marked long: the documentation's commands, Python and notebook, further tables, and others
 	$(PIP) install --constraint constraints.txt --editable '.[notebook]'
 	$(VENV)/bin/python -m pytest -m long -n 2 --dist loadgroup
 

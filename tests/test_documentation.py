@@ -169,7 +169,7 @@ def test_pages_have_the_commands_that_this_file_looks_for():
 @pytest.mark.parametrize(
     "command",
     [
-        command if takes_many_trainings(command) or "--plan" in command else pytest.param(command, marks=pytest.mark.slow)
+        command if takes_many_trainings(command) or "--plan" in command else pytest.param(command, marks=pytest.mark.long)
         for command in commands()
     ],
 )
@@ -252,7 +252,7 @@ def test_clean_removes_what_the_makefile_made_and_leaves_other_runs(tmp_path):
     assert all((tmp_path / place / "file").exists() for place in kept)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_python_of_the_pages_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     pages = [page for page in PAGES if page.name != "extending.md"]  # whose code tests/test_extending.py puts in its place

@@ -130,7 +130,7 @@ def test_names_of_every_kind_reach_the_runs_of_a_plan_as_they_are(array, tmp_pat
     assert not (ROOT / "evil").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_run_that_another_machine_trains_is_left_to_it(tmp_path):
     workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results")
 

@@ -251,7 +251,7 @@ def register(kind: type[Defence]) -> type[Defence]:
 
     Examples:
         >>> from adv_networks import defences, experiments
-        >>> type(experiments.METHODS["pgd"]) is defences.PGDTraining
+        >>> isinstance(experiments.METHODS["pgd"], defences.PGDTraining)
         True
     """
     method = kind()

@@ -84,9 +84,10 @@ def quoted(value: Any) -> str:
     """A value in a message: an array is described by its shape, and a long text cut.
 
     Examples:
+        >>> import numpy as np
         >>> from adv_networks.experiments import quoted
-        >>> quoted(0.3), len(quoted("pgd" * 1000)) < 200
-        ('0.3', True)
+        >>> quoted(np.zeros((2, 3)))
+        'an array [2, 3]'
     """
     shape = list(value.shape) if hasattr(value, "dtype") else []
     text = f"an array {shape}" if shape else str(value)

@@ -341,7 +341,7 @@ def test_interrupted_process_saves_and_the_same_command_goes_on(run, tmp_path):
     assert steps == sorted(set(steps)) and steps[-1] == 400
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_libraries_speak_when_asked(tmp_path):
     process = in_a_process("--dataset=mnist", f"--data_dir={tmp_path}", f"--runs={tmp_path}/runs", "--verbosity=0")
     _, error = process.communicate()

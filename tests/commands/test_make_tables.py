@@ -275,7 +275,7 @@ def test_rows_say_whether_all_the_data_was_there(images, training_images, option
     assert tables.make_table(TABLES["1"], [record], **options)[0]["data"] == expected
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ablation_reports_what_its_runs_logged_and_times_them_once(tmp_path, monkeypatch):
     table = Table(
         "ablation", "Two regularisers", ("digits",),
@@ -320,7 +320,7 @@ def small_strong_table(monkeypatch):
     return table.under("strong"), dict(scale="tiny", attack_suite="strong", overrides=small | dict(test_images=40))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_strong_suite_is_reported_beside_the_tables_own_columns(small_strong_table, tmp_path, monkeypatch):
     table, asked = small_strong_table
     workspace = Workspace(runs=tmp_path / "runs", results=tmp_path / "results", progress=False)

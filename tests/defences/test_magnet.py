@@ -118,7 +118,7 @@ def test_random_autoencoder_has_the_exact_mean_of_the_eight_and_its_outputs_are_
     np.testing.assert_allclose(nearest.min(0), 0, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_autoencoders_differ_more_where_they_seek_to(run):
     spreads = []
     for diversity in (0.0, 20.0):

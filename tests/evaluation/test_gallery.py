@@ -23,7 +23,7 @@ def drawn(monkeypatch):
     return calls
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_generators_are_shown_beside_fgs_and_pgd_on_held_out_images(drawn, tmp_path, monkeypatch):
     columns = (Column("A", "generator", target="standard", same_seed=True),)
     rows = (Row("autoencoder", "generator"),)

@@ -71,7 +71,7 @@ def game(tmp_path_factory):
     return place / "results" / "tiny", text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_game_has_the_cells_of_its_rows_and_no_others(game):
     directory, text = game
     rows = {(row["row"], row["column"], row["metric"]): row for row in tables.read(directory / "mini.csv")}

@@ -39,6 +39,7 @@ def test_second_process_is_refused_until_the_first_is_killed(start, tmp_path):
         pass
 
 
+@pytest.mark.long
 def test_killed_grid_goes_on_with_the_records_that_it_lacks(start, tmp_path):
     arguments = ["--method=advnet", "--steps=1", *SMALL, f"--workdir={tmp_path}/run"]
 

@@ -192,7 +192,9 @@ def hang_ups_act():
 
 
 # Those that are long resume as advnet and magnet do, with more networks.
-MARKS = {"standard": (), "advnet_several": pytest.mark.long, "magnet_grey": pytest.mark.long}
+MARKS = {"standard": ()} | dict.fromkeys(
+    ("advnet_several", "advnet+ensemble", "magnet_grey", "reconstructed"), pytest.mark.long
+)
 
 
 @pytest.mark.parametrize("method", [pytest.param(one, marks=MARKS.get(one, pytest.mark.slow)) for one in METHODS])
@@ -458,7 +460,7 @@ def test_run_that_goes_on_names_all_that_trained_it_and_leaves_nothing_of_killed
     assert outcome(workdir) == outcome(advnet_run)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_steps(tmp_path):
     resident = {}
 

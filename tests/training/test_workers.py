@@ -69,7 +69,7 @@ def distance(run, expected):
     return np.linalg.norm(found - wanted) / np.linalg.norm(wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_workers_do_what_one_process_does(fork, tmp_path):
     one = fork(train_in_float64, tmp_path / "one", "one")
     for process in [one, *both(functools.partial(fork, train_in_float64), tmp_path / "two", "multi_worker")]:
