@@ -41,7 +41,7 @@ def pytest_configure(config):
 def pytest_collection_finish(session):
     """Hides the imported modules from the garbage collector, which would otherwise search them with every traced graph.
 
-    What is left it searches less often than Python's default has it: a graph makes objects by the ten thousand.
+    It also searches the rest less often than by default, because a graph makes objects by the ten thousand.
     """
     gc.collect()
     gc.freeze()
@@ -49,7 +49,7 @@ def pytest_collection_finish(session):
 
 
 def pytest_runtest_setup(item):
-    """Seeds what a test draws, its fixtures included, so that it passes or fails alike wherever and beside whatever it runs."""
+    """Seeds what a test and its fixtures draw, so that the outcome does not depend on which tests ran before it."""
     random.seed(0)
     np.random.seed(0)
 

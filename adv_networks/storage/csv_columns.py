@@ -1,8 +1,8 @@
 """CSV text by columns: what the csv module reads, found by NumPy in long files, where it takes a fraction of the time.
 
 In a long file most columns have few different texts. NumPy finds the cells in the bytes and which of them are equal, so each
-text is decoded about once a block. The csv module reads short files, and what follows the first block that is not as this
-project writes it: with a line of another length, a quote inside a cell, or the line ends of Windows.
+text is decoded about once a block. The csv module reads short files. It also takes over from the first block that this project
+would not have written: one with a line of another length, a quote inside a cell, or Windows line ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from adv_networks.lazy import np
 BLOCK = 2**21
 _ROWS_AT_ONCE = 2048
 _COMMA, _NEWLINE, _QUOTE = b',\n"'
-# Cells are compared in words of eight bytes. Only those of the same slot are; others differ.
+# Cells are compared eight bytes at a time, and only within a slot: cells of different slots differ.
 _WORD, _SLOT_BITS = 8, 16
 # A block whose longest cell would take more than this many times its bytes as the width of a column is left to the csv module.
 _MOST_PADDING = 16
