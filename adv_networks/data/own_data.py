@@ -13,11 +13,11 @@ from adv_networks.data import mapped
 from adv_networks.data.images import Images
 from adv_networks.data.sources import folder, npz, pictures
 from adv_networks.data.sources.base import InMemory, register
-from adv_networks.errors import UsageError, UserError
+from adv_networks.errors import UsageError, UserError, printable
 from adv_networks.experiments import DATASETS, OPENERS, Dataset
 from adv_networks.lazy import np
 from adv_networks.storage.hashes import arrays_hash
-from adv_networks.storage.names import for_files, printable
+from adv_networks.storage.names import for_files
 
 # Seed of the split, if the data has one part, and of the order. Files come class by class, but "the first images" of a split,
 # which validation and small scales take, must have all classes.

@@ -177,10 +177,7 @@ def outputs_of(model: keras.Model, inputs: np.ndarray, where: str) -> np.ndarray
     try:
         return np.asarray(keras.ops.cast(model(inputs, training=False), "float64"))
     except Exception as error:  # The user's code may raise anything.
-        raise UserError(
-            f"{where}: expected a model that can be computed for any batch of images, found {type(error).__name__}: "
-            f"{reason(error)}"
-        ) from error
+        raise runtime.failure(where, error) from error
 
 
 def _check_takes_any_batch(model: keras.Model, fixed: int, wanted: _Wanted, where: str) -> None:

@@ -14,12 +14,12 @@ from types import ModuleType
 from typing import Any
 
 from adv_networks import runtime
-from adv_networks.errors import UserError
+from adv_networks.errors import UserError, printable
 from adv_networks.lazy import keras
 from adv_networks.storage import run_directories
 from adv_networks.storage.files import reason
 from adv_networks.storage.hashes import weights_hash
-from adv_networks.storage.names import printable, shortened
+from adv_networks.storage.names import shortened
 
 # Other kinds of files that users give as models, and what to give instead.
 _NO_KERAS_MODELS = {

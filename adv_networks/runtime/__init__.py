@@ -8,7 +8,7 @@ The modules `devices`, `replicas`, `workers`, `determinism` and `start` are publ
 
 from adv_networks.runtime.caching import caches
 from adv_networks.runtime.chosen import choices
-from adv_networks.runtime.compiled import described, for_loops, run_compiled, trace_counts
+from adv_networks.runtime.compiled import described, failure, for_loops, run_compiled, trace_counts
 from adv_networks.runtime.dropout import dropping
 from adv_networks.runtime.nesting import flattened
 from adv_networks.runtime.optimizers import adam, sgd
@@ -39,6 +39,7 @@ __all__ = [
     "discarding_statistics",
     "drawing",
     "dropping",
+    "failure",
     "flattened",
     "for_loops",
     "is_plain",

@@ -17,6 +17,18 @@ from adv_networks.runtime.stateless import Weighted, Weights
 from adv_networks.storage.files import reason
 
 
+def failure(where: str, error: Exception) -> UserError:
+    """The error for a model that fails when it is computed.
+
+    Examples:
+        >>> from adv_networks import runtime
+        >>> print(runtime.failure("mine.keras", ValueError("7 images, not 250")))
+        mine.keras: expected a model that can be computed for any batch of images, found ValueError: 7 images, not 250
+    """
+    found = f"{type(error).__name__}: {reason(error)}"
+    return UserError(f"{where}: expected a model that can be computed for any batch of images, found {found}")
+
+
 def run_compiled(function: Callable[..., Any], model: keras.Model, *arguments: Any) -> Any:
     """Computes `function(model, *arguments)` in a compiled graph.
 
@@ -143,10 +155,7 @@ class _Graphs:
         except tf.errors.ResourceExhaustedError:  # It is not the model's.
             raise
         except tf.errors.OpError as error:
-            raise UserError(
-                f"{model.name}: expected a model that can be computed for any batch of images, found {type(error).__name__}: "
-                f"{reason(error)}"
-            ) from error
+            raise failure(model.name, error) from error
 
     def concrete(self, function: Callable[..., Any], model: keras.Model, arguments: tuple[Any, ...]) -> tuple[Any, Weights]:
         """The graph for these arguments, and the weights that it takes before them."""

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from adv_networks.errors import UserError
+from adv_networks.errors import UserError, printable
 from adv_networks.storage.csv_columns import Column, columns, rows
 from adv_networks.storage.files import reason
 from adv_networks.storage.hashes import DIGITS
-from adv_networks.storage.names import printable
 
 MEND = "(repair it, or move it away)"
 

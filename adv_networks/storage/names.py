@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from adv_networks.errors import printable
-
 
 def shortened(name: str, longest: int = 40) -> str:
     """A name for a picture or a message: the end of one with more than `longest` characters is cut off."""
@@ -15,6 +13,3 @@ def shortened(name: str, longest: int = 40) -> str:
 def for_files(name: str) -> str:
     """The name as part of a file name: only ASCII letters, digits, dots and underscores."""
     return re.sub(r"[^A-Za-z0-9_.]+", "_", name)
-
-
-__all__ = ["for_files", "printable", "shortened"]

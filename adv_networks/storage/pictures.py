@@ -11,9 +11,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from adv_networks.errors import printable
 from adv_networks.lazy import np
 from adv_networks.storage.files import write_whole
-from adv_networks.storage.names import printable, shortened
+from adv_networks.storage.names import shortened
 
 # The formats of tables' figures, besides the PNG that pages show.
 FORMATS = ("pdf", "png", "svg")

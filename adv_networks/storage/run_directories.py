@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adv_networks.errors import UserError
+from adv_networks.errors import UserError, printable
 from adv_networks.storage.files import open_regular, read_text, reason
 from adv_networks.storage.hashes import file_hash
-from adv_networks.storage.names import printable, shortened
+from adv_networks.storage.names import shortened
 
 # The networks that a run saves: D, and its generators.
 _NETWORK = re.compile(r"[a-z][\w-]*\.keras")

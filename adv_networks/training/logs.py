@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adv_networks.errors import UserError
+from adv_networks.errors import UserError, printable
 from adv_networks.storage.csv_rows import write_rows
 from adv_networks.storage.files import explained, open_regular, reason
-from adv_networks.storage.names import printable
 
 # The columns of metrics.csv, whose lines do not depend on whether a run was killed and resumed, and of timings.csv.
 METRICS = (

@@ -15,11 +15,10 @@ import pytest
 from PIL import Image
 
 from adv_networks.data import find_dataset, load
-from adv_networks.errors import UserError
+from adv_networks.errors import UserError, printable
 from adv_networks.evaluation import gallery
 from adv_networks.experiments import DATASETS
 from adv_networks.storage import pictures
-from adv_networks.storage.names import printable
 
 IMAGES, LABELS = np.zeros((8, 4, 4), np.uint8), np.arange(8) % 2
 

@@ -6,9 +6,10 @@ import io
 import numpy as np
 import pytest
 
+from adv_networks.errors import printable
 from adv_networks.storage import pictures
 from adv_networks.storage.csv_rows import csv_text, merge_rows
-from adv_networks.storage.names import for_files, printable, shortened
+from adv_networks.storage.names import for_files, shortened
 
 NAMES = [
     "$x^$", "$\\frac{$", "$$", "a_b^c", "%", "\\", "{}", "<b>", "=1+1", "-", "",

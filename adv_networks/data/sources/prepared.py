@@ -15,11 +15,11 @@ from adv_networks.data import mapped
 from adv_networks.data.images import Images, NoSuchSplit
 from adv_networks.data.sources.base import Place, Source, register
 from adv_networks.data.sources.tfds import Tfds, directory_of
-from adv_networks.errors import UsageError, UserError
+from adv_networks.errors import UsageError, UserError, printable
 from adv_networks.experiments import DATASETS, Dataset
 from adv_networks.lazy import np
 from adv_networks.storage.files import read_text, reason
-from adv_networks.storage.names import for_files, printable
+from adv_networks.storage.names import for_files
 
 PREFIX = "tfds:"
 _BATCH = 256
