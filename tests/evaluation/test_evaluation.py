@@ -147,7 +147,7 @@ def test_models_without_gradients_and_models_of_one_batch_size_are_refused(image
         ),
         (
             made(lambda x: keras.ops.reshape(model(x), (7, 10)), keras.Input(batch_shape=(7, 8, 8, 1))),
-            "expected a model that can be computed for any batch of images, found InvalidArgumentError: In(put to|compatible)",
+            "expected a model that can be computed for any batch of images, found InvalidArgumentError: ",
         ),
     ):
         with pytest.raises(UserError, match=message) as refusal:
