@@ -45,10 +45,14 @@ class Verdict(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """A percentage of images (accuracy, error, success), or a mean over images (confidence); without `images`, a count."""
+    """A percentage of images (accuracy, error, success), or a mean over images (confidence); without `images`, a count.
+
+    `own_split`: of test images that are not the data set's official ones, or not all of them.
+    """
 
     value: float
     images: int | None
+    own_split: bool = False
 
     @property
     def deviation(self) -> float:

@@ -26,13 +26,17 @@ class _Line:
         return self.measured.claim
 
     @property
+    def measured_verdict(self) -> str:
+        return self.measured.verdict.value + ", on another split" * self.measured.own_split
+
+    @property
     def published_verdict(self) -> str:
         return _of_published(self.published.verdict)
 
     def evidence(self) -> str:
         """The cells by table and row, each as measured (published), with a dash for a number that does not exist.
 
-        A cell counts as measured only on the complete data set.
+        A number of only the first test images does not count.
         """
         grouped: dict[tuple[str, str], dict[str, list[str]]] = {}
         for (key, own), (_, papers) in zip(self.measured.cells, self.published.cells, strict=True):
@@ -55,7 +59,7 @@ def as_lines(source: Source, numbers: Numbers) -> list[dict[str, Any]]:
     lines = []
     for line in _lines(source, numbers):
         missing = "; ".join("/".join(key) for key in line.measured.missing)
-        verdicts = (line.measured.verdict.value, line.published_verdict, _of_published(line.printed.verdict))
+        verdicts = (line.measured_verdict, line.published_verdict, _of_published(line.printed.verdict))
         values = (line.claim.section, line.claim.title, *verdicts, missing, line.evidence())
         lines.append(dict(zip(FIELDS, values, strict=True)))
     return lines
@@ -80,7 +84,7 @@ def as_markdown(source: Source, numbers: Numbers, *, scale: str) -> str:
     for section, subject in source.sections.items():
         body = [["claim", "measured", "published", "cells: measured (published), in %"], ["---"] * 4]
         body += [
-            [line.claim.title, line.measured.verdict.value, line.published_verdict, line.evidence()]
+            [line.claim.title, line.measured_verdict, line.published_verdict, line.evidence()]
             for line in lines
             if line.claim.section == section
         ]
@@ -100,7 +104,7 @@ def as_text(source: Source, numbers: Numbers, *, scale: str) -> str:
         text += ["", f"{_section_title(section)}: {subject}"]
         for line in lines:
             if line.claim.section == section:
-                text.append(f"  {line.measured.verdict} ({line.published_verdict}): {line.claim.title}")
+                text.append(f"  {line.measured_verdict} ({line.published_verdict}): {line.claim.title}")
                 text += textwrap.wrap(line.evidence(), 124, initial_indent=" " * 6, subsequent_indent=" " * 6)
     for title, notes in _findings(source, lines):
         text += ["", title, *(f"  {note}" for note in notes or ["None."])]
@@ -132,8 +136,13 @@ def _section_title(section: str) -> str:
 
 
 def _counts(lines: Sequence[_Line]) -> dict[str, dict[Verdict, int]]:
-    """The number of claims for each verdict, on the measured and on the published numbers."""
-    verdicts = {who: [getattr(line, who).verdict for line in lines] for who in ("measured", "published")}
+    """The number of claims for each verdict: measured, measured on another split than the official one, and published."""
+    measured: dict[bool, list[Verdict]] = {False: [], True: []}
+    for line in lines:
+        measured[line.measured.own_split].append(line.measured.verdict)
+    verdicts = {"measured": measured[False], "published": [line.published.verdict for line in lines]}
+    if measured[True]:
+        verdicts = {"measured": measured[False], "measured, on another split": measured[True], **verdicts}
     return {who: {verdict: given.count(verdict) for verdict in Verdict} for who, given in verdicts.items()}
 
 
@@ -143,16 +152,14 @@ def _findings(source: Source, lines: Sequence[_Line]) -> list[tuple[str, list[st
     def named(chosen: Iterable[_Line]) -> list[str]:
         return [f"{line.claim.section}: {line.claim.title}" for line in chosen]
 
+    def differing(published: Verdict, measured: Verdict) -> list[str]:
+        chosen = [line for line in lines if (line.published.verdict, line.measured.verdict) == (published, measured)]
+        return [named([line])[0] + " (on another split)" * line.measured.own_split for line in chosen]
+
     holds, fails = Verdict.HOLDS, Verdict.FAILS
     return [
-        (
-            "Holds in the published tables, does not hold here",
-            named(line for line in lines if (line.published.verdict, line.measured.verdict) == (holds, fails)),
-        ),
-        (
-            "Does not hold in the published tables, holds here",
-            named(line for line in lines if (line.published.verdict, line.measured.verdict) == (fails, holds)),
-        ),
+        ("Holds in the published tables, does not hold here", differing(holds, fails)),
+        ("Does not hold in the published tables, holds here", differing(fails, holds)),
         (
             f"Statements of the {source.kind} that do not fit its own tables, read so",
             named(line for line in lines if line.published.verdict == fails),

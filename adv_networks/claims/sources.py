@@ -37,8 +37,13 @@ class Judgement:
 
     @property
     def missing(self) -> tuple[Key, ...]:
-        """The cells that are not measured, or measured only on part of the data set."""
+        """The cells that are not measured."""
         return tuple(key for key, number in self.cells if number is None)
+
+    @property
+    def own_split(self) -> bool:
+        """Whether the verdict depends on a number of another split of the data set than the official one."""
+        return self.verdict != Verdict.NOT_MEASURED and any(number and number.own_split for _, number in self.cells)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,17 +104,19 @@ def _judge(claim: Claim, numbers: Numbers, z: float, order: Mapping[Key, int]) -
 
 
 def measured(rows: Iterable[Mapping[str, Any]]) -> dict[Key, Number]:
-    """The numbers of table rows (`tables.make_table`) by cell, only those measured on complete data sets.
+    """The numbers of table rows (`tables.make_table`) by cell, without those of only the first test images.
 
     A row has table, dataset, row, column, `measured_percent` and images. Optional are `metric` (default: accuracy), `data`
-    (default: "complete"), and `interval_low`, which is None if the number is not a proportion of images.
+    (`tables.COMPLETENESS`; default: "complete"), and `interval_low`, which is None if the number is not a proportion of images.
     """
     return {
         cell_key(row["table"], row["dataset"], row["row"], row["column"], row.get("metric", "accuracy")): Number(
-            row["measured_percent"], None if row.get("interval_low", 0) is None else row["images"]
+            row["measured_percent"],
+            None if row.get("interval_low", 0) is None else row["images"],
+            own_split=row.get("data") == "split",
         )
         for row in rows
-        if row["measured_percent"] is not None and row.get("data", "complete") == "complete"
+        if row["measured_percent"] is not None and row.get("data", "complete") in ("complete", "part", "split")
     }
 
 

@@ -8,6 +8,9 @@ from types import MappingProxyType
 from adv_networks.experiments import BATCH_STATISTICS_SIZE, DATASETS, Cell, generator_file
 from adv_networks.storage.records import Record, hash_of_parts
 
+# What a number can be measured with, the least complete first.
+COMPLETENESS = ("split", "limited", "part", "complete")
+
 
 def source_name(cell: Cell) -> str:
     """The source in a record of this cell: a run, a run's generator, or "" for clean images and worst cases.
@@ -94,10 +97,11 @@ def _has_its_parts(cell: Cell, record: Record, pairs: Sequence[tuple[Cell, Recor
 
 
 def completeness(cell: Cell, record: Record) -> str:
-    """Whether the number was measured with all data.
+    """How complete the data of a number is; one of `COMPLETENESS`.
 
-    "complete": on all test images and, as far as the record says, with all training images. "limited": on only the first test
-    images, as the cell's experiment asks. "subset": on less.
+    "complete": all test images and, as far as the record says, all training images. "part": all test images, but only a part
+    of the training images. "limited": only the first test images, as the cell's experiment asks. "split": fewer test images
+    than the data set has, so another split than the official one.
 
     Examples:
         >>> from adv_networks import experiments, tables
@@ -106,7 +110,7 @@ def completeness(cell: Cell, record: Record) -> str:
         >>> hashes, settings = ("", "", ""), cell.attack.settings()
         >>> record = Record("", cell.target.name, "", "clean", 0.0, 99.0, 990, 1000, *hashes, settings, "moving", seconds=1.0)
         >>> tables.completeness(cell, record)
-        'subset'
+        'split'
     """
     declared = DATASETS[cell.dataset]
     tested, limited = (
@@ -115,9 +119,20 @@ def completeness(cell: Cell, record: Record) -> str:
     )
     # Validation images count as training images. If the record has 0 training images, their number is unknown.
     trained = not record.training_images or record.training_images + cell.target.validation >= declared.train_images
-    if not trained or not (tested or limited):
-        return "subset"
-    return "complete" if tested else "limited"
+    if tested:
+        return "complete" if trained else "part"
+    return "limited" if limited else "split"
+
+
+def least_complete(kinds: Iterable[str]) -> str:
+    """The least complete of several numbers' kinds of data.
+
+    Examples:
+        >>> from adv_networks import tables
+        >>> tables.least_complete(["complete", "part"])
+        'part'
+    """
+    return min(kinds, key=COMPLETENESS.index)
 
 
 def _evaluated_images(images: int, bn_evaluation: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from adv_networks.experiments import DATASETS, METHODS, SETTINGS, Cell, Experiment, experiment, experiments_of
 from adv_networks.storage.records import Record
-from adv_networks.tables.match import completeness
+from adv_networks.tables.match import completeness, least_complete
 
 
 def notes_of(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
@@ -19,12 +19,16 @@ def notes_of(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
         own = [(cell, record) for cell, record in measured if cell.dataset == dataset]
         specs = experiments_of(cell for cell, _ in own)
         declared, seen = DATASETS[dataset], [record for _, record in own]
-        if any(completeness(cell, record) == "subset" for cell, record in own):
+        data = least_complete(completeness(cell, record) for cell, record in own)
+        trained = f"trained on {_listed(record.training_images for record in seen)} of {declared.train_images} images"
+        if data == "split":
             notes.append(
-                f"**{dataset} is not complete here: trained on {_listed(record.training_images for record in seen)} of "
-                f"{declared.train_images} images, tested on {_listed(record.images for record in seen)} of "
-                f"{declared.test_images}. The numbers show that the code runs, and measure nothing.**"
+                f"**{dataset} is split otherwise than officially here: {trained}, tested on "
+                f"{_listed(record.images for record in seen)} of {declared.test_images}. This is no measurement of the "
+                "published numbers. Claims about it are counted apart.**"
             )
+        elif data == "part":
+            notes.append(f"**{dataset}: {trained}; the test set is complete.**")
         elif (
             any(spec.extra_images for spec in specs) and min(record.training_images for record in seen) <= declared.train_images
         ):

@@ -14,7 +14,7 @@ from adv_networks.experiments import Cell, Table
 from adv_networks.papers.published import published
 from adv_networks.storage.csv_rows import read_rows
 from adv_networks.storage.records import METRICS, Record
-from adv_networks.tables.match import completeness, match
+from adv_networks.tables.match import completeness, least_complete, match
 
 FIELDS = (
     "table",
@@ -139,8 +139,7 @@ def _over_seeds(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     images = min(cell["images"] for cell in known)
     behind = images if METRICS[cells[0]["metric"]].images else None
     numbers = _numbers([cell["measured_percent"] for cell in known], cells[0]["published_percent"], behind)
-    found = {cell["data"] for cell in known}
-    data = next(kind for kind in ("subset", "limited", "complete") if kind in found)
+    data = least_complete(cell["data"] for cell in known)
     return joined | numbers | {"seeds": " ".join(cell["seeds"] for cell in known), "images": images, "data": data}
 
 

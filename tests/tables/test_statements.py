@@ -42,8 +42,8 @@ def test_measured_like_published_is_judged_like_published():
     assert judge(without) == judged
 
 
-@pytest.mark.parametrize("change", [dict(measured_percent=None), dict(data="subset"), dict(data=None), None])
-def test_a_cell_missing_or_of_a_subset_leaves_its_claims_unmeasured(change):
+@pytest.mark.parametrize("change", [dict(measured_percent=None), dict(data="limited"), dict(data=None), None])
+def test_a_cell_missing_or_of_the_first_test_images_leaves_its_claims_unmeasured(change):
     key = ("2", "svhn", "standard (A)", "PGD")
     rows = []
     for row in published_rows():
@@ -57,6 +57,22 @@ def test_a_cell_missing_or_of_a_subset_leaves_its_claims_unmeasured(change):
         assert one.verdict == (NOT_MEASURED if resting else papers.verdict)
         assert one.missing == ((key,) if resting else ())
     assert affected == 4
+
+
+def test_claims_on_another_split_are_judged_and_counted_apart():
+    rows = [row | dict(data="split" if row["dataset"] == "svhn" else "part") for row in published_rows()]
+    judged = judge(rows)
+    assert [one.verdict for one in judged] == [one.verdict for one in PAPER.judge_published()]
+    apart = [one for one in judged if one.own_split]
+    assert {any(key[1] == "svhn" for key, _ in one.cells) for one in apart} == {True}
+    text, total = claims.as_markdown(PAPER, claims.measured(rows), scale="cpu"), {}
+    for who, chosen in (("measured", set(judged) - set(apart)), ("measured, on another split", set(apart))):
+        verdicts = [one.verdict for one in chosen]
+        total |= {who: len(verdicts)}
+        assert f"| {who} | {' | '.join(str(verdicts.count(verdict)) for verdict in Verdict)} |" in text
+    assert sum(total.values()) == len(judged) and total["measured, on another split"] > 0
+    (line, *_) = [line for line in claims.as_lines(PAPER, claims.measured(rows)) if "svhn" in line["cells"]]
+    assert line["measured"].endswith(", on another split")
 
 
 def test_fewer_images_decide_less():

@@ -182,7 +182,12 @@ def test_several_seeds_are_a_mean_with_its_range(tmp_path):
     assert (clean["interval_low"], clean["interval_high"]) == pytest.approx(mean, abs=0.05)
     assert (fgs["measured_percent"], fgs["measured_least"], fgs["measured_most"], fgs["seeds"]) == (50.0, 40.0, 60.0, "0 4")
     assert pgd["measured_percent"] is None and pgd["seeds"] == ""
-    for *kinds, joined in (["limited"] * 3, ["complete", "limited", "limited"], ["limited", "subset", "subset"]):
+    for *kinds, joined in (
+        ["limited"] * 3,
+        ["complete", "limited", "limited"],
+        ["part", "complete", "part"],
+        ["limited", "split", "split"],
+    ):
         assert tables.over_seeds([[made[0][0] | {"data": kind}] for kind in kinds])[0]["data"] == joined
     text = tables.as_text(table, tables.over_seeds(made), scale="cpu")
     assert "mean [least, most] of the seeds" in text and "98.48 [98.00, 99.00] (99.14, -0.66)" in text

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adv_networks.experiments import Cell, Table
+from adv_networks.tables.match import least_complete
 from adv_networks.tables.networks import Networks
 
 
@@ -30,6 +31,6 @@ class Made:
     directory: Path
 
     @property
-    def is_complete(self) -> bool:
-        """Whether every cell was measured on all test images, with runs on all training images."""
-        return all(row["data"] == "complete" for row in self.rows)
+    def data(self) -> str:
+        """How complete the data of the least complete cell is; "split" if a cell is not measured."""
+        return least_complete(row["data"] or "split" for row in self.rows)

@@ -35,8 +35,7 @@ def _line(made: Made, name: str, row: str, spec: Experiment, number: Number) -> 
     known = dict(table=name, dataset=spec.dataset, row=row, column=number.column, metric=number.metric, images=number.images)
     values = {"measured_percent": number.value, "interval_low": low, "interval_high": high}
     rounded = {field: None if value is None else float(f"{value:.6g}") for field, value in values.items()}
-    data = "complete" if made.is_complete else "subset"
-    return dict.fromkeys(FIELDS) | known | rounded | dict(run=spec.name, steps=spec.steps, seeds=str(spec.seed), data=data)
+    return dict.fromkeys(FIELDS) | known | rounded | dict(run=spec.name, steps=spec.steps, seeds=str(spec.seed), data=made.data)
 
 
 def _markdown(lines: Sequence[Mapping[str, Any]]) -> str:

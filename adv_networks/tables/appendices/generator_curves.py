@@ -129,12 +129,11 @@ def _line(made: Made, row: str, label: str, spec: Experiment, column: str, metri
     images = VALIDATION_IMAGES if metric == "accuracy" else _PATTERNS
     low, high = wilson_interval(value, images) if metric == "accuracy" else (None, None)
     known = dict(table=_NAME, dataset=spec.dataset, row=f"{row}, {label}", column=column, metric=metric, images=images)
-    data = "complete" if made.is_complete else "subset"
     rounded = {
         name: None if number is None else round(number, 4)
         for name, number in {"measured_percent": value, "interval_low": low, "interval_high": high}.items()
     }
-    return dict.fromkeys(FIELDS) | known | rounded | dict(run=spec.name, steps=spec.steps, seeds=str(spec.seed), data=data)
+    return dict.fromkeys(FIELDS) | known | rounded | dict(run=spec.name, steps=spec.steps, seeds=str(spec.seed), data=made.data)
 
 
 def _draw_attacks(made: Made, label: str, runs: Mapping[str, Experiment]) -> None:
