@@ -54,7 +54,7 @@ class Rescaled(nn.Module):
 
 
 def d1() -> nn.Module:
-    """D1. PyTorch flattens features in another order than TensorFlow, which `copied` takes into account."""
+    """D1."""
     convolutions = [_convolution(1, 32, 5, bias=True), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
     convolutions += [_convolution(32, 64, 5, bias=True), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
     return nn.Sequential(Rescaled(), *convolutions, nn.Flatten(), nn.Linear(7 * 7 * 64, 10))
@@ -81,16 +81,81 @@ def g1(channels: int, width: int) -> nn.Module:
     return nn.Sequential(*layers, _convolution(inputs, channels, 3, bias=True), nn.Tanh())
 
 
+class Copy(nn.Module):
+    """A Keras model made of the layers that D1 and D2 have: images [batch, channels, height, width] to logits, at inference."""
+
+    def __init__(self, model: keras.Model):
+        super().__init__()
+        layers = model.layers[1:]
+        self.copies = nn.ModuleList(_copy_of(layer) for layer in layers)
+        inputs = [layer.input if isinstance(layer.input, list) else [layer.input] for layer in layers]
+        self.reads = [[id(tensor) for tensor in own] for own in inputs]
+        self.writes = [id(layer.output) for layer in layers]
+        self.first = id(model.layers[0].output)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The logits."""
+        values = {self.first: x}
+        for copy, reads, write in zip(self.copies, self.reads, self.writes, strict=True):
+            values[write] = copy(*(values[read] for read in reads))
+        return values[self.writes[-1]]
+
+
 def copied(model: keras.Model) -> nn.Module:
-    """D1 with the weights of a Keras D1."""
-    first, first_bias, second, second_bias, dense, bias = model.get_weights()
-    values = [first.transpose(3, 2, 0, 1), first_bias, second.transpose(3, 2, 0, 1), second_bias]
-    values += [dense.reshape(7, 7, 64, 10).transpose(3, 2, 0, 1).reshape(10, -1), bias]
-    result = d1()
-    with torch.no_grad():
-        for parameter, value in zip(result.parameters(), values, strict=True):
-            parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
-    return result.eval()
+    """A Keras D1 or D2 as a PyTorch module with the same weights."""
+    return Copy(model).eval().requires_grad_(False)
+
+
+class _Calls(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function: Callable[..., torch.Tensor]):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *values: torch.Tensor) -> torch.Tensor:
+        """The function's value."""
+        return self.function(*values)
+
+
+def _copy_of(layer: keras.Layer) -> nn.Module:
+    values = [torch.tensor(value) for value in layer.get_weights()]
+    match type(layer).__name__:
+        case "Rescaling":
+            return _Calls(lambda x: layer.scale * x + layer.offset)
+        case "Conv2D":
+            return _copy_of_convolution(layer, *values)
+        case "BatchNormalization":
+            copy = nn.BatchNorm2d(len(values[0]), eps=layer.epsilon)
+            names = ("weight", "bias", "running_mean", "running_var")
+            copy.load_state_dict(dict(zip(names, values, strict=True)), strict=False)
+            return copy
+        case "ReLU":
+            return nn.ReLU()
+        case "MaxPooling2D":
+            return nn.MaxPool2d(layer.pool_size)
+        case "Add":
+            return _Calls(torch.add)
+        case "GlobalAveragePooling2D":
+            return _Calls(lambda x: x.mean((2, 3)))
+        case "Flatten":  # in TensorFlow's order
+            return _Calls(lambda x: x.permute(0, 2, 3, 1).flatten(1))
+        case "Dense":
+            copy = nn.Linear(*values[0].shape)
+            copy.load_state_dict(dict(weight=values[0].T, bias=values[1]))
+            return copy
+        case other:
+            raise ValueError(f"expected a layer that D1 or D2 has, received {other}")
+
+
+def _copy_of_convolution(layer: keras.layers.Conv2D, kernel: torch.Tensor, *bias: torch.Tensor) -> nn.Module:
+    """TensorFlow pads sides that are multiples of the stride by (kernel − stride), the smaller half first."""
+    (size, _, inputs, filters), stride = kernel.shape, layer.strides[0]
+    padding = max(size - stride, 0)
+    copy = nn.Conv2d(inputs, filters, size, stride, 0 if padding % 2 else padding // 2, bias=bool(bias))
+    copy.load_state_dict(dict(zip(("weight", "bias"), (kernel.permute(3, 2, 0, 1).contiguous(), *bias), strict=False)))
+    before, after = padding // 2, padding - padding // 2
+    return nn.Sequential(nn.ZeroPad2d((before, after, before, after)), copy) if padding % 2 else copy
 
 
 def _images(x: np.ndarray, channels_last: bool) -> torch.Tensor:

@@ -298,10 +298,10 @@ def test_attacks_agree_with_a_second_implementation_on_a_copy_in_pytorch(partly_
     torch.set_num_threads(1)
     d, x, y = partly_robust.model, partly_robust.x[:60], partly_robust.y[:60]
     lines = list(autoattack.accuracies(d, x, y, partly_robust.epsilon, steps=15, queries=100))
-    assert [line["attack"] for line in lines] == ["APGD-CE", "APGD-DLR", "APGD-T", "FAB-T", "Square"]
+    assert [line["attack"] for line in lines] == ["APGD-CE", "APGD-DLR", "APGD-T", "FAB-T", "Square", "AutoAttack"]
     assert all(10 < line["own_percent"] < 80 for line in lines), lines
     differences = {line["attack"]: abs(line["difference"]) for line in lines}
-    assert max(differences["APGD-T"], differences["FAB-T"]) <= 2, differences
-    # Few steps from one random start, another in each: by two or three images do seeds differ.
-    assert max(differences["APGD-CE"], differences["APGD-DLR"]) <= 6, differences
+    assert max(differences[name] for name in ("APGD-T", "FAB-T", "AutoAttack")) <= 2, differences
+    # Few steps from one random start, another in each. Six seeds of APGD-DLR leave 12 to 16 images here, and 12 to 16 there.
+    assert max(differences["APGD-CE"], differences["APGD-DLR"]) <= 7, differences
     assert differences["Square"] <= 12, differences
