@@ -6,6 +6,7 @@ layer, a replaced layer, or a method or number of a layer. An earlier snapshot t
 
 from __future__ import annotations
 
+import functools
 import operator
 import types
 import weakref
@@ -29,6 +30,10 @@ _OF_TRAINING = frozenset({
 _OF_TRAINING_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 # Packages whose classes and functions do not change.
 _KNOWN = frozenset({"keras", "tensorflow", "builtins"})
+# Packages whose functions are not followed further, because what they read does not change either.
+_NOT_FOLLOWED = _KNOWN | {"adv_networks", "numpy", "scipy"}
+# How many calls away from a layer's own functions a function may be, and the number of functions, for a comparison to be quick.
+_CALLS_AWAY, _MOST_FUNCTIONS = 4, 100
 _EMPTY_CELL = types.CellType()
 _LARGEST_COMPARED = 2**16  # Bytes. The contents of larger arrays are not compared, only their identity.
 
@@ -36,8 +41,8 @@ _LARGEST_COMPARED = 2**16  # Bytes. The contents of larger arrays are not compar
 class Snapshot:
     """A model as it is now.
 
-    It does not see state that layers keep inside objects of other classes than Keras' and Python's, or global variables that
-    are read by the functions that their methods call.
+    Global variables are seen if a layer's own functions read them, or functions that these call, directly or by a few calls.
+    Not seen is state that layers keep inside objects of other classes than Keras' and Python's.
     """
 
     def __init__(self, model: keras.Model):
@@ -127,23 +132,77 @@ def _form(kind: type) -> Callable[[Any], Any]:
         return _contents
     if issubclass(kind, keras.Variable):
         return lambda variable: (id(variable), variable._trainable)
-    if issubclass(kind, types.FunctionType):
-        return lambda function: (id(function), _items(map(_shallow, _read_by(function))))
+    if issubclass(kind, _WRAPPERS):
+        return lambda wrapper: (id(wrapper), _items(map(_shallow, _read_by(wrapper))))
     return id
 
 
-def _read_by(function: types.FunctionType) -> list[Any]:
-    """The global variables and the variables of enclosing functions that a function reads; none for those of Keras."""
-    if function.__module__ is None or function.__module__.split(".")[0] in _KNOWN:
-        return []
-    names, known = function.__code__.co_names, function.__globals__
-    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != _EMPTY_CELL]
-    return [known[name] for name in names if name in known] + cells
+# What holds a function: the function itself, what a class makes of it, or one with some of its arguments.
+_WRAPPERS = (types.FunctionType, types.MethodType, staticmethod, classmethod, property, functools.partial)
+
+
+def _unwrapped(value: Any) -> types.FunctionType | None:
+    """The Python function behind a value, which may change by what it reads; None if there is none."""
+    while isinstance(value, _WRAPPERS) and not isinstance(value, types.FunctionType):
+        if isinstance(value, (functools.partial, property)):
+            value = value.func if isinstance(value, functools.partial) else value.fget
+        else:
+            value = value.__func__
+    return value if isinstance(value, types.FunctionType) else None
+
+
+def _read_by(wrapper: Any) -> list[Any]:
+    """What a function reads, and the functions that it calls: global variables and variables of enclosing functions.
+
+    Functions that it reads occur themselves, followed by what they read; none is followed twice, or into `_NOT_FOLLOWED`.
+    """
+    found = [*wrapper.args, *wrapper.keywords.values()] if isinstance(wrapper, functools.partial) else []
+    function = _unwrapped(wrapper)
+    if function is None or _package(function) in _KNOWN:
+        return found
+    seen, following = {id(function)}, [function]
+    for _ in range(1 + _CALLS_AWAY):
+        read = [value for one in following for value in _read_directly(one)]
+        found += read
+        following = []
+        for value in filter(None, map(_unwrapped, read)):
+            if id(value) not in seen and _package(value) not in _NOT_FOLLOWED and len(seen) < _MOST_FUNCTIONS:
+                seen.add(id(value))
+                following.append(value)
+    return found
+
+
+def _package(function: types.FunctionType) -> str:
+    return (function.__module__ or "builtins").split(".")[0]
+
+
+def _read_directly(function: types.FunctionType) -> list[Any]:
+    """Its global variables, those of modules and classes among them that it names, and those of enclosing functions."""
+    names, known = _names_in(function.__code__), function.__globals__
+    found = [known[name] for name in names if name in known]
+    for owner in filter(_is_own_namespace, tuple(found)):
+        found += [vars(owner)[name] for name in names if name in vars(owner)]
+    return found + [cell.cell_contents for cell in function.__closure__ or () if cell != _EMPTY_CELL]
+
+
+def _is_own_namespace(value: Any) -> bool:
+    """Whether a value is a module or class of the user's."""
+    if not isinstance(value, (types.ModuleType, type)):
+        return False
+    name = value.__name__ if isinstance(value, types.ModuleType) else value.__module__
+    return name.split(".")[0] not in _NOT_FOLLOWED
+
+
+@caches.results
+def _names_in(code: types.CodeType) -> tuple[str, ...]:
+    """The names that a function's code may read, including the functions that it defines."""
+    inner = [name for own in code.co_consts if isinstance(own, types.CodeType) for name in _names_in(own)]
+    return tuple(dict.fromkeys([*code.co_names, *inner]))
 
 
 def _shallow(value: Any) -> Any:
     """The value itself, or the address of a function, which may read itself."""
-    return id(value) if isinstance(value, types.FunctionType) else value
+    return id(value) if isinstance(value, _WRAPPERS) else value
 
 
 def _items(values: Iterable[Any]) -> tuple[Any, ...]:
@@ -162,6 +221,6 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield from _leaves(own)
     elif type(value) not in _VALUES:
         yield value
-        if isinstance(value, types.FunctionType):
-            for own in map(_shallow, _read_by(value)):
-                yield from _leaves(own)
+        if isinstance(value, _WRAPPERS):
+            for own in _read_by(value):  # A function may read itself.
+                yield from [own] if isinstance(own, _WRAPPERS) else _leaves(own)
