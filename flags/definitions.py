@@ -252,8 +252,9 @@ OUTPUT.has(
     "--results=mine/results",
     "directory of records and tables [results]",
 )
-for _name in ("model", "data_dir", "workdir", "runs", "results"):
-    flags.register_validator(_name, lambda value: value != "", "must not be empty")
+# A shell variable that is not set leaves such a value empty, which would otherwise mean the default.
+for _name in ("model", "attack", "save_adversarial", "save_predictions", "data_dir", "workdir", "runs", "results"):
+    flags.register_validator(_name, lambda value: value is None or len(value) > 0, "must not be empty")
 DEVICES.has(
     flags.DEFINE_enum(
         "strategy",

@@ -37,6 +37,8 @@ def _define_setting(name: str) -> flags.FlagHolder:
         if rule["choices"]:
             expected = f"must be one of {', '.join(rule['choices'])}, a .keras file or module:function"
             flags.register_validator(name, lambda value: value is None or value in rule["choices"], expected)
+        else:
+            flags.register_validator(name, lambda value: value != "", "must not be empty")
         return holder
     bounds = dict(lower_bound=rule["above"] if rule["least"] is None else rule["least"], upper_bound=rule["most"])
     if isinstance(field.default, int):

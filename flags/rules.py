@@ -37,7 +37,7 @@ def _model_is_described(values: dict[str, Any]) -> bool:
 def _own_data_is_read(values: dict[str, Any]) -> bool:
     if values["resize"] is None and values["class_order"] is None:
         return True
-    sides = values["resize"] or ["1", "1"]
+    sides = ["1", "1"] if values["resize"] is None else values["resize"]
     whole = len(sides) == 2 and all(side.isdecimal() and 0 < int(side) < 2**15 for side in sides)
     given = values["dataset"] or ""
     of_tfds = given.startswith("tfds:") and values["class_order"] is None

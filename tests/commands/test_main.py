@@ -234,6 +234,11 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--table=1", "--dataset=digits"], "not one of the table's data sets"),
         (["--table=1", "--workdir=x"], "--table: expected no --workdir"),
         (["stray"], "expected flags only, received stray"),
+        (["--dataset=tfds:"], "dataset: expected tfds:NAME or tfds:NAME/CONFIG, received tfds:"),
+        (["--dataset=tests", "--resize="], "--resize=HEIGHT,WIDTH"),
+        (["--attack="], "must not be empty"),
+        (["--from="], "must not be empty"),
+        (["--save_adversarial="], "must not be empty"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments, message, run):

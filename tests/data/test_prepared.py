@@ -1,5 +1,7 @@
 """Data sets of TensorFlow Datasets by their name there: described without TensorFlow, decoded once, brought to one size."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -62,11 +64,27 @@ def test_images_of_several_sizes_are_brought_to_one_and_decoded_once(directory, 
     assert experiment(own.name, "standard").dataset == own.name
 
 
+def test_data_sets_that_files_would_confuse_are_refused(directory, tmp_path):
+    for name in ("shades/of_three", "digits"):
+        shutil.copytree(directory / "shades_of_three", tmp_path / name)
+    data.prepared.declare("shades_of_three", directory, (8, 8))
+    data.prepared.declare("shades_of_three", directory, (8, 8))
+    with pytest.raises(UsageError, match="data set shades/of_three: expected another name in files than that of data set shad"):
+        data.prepared.declare("shades/of_three", tmp_path, (8, 8))
+    features = tmp_path / "digits" / "1.0.0" / "features.json"
+    features.write_text(features.read_text().replace('"-1"', '"8"'))
+    with pytest.raises(UsageError, match="data set digits: expected another name in files than that of data set digits"):
+        data.prepared.declare("digits", tmp_path)
+
+
 def test_what_is_missing_is_one_line(directory, tmp_path):
     with pytest.raises(UsageError, match="resize: expected HEIGHT,WIDTH for data set shades_of_three, whose images"):
         data.prepared.declare("shades_of_three", directory)
     with pytest.raises(UserError, match=r"data set nosuch: expected it prepared in .*nosuch, found none"):
         data.prepared.declare("nosuch", directory)
+    for name in ("", "/", "..", "a/", "../a"):
+        with pytest.raises(UsageError, match=f"dataset: expected tfds:NAME or tfds:NAME/CONFIG, received tfds:{name}$"):
+            data.prepared.declare(f"tfds:{name}", directory)
     (tmp_path / "odd" / "1.0.0").mkdir(parents=True)
     (tmp_path / "odd" / "1.0.0" / "dataset_info.json").write_text("{}")
     with pytest.raises(UserError, match="expected images with labels, found"):

@@ -47,7 +47,8 @@ def declare(name: str, data_dir: Any = None, resize: tuple[int, int] | None = No
 
     Raises:
         UserError: it is not prepared in the directory, or has no images with labels.
-        UsageError: its images have several sizes, and no size is given.
+        UsageError: the name is none, or that of another data set in files; or its images have several sizes, and no size is
+            given.
 
     Examples:
         >>> from adv_networks import data, errors
@@ -58,6 +59,8 @@ def declare(name: str, data_dir: Any = None, resize: tuple[int, int] | None = No
         data set imagenette/160px-v2: expected it prepared in ..., found none ...
     """
     name = name.removeprefix(PREFIX)
+    if not all(part.strip(".") for part in name.split("/")):  # Other paths would leave the directory.
+        raise UsageError(f"dataset: expected {PREFIX}NAME or {PREFIX}NAME/CONFIG, received {PREFIX}{name}")
     place = _place(name, data_dir)
     said = _read(place, name)
     if resize is None and None in said.shape:
@@ -68,6 +71,12 @@ def declare(name: str, data_dir: Any = None, resize: tuple[int, int] | None = No
         raise UserError(f"data set {name} in {place}: expected parts train and test, found {', '.join(said.counts)}")
     parts = {"train": "train", "test": test}
     title = for_files(name) + (f"-{sides[0]}x{sides[1]}" if resize else "")
+    other = DATASETS.get(title)
+    if other is not None and other.tfds_name != name:
+        raise UsageError(
+            f"data set {name}: expected another name in files than that of data set {other.tfds_name or other.name}, received "
+            f"{title}"
+        )
     counts = said.counts["train"], said.counts[test]
     declared = Dataset(
         title, name, (int(sides[0]), int(sides[1]), int(said.shape[2] or 3)), said.classes, *counts,
