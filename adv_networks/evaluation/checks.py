@@ -25,8 +25,7 @@ from adv_networks.evaluation.outcomes import FAIL, NOT_APPLICABLE, PASS, WARNING
 from adv_networks.evaluation.random_classifiers import difference, drawn, is_random, worst_case
 from adv_networks.experiments import NORMS
 from adv_networks.lazy import keras, np, scipy
-from adv_networks.networks.adaptation import BOUNDED_ACTIVATIONS, last_activation
-from adv_networks.runtime import run_compiled
+from adv_networks.runtime import bounding_operation, run_compiled
 
 __all__ = [
     "FAIL", "NOT_APPLICABLE", "PASS", "WARNING", "Changed", "Check", "Measured", "black_box_is_not_stronger",
@@ -40,7 +39,7 @@ _TOLERANCE, _SMALL_CHANGE, _ABOUT_ZERO = 1.0, 5.0, 5.0
 _NEXT_TO_NONE = 0.01
 # The fraction of images that may have a zero gradient.
 _VANISHED_SHARE = 0.05
-# When outputs of an unknown activation count as bounded (see `outputs_are_logits`).
+# When outputs of an unknown function count as bounded (see `outputs_are_logits`).
 _BEYOND_ONE, _NEXT_TO, _SHARE_AT_AN_END, _FEWEST_AT_AN_END = 0.02, 0.01, 0.1, 4
 _SWEEP = (0.25, 0.5, 1.0, 2.0)
 _MORE_STEPS, _MORE_RESTARTS = 5, 5
@@ -223,20 +222,23 @@ def _random_outputs_are_sound(model, x, training) -> list[Check]:
 def outputs_are_logits(model: keras.Model, outputs: np.ndarray) -> Check:
     """Whether outputs [images, classes] are not bounded: a softmax or sigmoid that is sure of a class has small gradients.
 
-    Outputs count as bounded if the last layer has such an activation, if they all lie in [0,1], or if many are at one end of
-    their range. Sums do not count, because a softmax in half precision has sums that are only about 1.
+    Outputs count as bounded if an operation at the end of the model's graph bounds them (`runtime.bounding_operation`),
+    however it is written, if they all lie in [0,1], or if many are at one end of their range. Sums do not count, because a
+    softmax in half precision has sums that are only about 1. Not seen are bounds that the graph does not show, such as
+    x / (1 + |x|), if no output comes near them. Gradients do not vanish there. Nearer to the bounds, the checks of gradients
+    and of the logits' scale fail.
     """
     outputs = outputs.astype(np.float64)
     low, high = float(outputs.min()), float(outputs.max())
     sums = outputs.sum(1)
     numbers = f"outputs from {low:.3g} to {high:.3g}, their sums from {sums.min():.3g} to {sums.max():.3g}"
-    activation = last_activation(model)
+    bound = bounding_operation(model)
     bounded = (low >= 0 and high <= 1 + _BEYOND_ONE) or _share_an_end(outputs) or _share_an_end(-outputs)
-    if activation in BOUNDED_ACTIVATIONS:
-        numbers += f"; the last layer applies {activation}: let the classifier return the values before it"
+    if bound:
+        numbers += f"; the model ends in {bound}: let the classifier return the values before it"
     elif bounded:
         numbers += "; let the classifier return the values before its last activation"
-    return Check.of("outputs are logits, not probabilities", not bounded and activation not in BOUNDED_ACTIVATIONS, numbers)
+    return Check.of("outputs are logits, not probabilities", not bounded and not bound, numbers)
 
 
 def _share_an_end(outputs: np.ndarray) -> bool:

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from adv_networks import runtime
 from adv_networks.errors import UsageError, UserError
 from adv_networks.experiments import Dataset, as_number, quoted
-from adv_networks.lazy import keras, np
+from adv_networks.lazy import keras, np, tf
 from adv_networks.storage.files import reason
 
-# Activations and operations whose results are bounded, and operations that keep bounded results bounded.
-BOUNDED_ACTIVATIONS = frozenset(
-    {"softmax", "sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softsign", "soft_sign", "sparsemax", "clip", "relu6", "relu_6"}
-)
-_LEAVE_BOUNDS = frozenset(
-    {
-        "activation", "add", "cast", "divide", "dropout", "expand_dims", "flatten", "identity", "input_layer", "multiply",
-        "negative", "rescaling", "reshape", "squeeze", "subtract", "true_divide",
-    }
-)  # fmt: skip
 # The tolerance of a sum of probabilities, for half precision; and the side of test images if a model takes any size.
 _OF_A_SUM, _SOME_SIDE = 0.01, 32
 
@@ -87,31 +76,12 @@ def check_trainable(model: keras.Model, where: str) -> None:
     types = sorted({keras.backend.standardize_dtype(weight.dtype) for weight in model.trainable_variables})
     if len(types) > 1:
         raise UserError(f"{where}: expected weights of one type for training, found {' and '.join(types)} (build it in one)")
-    outputs = of_noise(model)
+    outputs = of_noise(model, where=where)
     if np.isfinite(outputs).all() and outputs.min() >= 0 and np.abs(outputs.sum(1) - 1).max() < _OF_A_SUM:
         raise UserError(
             f"{where}: expected logits for training, found probabilities (return the values before the softmax; models of "
             "keras.applications do with classifier_activation=None)"
         )
-
-
-def last_activation(model: keras.Model) -> str | None:
-    """The name of the last activation before the outputs, ignoring rescaling and the like; None if it cannot be seen.
-
-    In a subclassed model it is the activation of the layer that was created last.
-    """
-    operations = iter(runtime.last_operations(model))
-    for operation in operations if getattr(model, "outputs", None) else [model]:
-        while getattr(operation, "layers", None):
-            operation = operation.layers[-1]
-        name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(operation).__name__).lower()
-        if name in BOUNDED_ACTIVATIONS:
-            return name
-        if hasattr(operation, "activation") and (name != "activation" or operation.activation is not keras.activations.linear):
-            return getattr(operation.activation, "__name__", None)
-        if name not in _LEAVE_BOUNDS:
-            return None
-    return None
 
 
 def _adapted(model: keras.Model, wanted: _Wanted, where: str) -> keras.Model:
@@ -120,7 +90,7 @@ def _adapted(model: keras.Model, wanted: _Wanted, where: str) -> keras.Model:
     taken = getattr(model, "inputs", None)
     if taken is not None:
         _check_inputs(taken, wanted, where)
-        if _is_one(model, wanted):
+        if _is_one(model, wanted, where):
             return model
     image = keras.Input(wanted.shape, name="image")
     outputs = _named(_called(model, image, wanted, where))
@@ -130,30 +100,34 @@ def _adapted(model: keras.Model, wanted: _Wanted, where: str) -> keras.Model:
         made = " and ".join(f"{f'{name}: ' * (len(outputs) > 1)}{tuple(tensor.shape)}" for name, tensor in outputs.items())
         hint = " (let it return only one of them)" if len(outputs) > 1 else ""
         raise UserError(f"{where}: expected {wanted}, found {received} to {made}{hint}")
-    if "float" not in (dtype := keras.backend.standardize_dtype(logits.dtype)):
-        raise UserError(
-            f"{where}: expected {wanted.name} that returns floats, found one that returns {dtype}, through which no gradient "
-            "passes to the images (let it return the logits themselves)"
-        )
-    if dtype != (own := _dtype_of_weights(model)):
+    _check_floats(keras.backend.standardize_dtype(logits.dtype), wanted.name, where)
+    fixed = taken[0].shape[0] if taken is not None else None
+    if computed_dtype(keras.Model(image, logits), where, fixed or 1) != (own := _dtype_of_weights(model)):
         logits = keras.ops.cast(logits, own)
     if logits.shape[1] == 1:
-        if (activation := last_activation(model)) in BOUNDED_ACTIVATIONS:
-            raise UserError(f"{where}: expected one logit, found its {activation} (return the values before the {activation})")
+        if bound := runtime.bounding_operation(keras.Model(image, logits)):
+            raise UserError(f"{where}: expected one logit, found its {bound} (return the values before the {bound})")
         logits = keras.ops.concatenate([keras.ops.zeros_like(logits), logits], 1)
     found = keras.Model(image, logits, name=model.name)
-    if taken is not None and taken[0].shape[0] is not None:
-        _check_takes_any_batch(found, taken[0].shape[0], wanted, where)
+    if fixed is not None:
+        _check_takes_any_batch(found, fixed, wanted, where)
     return found
 
 
-def _is_one(model: keras.Model, wanted: _Wanted) -> bool:
+def _is_one(model: keras.Model, wanted: _Wanted, where: str) -> bool:
     """Whether a functional or sequential model is already the required classifier."""
     if not runtime.returns_one_tensor(model) or tuple(model.inputs[0].shape) != (None, *wanted.shape):
         return False
     shape, dtype = tuple(model.outputs[0].shape), keras.backend.standardize_dtype(model.outputs[0].dtype)
     classes = wanted.classes or (shape[1] if len(shape) == 2 and shape[1] != 1 else None)
-    return shape == (None, classes) and dtype == _dtype_of_weights(model)
+    declared = shape == (None, classes) and dtype == _dtype_of_weights(model)
+    return declared and (_is_of_keras(model) or computed_dtype(model, where) == dtype)
+
+
+def _is_of_keras(model: keras.Model) -> bool:
+    """Whether all layers are Keras' own and return what they declare, unlike a Lambda."""
+    kinds = {type(layer) for layer in runtime.layers_of(model)}
+    return keras.layers.Lambda not in kinds and all(kind.__module__.startswith("keras.") for kind in kinds)
 
 
 def _dtype_of_weights(model: keras.Model) -> str:
@@ -161,23 +135,49 @@ def _dtype_of_weights(model: keras.Model) -> str:
     return keras.backend.standardize_dtype(weights[0].dtype if weights else model.variable_dtype)
 
 
-def of_noise(model: keras.Model, images: int = 4) -> np.ndarray:
-    """A classifier's outputs for noise images in [0,1], in double precision."""
-    sides = (side or _SOME_SIDE for side in model.input_shape[1:])
-    noise = np.random.default_rng(0).random((images, *sides), np.float32)
-    return outputs_of(model, noise, model.name)
+def of_noise(model: keras.Model, images: int = 4, where: str | None = None) -> np.ndarray:
+    """A classifier's outputs for noise images in [0,1], in double precision; `where` is its source, for messages."""
+    return outputs_of(model, _noise(model, images), where or model.name)
 
 
 def outputs_of(model: keras.Model, inputs: np.ndarray, where: str) -> np.ndarray:
     """A model's outputs for inputs in its own range, in double precision, in inference mode.
 
     Raises:
-        UserError: the model fails.
+        UserError: the model fails, or returns no floats.
     """
+    return np.asarray(keras.ops.cast(_computed(model, inputs, where), "float64"))
+
+
+def computed_dtype(model: keras.Model, where: str, images: int = 1) -> str:
+    """The type of the floats that a model really returns for noise images; that of a Lambda may differ from the declared one.
+
+    Raises:
+        UserError: as `outputs_of`.
+    """
+    return keras.backend.standardize_dtype(_computed(model, _noise(model, images), where).dtype)
+
+
+def _noise(model: keras.Model, images: int) -> np.ndarray:
+    sides = (side or _SOME_SIDE for side in model.input_shape[1:])
+    return np.random.default_rng(0).random((images, *sides), np.float32)
+
+
+def _computed(model: keras.Model, inputs: np.ndarray, where: str) -> tf.Tensor:
     try:
-        return np.asarray(keras.ops.cast(model(inputs, training=False), "float64"))
+        outputs = model(inputs, training=False)
     except Exception as error:  # The user's code may raise anything.
         raise runtime.failure(where, error) from error
+    _check_floats(outputs.dtype.name if isinstance(outputs, tf.Tensor) else type(outputs).__name__, "a model", where)
+    return outputs
+
+
+def _check_floats(found: str, what: str, where: str) -> None:
+    if "float" not in found:
+        raise UserError(
+            f"{where}: expected {what} that returns floats, found one that returns {found}, through which no gradient passes "
+            "to the images (let it return the logits themselves)"
+        )
 
 
 def _check_takes_any_batch(model: keras.Model, fixed: int, wanted: _Wanted, where: str) -> None:

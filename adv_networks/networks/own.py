@@ -8,7 +8,14 @@ from pathlib import Path
 from adv_networks.errors import UserError
 from adv_networks.experiments import OWN_BUILDERS, Experiment, find_dataset, is_own
 from adv_networks.lazy import keras, np
-from adv_networks.networks.adaptation import as_classifier, check_trainable, mapped_by_name, of_noise, with_unit_range
+from adv_networks.networks.adaptation import (
+    as_classifier,
+    check_trainable,
+    computed_dtype,
+    mapped_by_name,
+    of_noise,
+    with_unit_range,
+)
 from adv_networks.networks.files import class_names_of, imported, load_model, made_by
 from adv_networks.storage.files import reason
 
@@ -61,7 +68,7 @@ def as_generator(model: keras.Model, shape: Sequence[int | None], norm: str, whe
         where: the source of the model, for messages.
 
     Raises:
-        UserError: it fails for such images, or its perturbations have another shape or size.
+        UserError: it fails for such images, or its perturbations are no floats, or of another shape or size.
     """
     if not isinstance(model, keras.Model):
         raise UserError(f"{where}: expected a Keras model, found a {type(model).__name__}")
@@ -77,7 +84,9 @@ def as_generator(model: keras.Model, shape: Sequence[int | None], norm: str, whe
             f"{where}: expected perturbations {(None, *shape)}, found {getattr(made, 'shape', type(made).__name__)}"
         )
     generator = keras.Model(image, made, name=model.name)
-    largest = float(np.abs(of_noise(generator)).max())
+    if computed_dtype(generator, where) != (dtype := keras.backend.standardize_dtype(image.dtype)):
+        generator = keras.Model(image, keras.ops.cast(made, dtype), name=model.name)
+    largest = float(np.abs(of_noise(generator, where=where)).max())
     if norm == "linf" and not largest <= 1 + _BEYOND_ONE:
         raise UserError(f"{where}: expected perturbations in [-1,1] (a last layer of tanh), found up to {largest:.3g}")
     return generator

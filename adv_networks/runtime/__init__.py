@@ -6,11 +6,12 @@ Private API of TensorFlow and Keras is used here and nowhere else. Importing thi
 The modules `devices`, `replicas`, `workers`, `determinism` and `start` are public too.
 """
 
+from adv_networks.runtime.bounds import bounding_operation
 from adv_networks.runtime.caching import caches
 from adv_networks.runtime.chosen import choices
 from adv_networks.runtime.compiled import described, failure, for_loops, run_compiled, trace_counts
 from adv_networks.runtime.dropout import dropping
-from adv_networks.runtime.nesting import flattened
+from adv_networks.runtime.nesting import flattened, layers_of
 from adv_networks.runtime.optimizers import adam, sgd
 from adv_networks.runtime.preparation import prepare
 from adv_networks.runtime.randomness import DRAWS, drawing, may_draw
@@ -19,7 +20,6 @@ from adv_networks.runtime.stateless import (
     Weighted,
     Weights,
     discarding_statistics,
-    last_operations,
     loss_scale,
     mean_over_draws,
     raw_outputs,
@@ -32,6 +32,7 @@ __all__ = [
     "Weighted",
     "Weights",
     "adam",
+    "bounding_operation",
     "caches",
     "choices",
     "configure",
@@ -43,7 +44,7 @@ __all__ = [
     "flattened",
     "for_loops",
     "is_plain",
-    "last_operations",
+    "layers_of",
     "loss_scale",
     "may_draw",
     "mean_over_draws",

@@ -1,4 +1,4 @@
-"""Flattens models inside models, because some defences look for their layers."""
+"""The layers of models inside models, because some defences and checks look for them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ def flattened(model: keras.Model) -> keras.Model:
         return model
     image = keras.Input(model.input_shape[1:], name="image")
     return keras.Model(image, _run(model, image), name=model.name)
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """The model itself and all layers in it, those of nested models and layers too.
+
+    Examples:
+        >>> import keras
+        >>> from adv_networks import runtime
+        >>> inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+        >>> [type(layer).__name__ for layer in runtime.layers_of(keras.Sequential([keras.Input((2,)), inner]))]
+        ['Sequential', 'Functional', 'Sequential', 'Functional', 'Dense']
+    """
+    return model._flatten_layers()
 
 
 def _graph_of(operation: Any) -> Any:

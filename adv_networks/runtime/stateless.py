@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from adv_networks.lazy import keras, tf
@@ -188,24 +188,3 @@ def returns_one_tensor(model: keras.Model) -> bool:
     """
     functional = getattr(model, "_functional", None) or model  # A sequential model has a functional one inside.
     return isinstance(getattr(functional, "_outputs_struct", None), keras.KerasTensor)
-
-
-def last_operations(model: keras.Model) -> Iterator[Any]:
-    """The layers and operations behind a functional model's output, last first, up to one that takes several tensors.
-
-    A nested functional model is replaced by its own layers and operations; a nested subclassed model appears itself.
-
-    Examples:
-        >>> import keras
-        >>> from adv_networks import runtime
-        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.ReLU()])
-        >>> [type(operation).__name__ for operation in runtime.last_operations(model)]
-        ['ReLU', 'Dense', 'InputLayer']
-    """
-    outputs = getattr(model, "outputs", None)
-    while outputs and len(outputs) == 1:
-        operation, node, _ = outputs[0]._keras_history
-        yield from (
-            last_operations(operation) if isinstance(operation, keras.Model) and hasattr(operation, "outputs") else [operation]
-        )
-        outputs = operation._inbound_nodes[node].input_tensors

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from adv_networks import data, networks
 from adv_networks.defences import TrainingState
 from adv_networks.errors import UserError
-from adv_networks.evaluation import load_model, own_model
-from adv_networks.experiments import METHODS, Experiment, find_classifier, find_dataset
+from adv_networks.evaluation import load_model, own_model, random_classifiers, save_model
+from adv_networks.experiments import METHODS, OWN_BUILDERS, Experiment, find_classifier, find_dataset, is_own
 from adv_networks.lazy import keras, np
+from adv_networks.networks.adaptation import outputs_of
+from adv_networks.storage.files import reason
 from adv_networks.storage.hashes import DIGITS, file_hash
 from adv_networks.storage.run_directories import describe
 
@@ -48,11 +52,47 @@ def made_of_networks(experiment: Experiment, workdir: Path, own: keras.Model | N
     return made_of
 
 
-def check_own_classifier(experiment: Experiment, training: data.Images, own: keras.Model | None) -> None:
-    """Raises a UserError if your own classifier keeps its weights but was evidently trained on another pixel range."""
-    if own is not None and experiment.classifier_weights == "kept":
-        examples = training.first(own_model.CHECKED_IMAGES)
-        own_model.check_range(own, experiment.input_range, examples, experiment.dataset)
+def check_own_networks(experiment: Experiment, training: data.Images, own: keras.Model | None) -> None:
+    """Checks your own classifier and generators before a run begins with them.
+
+    Args:
+        experiment: the experiment of the run.
+        training: its training images.
+        own: what `own_classifier` returned.
+
+    Raises:
+        UserError: the classifier keeps its weights but was evidently trained on another pixel range, or a network cannot be
+            saved as a file that gives the same network again.
+    """
+    if own is not None:
+        _check_survives_saving(own, experiment.classifier)
+        if experiment.classifier_weights == "kept":
+            examples = training.first(own_model.CHECKED_IMAGES)
+            own_model.check_range(own, experiment.input_range, examples, experiment.dataset)
+    for name in filter(is_own, experiment.generators):
+        _check_survives_saving(OWN_BUILDERS["generator"](name, experiment), name)
+
+
+def _check_survives_saving(own: keras.Model, name: str) -> None:
+    """Raises a UserError unless the network can be saved and loaded, which the end of the run would find out too late."""
+    expected = f"{name}: expected a model that Keras can save and load"
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            save_model(own, Path(place, "d.keras"))
+        except Exception as error:  # The user's code may raise anything.
+            raise UserError(f"{expected}, found {type(error).__name__}: {reason(error)}") from error
+        try:
+            again = load_model(Path(place, "d.keras"))
+        except UserError as error:
+            found = re.sub(r" [(].*", "", str(error).partition("found: ")[2])
+            raise UserError(
+                f"{expected}, found {found} (write layers with get_config in its module, instead of a Lambda)"
+            ) from None
+    images = np.random.default_rng(0).random((4, *own.input_shape[1:]), np.float32)
+    first, second, loaded = (outputs_of(model, images, name) for model in (own, own, again))
+    is_random, differs = (random_classifiers.difference(first, other)[1] for other in (second, loaded))
+    if differs and not is_random:
+        raise UserError(f"{expected}, found one with other outputs once it is loaded (do its layers have a full get_config?)")
 
 
 def take_initial_weights(experiment: Experiment, workdir: Path, state: TrainingState) -> None:

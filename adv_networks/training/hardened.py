@@ -9,7 +9,7 @@ from typing import Any
 from adv_networks import runtime
 from adv_networks.attacks.inputs import check_images, check_labels
 from adv_networks.defences import Players
-from adv_networks.errors import UsageError
+from adv_networks.errors import UsageError, UserError
 from adv_networks.evaluation.own_model import Range, with_unit_range
 from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras, np, tf
@@ -25,6 +25,8 @@ _LOGGED = {
     "g_loss": "g_loss",
     "regulariser_norm": "regulariser_norm",
 }
+# As often as a run of `train` logs at most.
+_STEPS_BETWEEN_CHECKS = 20
 
 
 class Hardened(keras.Model):
@@ -84,6 +86,10 @@ class Hardened(keras.Model):
             *data: arrays, or a `tf.data.Dataset` of batches (images, labels).
             class_weight: factors of the loss by label; a label that is missing has factor 1.
             **options: the other options of `keras.Model.fit`.
+
+        Raises:
+            UserError: a number or weight is not finite: looked at every 20 steps, and at the end of an epoch before your
+                callbacks, so that none of them saves it.
         """
         if options.get("sample_weight") is not None:
             raise UsageError("sample_weight: expected none (class_weight sets weights by class), received some")
@@ -93,7 +99,12 @@ class Hardened(keras.Model):
         if class_weight:
             weights = [float(class_weight.get(label, 1)) for label in range(self._unit.output_shape[-1])]
         self._players.weigh_classes(weights)
-        return super().fit(*data, **options)
+        own = options.pop("callbacks", None)
+        if isinstance(own, keras.callbacks.CallbackList):
+            own.callbacks.insert(0, _Finite(self))
+        else:
+            own = [_Finite(self), *(own if isinstance(own, (list, tuple)) else filter(None, [own]))]
+        return super().fit(*data, callbacks=own, **options)
 
     def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
         """Like `keras.Model.evaluate`. Arrays are checked as in `fit`, but labels only if `compile` was given no loss."""
@@ -149,12 +160,41 @@ class Hardened(keras.Model):
             logs |= {name: value for name, value in self.get_metrics_result().items() if name != "loss"}
         return logs
 
+    def check_finite(self, where: str) -> None:
+        """Raises a UserError if a number of this epoch's steps, or a weight, is not finite; `where` begins the message."""
+        weights = [tf.cast(variable, tf.float32) for variable in self._players.variables() if variable.dtype.is_floating]
+        for name, value in {**self._sums, "weight": tf.linalg.global_norm(weights)}.items():
+            if not np.isfinite(float(value)):
+                raise UserError(f"{where}: expected a finite {name}, found {float(value)} (the weights are lost)")
+
     def _measure(self, x: Any, y: Any) -> None:
         strategy = self.distribute_strategy
         strategy.run(lambda x, y: (self.compute_metrics(x, y, self(x, training=False)), 0)[1], (x, y))
 
     def _update(self, players: Players, x: Any, y: Any, seed: tuple[int, int]) -> Mapping[str, Any]:
         raise NotImplementedError
+
+
+class _Finite(keras.callbacks.Callback):
+    """Stops `fit` at a number that is not finite, as `train` does; no step waits for its own numbers."""
+
+    def __init__(self, hardened: Hardened):
+        super().__init__()
+        self._hardened, self._epoch, self._step = hardened, 0, 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Counts epochs from 1, as `fit` shows them."""
+        self._epoch, self._step = epoch + 1, 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Checks the steps so far, at every 20th."""
+        self._step += 1
+        if self._step % _STEPS_BETWEEN_CHECKS == 0:
+            self._hardened.check_finite(f"epoch {self._epoch} step {batch + 1}")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Checks all steps of the epoch."""
+        self._hardened.check_finite(f"epoch {self._epoch}")
 
 
 def _as_unit(x: Any, dtype: Any) -> Any:

@@ -155,7 +155,7 @@ class AdversarialNetwork(Hardened):
             raise UsageError(f"generator: expected one, because the classifier takes images {shape} of any size, received none")
         self.generator = networks.g1(shape, 16, norm=norm) if generator is None else generator
         try:
-            as_generator(self.generator, shape, norm, "generator")
+            self._perturbing = as_generator(self.generator, shape, norm, "generator")
         except UserError as error:
             raise UsageError(str(error)) from None
 
@@ -173,7 +173,7 @@ class AdversarialNetwork(Hardened):
         super().compile(optimizer, loss, **options)
 
     def _made_players(self) -> Players:
-        return Players(self.unit_classifier, self.optimizer, self.generator, self.generator_optimizer)
+        return Players(self.unit_classifier, self.optimizer, self._perturbing, self.generator_optimizer)
 
     def _update(self, players: Players, x: Any, y: Any, seed: tuple[int, int]) -> Mapping[str, Any]:
         return adversarial_network_step(players, x, y, self.spec, seed)

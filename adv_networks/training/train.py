@@ -25,7 +25,7 @@ from adv_networks.storage.hashes import weights_hash
 from adv_networks.storage.run_directories import known_weights_hash
 from adv_networks.training import results
 from adv_networks.training.beginning import (
-    check_own_classifier,
+    check_own_networks,
     made_of_networks,
     own_classifier,
     take_initial_weights,
@@ -125,7 +125,7 @@ def train(
         own = own_classifier(experiment)
         made_of |= made_of_networks(experiment, workdir, own)
         check_begun_with(workdir, made_of)
-        check_own_classifier(experiment, training, own)
+        check_own_networks(experiment, training, own)
         options = dict(places, strategy=strategy, checkpoint_seconds=checkpoint_seconds, progress=progress)
         needed = _needed_runs(experiment, workdir, classifier, options)
         made_of |= {f"{role}_weights": run.weights for role, run in needed.items()}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from adv_networks import data
+from adv_networks import data, runtime
 from adv_networks.attacks import PGD as ProjectedGradientDescent
 from adv_networks.evaluation import check_records, checks
 from adv_networks.evaluation.checks import FAIL, NOT_APPLICABLE, PASS, Changed, Measured
@@ -262,7 +262,16 @@ NAMED = {
     "sigmoid": lambda x: keras.ops.cast(keras.ops.sigmoid(keras.ops.cast(x / 10, "bfloat16")), "float32") * 30,
     "tanh": lambda x: keras.layers.Rescaling(5.0, 1.0)(keras.layers.Activation("tanh")(x)),
     "clip": lambda x: keras.layers.Flatten()(keras.ops.clip(x, -10.0, 10.0)),
-    "hard_sigmoid": lambda x: -keras.layers.Activation("hard_sigmoid")(x),
+    "relu6 or hard_sigmoid": lambda x: -keras.layers.Activation("hard_sigmoid")(x),
+}
+# What is bounded, by functions without a name, to far more than any output: it stays where the function is linear.
+LINEAR = {
+    "tanh": lambda x: tf.nn.tanh(x),
+    "relu6 or hard_sigmoid": lambda x: keras.ops.hard_sigmoid(x),
+    "clip": lambda x: tf.clip_by_value(x, -9.0, 9.0),
+    "softsign": lambda x: 5 * keras.ops.softsign(x) - 0.1,
+    "arctan": tf.function(lambda x: keras.ops.reshape(keras.ops.arctan(x), (-1, 10))),
+    "sigmoid": lambda x: keras.ops.mean(keras.ops.stack([keras.ops.sigmoid(x), 0.5 * keras.ops.sigmoid(-x)]), 0) - 0.4,
 }
 
 
@@ -272,7 +281,62 @@ def test_bounded_outputs_are_named_however_they_are_scaled(name, digits):
     inner = keras.Model(image, NAMED[name](to_class_means()(image)))
     for model in (inner, keras.Sequential([keras.Input((8, 8, 1)), inner, keras.layers.Activation("linear")])):
         found = checks.outputs_are_logits(model, np.asarray(model(digits[0] / np.float32(255))))
-        assert found.outcome == FAIL and f"applies {name}: let the classifier return the values before it" in found.detail
+        assert found.outcome == FAIL and f"ends in {name}: let the classifier return the values before it" in found.detail
+
+
+class Bounded(keras.Model):
+    """A subclassed model with a function of its own at the end; the layer made last is no hint at it."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.last, self.first, self.function = keras.layers.Dense(10), keras.layers.Flatten(), function
+
+    def call(self, x):
+        return self.function(self.last(self.first(x)))
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_bounds_that_no_output_comes_near_are_seen_in_the_graph(name, digits):
+    means, image = to_class_means(0.001), keras.Input((8, 8, 1))
+    x = digits[0] / np.float32(255)
+    own = Bounded(LINEAR[name])
+    own(x)
+    own.set_weights(means.get_weights())
+    of_operations = LINEAR[name](means(image)) if name in ("relu6 or hard_sigmoid", "softsign", "sigmoid") else None
+    lambdas = keras.layers.Lambda(LINEAR[name])(means(image))
+    for model in (own, *(keras.Model(image, made) for made in (lambdas, of_operations) if made is not None)):
+        found = checks.outputs_are_logits(model, np.asarray(model(x)))
+        assert found.outcome == FAIL and f"ends in {name}: " in found.detail
+
+
+UNBOUNDED = {
+    "a linear layer": lambda x: x,
+    "a lower bound": lambda x: tf.nn.relu(x + 1000),
+    "a product with a sigmoid": keras.ops.silu,
+    "a difference from tanh": keras.ops.tanh_shrink,
+    "a quotient": lambda x: keras.ops.tanh(x) / x,
+    "a linear layer after tanh": lambda x: keras.ops.tanh(x) @ np.eye(10, dtype=np.float32),
+    "logarithms of probabilities": lambda x: keras.ops.log(keras.ops.softmax(x)),
+    "tanh of no image": lambda x: x + keras.ops.tanh(keras.ops.arange(10.0)),
+    "a bound of one summand": lambda x: x + keras.ops.clip(x, -1, 1),
+}
+
+
+def test_only_bounds_of_the_outputs_are_seen():
+    image = keras.Input((8, 8, 1))
+    for name, function in UNBOUNDED.items():
+        model = keras.Model(image, keras.layers.Lambda(function)(to_class_means()(image)))
+        assert runtime.bounding_operation(model) is None, name
+
+
+def test_bounds_that_the_graph_hides_fail_another_check_where_they_matter(digits):
+    model = keras.Sequential([to_class_means(), keras.layers.Lambda(lambda x: 10 * x / (1 + keras.ops.abs(x)))])
+    found = outcomes(model, digits)
+    assert found[LOGITS].outcome == PASS
+    means = model.layers[0]
+    means.set_weights([weight * 1e4 for weight in means.get_weights()])
+    found = outcomes(model, digits)
+    assert {name for name, check in found.items() if check.outcome == FAIL} & {VANISH, SCALE, LOGITS}
 
 
 LOGITS_OF_SEVERAL_KINDS = {

@@ -208,6 +208,50 @@ def ten(x):
     return keras.layers.Dense(10)(keras.layers.GlobalMaxPooling2D()(x))
 
 
+def casting(dtype):
+    """A generator whose last layer returns another type than it declares."""
+    conv, cast = keras.layers.Conv2D(1, 3, padding="same", activation="tanh"), keras.layers.Lambda(lambda x: tf.cast(x, dtype))
+    return keras.Sequential([keras.Input((8, 8, 1)), conv, cast])
+
+
+def test_floats_of_another_type_than_declared_are_cast():
+    images, labels = data.load("digits", "train", limit=64)
+    classifier = with_outputs(lambda x: keras.layers.Lambda(lambda x: tf.cast(x, "float64"))(ten(x)))
+    model = an.keras.AdversarialNetwork(classifier, casting("float16"), epsilon=0.1)
+    model.compile()
+    assert np.isfinite(model.fit(images, labels, batch_size=32, verbose=0).history["loss"]).all()
+
+
+class NotANumber(keras.layers.Layer):
+    """Returns NaN from one of its calls in training on."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after, self.calls = after, self.add_weight(initializer="zeros", trainable=False)
+
+    def call(self, x, training=None):
+        if training:
+            self.calls.assign_add(1.0)
+        return keras.ops.where(self.calls > self.after, x * np.nan, x) if training else x
+
+
+def test_numbers_that_are_not_finite_end_fit_before_anything_is_saved(tmp_path):
+    images, labels = data.load("digits", "train", limit=64)
+    model = an.keras.AdversarialTraining(with_outputs(lambda x: NotANumber(after=1)(ten(x))), "fgs", epsilon=0.1)
+    model.compile()
+    kept = keras.callbacks.ModelCheckpoint(tmp_path / "every.keras")
+    for callbacks in (kept, [kept], keras.callbacks.CallbackList([kept], model=model)):
+        with pytest.raises(UserError, match=r"^epoch 1: expected a finite \w+, found nan \(the weights are lost\)$"):
+            model.fit(images, labels, batch_size=32, verbose=0, callbacks=callbacks)
+    with pytest.raises(UserError, match=r"^epoch 1 step 20: expected a finite"):
+        model.fit(images, labels, batch_size=1, verbose=0)
+    model = an.keras.AdversarialTraining(with_outputs(ten), "fgs", epsilon=0.1)
+    model.compile(keras.optimizers.SGD(float("inf")))
+    with pytest.raises(UserError, match=r"^epoch 1: expected a finite weight, found (inf|nan)"):
+        model.fit(images, labels, batch_size=64, verbose=0, callbacks=kept)
+    assert not (tmp_path / "every.keras").exists()
+
+
 def map_of_images():
     return [keras.Input((8, 8, 1)), keras.layers.Rescaling(0.0, 1.0)]
 
@@ -221,6 +265,10 @@ def test_what_is_no_classifier_or_batch_is_refused():
         (lambda x: ten(keras.ops.cast(x, "float32")), dict(dtype="uint8"), "classifier: expected a classifier of floats"),
         (lambda x: keras.layers.Dense(10, dtype="float64")(ten(x)), {}, "weights of one type for training, found float32 and"),
         (lambda x: keras.layers.Dense(10, trainable=False)(keras.layers.Flatten()(x)), {}, "with weights to train, found none"),
+        # The type that a Lambda declares is not what it returns.
+        (lambda x: keras.layers.Lambda(lambda x: tf.cast(x, "complex64"))(ten(x)), {}, "that returns floats, .* complex64,"),
+        (lambda x: keras.layers.Lambda(lambda x: tf.cast(x, "int32"))(ten(x)), {}, "that returns floats, .* returns int32,"),
+        (lambda x: keras.layers.Lambda(tf.sparse.from_dense)(ten(x)), {}, "that returns floats, .* returns SparseTensor,"),
         (lambda x: [ten(x), ten(x)], {}, r"classifier: expected a classifier, .* found .* to 0: \(None, 10\) and 1: "),
         (lambda x: x, {}, r"found \(None, 8, 8, 1\) to \(None, 8, 8, 1\)"),
     ):
@@ -244,6 +292,10 @@ def test_what_is_no_classifier_or_batch_is_refused():
         (
             lambda: an.keras.AdversarialNetwork(tiny(), tiny(), epsilon=0.1),
             r"generator: expected perturbations",
+        ),
+        (
+            lambda: an.keras.AdversarialNetwork(tiny(), casting("complex64"), epsilon=0.1),
+            "generator: expected a model that returns floats, found one that returns complex64",
         ),
         (lambda: an.keras.AdversarialNetwork(tiny(), "g1", epsilon=0.1), "generator: expected a Keras model, found a str"),
         (

@@ -55,6 +55,37 @@ def generator():
 def too_large():
     image = keras.Input((8, 8, 1))
     return keras.Model(image, 2 * keras.layers.Conv2D(1, 3, padding="same", bias_initializer="ones")(image))
+
+class Forgetful(keras.layers.Layer):
+    def __init__(self, factor=1.0, **options):
+        super().__init__(**options)
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * x
+
+    def get_config(self):
+        return super(keras.layers.Layer, self).get_config()
+
+class Unsaved(Forgetful):
+    def get_config(self):
+        raise NotImplementedError("later")
+
+def behind(layer):
+    dense = keras.layers.Dense(10)
+    return keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), dense, layer])
+
+def forgetful():
+    return behind(Forgetful(2.0))
+
+def unsaved():
+    return behind(Unsaved(2.0))
+
+def of_code():
+    return behind(keras.layers.Lambda(lambda x: 2 * x))
+
+def of_code_too():
+    return keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Lambda(lambda x: 0.5 * x)])
 '''
 OWN = ("--classifier=mine:classifier", "--generators=mine:generator", "--input_range=0,255", "--dataset=digits")
 SMALLEST = [flag for flag in SMALL if "generators" not in flag and "width" not in flag]
@@ -177,6 +208,18 @@ def test_what_is_no_generator_is_one_line(name, message, mine):
     with pytest.raises(UserError, match=message) as error:
         networks.generators(spec)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "message"), [("forgetful", "one with other outputs once it is loaded"),
+                                               ("unsaved", "NotImplementedError"), ("of_code", "a Lambda layer, which is code"),
+                                               ("of_code_too", "a Lambda layer, which is code")])  # fmt: skip
+def test_what_cannot_be_saved_is_refused_before_it_is_trained(name, message, mine):
+    """The end of a long run would find it out too late, and a forgotten argument never."""
+    own = dict(generators=("mine:of_code_too",)) if name == "of_code_too" else dict(classifier=f"mine:{name}")
+    spec = experiment("digits", "advnet", scale="tiny", input_range=(0, 1), steps=1, **own)
+    with pytest.raises(UserError, match=f"^mine:{name}: expected a model that Keras can save and load, found {message}"):
+        training.train(spec, mine / "run", progress=False)
+    assert not (mine / "run" / "metrics.csv").exists()
 
 
 def test_probabilities_are_not_trained_as_logits(mine):
