@@ -13,9 +13,9 @@ def share_batch_moments(model: keras.Model) -> None:
     """Makes BN in training take its moments over all replicas, and corrects their second derivatives, in place.
 
     TensorFlow's moments treat the mean inside the variance as a constant. First derivatives are still right, because the
-    gradient there is zero, but second derivatives are wrong.
+    gradient there is zero, but second derivatives are wrong. The layers of nested models count.
     """
-    for layer in model.layers:
+    for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer._moments = functools.partial(_moments, layer)
 

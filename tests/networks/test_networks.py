@@ -341,8 +341,11 @@ def test_stateless_parameters_stand_in_for_the_models_own(shallow_here):
         np.testing.assert_array_equal(weight, unchanged)
 
 
-def test_batch_means_are_differentiated_twice_without_changing_the_network(float64, runtime_mode):
+@pytest.mark.parametrize("depth", [0, 2])
+def test_batch_means_are_differentiated_twice_without_changing_the_network(depth, float64, runtime_mode):
     model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization(scale=False, epsilon=1e-5)])
+    for _ in range(depth):  # within other models
+        model = keras.Sequential([keras.Input((3,)), model])
     x = tf.constant(np.random.default_rng(0).normal(1, 2, (6, 3)))
     before = model(x, training=True), model.get_weights()
     runtime.prepare(model, double_backprop=True)
