@@ -155,9 +155,11 @@ class AdversarialNetwork(Hardened):
             raise UsageError(f"generator: expected one, because the classifier takes images {shape} of any size, received none")
         self.generator = networks.g1(shape, 16, norm=norm) if generator is None else generator
         try:
-            self._perturbing = as_generator(self.generator, shape, norm, "generator")
+            found = as_generator(self.generator, shape, norm, "generator")
         except UserError as error:
             raise UsageError(str(error)) from None
+        # Layers are faster outside of another model, which is needed only where perturbations are cast.
+        self._perturbing = self.generator if found.operations[-1] is self.generator else found
 
     def compile(self, optimizer: Any = None, loss: Any = None, *, generator_optimizer: Any = None, **options: Any) -> None:
         """Like `keras.Model.compile`, with an optimiser for the generator; None for the paper's Adam with rate 0.002, β1 0.5.
