@@ -132,6 +132,7 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--data_dir")
     parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--epsilon", type=float, help="another ε than the runs'")
     parser.add_argument("--only", nargs="+", choices=own_attacks(), default=list(own_attacks()), help="run only these attacks")
     arguments = parser.parse_args()
     file = ROOT / "benchmarks" / "autoattack.csv"
@@ -143,7 +144,7 @@ def main() -> int:
         dataset, epsilon = _dataset_and_epsilon(run)
         images, labels = data.load(dataset, "test", data_dir=arguments.data_dir, limit=arguments.images)
         d = evaluation.load_classifier(run, dataset)
-        for line in accuracies(d, images / np.float32(255), labels, epsilon, arguments.only):
+        for line in accuracies(d, images / np.float32(255), labels, arguments.epsilon or epsilon, arguments.only):
             measured.append(dict(run=run.stem, **line))
             print(*(f"{name}={value}" for name, value in measured[-1].items()), flush=True)
             write_lines(file, [*lines, *measured])
