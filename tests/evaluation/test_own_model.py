@@ -93,6 +93,25 @@ def test_wrong_range_is_refused(own_range, declared, trained):
     assert error.value.args[0].endswith(f"with {own_range[0]},{own_range[1]})")
 
 
+class Noise(keras.layers.GaussianNoise):
+    """Noise that is there in inference too."""
+
+    def call(self, x, training=None):
+        return super().call(x, training=True)
+
+
+def test_range_in_which_noise_is_smaller_is_no_better_one(trained):
+    examples = data.load("digits", "train", limit=500)
+    noisy = keras.Sequential([keras.Input((8, 8, 1)), Noise(0.5, seed=0), of_range(trained, 0, 1)])
+    right = [np.mean(np.argmax(noisy(examples.images / np.float32(255) * high), 1) == examples.labels) for high in (1, 255)]
+    assert right[0] < right[1] - 0.05, "the larger range was meant to be better"
+    own_model.check_range(noisy, (0, 1), examples)
+    with pytest.raises(UserError, match=r"with 0,255\)$"):
+        own_model.check_range(
+            keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255), noisy]), (0, 1), examples
+        )
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_untrained_classifier_is_of_no_range_and_goes_through(seed):
     examples = data.load("digits", "train", limit=500)
