@@ -2,6 +2,9 @@
 
 The lecture's loss is α ℓ(D(x), y) + (1 − α) ℓ(D(x + ε sign ∇ℓ), y) (Goodfellow, Shlens and Szegedy, 2015, "Explaining and
 harnessing adversarial examples", Section 6, where α is 0.5).
+
+A classifier can learn to defeat the single step alone, and then PGD fools it as before (catastrophic overfitting). A random
+start prevents or delays that (Wong, Rice and Kolter, 2020, "Fast is better than free: revisiting adversarial training").
 """
 
 from __future__ import annotations
@@ -22,11 +25,16 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
 
+# The length of the step after a random start, over ε (Wong et al., Section 4.1).
+_STEP_FRACTION = 1.25
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The setting of the mixture of clean and perturbed images."""
+    """The settings of the mixture of clean and perturbed images, and of the step's start."""
 
     fgs_clean_weight: float = setting(0.0, "α, the weight of the clean images relative to the perturbed ones", least=0, most=1)
+    fgs_random_start: bool = setting(False, "step by 1.25 ε from a random point of the ball, not by ε from the image")
 
 
 @compiled
@@ -42,7 +50,7 @@ def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
         >>> sorted(defences.fgs_step(players, x, y, spec, (0, 0)))
         ['d_accuracy', 'd_accuracy_adversarial', 'd_gradient_norm', 'd_loss', 'd_loss_adversarial', 'd_weight_decay']
     """
-    adversarial = attacks.fgs(players.d, x, y, spec.epsilon, norm=spec.norm, training=True)
+    adversarial = _perturbed(players, x, y, spec, seed)
     weight = spec.own.fgs_clean_weight
     if not weight:
         return descend(players, adversarial, y, spec)
@@ -57,9 +65,16 @@ def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
     return descend_on(players, spec, losses)
 
 
+def _perturbed(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> tf.Tensor:
+    if not spec.own.fgs_random_start:
+        return attacks.fgs(players.d, x, y, spec.epsilon, norm=spec.norm, training=True)
+    step = _STEP_FRACTION * spec.epsilon
+    return attacks.pgd(players.d, x, y, spec.epsilon, norm=spec.norm, step_size=step, steps=1, seed=seed, training=True)
+
+
 @register
 class FGSTraining(Defence):
-    """Adversarial training with FGS, which is PGD with one step of ε from the image itself.
+    """Adversarial training with FGS, which is PGD with one step of ε from the image itself, or of 1.25 ε from a random start.
 
     Examples:
         >>> from adv_networks import defences, experiments

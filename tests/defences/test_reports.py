@@ -70,6 +70,30 @@ def test_training_on_fgs_is_that_on_one_step_of_pgd_from_the_image():
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
+def test_training_on_fgs_from_a_random_start_is_that_on_one_step_of_pgd_by_more_than_epsilon():
+    ends = []
+    for method, own in (("fgs", dict(fgs_random_start=True)), ("pgd", dict(pgd_steps=1, pgd_step_fraction=1.25)), ("fgs", {})):
+        spec = experiment("digits", method, **SMALL, **own)
+        players = defences.make_players(spec)
+        randomised(players.d)
+        x, y = minibatch(0)
+        METHODS[method].step(players, np.float32(x), y, spec, (0, 0))
+        ends.append(np.concatenate([weights.ravel() for weights in players.d.get_weights()]))
+    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-5, atol=1e-7)
+    assert np.abs(ends[0] - ends[2]).max() > 1e-4
+
+
+def test_one_step_of_pgd_by_more_than_epsilon_ends_where_a_linear_classifier_says():
+    """Against the logits (0, Σ pixels) the step is u + 1.25 ε, u uniform in ±ε, cut at ε: P(u > −ε/4) = 5/8 of the pixels."""
+    layers = [keras.Input((40, 40, 1)), keras.layers.Flatten(), keras.layers.Dense(2, kernel_initializer="ones")]
+    model = keras.Sequential(layers)
+    model.layers[-1].set_weights([np.outer(np.ones(1600), [0, 1]), np.zeros(2)])
+    x = np.full((4, 40, 40, 1), 0.5, np.float32)
+    moved = np.asarray(attacks.pgd(model, x, np.zeros(4, int), 0.1, step_size=0.125, steps=1, seed=3)) - x
+    assert moved.min() >= 0.025 - 1e-6 and moved.max() <= 0.1 + 1e-6
+    np.testing.assert_allclose(np.mean(moved > 0.1 - 1e-6), 5 / 8, atol=0.02)
+
+
 def test_training_on_images_and_fgs_weighs_their_losses_by_alpha():
     """The step is α times that on the images, plus 1 − α times that on FGS alone."""
     steps = {}
