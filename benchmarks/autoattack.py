@@ -111,6 +111,10 @@ def accuracies(
         yield line | dict(difference=round(line["own_percent"] - line["torchattacks_percent"], 2))
 
 
+def _name_of(run: Path) -> str:
+    return run.name.removesuffix(".keras")
+
+
 def _dataset_and_epsilon(run: Path) -> tuple[str, float]:
     """Of a run's directory as it was trained, of a .keras file by its name, which begins with the data set."""
     from adv_networks.experiments import experiment
@@ -132,20 +136,19 @@ def main() -> int:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--data_dir")
     parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--epsilon", type=float, help="another ε than the runs'")
     parser.add_argument("--only", nargs="+", choices=own_attacks(), default=list(own_attacks()), help="run only these attacks")
     arguments = parser.parse_args()
     file = ROOT / "benchmarks" / "autoattack.csv"
     with file.open(newline="") as known:
-        again = {(run.stem, name) for run in arguments.runs for name in arguments.only}
+        again = {(_name_of(run), name) for run in arguments.runs for name in arguments.only}
         lines = [line for line in csv.DictReader(known) if (line["run"], line["attack"]) not in again]
     measured = []
     for run in arguments.runs:
         dataset, epsilon = _dataset_and_epsilon(run)
         images, labels = data.load(dataset, "test", data_dir=arguments.data_dir, limit=arguments.images)
         d = evaluation.load_classifier(run, dataset)
-        for line in accuracies(d, images / np.float32(255), labels, arguments.epsilon or epsilon, arguments.only):
-            measured.append(dict(run=run.stem, **line))
+        for line in accuracies(d, images / np.float32(255), labels, epsilon, arguments.only):
+            measured.append(dict(run=_name_of(run), **line))
             print(*(f"{name}={value}" for name, value in measured[-1].items()), flush=True)
             write_lines(file, [*lines, *measured])
     return int(any(abs(line["difference"]) > 1 for line in measured))

@@ -37,10 +37,11 @@ from adv_networks.claims.predicates import (
     not_highest,
 )
 from adv_networks.claims.render import FIELDS, as_lines, as_markdown, as_text
-from adv_networks.claims.sources import SOURCES, Claim, Grid, Judgement, Source, cell_key, measured, register
+from adv_networks.claims.sources import COMPLETENESS, SOURCES, Claim, Grid, Judgement, Source, cell_key, measured, register
 
 __all__ = [
     "CLOSE",
+    "COMPLETENESS",
     "FIELDS",
     "MUCH",
     "SOURCES",

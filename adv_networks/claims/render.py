@@ -36,7 +36,7 @@ class _Line:
     def evidence(self) -> str:
         """The cells by table and row, each as measured (published), with a dash for a number that does not exist.
 
-        A number of only the first test images does not count.
+        A number of too few test images, or only of the first, does not count.
         """
         grouped: dict[tuple[str, str], dict[str, list[str]]] = {}
         for (key, own), (_, papers) in zip(self.measured.cells, self.published.cells, strict=True):

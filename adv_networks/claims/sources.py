@@ -8,6 +8,10 @@ from typing import Any
 
 from adv_networks.claims.predicates import Key, Number, Numbers, Predicate, Verdict, Z
 
+# How complete the data of a number may be, the least complete first (`tables.completeness`); and those that claims rest on.
+COMPLETENESS = ("subset", "split", "limited", "part", "complete")
+_COUNTED = frozenset({"split", "part", "complete"})
+
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
@@ -104,10 +108,10 @@ def _judge(claim: Claim, numbers: Numbers, z: float, order: Mapping[Key, int]) -
 
 
 def measured(rows: Iterable[Mapping[str, Any]]) -> dict[Key, Number]:
-    """The numbers of table rows (`tables.make_table`) by cell, without those of only the first test images.
+    """The numbers of table rows (`tables.make_table`) by cell, without those of too few test images, or only of the first.
 
     A row has table, dataset, row, column, `measured_percent` and images. Optional are `metric` (default: accuracy), `data`
-    (`tables.COMPLETENESS`; default: "complete"), and `interval_low`, which is None if the number is not a proportion of images.
+    (`COMPLETENESS`; default: "complete"), and `interval_low`, which is None if the number is not a proportion of images.
     """
     return {
         cell_key(row["table"], row["dataset"], row["row"], row["column"], row.get("metric", "accuracy")): Number(
@@ -116,7 +120,7 @@ def measured(rows: Iterable[Mapping[str, Any]]) -> dict[Key, Number]:
             own_split=row.get("data") == "split",
         )
         for row in rows
-        if row["measured_percent"] is not None and row.get("data", "complete") in ("complete", "part", "split")
+        if row["measured_percent"] is not None and row.get("data", "complete") in _COUNTED
     }
 
 

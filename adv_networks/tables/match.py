@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from adv_networks.claims import COMPLETENESS
 from adv_networks.experiments import BATCH_STATISTICS_SIZE, DATASETS, Cell, generator_file
 from adv_networks.storage.records import Record, hash_of_parts
 
-# What a number can be measured with, the least complete first.
-COMPLETENESS = ("split", "limited", "part", "complete")
+# With fewer test images, a number has a standard error of up to 1.6 points and more, and measures nothing.
+_FEWEST_OF_A_SPLIT = 1_000
 
 
 def source_name(cell: Cell) -> str:
@@ -97,20 +98,20 @@ def _has_its_parts(cell: Cell, record: Record, pairs: Sequence[tuple[Cell, Recor
 
 
 def completeness(cell: Cell, record: Record) -> str:
-    """How complete the data of a number is; one of `COMPLETENESS`.
+    """How complete the data of a number is; one of `claims.COMPLETENESS`.
 
     "complete": all test images and, as far as the record says, all training images. "part": all test images, but only a part
-    of the training images. "limited": only the first test images, as the cell's experiment asks. "split": fewer test images
-    than the data set has, so another split than the official one.
+    of the training images. "limited": only the first test images, as the cell's experiment asks. "split": otherwise fewer
+    test images than the data set has, so another split than the official one. "subset": so few that they measure nothing.
 
     Examples:
         >>> from adv_networks import experiments, tables
         >>> from adv_networks.storage.records import Record
         >>> cell = experiments.TABLES["1"].cells("paper")[0]
         >>> hashes, settings = ("", "", ""), cell.attack.settings()
-        >>> record = Record("", cell.target.name, "", "clean", 0.0, 99.0, 990, 1000, *hashes, settings, "moving", seconds=1.0)
+        >>> record = Record("", cell.target.name, "", "clean", 0.0, 99.0, 99, 100, *hashes, settings, "moving", seconds=1.0)
         >>> tables.completeness(cell, record)
-        'split'
+        'subset'
     """
     declared = DATASETS[cell.dataset]
     tested, limited = (
@@ -121,7 +122,9 @@ def completeness(cell: Cell, record: Record) -> str:
     trained = not record.training_images or record.training_images + cell.target.validation >= declared.train_images
     if tested:
         return "complete" if trained else "part"
-    return "limited" if limited else "split"
+    if limited:
+        return "limited"
+    return "split" if record.images >= _FEWEST_OF_A_SPLIT else "subset"
 
 
 def least_complete(kinds: Iterable[str]) -> str:

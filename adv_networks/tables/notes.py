@@ -21,11 +21,14 @@ def notes_of(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
         declared, seen = DATASETS[dataset], [record for _, record in own]
         data = least_complete(completeness(cell, record) for cell, record in own)
         trained = f"trained on {_listed(record.training_images for record in seen)} of {declared.train_images} images"
-        if data == "split":
+        if data in ("split", "subset"):
+            what = {
+                "split": "These numbers are not comparable with the published ones. Claims about them are counted apart.",
+                "subset": "The numbers show that the code runs, and measure nothing.",
+            }
             notes.append(
-                f"**{dataset} is split otherwise than officially here: {trained}, tested on "
-                f"{_listed(record.images for record in seen)} of {declared.test_images}. This is no measurement of the "
-                "published numbers. Claims about it are counted apart.**"
+                f"**{dataset} is not split officially here: {trained}, tested on "
+                f"{_listed(record.images for record in seen)} of {declared.test_images}. {what[data]}**"
             )
         elif data == "part":
             notes.append(f"**{dataset}: {trained}; the test set is complete.**")

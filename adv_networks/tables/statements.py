@@ -34,7 +34,7 @@ def write(rows: Sequence[Mapping[str, Any]], directory: Path, *, scale: str) -> 
     """Writes a CSV and a Markdown file for each source into `directory`; the paper's are `claims.csv` and `claims.md`.
 
     Args:
-        rows: rows of `tables.make_table`, of any tables; those whose `data` is "limited" count as not measured.
+        rows: rows of `tables.make_table`, of any tables; those whose `data` is "limited" or "subset" count as not measured.
         directory: the directory of the results.
         scale: the scale of the rows.
     """

@@ -42,7 +42,9 @@ def test_measured_like_published_is_judged_like_published():
     assert judge(without) == judged
 
 
-@pytest.mark.parametrize("change", [dict(measured_percent=None), dict(data="limited"), dict(data=None), None])
+@pytest.mark.parametrize(
+    "change", [dict(measured_percent=None), dict(data="limited"), dict(data="subset"), dict(data=None), None]
+)
 def test_a_cell_missing_or_of_the_first_test_images_leaves_its_claims_unmeasured(change):
     key = ("2", "svhn", "standard (A)", "PGD")
     rows = []

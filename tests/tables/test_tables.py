@@ -187,6 +187,7 @@ def test_several_seeds_are_a_mean_with_its_range(tmp_path):
         ["complete", "limited", "limited"],
         ["part", "complete", "part"],
         ["limited", "split", "split"],
+        ["split", "subset", "subset"],
     ):
         assert tables.over_seeds([[made[0][0] | {"data": kind}] for kind in kinds])[0]["data"] == joined
     text = tables.as_text(table, tables.over_seeds(made), scale="cpu")

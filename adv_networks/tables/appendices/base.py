@@ -32,5 +32,5 @@ class Made:
 
     @property
     def data(self) -> str:
-        """How complete the data of the least complete cell is; "split" if a cell is not measured."""
-        return least_complete(row["data"] or "split" for row in self.rows)
+        """How complete the data of the least complete cell is; "subset" if a cell is not measured."""
+        return least_complete(row["data"] or "subset" for row in self.rows)
