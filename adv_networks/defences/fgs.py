@@ -39,7 +39,9 @@ class Settings:
 
 @compiled
 def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of D on the FGS example (Eq. 6) of every image and, with weight α, on the image itself.
+    """One step of D on the FGS example (Eq. 6) of every image or, with `fgs_random_start`, on that of one PGD step.
+
+    With weight α, D also learns from the image itself.
 
     Examples:
         >>> import numpy as np
@@ -83,7 +85,7 @@ class FGSTraining(Defence):
         2.67
     """
 
-    name, letter, title = "fgs", "F", "adversarial training with FGS (one step from the image)"
+    name, letter, title = "fgs", "F", "adversarial training with FGS (a single step)"
     reads = ("perturbation",)
     Settings = Settings
 

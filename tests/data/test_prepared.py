@@ -69,11 +69,13 @@ def test_data_sets_that_files_would_confuse_are_refused(directory, tmp_path):
         shutil.copytree(directory / "shades_of_three", tmp_path / name)
     data.prepared.declare("shades_of_three", directory, (8, 8))
     data.prepared.declare("shades_of_three", directory, (8, 8))
-    with pytest.raises(UsageError, match="data set shades/of_three: expected another name in files than that of data set shad"):
+    with pytest.raises(
+        UsageError, match="shades/of_three: expected a name whose files differ from those of data set shades_of_"
+    ):
         data.prepared.declare("shades/of_three", tmp_path, (8, 8))
     features = tmp_path / "digits" / "1.0.0" / "features.json"
     features.write_text(features.read_text().replace('"-1"', '"8"'))
-    with pytest.raises(UsageError, match="data set digits: expected another name in files than that of data set digits"):
+    with pytest.raises(UsageError, match="data set digits, received one that becomes digits too"):
         data.prepared.declare("digits", tmp_path)
 
 

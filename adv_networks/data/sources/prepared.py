@@ -47,8 +47,8 @@ def declare(name: str, data_dir: Any = None, resize: tuple[int, int] | None = No
 
     Raises:
         UserError: it is not prepared in the directory, or has no images with labels.
-        UsageError: the name is none, or that of another data set in files; or its images have several sizes, and no size is
-            given.
+        UsageError: the name is empty or leaves the directory, or its files would have another data set's name; or its images
+            have several sizes, and no size is given.
 
     Examples:
         >>> from adv_networks import data, errors
@@ -74,8 +74,8 @@ def declare(name: str, data_dir: Any = None, resize: tuple[int, int] | None = No
     other = DATASETS.get(title)
     if other is not None and other.tfds_name != name:
         raise UsageError(
-            f"data set {name}: expected another name in files than that of data set {other.tfds_name or other.name}, received "
-            f"{title}"
+            f"data set {name}: expected a name whose files differ from those of data set {other.tfds_name or other.name}, "
+            f"received one that becomes {title} too"
         )
     counts = said.counts["train"], said.counts[test]
     declared = Dataset(
