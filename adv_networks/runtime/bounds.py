@@ -14,6 +14,8 @@ _BOUNDING = {
     "Atan": "arctan", "Erf": "erf", "Sin": "sin", "Cos": "cos", "ClipByValue": "clip",
 }  # fmt: skip
 _AT_LEAST = frozenset({"Relu", "Elu", "Selu", "Exp", "Softplus", "Abs", "Square"})
+# Those among them that grow at both ends of their operand.
+_OF_BOTH_ENDS = frozenset({"Abs", "Square"})
 # Operations whose results are bounded on a side if all operands are; and those that may exchange the sides.
 _KEEPING = frozenset(
     {
@@ -21,7 +23,7 @@ _KEEPING = frozenset(
         "Identity", "Mean", "Pack", "PreventGradient", "Reshape", "Squeeze", "StopGradient", "StridedSlice", "Transpose",
     }
 )  # fmt: skip
-_TURNING = frozenset({"Mul", "Neg", "RealDiv", "Sub"})
+_TURNING = frozenset({"Mul", "RealDiv", "Sub"})
 # Operations whose results do not depend on the values of their operand.
 _OF_SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
 
@@ -103,7 +105,11 @@ class _Search:
         if kind in _BOUNDING:
             return _Bounds(below=True, above=True, by=_BOUNDING[kind])
         if kind in _AT_LEAST:
-            return self.bounds(operation.inputs[0])._replace(below=True)
+            own = self.bounds(operation.inputs[0])
+            return own._replace(below=True, above=own.above and (own.below or kind not in _OF_BOTH_ENDS))
+        if kind == "Neg":
+            own = self.bounds(operation.inputs[0])
+            return _Bounds(own.above, own.below, own.by or "clip")
         if kind == "IdentityN":
             return self.bounds(operation.inputs[output])
         if kind in ("PartitionedCall", "StatefulPartitionedCall"):

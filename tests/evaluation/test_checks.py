@@ -318,6 +318,9 @@ UNBOUNDED = {
     "a linear layer after tanh": lambda x: keras.ops.tanh(x) @ np.eye(10, dtype=np.float32),
     "logarithms of probabilities": lambda x: keras.ops.log(keras.ops.softmax(x)),
     "tanh of no image": lambda x: x + keras.ops.tanh(keras.ops.arange(10.0)),
+    "the size of what has an upper bound": lambda x: keras.ops.abs(keras.ops.minimum(x, 1.0)),
+    "the square of what has an upper bound": lambda x: tf.square(tf.minimum(x, 1.0)),
+    "two upper bounds": lambda x: -keras.ops.maximum(-keras.ops.minimum(x, 1.0), -1.0),
     "a bound of one summand": lambda x: x + keras.ops.clip(x, -1, 1),
 }
 
@@ -327,6 +330,8 @@ def test_only_bounds_of_the_outputs_are_seen():
     for name, function in UNBOUNDED.items():
         model = keras.Model(image, keras.layers.Lambda(function)(to_class_means()(image)))
         assert runtime.bounding_operation(model) is None, name
+    turned = keras.layers.Lambda(lambda x: -keras.ops.maximum(-keras.ops.maximum(x, -9.0), -9.0))
+    assert runtime.bounding_operation(keras.Model(image, turned(to_class_means()(image)))) == "clip"
 
 
 def test_bounds_that_the_graph_hides_fail_another_check_where_they_matter(digits):
