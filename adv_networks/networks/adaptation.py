@@ -105,7 +105,8 @@ def _adapted(model: keras.Model, wanted: _Wanted, where: str) -> keras.Model:
     if computed_dtype(keras.Model(image, logits), where, fixed or 1) != (own := _dtype_of_weights(model)):
         logits = keras.ops.cast(logits, own)
     if logits.shape[1] == 1:
-        if bound := runtime.bounding_operation(keras.Model(image, logits)):
+        # Other bounds, such as a clip for numerical safety, leave it a logit.
+        if (bound := runtime.bounding_operation(keras.Model(image, logits))) in ("sigmoid", "softmax"):
             raise UserError(f"{where}: expected one logit, found its {bound} (return the values before the {bound})")
         logits = keras.ops.concatenate([keras.ops.zeros_like(logits), logits], 1)
     found = keras.Model(image, logits, name=model.name)
@@ -125,9 +126,11 @@ def _is_one(model: keras.Model, wanted: _Wanted, where: str) -> bool:
 
 
 def _is_of_keras(model: keras.Model) -> bool:
-    """Whether all layers are Keras' own and return what they declare, unlike a Lambda."""
-    kinds = {type(layer) for layer in runtime.layers_of(model)}
-    return keras.layers.Lambda not in kinds and all(kind.__module__.startswith("keras.") for kind in kinds)
+    """Whether all layers and activations are Keras' own and return what they declare, unlike a Lambda or your own function."""
+    layers = list(runtime.layers_of(model))
+    activations = [getattr(layer, name, None) for layer in layers for name in ("activation", "recurrent_activation")]
+    parts = {*map(type, layers), *filter(None, activations)}
+    return keras.layers.Lambda not in parts and all(str(part.__module__).startswith("keras.") for part in parts)
 
 
 def _dtype_of_weights(model: keras.Model) -> str:

@@ -6,6 +6,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from adv_networks import data, evaluation
@@ -74,6 +75,10 @@ WORK = {
     ),
     "fixed batch": (lambda: model(lambda x: dense(x, 10), batch_size=5), lambda own, x: own(x)),
     "double outputs": (lambda: model(lambda x: dense(x, 10, dtype="float64")), lambda own, x: own(x)),
+    "double outputs of an activation": (
+        lambda: model(lambda x: dense(x, 10, activation=lambda x: tf.cast(x, "float64") if tf.is_tensor(x) else x)),
+        lambda own, x: own(x),
+    ),
     "half outputs": (lambda: model(lambda x: keras.ops.cast(dense(x, 10), "float16")), lambda own, x: own(x)),
 }
 
@@ -83,6 +88,7 @@ def test_logits_are_those_of_the_model(kind):
     make, expected = WORK[kind]
     own = make()
     found = own_model.load(own, "digits")
+    assert found(IMAGES).dtype == found.outputs[0].dtype
     logits = np.asarray(found(IMAGES), np.float64)
     assert logits.shape == (5, 10) and found.input_shape == (None, *SHAPE)
     assert found.outputs[0].dtype == own.trainable_variables[0].dtype, "expected a loss to have the type of the weights"
@@ -96,6 +102,9 @@ def test_one_logit_of_two_classes_is_two():
     found = np.asarray(own_model.load(own, "coins")(IMAGES))
     np.testing.assert_array_equal(found, np.concatenate([np.zeros((5, 1)), own(IMAGES)], 1))
     sigmoid = model(lambda x: dense(x, 1, activation="sigmoid"))
+    for guard in (lambda x: keras.ops.clip(x, -20, 20), lambda x: 30 * keras.ops.tanh(x / 30)):
+        guarded = model(lambda x, guard=guard: guard(dense(x, 1)))
+        np.testing.assert_array_equal(np.asarray(own_model.load(guarded, "coins")(IMAGES))[:, 1:], guarded(IMAGES))
     for bounded in (sigmoid, model(sigmoid)):
         with pytest.raises(UserError, match="expected one logit, found its sigmoid"):
             own_model.load(bounded, "coins")
