@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -88,8 +89,8 @@ class Hardened(keras.Model):
             **options: the other options of `keras.Model.fit`.
 
         Raises:
-            UserError: a number or weight is not finite: looked at every 20 steps, and at the end of an epoch before your
-                callbacks, so that none of them saves it.
+            UserError: a number or weight is not finite: checked about every 20 steps, and at the end of each epoch before your
+                callbacks. A callback that saves within an epoch may save up to 20 steps too late.
         """
         if options.get("sample_weight") is not None:
             raise UsageError("sample_weight: expected none (class_weight sets weights by class), received some")
@@ -101,7 +102,8 @@ class Hardened(keras.Model):
         self._players.weigh_classes(weights)
         own = options.pop("callbacks", None)
         if isinstance(own, keras.callbacks.CallbackList):
-            own.callbacks.insert(0, _Finite(self))
+            own = copy.copy(own)
+            own.callbacks = [_Finite(self), *own.callbacks]
         else:
             own = [_Finite(self), *(own if isinstance(own, (list, tuple)) else filter(None, [own]))]
         return super().fit(*data, callbacks=own, **options)
@@ -187,13 +189,17 @@ class _Finite(keras.callbacks.Callback):
         self._epoch, self._step = epoch + 1, 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Checks the steps so far, at every 20th."""
-        self._step += 1
-        if self._step % _STEPS_BETWEEN_CHECKS == 0:
+        """Checks the steps so far, once there are 20 more; several may be executed at once."""
+        before, self._step = self._step, batch + 1
+        if before // _STEPS_BETWEEN_CHECKS != self._step // _STEPS_BETWEEN_CHECKS:
             self._hardened.check_finite(f"epoch {self._epoch} step {batch + 1}")
 
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Checks all steps of the epoch before its validation, which resets their sums."""
+        self._hardened.check_finite(f"epoch {self._epoch}")
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Checks all steps of the epoch."""
+        """Checks all steps of the epoch, unless its validation reset their sums, and the weights."""
         self._hardened.check_finite(f"epoch {self._epoch}")
 
 

@@ -240,10 +240,17 @@ def test_numbers_that_are_not_finite_end_fit_before_anything_is_saved(tmp_path):
     model = an.keras.AdversarialTraining(with_outputs(lambda x: NotANumber(after=1)(ten(x))), "fgs", epsilon=0.1)
     model.compile()
     kept = keras.callbacks.ModelCheckpoint(tmp_path / "every.keras")
-    for callbacks in (kept, [kept], keras.callbacks.CallbackList([kept], model=model)):
+    together = keras.callbacks.CallbackList([kept], model=model)
+    for callbacks in (kept, [kept], together):
         with pytest.raises(UserError, match=r"^epoch 1: expected a finite \w+, found nan \(the weights are lost\)$"):
             model.fit(images, labels, batch_size=32, verbose=0, callbacks=callbacks)
+    assert together.callbacks == [kept]
     with pytest.raises(UserError, match=r"^epoch 1 step 20: expected a finite"):
+        model.fit(images, labels, batch_size=1, verbose=0)
+    with pytest.raises(UserError, match=r"^epoch 1: expected a finite loss"):
+        model.fit(images, labels, batch_size=32, verbose=0, validation_data=(images, labels))
+    model.compile(steps_per_execution=8)
+    with pytest.raises(UserError, match=r"^epoch 1 step 24: expected a finite"):
         model.fit(images, labels, batch_size=1, verbose=0)
     model = an.keras.AdversarialTraining(with_outputs(ten), "fgs", epsilon=0.1)
     model.compile(keras.optimizers.SGD(float("inf")))
