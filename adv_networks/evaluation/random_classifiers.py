@@ -35,9 +35,12 @@ def drawn(model: keras.Model, x: np.ndarray, *seed: int, training: bool = False)
 
 
 def difference(first: np.ndarray, second: np.ndarray) -> tuple[float, bool]:
-    """The largest difference of two outputs, and whether it is larger than rounding explains."""
-    largest = float(np.abs(first - second).max())
-    return largest, largest > _ROUNDING * max(1.0, float(np.abs(first).max()))
+    """The largest difference of two outputs, and whether it is larger than rounding explains; infinite if only one is NaN."""
+    same = (first == second) | (np.isnan(first) & np.isnan(second))
+    with np.errstate(invalid="ignore"):
+        differences = np.where(same, 0, np.abs(first - second))
+    largest = float(np.where(np.isnan(differences), np.inf, differences).max())
+    return largest, largest > _ROUNDING * max(1.0, float(np.abs(first[np.isfinite(first)]).max(initial=0)))
 
 
 def worst_case(masks: Sequence[np.ndarray]) -> np.ndarray:

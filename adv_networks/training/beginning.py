@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def check_own_networks(experiment: Experiment, training: data.Images, own: keras
             saved as a file that gives the same network again.
     """
     if own is not None:
-        _check_survives_saving(own, experiment.classifier)
+        _check_survives_saving(own, experiment.classifier, experiment.input_range)
         if experiment.classifier_weights == "kept":
             examples = training.first(own_model.CHECKED_IMAGES)
             own_model.check_range(own, experiment.input_range, examples, experiment.dataset)
@@ -73,22 +74,28 @@ def check_own_networks(experiment: Experiment, training: data.Images, own: keras
         _check_survives_saving(OWN_BUILDERS["generator"](name, experiment), name)
 
 
-def _check_survives_saving(own: keras.Model, name: str) -> None:
-    """Raises a UserError unless the network can be saved and loaded, which the end of the run would find out too late."""
+def _check_survives_saving(own: keras.Model, name: str, input_range: Sequence[float] = (0, 1)) -> None:
+    """Raises a UserError unless the network can be saved and loaded, which the end of the run would find out too late.
+
+    A full disk is no fault of the network: an OSError passes.
+    """
     expected = f"{name}: expected a model that Keras can save and load"
     with tempfile.TemporaryDirectory() as place:
         try:
             save_model(own, Path(place, "d.keras"))
+        except OSError:
+            raise
         except Exception as error:  # The user's code may raise anything.
             raise UserError(f"{expected}, found {type(error).__name__}: {reason(error)}") from error
         try:
             again = load_model(Path(place, "d.keras"))
         except UserError as error:
-            found = re.sub(r" [(].*", "", str(error).partition("found: ")[2])
-            raise UserError(
-                f"{expected}, found {found} (write layers with get_config in its module, instead of a Lambda)"
-            ) from None
-    images = np.random.default_rng(0).random((4, *own.input_shape[1:]), np.float32)
+            found = re.sub(r" [(]give module:function.*", "", str(error).partition("found: ")[2])  # It was given.
+            hint = " (write layers with get_config in its module, instead of a Lambda)" if "Lambda" in found else ""
+            raise UserError(f"{expected}, found {found}{hint}") from None
+    low, high = input_range
+    noise = np.random.default_rng(0).random((4, *own.input_shape[1:]), np.float32)
+    images = np.float32(low) + np.float32(high - low) * noise
     first, second, loaded = (outputs_of(model, images, name) for model in (own, own, again))
     is_random, differs = (random_classifiers.difference(first, other)[1] for other in (second, loaded))
     if differs and not is_random:

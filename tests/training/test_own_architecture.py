@@ -81,6 +81,34 @@ def forgetful():
 def unsaved():
     return behind(Unsaved(2.0))
 
+class Capped(Forgetful):
+    def call(self, x):
+        return keras.ops.minimum(x, self.factor)
+
+class Rooted(Forgetful):
+    def call(self, x):
+        return x + 0 * keras.ops.sqrt(1.5 - self.factor)
+
+class Full(Forgetful):
+    def get_config(self):
+        raise OSError(28, "No space left on device")
+
+class Strict(Forgetful):
+    def get_config(self):
+        return {**super().get_config(), "units (of what)": 1}
+
+def forgetful_of_bright_pixels():
+    return keras.Sequential([keras.Input((8, 8, 1)), Capped(99.0), keras.layers.Flatten(), keras.layers.Dense(10)])
+
+def forgetful_of_what_gives_nan():
+    return behind(Rooted(2.0))
+
+def strict():
+    return behind(Strict(1.0))
+
+def full():
+    return behind(Full(1.0))
+
 def of_code():
     return behind(keras.layers.Lambda(lambda x: 2 * x))
 
@@ -211,15 +239,26 @@ def test_what_is_no_generator_is_one_line(name, message, mine):
 
 
 @pytest.mark.parametrize(("name", "message"), [("forgetful", "one with other outputs once it is loaded"),
+                                               ("forgetful_of_bright_pixels", "one with other outputs"),
+                                               ("forgetful_of_what_gives_nan", "one with other outputs"),
+                                               ("strict", r"[^(]*\(layers, models, etc.\) returned by"),
                                                ("unsaved", "NotImplementedError"), ("of_code", "a Lambda layer, which is code"),
                                                ("of_code_too", "a Lambda layer, which is code")])  # fmt: skip
 def test_what_cannot_be_saved_is_refused_before_it_is_trained(name, message, mine):
     """The end of a long run would find it out too late, and a forgotten argument never."""
     own = dict(generators=("mine:of_code_too",)) if name == "of_code_too" else dict(classifier=f"mine:{name}")
-    spec = experiment("digits", "advnet", scale="tiny", input_range=(0, 1), steps=1, **own)
-    with pytest.raises(UserError, match=f"^mine:{name}: expected a model that Keras can save and load, found {message}"):
+    spec = experiment("digits", "advnet", scale="tiny", input_range=(0, 255), steps=1, **own)
+    expected = f"^mine:{name}: expected a model that Keras can save and load, found {message}"
+    with pytest.raises(UserError, match=expected) as error:
         training.train(spec, mine / "run", progress=False)
+    assert ("instead of a Lambda" in str(error.value)) == name.startswith("of_code")
     assert not (mine / "run" / "metrics.csv").exists()
+
+
+def test_a_full_disk_is_not_taken_for_a_model_that_cannot_be_saved(mine):
+    spec = experiment("digits", "advnet", scale="tiny", classifier="mine:full", input_range=(0, 1), steps=1)
+    with pytest.raises(OSError, match="No space left on device"):
+        training.train(spec, mine / "run", progress=False)
 
 
 def test_probabilities_are_not_trained_as_logits(mine):
