@@ -49,7 +49,7 @@ class Snapshot:
         self._description = _describe(model)
         self._is_stale = False
         # Objects are identified by their addresses. Once an object is gone, another may get its address: the snapshot is stale.
-        self._kept = [self._hold(value) for part in _parts(model) for value in _leaves((part, *_attributes(part)))]
+        self._kept = [self._hold(value) for value in _leaves(_compared(model))]
 
     def matches(self, model: keras.Model) -> bool:
         """Whether the model is unchanged since this snapshot of it, apart from the values of its weights."""
@@ -76,22 +76,25 @@ def _parts(model: keras.Model) -> list[Any]:
 
 
 def _describe(model: keras.Model) -> list[Any]:
-    """The attributes of all parts: numbers and strings by value, other objects by their addresses."""
-    description: list[Any] = []
+    """What a model computes with: numbers and strings by value, other objects by their addresses."""
     values, form = _VALUES, _form
+    return [value if type(value) in values else form(type(value))(value) for value in _compared(model)]
+
+
+def _compared(model: keras.Model) -> list[Any]:
+    """All parts, their classes and attributes, and the attributes of classes that are not Keras', once for all their layers."""
+    found: list[Any] = []
+    classes: dict[type, None] = {}
     for part in _parts(model):
-        description.append(id(part))
-        description += [value if type(value) in values else form(type(value))(value) for value in _attributes(part)]
-    return description
-
-
-def _attributes(part: Any) -> tuple[Any, ...]:
-    """What a layer or operation computes with: the values of its attributes, and those of its classes that are not Keras'."""
-    own = part.__dict__
-    values = _getter(tuple(own))(own)
-    for cls in _foreign_classes(type(part)):
-        values += tuple(vars(cls).values())
-    return values
+        own, kind = part.__dict__, type(part)
+        found.append(part)
+        found += _getter(tuple(own))(own)
+        if foreign := _foreign_classes(kind):
+            found.append(kind)
+            classes |= dict.fromkeys(foreign)
+    for cls in classes:
+        found += vars(cls).values()
+    return found
 
 
 @caches.results
@@ -125,16 +128,14 @@ def _form(kind: type) -> Callable[[Any], Any]:
     if kind in _VALUES:
         return lambda value: value
     if issubclass(kind, (list, tuple)):
-        return _items
+        return _of_list
     if issubclass(kind, dict):
-        return lambda value: (tuple(value), _items(value.values()))
+        return _of_dict
     if issubclass(kind, np.ndarray):
         return _contents
     if issubclass(kind, keras.Variable):
         return lambda variable: (id(variable), variable._trainable)
-    if issubclass(kind, _WRAPPERS):
-        return lambda wrapper: (id(wrapper), _items(map(_shallow, _read_by(wrapper))))
-    return id
+    return _of_wrapper if issubclass(kind, _WRAPPERS) else id
 
 
 # What holds a function: the function itself, what a class makes of it, or one with some of its arguments.
@@ -165,11 +166,20 @@ def _read_by(wrapper: Any) -> list[Any]:
         read = [value for one in following for value in _read_directly(one)]
         found += read
         following = []
-        for value in filter(None, map(_unwrapped, read)):
+        for value in filter(None, map(_unwrapped, _wrappers_in(read))):
             if id(value) not in seen and _package(value) not in _NOT_FOLLOWED and len(seen) < _MOST_FUNCTIONS:
                 seen.add(id(value))
                 following.append(value)
     return found
+
+
+def _wrappers_in(values: Iterable[Any], around: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """The functions among values, and in the lists and dictionaries among them, such as tables of functions."""
+    for value in values:
+        if isinstance(value, _WRAPPERS):
+            yield value
+        elif isinstance(value, (list, tuple, dict)) and id(value) not in around:
+            yield from _wrappers_in(value.values() if isinstance(value, dict) else value, (*around, id(value)))
 
 
 def _package(function: types.FunctionType) -> str:
@@ -200,27 +210,49 @@ def _names_in(code: types.CodeType) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*code.co_names, *inner]))
 
 
-def _shallow(value: Any) -> Any:
-    """The value itself, or the address of a function, which may read itself."""
-    return id(value) if isinstance(value, _WRAPPERS) else value
+# Below, `around` says what a value is in: the addresses of lists and dictionaries, which may contain themselves, and this mark
+# of a function. A function in there is not followed: it may read itself, and `_read_by` has followed those that are called.
+_READ = "read by a function"
 
 
-def _items(values: Iterable[Any]) -> tuple[Any, ...]:
+def _of_list(value: Any, around: tuple[Any, ...] = ()) -> Any:
+    return _inside(value, around) or _items(value, (*around, id(value)))
+
+
+def _of_dict(value: Any, around: tuple[Any, ...] = ()) -> Any:
+    return _inside(value, around) or (tuple(value), _items(value.values(), (*around, id(value))))
+
+
+def _of_wrapper(value: Any, around: tuple[Any, ...] = ()) -> Any:
+    return id(value) if _READ in around else (id(value), _items(_read_by(value), (*around, _READ)))
+
+
+def _inside(value: Any, around: tuple[Any, ...]) -> tuple[str, int] | None:
+    """How deep a container within itself begins; None if it is not within itself."""
+    return ("itself", around.index(id(value))) if id(value) in around else None
+
+
+def _items(values: Iterable[Any], around: tuple[Any, ...]) -> tuple[Any, ...]:
     found = tuple(values)
-    return found if _VALUES.issuperset(map(type, found)) else tuple([_form(type(value))(value) for value in found])
+    if _VALUES.issuperset(map(type, found)):
+        return found
+    forms = [_form(type(value)) for value in found]
+    nested = (_of_list, _of_dict, _of_wrapper)
+    return tuple([form(value, around) if form in nested else form(value) for form, value in zip(forms, found, strict=True)])
 
 
 def _contents(array: np.ndarray) -> Any:
     return (array.shape, array.dtype.str, array.tobytes()) if array.nbytes <= _LARGEST_COMPARED else id(array)
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _leaves(value: Any, around: tuple[Any, ...] = ()) -> Iterator[Any]:
     """The objects that a description identifies by their addresses."""
     if isinstance(value, (list, tuple, dict)):
-        for own in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(own)
+        if id(value) not in around:
+            for own in value.values() if isinstance(value, dict) else value:
+                yield from _leaves(own, (*around, id(value)))
     elif type(value) not in _VALUES:
         yield value
-        if isinstance(value, _WRAPPERS):
-            for own in _read_by(value):  # A function may read itself.
-                yield from [own] if isinstance(own, _WRAPPERS) else _leaves(own)
+        if isinstance(value, _WRAPPERS) and _READ not in around:
+            for own in _read_by(value):
+                yield from _leaves(own, (*around, _READ))

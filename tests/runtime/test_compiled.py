@@ -4,6 +4,7 @@ import functools
 import gc
 import types
 import weakref
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -36,6 +37,22 @@ class Scaled(keras.Model):
 
 def scaled():
     model = Scaled()
+    model(IMAGES)
+    return randomised(model)
+
+
+class Circular(Scaled):
+    """A user's classifier with a list that contains itself."""
+
+    gains: ClassVar[list] = [1.0]
+    gains.append(gains)
+
+    def call(self, x):
+        return self.gains[0] * super().call(x)
+
+
+def circular():
+    model = Circular()
     model(IMAGES)
     return randomised(model)
 
@@ -77,6 +94,22 @@ class Moved(keras.layers.Layer):
 
     def call(self, x):
         return self.step(x)
+
+
+# A table of functions, one of which looks up another in it, and a container within itself.
+FUNCTIONS: dict[str, Any] = {}
+SLOPES = [1.0]
+
+
+def by_table(x):
+    return FUNCTIONS["steps"][0](x)
+
+
+def by_slope(x):
+    return SLOPES[0] * x
+
+
+FUNCTIONS.update(first=by_table, steps=[by_slope], all=FUNCTIONS)
 
 
 def behind(layer):
@@ -166,6 +199,17 @@ CHANGES = {
     "a module's variable": (lambda: behind(keras.layers.Lambda(moved)), lambda model: setattr(MODULE, "slope", 3.0), False),
     "a variable of a class": (lambda: behind(Moved()), lambda model: setattr(Factors, "of_all", 3.0), False),
     "a function called": (lambda: behind(Moved()), lambda model: globals().update(moved=lambda x: 3 * x), False),
+    "a function in a table": (
+        lambda: behind(keras.layers.Lambda(lambda x: FUNCTIONS["first"](x))),
+        lambda model: FUNCTIONS["steps"].__setitem__(0, lambda x: 3 * x),
+        False,
+    ),
+    "what a function in a table reads": (
+        lambda: behind(keras.layers.Lambda(by_table)),
+        lambda model: SLOPES.__setitem__(0, 3.0),
+        False,
+    ),
+    "within a list that contains itself": (circular, lambda model: model.gains.__setitem__(0, 4.0), False),
     "an argument kept by a partial": (with_partial, lambda model: model.layers[0].function.args[0].__setitem__(0, 3.0), False),
     "a variable of the function around it": (shifted, set_shift, False),
     "within an array": (scaled, lambda model: model.offset.__setitem__(1, 4.0), False),
@@ -179,6 +223,7 @@ def class_kept():
     Scaled.temperature, Scaled.call = kept
     GAINS["of all"], OFFSETS["of all"], MODULE.slope, Factors.of_all = 1.0, 0.0, 1.0, 1.0
     globals()["moved"] = function
+    SLOPES[0], FUNCTIONS["steps"][0], Circular.gains[0] = 1.0, by_slope, 1.0
 
 
 def in_float32(tensor):
