@@ -10,11 +10,12 @@ from typing import Any
 from adv_networks import runtime
 from adv_networks.attacks.inputs import check_images, check_labels
 from adv_networks.defences import Players
-from adv_networks.errors import UsageError, UserError
+from adv_networks.errors import UsageError
 from adv_networks.evaluation.own_model import Range, with_unit_range
 from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras, np, tf
 from adv_networks.networks.adaptation import as_any_classifier, check_trainable
+from adv_networks.training import finite
 
 # The scalars that the update rules return, and their names in the logs of `fit`.
 _LOGGED = {
@@ -164,10 +165,7 @@ class Hardened(keras.Model):
 
     def check_finite(self, where: str) -> None:
         """Raises a UserError if a number of this epoch's steps, or a weight, is not finite; `where` begins the message."""
-        weights = [tf.cast(variable, tf.float32) for variable in self._players.variables() if variable.dtype.is_floating]
-        for name, value in {**self._sums, "weight": tf.linalg.global_norm(weights)}.items():
-            if not np.isfinite(float(value)):
-                raise UserError(f"{where}: expected a finite {name}, found {float(value)} (the weights are lost)")
+        finite.checked(self._sums, where, "the weights are lost", self._players.variables())
 
     def _measure(self, x: Any, y: Any) -> None:
         strategy = self.distribute_strategy

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from adv_networks.data import Images
 from adv_networks.defences import TrainingState
-from adv_networks.errors import Interrupted, UserError
+from adv_networks.errors import Interrupted
 from adv_networks.experiments import METHODS, Experiment
 from adv_networks.lazy import tf
 from adv_networks.runtime.workers import Workers
+from adv_networks.training import finite
 from adv_networks.training.checkpoints import Checkpoints
 from adv_networks.training.journal import Journal
 from adv_networks.training.progress import Progress
@@ -108,14 +108,8 @@ class Loop:
         self._unchecked.clear()
         return values
 
-    def _finite(self, step: int, scalars: Mapping[str, Any]) -> dict[str, float]:
-        values = {name: float(value) for name, value in scalars.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise UserError(
-                    f"{self.experiment.name} step {step}: expected a finite {name}, found {value} (the last checkpoint is kept)"
-                )
-        return values
+    def _finite(self, step: int, scalars: Mapping[str, Any], variables: Iterable[tf.Variable] = ()) -> dict[str, float]:
+        return finite.checked(scalars, f"{self.experiment.name} step {step}", "the last checkpoint is kept", variables)
 
     def _measured(self, x: tf.Tensor, y: tf.Tensor) -> dict[str, float]:
         """What the method measures on a minibatch besides its step; every worker takes part."""
@@ -136,7 +130,6 @@ class Loop:
     def _save(self) -> None:
         if self._unchecked:
             self._checked()
-        weights = [tf.cast(variable, tf.float32) for variable in self.state.variables() if variable.dtype.is_floating]
-        self._finite(self.step, {"weight": tf.linalg.global_norm(weights)})
+        self._finite(self.step, {}, self.state.variables())
         if self.workers.is_chief:
             self.checkpoints.save(self.step)
