@@ -101,8 +101,9 @@ def completeness(cell: Cell, record: Record) -> str:
     """How complete the data of a number is; one of `claims.COMPLETENESS`.
 
     "complete": all test images and, as far as the record says, all training images. "part": all test images, but only a part
-    of the training images. "limited": only the first test images, as the cell's experiment asks. "split": otherwise fewer
-    test images than the data set has, so another split than the official one. "subset": so few that they measure nothing.
+    of the training images. "limited": only the first test images, as the cell's experiment asks, and all training images.
+    "split": fewer test images than the data set has, so another split than the official one. "subset": so few that they measure
+    nothing, or the first test images and a part of the training images.
 
     Examples:
         >>> from adv_networks import experiments, tables
@@ -123,7 +124,7 @@ def completeness(cell: Cell, record: Record) -> str:
     if tested:
         return "complete" if trained else "part"
     if limited:
-        return "limited"
+        return "limited" if trained else "subset"
     return "split" if record.images >= _FEWEST_OF_A_SPLIT else "subset"
 
 

@@ -259,7 +259,7 @@ def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measur
         (10_000, 54_999, {}, "part"),
         (999, 55_000, {}, "subset"),
         (1_000, 55_000, dict(test_images=1_000), "limited"),
-        (1_000, 54_999, dict(test_images=1_000), "limited"),
+        (1_000, 54_999, dict(test_images=1_000), "subset"),
         (960, 55_000, dict(test_images=1_000), "subset"),
         # BN on batch statistics leaves out what is beyond its last full batch of 64, whatever the training's batches are.
         (9_984, 55_000, dict(bn_evaluation="batch"), "complete"),
