@@ -149,12 +149,12 @@ def _counts(lines: Sequence[_Line]) -> dict[str, dict[Verdict, int]]:
 def _findings(source: Source, lines: Sequence[_Line]) -> list[tuple[str, list[str]]]:
     """What a reader looks for first: titles, each with the claims on which text, tables and measurements disagree."""
 
-    def named(chosen: Iterable[_Line]) -> list[str]:
-        return [f"{line.claim.section}: {line.claim.title}" for line in chosen]
+    def name(line: _Line) -> str:
+        return f"{line.claim.section}: {line.claim.title}"
 
     def differing(published: Verdict, measured: Verdict) -> list[str]:
         chosen = [line for line in lines if (line.published.verdict, line.measured.verdict) == (published, measured)]
-        return [named([line])[0] + " (on another split)" * line.measured.own_split for line in chosen]
+        return [name(line) + " (on another split)" * line.measured.own_split for line in chosen]
 
     holds, fails = Verdict.HOLDS, Verdict.FAILS
     return [
@@ -162,10 +162,10 @@ def _findings(source: Source, lines: Sequence[_Line]) -> list[tuple[str, list[st
         ("Does not hold in the published tables, holds here", differing(fails, holds)),
         (
             f"Statements of the {source.kind} that do not fit its own tables, read so",
-            named(line for line in lines if line.published.verdict == fails),
+            [name(line) for line in lines if line.published.verdict == fails],
         ),
         (
             "Statements that its printed numbers contradict, but within the sampling error",
-            named(line for line in lines if line.published.verdict == Verdict.UNDECIDED and line.printed.verdict == fails),
+            [name(line) for line in lines if (line.published.verdict, line.printed.verdict) == (Verdict.UNDECIDED, fails)],
         ),
     ]

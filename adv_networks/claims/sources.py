@@ -8,7 +8,7 @@ from typing import Any
 
 from adv_networks.claims.predicates import Key, Number, Numbers, Predicate, Verdict, Z
 
-# How complete the data of a number may be, the least complete first (`tables.completeness`); and those that claims rest on.
+# How complete a number's data can be, least complete first (`tables.completeness`), and the kinds that claims may rest on.
 COMPLETENESS = ("subset", "split", "limited", "part", "complete")
 _COUNTED = frozenset({"split", "part", "complete"})
 

@@ -9,7 +9,7 @@ from adv_networks.claims import COMPLETENESS
 from adv_networks.experiments import BATCH_STATISTICS_SIZE, DATASETS, Cell, generator_file
 from adv_networks.storage.records import Record, hash_of_parts
 
-# With fewer test images, a number has a standard error of up to 1.6 points and more, and measures nothing.
+# With fewer test images the standard error can exceed 1.6 points, and the accuracy measures nothing.
 _FEWEST_OF_A_SPLIT = 1_000
 
 
@@ -129,7 +129,7 @@ def completeness(cell: Cell, record: Record) -> str:
 
 
 def least_complete(kinds: Iterable[str]) -> str:
-    """The least complete of several numbers' kinds of data.
+    """The least complete among several kinds of data.
 
     Examples:
         >>> from adv_networks import tables

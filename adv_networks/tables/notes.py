@@ -27,7 +27,7 @@ def notes_of(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
                 "subset": "The numbers show that the code runs, and measure nothing.",
             }
             notes.append(
-                f"**{dataset} is not split officially here: {trained}, tested on "
+                f"**{dataset} does not have its official split here: {trained}, tested on "
                 f"{_listed(record.images for record in seen)} of {declared.test_images}. {what[data]}**"
             )
         elif data == "part":

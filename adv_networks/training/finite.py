@@ -15,8 +15,8 @@ def checked(scalars: Mapping[str, Any], where: str, then: str, variables: Iterab
 
     Args:
         scalars: numbers by name.
-        where: the run and its step, which begin the message.
-        then: what has become of the weights, which ends it.
+        where: the run and its step; begins the message.
+        then: what has become of the weights; ends the message.
         variables: weights, whose norm is checked too; integers among them are left out.
 
     Raises:

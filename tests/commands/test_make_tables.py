@@ -244,7 +244,7 @@ def test_a_part_of_a_data_set_goes_all_the_way_and_its_table_says_that_it_measur
         made(["2"], workspace, overrides=dict(steps=2, batch_size=16, classifier="mlp"))
     text = (tmp_path / "results" / "cpu-batch_size=16-classifier=mlp-steps=2" / "table2.md").read_text()
     declared = DATASETS[dataset]
-    assert f"**{dataset} is not split officially here" in text and "measure nothing" in text
+    assert f"**{dataset} does not have its official split here" in text and "measure nothing" in text
     assert f"of {declared.train_images} images, tested on 64 of {declared.test_images}" in text
     rows = (tmp_path / "results" / "cpu-batch_size=16-classifier=mlp-steps=2" / "table2.csv").read_text().splitlines()
     assert rows[0].split(",")[-1] == "data" and rows[1].split(",")[-1] == "subset"
