@@ -12,7 +12,7 @@ from adv_networks.attacks.distances import CHANGED
 from adv_networks.attacks.gradient import logits_of
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.minimum_norm import Found
-from adv_networks.attacks.quantities import check_counts
+from adv_networks.attacks.quantities import check_counts, check_factor
 from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import run_compiled
 
@@ -43,11 +43,13 @@ class CarliniWagnerL0(CarliniWagner):
     norm: str = "l0"
     steps: int = setting(1_000, "maximum number of Adam steps for each set of pixels and c", least=1)
     rate: float = setting(0.01, "Adam's learning rate", above=0)
-    c: float = setting(1e-3, "first weight of the margin, doubled after each failure up to 2e6", above=0)
+    c: float = setting(1e-3, "first weight of the margin, multiplied by `factor` after each failure up to 2e6", above=0)
+    factor: float = setting(2.0, "what c is multiplied by after each failure", above=1, omitted=True)
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
         """See `MinimumNormAttack.search`."""
-        return search(source, x, self.aim(source, x, y), steps=self.steps, rate=self.rate, c=self.c)
+        how = dict(steps=self.steps, rate=self.rate, c=self.c, factor=self.factor)
+        return search(source, x, self.aim(source, x, y), **how)
 
 
 def cw_l0(
@@ -60,6 +62,7 @@ def cw_l0(
     steps: int = 1_000,
     rate: float = 0.01,
     c: float = 1e-3,
+    factor: float = 2.0,
 ) -> tf.Tensor:
     """Carlini and Wagner in l0: the last adversarial image found for each image, or the image itself if none was found.
 
@@ -74,6 +77,7 @@ def cw_l0(
         steps: maximum number of Adam steps for each set of pixels and c.
         rate: Adam's learning rate.
         c: first weight of the margin.
+        factor: what c is multiplied by after each failure of an image, up to 2e6; above 1.
 
     Raises:
         UsageError: a number out of range, or invalid images or labels.
@@ -90,11 +94,12 @@ def cw_l0(
         True
     """
     check_counts(steps=steps)
+    check_factor(factor)
     x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)
-    return tf.constant(search(model, x, aim, steps=steps, rate=rate, c=c).images)
+    return tf.constant(search(model, x, aim, steps=steps, rate=rate, c=c, factor=factor).images)
 
 
-def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: float, c: float) -> Found:
+def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: float, c: float, factor: float) -> Found:
     """Runs rounds on all images that are not done, each with its own set of pixels and its own c."""
     problem, rows = Problem.of(x, aim), standing(model, x, aim)
     images, count = problem.originals.copy(), len(x)
@@ -105,7 +110,7 @@ def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: floa
         queries[rows] += found.queries
         won, lost = rows[found.succeeded], rows[~found.succeeded]
         images[won] = found.images[found.succeeded]
-        weight[lost] *= 2
+        weight[lost] *= factor
         goes_on[lost] = weight[lost] <= _LARGEST_C
         if len(won):
             queries[won] += 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, descend, in_batch, prepared, standing
 from adv_networks.attacks.minimum_norm import Found
-from adv_networks.attacks.quantities import check_counts
+from adv_networks.attacks.quantities import check_counts, check_factor
 from adv_networks.lazy import keras, np, tf
 
 if TYPE_CHECKING:
@@ -36,11 +36,13 @@ class CarliniWagnerLinf(CarliniWagner):
     norm: str = "linf"
     steps: int = setting(1_000, "maximum number of Adam steps for each threshold and c", least=1)
     rate: float = setting(5e-3, "Adam's learning rate", above=0)
-    c: float = setting(1e-5, "first weight of the margin, doubled after each failure while below 20", above=0)
+    c: float = setting(1e-5, "first weight of the margin, multiplied by `factor` after each failure while below 20", above=0)
+    factor: float = setting(2.0, "what c is multiplied by after each failure", above=1, omitted=True)
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
         """See `MinimumNormAttack.search`."""
-        return search(source, x, self.aim(source, x, y), steps=self.steps, rate=self.rate, c=self.c)
+        how = dict(steps=self.steps, rate=self.rate, c=self.c, factor=self.factor)
+        return search(source, x, self.aim(source, x, y), **how)
 
 
 def cw_linf(
@@ -53,11 +55,12 @@ def cw_linf(
     steps: int = 1_000,
     rate: float = 5e-3,
     c: float = 1e-5,
+    factor: float = 2.0,
 ) -> tf.Tensor:
     """Carlini and Wagner in L∞: the last adversarial image found for each image, or the image itself if none was found.
 
     The loss is c f + Σ max(0, |δ| − τ). τ starts at 1. After each success it becomes 0.9 min(τ, ‖δ‖∞), and the next round
-    starts from the image found. After each failure c doubles.
+    starts from the image found. After each failure c is multiplied by `factor`.
 
     Args:
         model: classifier that returns logits.
@@ -68,6 +71,7 @@ def cw_linf(
         steps: maximum number of Adam steps for each τ and c.
         rate: Adam's learning rate.
         c: first weight of the margin.
+        factor: what c is multiplied by after each failure of an image, while below 20; above 1.
 
     Raises:
         UsageError: a number out of range, or invalid images or labels.
@@ -83,11 +87,12 @@ def cw_linf(
         array([ True,  True])
     """
     check_counts(steps=steps)
+    check_factor(factor)
     x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)
-    return tf.constant(search(model, x, aim, steps=steps, rate=rate, c=c).images)
+    return tf.constant(search(model, x, aim, steps=steps, rate=rate, c=c, factor=factor).images)
 
 
-def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: float, c: float) -> Found:
+def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: float, c: float, factor: float) -> Found:
     """Runs rounds on all images that are not done, each with its own threshold and c."""
     problem, rows = Problem.of(x, aim), standing(model, x, aim)
     images, count = problem.originals.copy(), len(x)
@@ -101,6 +106,6 @@ def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: floa
         images[won] = found.images[found.succeeded]
         largest = np.abs(images[won] - problem.originals[won]).max((1, 2, 3), initial=0)
         threshold[won] = _SHRINKS * np.minimum(threshold[won], largest)
-        weight[lost] *= 2
+        weight[lost] *= factor
         goes_on[won], goes_on[lost] = threshold[won] >= _SMALLEST, weight[lost] < _LARGEST_C
     return Found(images, queries)

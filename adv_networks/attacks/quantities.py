@@ -56,6 +56,12 @@ def check_epsilon(epsilon: float | tf.Tensor, norm: str = "linf", **counts: int)
     check_counts(**counts)
 
 
+def check_factor(factor: float) -> None:
+    """Raises a UsageError unless a factor of growth is a finite number above 1: a search with a smaller one would not end."""
+    if not 1 < factor < float("inf"):
+        raise UsageError(f"factor: expected a finite number above 1, received {quoted(factor)}")
+
+
 def check_sizes(**sizes: float | tf.Tensor) -> None:
     """Raises a UsageError unless each named size (a radius, a step size) is a single finite number of at least 0.
 

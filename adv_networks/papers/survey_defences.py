@@ -21,7 +21,7 @@ _BLACK_BOX = {
     "DeepFool Linf": "deepfool:norm=linf",
     "Carlini L2": _CW,
     "Carlini Linf": "cw_linf:steps=100:rate=0.02:c=0.01",
-    "Carlini L0": "cw_l0:steps=100:rate=0.1:c=0.01",
+    "Carlini L0": "cw_l0:steps=100:rate=0.1:c=0.01:factor=10",
 }
 
 # C&W has one search of 100 steps, as the authors state. Their rate of 10 would leave the box at once, so it is 0.1 here.

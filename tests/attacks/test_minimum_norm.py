@@ -50,7 +50,11 @@ def test_deepfool_is_its_closed_form_on_a_linear_classifier(norm, dual, linear):
 
 @pytest.mark.parametrize(
     ("name", "norm", "dual", "slack"),
-    [("cw_l2:searches=8:steps=300:c=0.1:rate=0.02", "l2", 2, 1.01), ("cw_linf:steps=200:c=0.01", "linf", 1, 1.2)],
+    [
+        ("cw_l2:searches=8:steps=300:c=0.1:rate=0.02", "l2", 2, 1.01),
+        ("cw_linf:steps=200:c=0.01", "linf", 1, 1.2),
+        ("cw_linf:steps=200:c=0.01:factor=10", "linf", 1, 1.2),
+    ],
 )
 def test_carlini_and_wagner_come_near_the_closed_form(name, norm, dual, slack, linear):
     model, x, logits, labels = linear
@@ -60,10 +64,11 @@ def test_carlini_and_wagner_come_near_the_closed_form(name, norm, dual, slack, l
     assert ratio.min() > 1 - 1e-6 and np.median(ratio) < slack, ratio
 
 
-def test_few_pixels_are_the_fewest_of_all_subsets(linear):
+@pytest.mark.parametrize("factor", ["", ":factor=10"])
+def test_few_pixels_are_the_fewest_of_all_subsets(factor, linear):
     """One pixel may take any value: which images that fools is known by trying all; two are tried where one does not."""
     model, x, logits, labels = linear
-    found = attacks.named("cw_l0:steps=60:rate=0.1:c=10", 0.1).craft(model, x, labels).numpy()
+    found = attacks.named(f"cw_l0:steps=60:rate=0.1:c=10{factor}", 0.1).craft(model, x, labels).numpy()
     assert (attacks.predict(model, found).numpy().argmax(1) != labels).all()
     change = np.stack([WEIGHTS * (bound - x.reshape(12, 16, 1)) for bound in (0, 1)], 1)  # [images, bounds, pixels, classes]
     one_is_enough = np.array([((logits[i] + change[i]).argmax(-1) != labels[i]).any() for i in range(12)])
@@ -175,6 +180,8 @@ def test_ball_is_a_threshold_and_queries_are_counted(digits):
         (lambda m, x, y: attacks.cw_l2(m, x, y, kappa=-1), "kappa: expected a value of at least 0, received -1"),
         (lambda m, x, y: attacks.deepfool(m, x, y, norm="l1"), "norm: expected l2 or linf for attack deepfool, received l1"),
         (lambda m, x, y: attacks.deepfool(m, x, y, steps=0), "steps: expected at least 1, received 0"),
+        (lambda m, x, y: attacks.cw_l0(m, x, y, factor=1.0), "factor: expected a finite number above 1, received 1.0"),
+        (lambda m, x, y: attacks.named("cw_linf:factor=1", 0.1), "factor: expected a value above 1"),
         (lambda m, x, y: attacks.named("cw_l0:norm=l2", 0.1).check(classes=5), "norm: expected l0 for attack cw_l0"),
         (lambda m, x, y: attacks.fgs(m, x, y, 3, norm="l0"), "norm: expected one of linf, l2, l1, received l0"),
         (lambda m, x, y: attacks.named("cw_l2:kappa=-1", 0.1), "kappa: expected a value of at least 0"),
