@@ -42,7 +42,7 @@ GENERATOR_WIDTH = 8
 METHODS = {
     "standard": (),
     # From the image itself MobileNetV2 kept 1.4% under PGD; a random start, the usual remedy, gains little there.
-    "fgs": ("--fgs_random_start",),
+    "fgs": ("--fgs_start=noise",),
     "pgd": ("--pgd_steps=3",),
     # On MobileNetV2 the regulariser's gradient was a hundred times as long as that of the losses, and D forgot the images.
     "advnet": (f"--generator_width={GENERATOR_WIDTH}", "--regulariser=none"),

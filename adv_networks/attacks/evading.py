@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks import networks
 from adv_networks.attacks.base import Attack, register, setting
-from adv_networks.attacks.geometry import direction, project, uniform_in_ball
+from adv_networks.attacks.geometry import direction, moved_at_random, project
 from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.quantities import as_scalar, as_seed, check_epsilon, check_sizes
@@ -107,8 +106,7 @@ def evading_pgd(
     x, p = as_images(model, x), choose(CONVEX_NORMS, norm, "norm")
     y = as_labels(y, x, model)
     radius, size = as_scalar(epsilon, x.dtype), as_scalar(step_size, x.dtype)
-    draw = functools.partial(uniform_in_ball, seed=as_seed(seed), p=p, dtype=x.dtype)
-    start = tf.clip_by_value(x + radius * draw([tf.shape(x)[0], *x.shape[1:]]), 0, 1)
+    start = tf.clip_by_value(moved_at_random(x, radius, seed=as_seed(seed), p=p), 0, 1)
     return run_compiled(_evade, model, training, p, x, start, y, radius, size, tf.constant(steps))
 
 

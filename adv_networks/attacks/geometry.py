@@ -8,9 +8,12 @@ scale the perturbation down.
 
 from __future__ import annotations
 
+import functools
 import math
 
+from adv_networks.attacks.quantities import as_scalar
 from adv_networks.lazy import tf
+from adv_networks.runtime import replicas
 
 
 def flat(images: tf.Tensor) -> tf.Tensor:
@@ -72,3 +75,12 @@ def uniform_in_ball(shape: list, *, seed: tf.Tensor, p: float, dtype: tf.DType) 
         logarithms = tf.math.log1p(-tf.random.stateless_uniform([2, *points], seed, dtype=dtype))
         draws = logarithms[0] - logarithms[1]
     return tf.reshape(unit(draws, p)[:, :pixels], shape)
+
+
+def moved_at_random(x: tf.Tensor, radius: float | tf.Tensor, *, seed: tf.Tensor, p: float) -> tf.Tensor:
+    """A point drawn uniformly from the ball of this radius around each image, which may leave [0,1].
+
+    Replicas draw their rows of what one device would draw for the whole minibatch.
+    """
+    draw = functools.partial(uniform_in_ball, seed=seed, p=p, dtype=x.dtype)
+    return x + as_scalar(radius, x.dtype) * replicas.share_of(draw, [tf.shape(x)[0], *x.shape[1:]])

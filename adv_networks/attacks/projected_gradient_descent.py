@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Attack, register, setting
-from adv_networks.attacks.geometry import uniform_in_ball
+from adv_networks.attacks.geometry import moved_at_random
 from adv_networks.attacks.gradient import gradient_attack, losses_and_logits
 from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.losses import LOSSES
-from adv_networks.attacks.quantities import as_scalar, as_seed, check_epsilon, check_sizes
+from adv_networks.attacks.quantities import as_seed, check_epsilon, check_sizes
 from adv_networks.experiments import CONVEX_NORMS, AttackDefaults, choose
 from adv_networks.lazy import keras, tf
-from adv_networks.runtime import mean_over_draws, replicas, run_compiled
+from adv_networks.runtime import mean_over_draws, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
@@ -136,8 +135,7 @@ def pgd(
         start = x
         if random_start:
             restart_seed = seed if restarts == 1 else tf.random.experimental.stateless_fold_in(seed, restart)
-            draw = functools.partial(uniform_in_ball, seed=restart_seed, p=p, dtype=x.dtype)
-            start = x + as_scalar(epsilon, x.dtype) * replicas.share_of(draw, [tf.shape(x)[0], *x.shape[1:]])
+            start = moved_at_random(x, epsilon, seed=restart_seed, p=p)
             start = tf.clip_by_value(start, 0, 1) if clip_start else start
         candidate = gradient_attack(
             model,

@@ -4,7 +4,9 @@ The lecture's loss is α ℓ(D(x), y) + (1 − α) ℓ(D(x + ε sign ∇ℓ), y)
 harnessing adversarial examples", Section 6, where α is 0.5).
 
 A classifier can learn to defeat the single step alone, and then PGD fools it as before (catastrophic overfitting). A random
-start prevents or delays that (Wong, Rice and Kolter, 2020, "Fast is better than free: revisiting adversarial training").
+start prevents or delays that: in the ball (Wong, Rice and Kolter, 2020, "Fast is better than free: revisiting adversarial
+training") or in a ball twice as large, without projection (de Jorge et al., 2022, "Make some noise: reliable and efficient
+single-step adversarial training").
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from adv_networks import attacks
+from adv_networks.attacks.geometry import moved_at_random
+from adv_networks.attacks.gradient import gradient_attack
+from adv_networks.attacks.quantities import as_seed
 from adv_networks.defences.base import Defence, register, setting
 from adv_networks.defences.players import Players
 from adv_networks.defences.updates import Scalars, accuracy, compiled, cross_entropy, descend, descend_on
-from adv_networks.experiments import Experiment
+from adv_networks.experiments import CONVEX_NORMS, Experiment
 from adv_networks.networks import costs
 
 if TYPE_CHECKING:
@@ -25,8 +30,10 @@ if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
 
-# The length of the step after a random start, over ε (Wong et al., Section 4.1).
-_STEP_FRACTION = 1.25
+# Over ε: the length of the step after a start in the ball (Wong et al., Section 4.1), and the size of the noise (de Jorge et
+# al., Section 4), after which the step has length ε.
+_STEP, _NOISE = 1.25, 2.0
+STARTS = ("image", "ball", "noise")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +41,12 @@ class Settings:
     """The settings of the mixture of clean and perturbed images, and of the step's start."""
 
     fgs_clean_weight: float = setting(0.0, "α, the weight of the clean images relative to the perturbed ones", least=0, most=1)
-    fgs_random_start: bool = setting(False, "step by 1.25 ε from a random point of the ball, not by ε from the image")
+    fgs_start: str = setting("image", "where the step starts: the image, a point of its ball, or 2 ε of noise", choices=STARTS)
 
 
 @compiled
 def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> Scalars:
-    """One step of D on the FGS example (Eq. 6) of every image or, with `fgs_random_start`, on that of one PGD step.
+    """One step of D on the FGS example (Eq. 6) of every image, or of a random point near it (`fgs_start`).
 
     With weight α, D also learns from the image itself.
 
@@ -68,15 +75,20 @@ def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
 
 
 def _perturbed(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> tf.Tensor:
-    if not spec.own.fgs_random_start:
-        return attacks.fgs(players.d, x, y, spec.epsilon, norm=spec.norm, training=True)
-    step = _STEP_FRACTION * spec.epsilon
-    return attacks.pgd(players.d, x, y, spec.epsilon, norm=spec.norm, step_size=step, steps=1, seed=seed, training=True)
+    start, ball = spec.own.fgs_start, dict(norm=spec.norm, training=True)
+    if start == "image":
+        return attacks.fgs(players.d, x, y, spec.epsilon, **ball)
+    if start == "ball":
+        return attacks.pgd(players.d, x, y, spec.epsilon, step_size=_STEP * spec.epsilon, steps=1, seed=seed, **ball)
+    noisy = moved_at_random(x, _NOISE * spec.epsilon, seed=as_seed(seed), p=CONVEX_NORMS[spec.norm])
+    # No point that the step can reach from there is outside this ball.
+    radius = (_NOISE + 1) * spec.epsilon
+    return gradient_attack(players.d, x, y, radius, spec.epsilon, 1, start=noisy, **ball)
 
 
 @register
 class FGSTraining(Defence):
-    """Adversarial training with FGS, which is PGD with one step of ε from the image itself, or of 1.25 ε from a random start.
+    """Adversarial training with FGS, which is PGD with one step, from the image itself or from a random point.
 
     Examples:
         >>> from adv_networks import defences, experiments

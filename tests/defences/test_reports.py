@@ -70,16 +70,29 @@ def test_training_on_fgs_is_that_on_one_step_of_pgd_from_the_image():
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_training_on_fgs_from_a_random_start_is_that_on_one_step_of_pgd_by_more_than_epsilon():
-    ends = []
-    for method, own in (("fgs", dict(fgs_random_start=True)), ("pgd", dict(pgd_steps=1, pgd_step_fraction=1.25)), ("fgs", {})):
+@pytest.mark.parametrize("start", ["ball", "noise"])
+def test_training_on_fgs_from_a_random_point_is_standard_training_on_what_the_sources_say(start):
+    """Wong et al.: clip(u + 1.25 ε sign ∇ℓ(x + u)) to ±ε, u in ±ε. De Jorge et al.: u + ε sign ∇ℓ(x + u), u in ±2 ε."""
+    epsilon, ends = SMALL["epsilon"], []
+    for method, own in (("fgs", dict(fgs_start=start)), ("standard", {}), ("fgs", {})):
         spec = experiment("digits", method, **SMALL, **own)
         players = defences.make_players(spec)
         randomised(players.d)
         x, y = minibatch(0)
-        METHODS[method].step(players, np.float32(x), y, spec, (0, 0))
+        x = np.float32(x)
+        if method == "standard":
+            u = tf.random.stateless_uniform(x.shape, (0, 0), -1, 1) * (epsilon if start == "ball" else 2 * epsilon)
+            moved = tf.clip_by_value(x + u, 0, 1) if start == "ball" else x + u
+            with tf.GradientTape() as tape:
+                tape.watch(moved)
+                logits = players.d(moved, training=True)
+                loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+            slope = tf.sign(tape.gradient(loss, moved))
+            ended = x + tf.clip_by_value(moved + 1.25 * epsilon * slope - x, -epsilon, epsilon)
+            x = tf.clip_by_value(ended if start == "ball" else moved + epsilon * slope, 0, 1).numpy()
+        METHODS[method].step(players, x, y, spec, (0, 0))
         ends.append(np.concatenate([weights.ravel() for weights in players.d.get_weights()]))
-    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(ends[0], ends[1], rtol=1e-5, atol=1e-6)
     assert np.abs(ends[0] - ends[2]).max() > 1e-4
 
 
