@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 # Over ε: the length of the step after a start in the ball (Wong et al., Section 4.1), and the size of the noise (de Jorge et
-# al., Section 4), after which the step has length ε.
+# al.), after which the step has length ε.
 _STEP, _NOISE = 1.25, 2.0
 STARTS = ("image", "ball", "noise")
 
