@@ -57,7 +57,7 @@ def check_epsilon(epsilon: float | tf.Tensor, norm: str = "linf", **counts: int)
 
 
 def check_factor(factor: float) -> None:
-    """Raises a UsageError unless a factor of growth is a finite number above 1: a search with a smaller one would not end."""
+    """Raises a UsageError unless a growth factor is finite and above 1; with any other, the search would never end."""
     if not 1 < factor < float("inf"):
         raise UsageError(f"factor: expected a finite number above 1, received {quoted(factor)}")
 

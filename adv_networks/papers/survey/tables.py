@@ -11,8 +11,8 @@ from adv_networks.experiments import SUITES, AttackSuite, Column, Row, Table, de
 _ERROR, _CONFIDENCE, _SUCCESS = "error", "confidence", "attack success rate"
 
 # The settings of the authors' code take hours; these take minutes. For L∞ they have too few steps: on 100 MNIST images, the
-# median norm on A is 0.27 while DeepFool needs 0.16, and the attack fails on 6 images. In L0 the last set of
-# pixels, on which no c succeeds, costs most: a factor of 10 reaches the largest c in a third of the rounds.
+# median norm on A is 0.27 while DeepFool needs 0.16, and the attack fails on 6 images. In L0 most
+# time goes into the last set of pixels, where no c succeeds; a factor of 10 reaches the largest c in a third of the rounds.
 _CW_L2, _CW_LINF = "cw_l2:searches=5:steps=200:c=0.01:rate=0.05", "cw_linf:steps=100:rate=0.02:c=0.01"
 _CW_L0 = "cw_l0:steps=100:rate=0.1:c=0.01:factor=10"
 _NEAREST = (
