@@ -34,9 +34,9 @@ _CASES = {
         art=("SaliencyMapMethod", dict(theta=1.0, gamma=0.145, batch_size=10)),
         labels=1,
     ),
-    # ART's population is a multiple of an individual's three numbers.
+    # ART's population is a multiple of an individual's three numbers, and it evolves one image after the other.
     "one pixel, 100 generations of 399": _Case(
-        2, ("one_pixel", dict(population=399, generations=100)), art=("PixelAttack", dict(th=1, es=1, max_iter=100))
+        10, ("one_pixel", dict(population=399, generations=100)), art=("PixelAttack", dict(th=1, es=1, max_iter=100))
     ),
     "DeepFool L2": _Case(250, _DEEPFOOL, foolbox=("L2DeepFoolAttack", dict(steps=50))),
     "DeepFool L2 beside ART": _Case(20, _DEEPFOOL, art=("DeepFool", dict(max_iter=50, batch_size=20))),
