@@ -226,6 +226,12 @@ def runtime_mode(request):
 
 
 @pytest.fixture
+def auto():
+    """Models and optimisers that are made in this test are made fast, whatever the other tests have."""
+    yield from _configured("auto")
+
+
+@pytest.fixture
 def plain():
     """Models and optimisers that are made in this test are as Keras and TensorFlow have them."""
     yield from _configured("plain")

@@ -182,7 +182,7 @@ def test_inference_is_keras_own():
     ],
     ids=["pgd", "apgd", "fab"],
 )
-def test_loops_keep_the_gradient_of_pooling_in_a_graph_of_its_own(attack):
+def test_loops_keep_the_gradient_of_pooling_in_a_graph_of_its_own(auto, attack):
     d = networks.d1((8, 8, 1), 4, 2)
     traced = tf.function(lambda x, y: attack(d, x, y)).get_concrete_function(tf.zeros([2, 8, 8, 1]), tf.zeros([2], tf.int32))
     functions = traced.graph.as_graph_def().library.function
@@ -191,7 +191,7 @@ def test_loops_keep_the_gradient_of_pooling_in_a_graph_of_its_own(attack):
     assert all(function.attr["_noinline"].b for function in pooling)
 
 
-def test_players_and_loaded_models_are_accelerated_and_saved_as_they_were(tmp_path):
+def test_players_and_loaded_models_are_accelerated_and_saved_as_they_were(auto, tmp_path):
     spec = experiment("mnist", "advnet", scale="tiny", generator_width=1)
     players = defences.make_players(spec)
     accelerated = [layer for layer in players.d.layers if "convolution_op" in vars(layer)]
