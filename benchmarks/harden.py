@@ -50,7 +50,7 @@ METHODS = {
     "fit: AdversarialNetwork": ("regulariser=none",),
 }
 # These replace the options above on 96×96 images. FGS training pays off late: at 32×32, on held-out images, MobileNetV2 had 14%
-# under PGD after 270 steps and 44% after 450. G1 sees too little of such an image.
+# under PGD after 270 steps and 44% after 450. Of a large image G1 sees too little, and a U-Net did not find what PGD finds.
 ON_LARGE_IMAGES = {
     "fgs": (*METHODS["fgs"], "--steps=600"),
     "advnet": ("--generators=benchmarks.harden:generator_96", "--regulariser=none", "--learning_rate_drops="),

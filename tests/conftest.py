@@ -227,7 +227,7 @@ def runtime_mode(request):
 
 @pytest.fixture
 def auto():
-    """Models and optimisers that are made in this test are made fast, whatever the other tests have."""
+    """Models and optimisers that are made in this test are accelerated, even if the other tests run with a plain runtime."""
     yield from _configured("auto")
 
 
