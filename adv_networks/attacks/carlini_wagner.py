@@ -4,7 +4,8 @@ Carlini and Wagner, 2017, "Towards evaluating the robustness of neural networks"
 image. Its loss is the size of its perturbation plus c times f, which says how far the logits are from the goal:
 f = max(max_{i≠t} Z_i − Z_t, −κ) towards a target t, or max(Z_y − max_{i≠y} Z_i, −κ) away from a label y.
 
-A round of steps is divided into parts. Images that are done leave the batch between parts.
+A round of steps is divided into parts. Images that are done leave the batch between parts, and, where the first success ends
+an image's round, as soon as they are half of it.
 """
 
 from __future__ import annotations
@@ -142,29 +143,36 @@ def descend(
     for part in range(parts):
         if not len(here):
             break
-        length = (part + 1) * steps // parts - done
-        own = rows[here]
-        arrays = [problem.originals[own], problem.allowed[own], problem.aim.labels[own], problem.threshold[own], c[here]]
-        arrays += [values[here] for values in (*state, images, sizes)]
-        numbers = as_scalar(problem.aim.kappa, dtype), as_scalar(how.rate, dtype), tf.constant(done), tf.constant(length)
-        fixed = how.size, how.margin, how.ends, problem.aim.targeted
-        *found, loss, taken = run_compiled(_advance, model, *map(tf.constant, arrays), *numbers, *fixed)
-        for values, new in zip((*state, images, sizes), found, strict=True):
-            values[here] = new
-        queries[here] += taken.numpy()
-        done += length
-        falls = loss.numpy() <= (1 - _LEAST_FALL) * before[here]
-        before[here] = np.minimum(loss.numpy(), before[here])
+        least, active, end = np.full(count, np.inf), here, (part + 1) * steps // parts
+        while len(active) and done < end:
+            own = rows[active]
+            arrays = [problem.originals[own], problem.allowed[own], problem.aim.labels[own], problem.threshold[own], c[active]]
+            arrays += [values[active] for values in (*state, images, sizes)]
+            numbers = as_scalar(problem.aim.kappa, dtype), as_scalar(how.rate, dtype), tf.constant(done), tf.constant(end)
+            fixed = how.size, how.margin, how.ends, problem.aim.targeted
+            step, *found, loss, taken = run_compiled(_advance, model, *map(tf.constant, arrays), *numbers, *fixed)
+            for values, new in zip((*state, images, sizes), found, strict=True):
+                values[active] = new
+            queries[active] += taken.numpy()
+            least[active] = np.minimum(least[active], loss.numpy())
+            done = int(step)
+            active = active[np.isinf(sizes[active])]
+        done = end
+        falls = least[here] <= (1 - _LEAST_FALL) * before[here]
+        before[here] = np.minimum(least[here], before[here])
         stays, fell[here] = falls | fell[here], falls
         here = here[stays if how.ends == "best" else stays & ~np.isfinite(sizes[here])]
     return Round(images, sizes, queries)
 
 
 def _advance(
-    model, x, allowed, labels, threshold, c, w, first, second, images, sizes, kappa, rate, done, length,
+    model, x, allowed, labels, threshold, c, w, first, second, images, sizes, kappa, rate, done, end,
     size, margin, ends, targeted,
 ):  # fmt: skip
-    """`length` steps after the first `done`: the state, the least loss, and the number of steps taken for each image."""
+    """Steps from `done` to `end`, or until half of the images are done if the first success ends an image's round.
+
+    Returns the number of the last step, the state, the least loss, and the number of steps taken for each image.
+    """
     infinity = tf.constant(np.inf, x.dtype)
 
     def image_of(w):
@@ -193,7 +201,7 @@ def _advance(
         reached = gap + margin <= -kappa if ends == "best" else _is_small(by_size, by_margin, c, ends)
         reached &= gap < 0
         better = works & reached & (by_size < sizes)
-        number = tf.cast(done + step + 1, x.dtype)
+        number = tf.cast(step + 1, x.dtype)
         first = _FIRST_MOMENT * first + (1 - _FIRST_MOMENT) * gradient
         second = _SECOND_MOMENT * second + (1 - _SECOND_MOMENT) * gradient**2
         corrected = rate * tf.sqrt(1 - _SECOND_MOMENT**number) / (1 - _FIRST_MOMENT**number)
@@ -210,11 +218,12 @@ def _advance(
         )
 
     def goes_on(step, *state):
-        more = step < length
-        return more if ends == "best" else more & tf.reduce_any(tf.math.is_inf(state[4]))
+        more = step < end
+        failing = tf.cast(tf.math.is_inf(state[4]), tf.int32)
+        return more if ends == "best" else more & (2 * tf.reduce_sum(failing) > tf.size(failing))
 
-    start = 0, w, first, second, images, sizes, tf.fill(tf.shape(sizes), infinity), tf.zeros_like(sizes, tf.int64)
-    return tf.while_loop(goes_on, advance, start, parallel_iterations=1)[1:]
+    start = done, w, first, second, images, sizes, tf.fill(tf.shape(sizes), infinity), tf.zeros_like(sizes, tf.int64)
+    return tf.while_loop(goes_on, advance, start, parallel_iterations=1)
 
 
 def _is_small(by_size, by_margin, c, ends):
