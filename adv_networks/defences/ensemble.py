@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from adv_networks import attacks
+from adv_networks.attacks.gradient import predict
 from adv_networks.defences.base import Defence, register, setting
+from adv_networks.defences.fgs import StartSettings, single_step
 from adv_networks.defences.needed_run import NeededRun
 from adv_networks.defences.players import Players
 from adv_networks.defences.static_examples import StaticExamples
@@ -96,7 +97,8 @@ def ensemble_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment
     kinds = 1 + len(STATIC_ATTACKS) + 1
     drawn = replicas.share_of(lambda shape: tf.random.stateless_uniform(shape, seed, 0, kinds, tf.int32), [tf.shape(images)[0]])
     # Crafted for the predicted label, like its static counterpart, because the true label would leak into the example.
-    own = attacks.fgs(players.d, images, None, spec.epsilon, training=True)
+    predicted = tf.argmax(predict(players.d, images, training=True), 1, tf.int32)
+    own = single_step(players, images, predicted, spec, tf.random.experimental.stateless_fold_in(seed, 1))
     kind = drawn[:, None, None, None]
     return descend(players, tf.where(kind == 0, images, tf.where(kind == kinds - 1, own, static)), y, spec)
 
@@ -117,14 +119,20 @@ class Ensemble(OnStaticExamples):
     reads = ("perturbation", "pgd", "frozen", "classes")
 
     @dataclasses.dataclass(frozen=True, kw_only=True)
-    class Settings:
-        """The settings that only this defence has."""
+    class Settings(StartSettings):
+        """The settings that only this defence has, and where the step to its own examples starts."""
 
         own_examples: bool = setting(False, "ensemble: add FGS examples crafted on the model in training")
 
     def pairs(self, spec: Experiment) -> bool:
         """See `OnStaticExamples.pairs`."""
         return spec.own.own_examples
+
+    def check(self, spec: Experiment) -> None:
+        """Refuses a start of the step to its own examples if there are none, too."""
+        super().check(spec)
+        if spec.own.fgs_start != "image" and not spec.own.own_examples:
+            raise UsageError(f"fgs_start: expected image without own_examples, received {spec.own.fgs_start}")
 
     def multiply_adds(self, spec: Experiment) -> float:
         """See `Defence.multiply_adds`; D's own examples take two forward passes, one for the labels, and one to the inputs."""

@@ -37,11 +37,17 @@ STARTS = ("image", "ball", "noise")
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class StartSettings:
+    """The setting of defences that train on FGS examples of the classifier in training."""
+
+    fgs_start: str = setting("image", "where the step starts: the image, a point of its ball, or 2 ε of noise", choices=STARTS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(StartSettings):
     """The settings of the mixture of clean and perturbed images, and of the step's start."""
 
     fgs_clean_weight: float = setting(0.0, "α, the weight of the clean images relative to the perturbed ones", least=0, most=1)
-    fgs_start: str = setting("image", "where the step starts: the image, a point of its ball, or 2 ε of noise", choices=STARTS)
 
 
 @compiled
@@ -59,7 +65,7 @@ def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
         >>> sorted(defences.fgs_step(players, x, y, spec, (0, 0)))
         ['d_accuracy', 'd_accuracy_adversarial', 'd_gradient_norm', 'd_loss', 'd_loss_adversarial', 'd_weight_decay']
     """
-    adversarial = _perturbed(players, x, y, spec, seed)
+    adversarial = single_step(players, x, y, spec, seed)
     weight = spec.own.fgs_clean_weight
     if not weight:
         return descend(players, adversarial, y, spec)
@@ -74,7 +80,18 @@ def fgs_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, see
     return descend_on(players, spec, losses)
 
 
-def _perturbed(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: tf.Tensor) -> tf.Tensor:
+def single_step(players: Players, x: tf.Tensor, y: tf.Tensor, spec: Experiment, seed: Seed) -> tf.Tensor:
+    """The FGS examples of D for these labels, in training; the step starts where `fgs_start` says.
+
+    Examples:
+        >>> import numpy as np
+        >>> from adv_networks import defences, experiments
+        >>> from adv_networks.defences.fgs import single_step
+        >>> spec = experiments.experiment("digits", "fgs", classifier="mlp", fgs_start="ball", epsilon=0.1)
+        >>> players, x = defences.make_players(spec), np.full((4, 8, 8, 1), 0.5, np.float32)
+        >>> bool(np.abs(single_step(players, x, np.arange(4), spec, (0, 0)) - x).max() < 0.1001)
+        True
+    """
     start, ball = spec.own.fgs_start, dict(norm=spec.norm, training=True)
     if start == "image":
         return attacks.fgs(players.d, x, y, spec.epsilon, **ball)

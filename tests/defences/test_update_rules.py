@@ -501,13 +501,27 @@ def test_single_player_steps_are_sgd_with_momentum_and_l2(method, settings):
     assert all(distance([actual[name]], [expected[name]]) < 1e-8 for name in expected)
 
 
-def test_ensemble_training_mixes_clean_static_and_its_own_examples_in_equal_parts(eagerly):
+def step_from_noise(model, images, epsilon):
+    """u + ε sign ∇ℓ(x + u) for the label predicted for x, u in ±2 ε, by the statistics of the batch."""
+    u = tf.random.stateless_uniform(images.shape, tf.random.experimental.stateless_fold_in((0, 0), 1), -1, 1, tf.float64)
+    noisy = images + 2 * epsilon * u
+    y = tf.argmax(model(images, training=True), 1)
+    with tf.GradientTape() as tape:
+        tape.watch(noisy)
+        loss = tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(y, model(noisy, training=True)))
+    return np.clip(noisy + epsilon * tf.sign(tape.gradient(loss, noisy)), 0, 1)
+
+
+@pytest.mark.parametrize("start", ["image", "noise"])
+def test_ensemble_training_mixes_clean_static_and_its_own_examples_in_equal_parts(start, eagerly):
     """A fifth of the places each is clean and of D's own FGS, three fifths are static; the update is SGD on that mixture."""
-    spec = experiment("digits", "ensemble", own_examples=True, epsilon=0.2, classifier_width=4)
+    spec = experiment("digits", "ensemble", own_examples=True, fgs_start=start, epsilon=0.2, classifier_width=4)
     players = random_players(spec)
     reference = Reference(players, spec)
     (images, y), (static, _) = minibatch(0, size=200), minibatch(1, size=200)
     own = attacks.fgs(reference.d.model, np.float64(images), None, 0.2, training=True).numpy()
+    if start == "noise":
+        own = step_from_noise(reference.d.model, np.float64(images), 0.2)
     kinds = tf.random.stateless_uniform([200], (0, 0), 0, 5, tf.int32).numpy()
     assert [np.sum(kinds == 0), np.sum(kinds == 4)] == pytest.approx([40, 40], abs=17)  # three standard deviations
     mixed = np.where((kinds == 0)[:, None, None, None], images, static)

@@ -129,6 +129,12 @@ def test_ensemble_training_is_of_linf_only():
         experiment("mnist", "ensemble", norm="l2", epsilon=2.0)
 
 
+def test_start_of_the_step_to_own_examples_needs_them():
+    assert experiment("mnist", "ensemble", own_examples=True, fgs_start="ball").own.fgs_start == "ball"
+    with pytest.raises(UsageError, match=r"^fgs_start: expected image without own_examples, received ball$"):
+        experiment("mnist", "ensemble", fgs_start="ball")
+
+
 def test_bad_seed_says_what_was_expected():
     with pytest.raises(UsageError, match="seed: expected a value from 0 to"):
         experiment("mnist", "advnet", seed=-1)
