@@ -15,7 +15,7 @@ from tests.conftest import precision
 
 RNG = np.random.default_rng(1)
 WEIGHTS, BIAS = RNG.normal(size=(16, 5)), RNG.normal(size=5)
-COUNT = 25
+COUNT = 50
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +166,8 @@ def test_success_is_not_lower_and_the_median_norm_no_larger_than_foolboxs(name, 
     wrapped = foolbox.TensorFlowModel(compiled, bounds=(0, 1), device="/CPU:0")
     made = getattr(foolbox.attacks, kind)(**options)
     theirs = made(wrapped, tf.constant(x), tf.constant(y, tf.int64), epsilons=None)[1].numpy()
+    # Foolbox's C&W returns a black image for a failure, which the classifier may well label otherwise.
+    theirs = np.where(theirs.any((1, 2, 3), keepdims=True), theirs, x)
     ours = attacks.named(name, 0.1).craft(model, x, y).numpy()
     (success, size), (their_success, their_size) = (success_and_norm(model, x, y, found, norm) for found in (ours, theirs))
     assert success >= their_success and size <= 1.05 * their_size, (success, their_success, size, their_size)
