@@ -53,8 +53,9 @@ def check_range(model: keras.Model, input_range: Range, examples: data.Images, d
     If the data set is given, it also does so if the class folders were evidently numbered in the other common order.
 
     Evidently means: with another of `COMMON_RANGES` or another order, it labels more of the examples correctly, by 5 points
-    and 4 standard errors of the difference. A folder whose class names are numbers has two possible orders. For a random
-    classifier it means twice as many, because a larger range makes its noise smaller and so helps it in any case.
+    and 4 standard errors of the difference, and so many that it must have learned them: an untrained classifier is of no
+    range. A folder whose class names are numbers has two possible orders. For a random classifier it means twice as many,
+    because a larger range makes its noise smaller and so helps it in any case.
 
     Args:
         model: the classifier, for inputs in its own range.
@@ -79,7 +80,7 @@ def check_range(model: keras.Model, input_range: Range, examples: data.Images, d
         for name, order in {"": None, **orders}.items()
     }
     best = max(correct, key=lambda tried: int(correct[tried].sum()))
-    if not _evidently_better(correct[best], correct[declared]):
+    if not _evidently_better(correct[best], correct[declared]) or not _has_learned(correct[best], examples.labels):
         return
     twice = correct[best].sum() > 2 * correct[declared].sum()
     if not twice and random_classifiers.is_random(with_unit_range(model, input_range), examples.images):
@@ -113,6 +114,15 @@ def _evidently_better(other: np.ndarray, declared: np.ndarray) -> bool:
     """Whether the other mask has more correct labels than the declared one, by more than chance explains."""
     gained = int(other.sum()) - int(declared.sum())
     return 100 * gained > _POINTS * len(declared) and gained > _STANDARD_ERRORS * int((other != declared).sum()) ** 0.5
+
+
+def _has_learned(correct: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether more labels are correct than those of an untrained classifier, which gives most images the same few labels.
+
+    Three times as many as one class has, or half of the others too.
+    """
+    one_class = np.bincount(labels).max() / len(labels)
+    return bool(correct.mean() >= min(3 * one_class, (1 + one_class) / 2))
 
 
 def _other_orders(dataset: Dataset) -> dict[str, np.ndarray]:

@@ -67,7 +67,7 @@ def check_own_networks(experiment: Experiment, training: data.Images, own: keras
     """
     if own is not None:
         _check_survives_saving(own, experiment.classifier, experiment.input_range)
-        if experiment.classifier_weights == "kept":
+        if experiment.classifier_weights == "kept" and not experiment.from_run:  # Its own weights are replaced.
             examples = training.first(own_model.CHECKED_IMAGES)
             own_model.check_range(own, experiment.input_range, examples, experiment.dataset)
     for name in filter(is_own, experiment.generators):

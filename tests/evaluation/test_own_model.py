@@ -112,10 +112,12 @@ def test_range_in_which_noise_is_smaller_is_no_better_one(trained):
         )
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", (0, 1, 46, 49))  # With the last two, another range is better by over five points.
 def test_untrained_classifier_is_of_no_range_and_goes_through(seed):
     examples = data.load("digits", "train", limit=500)
-    model = randomised(networks.d1((8, 8, 1), 10, 4), seed=seed)
+    keras.utils.set_random_seed(seed)
+    hidden = [keras.layers.Dense(64, "relu") for _ in range(2)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *hidden, keras.layers.Dense(10)])
     for declared in own_model.COMMON_RANGES:
         own_model.check_range(model, declared, examples)
 
