@@ -56,6 +56,7 @@ METHODS = {
 # 14% under PGD after 270 steps and 44% after 450. Of a large image G1 sees too little, and a U-Net did not find what PGD finds.
 ON_LARGE_IMAGES = {
     "fgs": (*METHODS["fgs"], "--steps=600"),
+    "ensemble": (*METHODS["ensemble"][:-1], "--steps=3000"),
     "advnet": ("--generators=benchmarks.harden:generator_96", "--regulariser=none", "--learning_rate_drops="),
 }
 
