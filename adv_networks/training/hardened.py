@@ -137,15 +137,20 @@ class Hardened(keras.Model):
         """Saves only the classifier, with its own pixel range; plain Keras can load it."""
         self.classifier.save(filepath, overwrite=overwrite, **options)
 
+    def export(self, filepath: str | os.PathLike, **options: Any) -> None:
+        """Exports only the classifier, with its own pixel range, as `keras.Model.export` does."""
+        self.classifier.export(filepath, **options)
+
     def _run(self, iterator: Any) -> dict[str, Any]:
         for _ in range(self.steps_per_execution):
             logs = self._step(next(iterator))
         return logs
 
-    def _step(self, batch: tuple[Any, ...]) -> dict[str, Any]:
-        if len(batch) != 2:
-            raise UsageError(f"data: expected batches (images, labels), received {len(batch)} parts")
-        x, y = batch
+    def _step(self, batch: Any) -> dict[str, Any]:
+        parts = [part for part in batch if part is not None] if isinstance(batch, (tuple, list)) else [batch]
+        if len(parts) != 2:  # `train_on_batch` adds None for the weights of images.
+            raise UsageError(f"data: expected batches (images, labels), received {len(parts)} parts")
+        x, y = parts
         strategy = self.distribute_strategy
         if not self._steps:
             for images, labels in zip(*map(strategy.experimental_local_results, (x, y)), strict=True):

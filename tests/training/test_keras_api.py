@@ -130,6 +130,24 @@ def test_fit_has_callbacks_metrics_validation_and_saves_plain_keras(tmp_path):
     assert not isinstance(keras.models.load_model(tmp_path / "best.keras"), an.keras.AdversarialTraining)
 
 
+def test_single_batches_train_as_fit_does_and_export_is_the_classifier_alone(tmp_path):
+    images, labels = data.load("digits", "train", limit=32)
+    models = []
+    for _ in range(2):
+        model = an.keras.AdversarialTraining(networks_of("pgd")[0], "pgd:steps=2", epsilon=0.05)
+        model.compile(keras.optimizers.SGD(0.1), metrics=["accuracy"])
+        models.append(model)
+    fitted, by_batch = models
+    fitted.fit(images, labels, batch_size=16, shuffle=False, verbose=0)
+    for rows in (slice(16), slice(16, 32)):
+        by_batch.train_on_batch(images[rows], labels[rows])
+    for one, other in zip(fitted.classifier.get_weights(), by_batch.classifier.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+    by_batch.export(tmp_path / "exported", verbose=False)
+    exported, x = tf.saved_model.load(tmp_path / "exported"), images / np.float32(255)
+    np.testing.assert_allclose(exported.serve(x), by_batch.classifier(x), rtol=1e-5, atol=1e-5)
+
+
 class Halved(keras.layers.Layer):
     """A layer of the user's own."""
 
@@ -288,6 +306,7 @@ def test_what_is_no_classifier_or_batch_is_refused():
     for call, message in (
         (lambda: one.fit(images.astype(np.float32), labels, verbose=0), r"images: expected uint8, or floats in \[0,1\]"),
         (lambda: one.fit(images, labels + 5, verbose=0), "labels: expected integers from 0 to 9"),
+        (lambda: one.fit(images, verbose=0), r"data: expected batches \(images, labels\), received 1 parts"),
         (lambda: one.evaluate(images.astype(np.float32), labels), r"images: expected uint8, or floats in \[0,1\]"),
         (lambda: one.evaluate(images, np.eye(10)[labels]), r"labels: expected integers \[N\], received float64 \[64, 10\]"),
         (lambda: one.predict(images.astype(np.float32)), r"images: expected uint8, or floats in \[0,1\]"),
