@@ -1,4 +1,4 @@
-"""Measures what adversarial training gains for your own network on the digits, in a few minutes.
+"""Measures what adversarial training gains for your own network on the digits, in a minute on two cores.
 
 Run it with `python -m examples.harden`. The training is that of the README.
 """
