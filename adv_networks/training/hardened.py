@@ -147,8 +147,10 @@ class Hardened(keras.Model):
         return logs
 
     def _step(self, batch: Any) -> dict[str, Any]:
-        parts = [part for part in batch if part is not None] if isinstance(batch, (tuple, list)) else [batch]
-        if len(parts) != 2:  # `train_on_batch` adds None for the weights of images.
+        parts = list(batch) if isinstance(batch, (tuple, list)) else [batch]
+        while parts and parts[-1] is None:  # `train_on_batch` adds None for the weights of images.
+            parts.pop()
+        if len(parts) != 2:
             raise UsageError(f"data: expected batches (images, labels), received {len(parts)} parts")
         x, y = parts
         strategy = self.distribute_strategy
