@@ -1,6 +1,6 @@
 """Measures what adversarial training gains for your own network on the digits, in a minute on two cores.
 
-Run it with `python -m examples.harden`. The training is that of the README.
+Run it with `python -m examples.harden`. It trains as the README's example does.
 """
 
 import keras

@@ -4,8 +4,8 @@ Carlini and Wagner, 2017, "Towards evaluating the robustness of neural networks"
 image. Its loss is the size of its perturbation plus c times f, which says how far the logits are from the goal:
 f = max(max_{i≠t} Z_i − Z_t, −κ) towards a target t, or max(Z_y − max_{i≠y} Z_i, −κ) away from a label y.
 
-A round of steps is divided into parts. Images that are done leave the batch between parts, and, where the first success ends
-an image's round, as soon as they are half of it.
+A round of steps is divided into parts. Images that are done leave the batch between parts. If the first success ends an image's
+round, they also leave as soon as they make up half of the batch.
 """
 
 from __future__ import annotations

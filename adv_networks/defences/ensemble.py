@@ -129,7 +129,7 @@ class Ensemble(OnStaticExamples):
         return spec.own.own_examples
 
     def check(self, spec: Experiment) -> None:
-        """Refuses a start of the step to its own examples if there are none, too."""
+        """See `OnStaticExamples.check`; also refuses `fgs_start` without `own_examples`."""
         super().check(spec)
         if spec.own.fgs_start != "image" and not spec.own.own_examples:
             raise UsageError(f"fgs_start: expected image without own_examples, received {spec.own.fgs_start}")

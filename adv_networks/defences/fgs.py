@@ -38,7 +38,7 @@ STARTS = ("image", "ball", "noise")
 
 @dataclasses.dataclass(frozen=True)
 class StartSettings:
-    """The setting of defences that train on FGS examples of the classifier in training."""
+    """The setting shared by defences that train on FGS examples crafted on D itself."""
 
     fgs_start: str = setting("image", "where the step starts: the image, a point of its ball, or 2 ε of noise", choices=STARTS)
 

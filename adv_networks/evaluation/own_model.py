@@ -53,9 +53,9 @@ def check_range(model: keras.Model, input_range: Range, examples: data.Images, d
     If the data set is given, it also does so if the class folders were evidently numbered in the other common order.
 
     Evidently means: with another of `COMMON_RANGES` or another order, it labels more of the examples correctly, by 5 points
-    and 4 standard errors of the difference, and so many that it must have learned them: an untrained classifier is of no
-    range. A folder whose class names are numbers has two possible orders. For a random classifier it means twice as many,
-    because a larger range makes its noise smaller and so helps it in any case.
+    and 4 standard errors of the difference, and more than an untrained classifier could by chance. A folder whose class names
+    are numbers has two possible orders. For a random classifier it means twice as many, because a larger range makes its noise
+    smaller and so helps it in any case.
 
     Args:
         model: the classifier, for inputs in its own range.
@@ -117,9 +117,9 @@ def _evidently_better(other: np.ndarray, declared: np.ndarray) -> bool:
 
 
 def _has_learned(correct: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether more labels are correct than those of an untrained classifier, which gives most images the same few labels.
+    """Whether more labels are correct than an untrained classifier gets by chance; it gives most images the same few labels.
 
-    Three times as many as one class has, or half of the others too.
+    The bar is three times the share of the commonest class, or halfway from that share to 1, whichever is lower.
     """
     one_class = np.bincount(labels).max() / len(labels)
     return bool(correct.mean() >= min(3 * one_class, (1 + one_class) / 2))
