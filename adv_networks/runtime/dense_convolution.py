@@ -13,13 +13,18 @@ from collections.abc import Sequence
 
 from adv_networks.lazy import np, tf
 
-# The dense matrix has a block of channels × filters for each pair of pixels: at 4×4 pixels it costs more than it saves.
-_MOST_PIXELS = 4
+# The dense matrix has a block of channels × filters for each pair of pixels. At 4×4 pixels, or with more than 64 channels at
+# 2×2, it costs more than it saves; most of all for a 1×1 kernel, whose matrix has blocks of zeros for all but equal pixels.
+_MOST_PIXELS, _MOST_WEIGHTS = 4, 2**16
 
 
-def is_faster(shape: Sequence[int | None]) -> bool:
-    """Whether images of this shape, [batch, height, width, channels] with None for what is unknown, are small enough."""
-    return None not in shape[1:] and math.prod(shape[1:3]) <= _MOST_PIXELS
+def is_faster(images: Sequence[int | None], kernel: Sequence[int]) -> bool:
+    """Whether a dense product is faster for images of this shape, with None for what is unknown, and this shape of kernel."""
+    if None in images[1:]:
+        return False
+    pixels = math.prod(images[1:3])
+    is_small = pixels <= _MOST_PIXELS and pixels**2 * math.prod(kernel[2:]) <= _MOST_WEIGHTS
+    return pixels == 1 or (is_small and max(kernel[:2]) > 1)
 
 
 def convolve(images: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

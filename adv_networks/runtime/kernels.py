@@ -35,7 +35,7 @@ def accelerate(model: keras.Model) -> None:
             layer.call = functools.partial(_fused_normalisation, layer)
         elif type(layer) is keras.layers.Conv2D and _is_plain_convolution(layer):
             channels = layer.kernel.shape[2]
-            if len(layer._inbound_nodes) == 1 and dense_convolution.is_faster(layer.input.shape):
+            if len(layer._inbound_nodes) == 1 and dense_convolution.is_faster(layer.input.shape, layer.kernel.shape):
                 layer.convolution_op = functools.partial(_convolution_of_few_pixels, layer)
             elif layer.kernel_size == (5, 5) and channels == 1:
                 layer.convolution_op = _convolution_of_one_channel
@@ -189,7 +189,7 @@ def _convolution_of_one_channel(images: Any, kernel: Any) -> tf.Tensor:
 
 
 def _convolution_of_few_pixels(layer: keras.layers.Conv2D, images: Any, kernel: Any) -> tf.Tensor:
-    if not dense_convolution.is_faster(images.shape):
+    if not dense_convolution.is_faster(images.shape, kernel.shape):
         return type(layer).convolution_op(layer, images, kernel)
     return dense_convolution.convolve(images, kernel)
 

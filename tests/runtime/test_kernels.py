@@ -163,6 +163,16 @@ def test_convolutions_of_narrow_images_and_of_those_of_no_known_size_are_keras_o
     np.testing.assert_array_equal(again(x), before)
 
 
+@pytest.mark.parametrize(
+    ("side", "kernel_size", "channels", "is_dense"),
+    [(1, 1, 512, True), (1, 3, 512, True), (2, 3, 64, True), (2, 3, 80, False), (2, 1, 8, False), (3, 3, 8, False)],
+)
+def test_convolutions_are_dense_where_the_dense_matrix_is_small(side, kernel_size, channels, is_dense):
+    layer = keras.layers.Conv2D(channels, kernel_size, padding="same")
+    kernels.accelerate(keras.Sequential([keras.Input((side, side, channels)), layer]))
+    assert ("convolution_op" in vars(layer)) == is_dense
+
+
 def test_inference_is_keras_own():
     model = randomised(normalised())
     x = np.random.default_rng(0).normal(size=(2, 6, 4, 3)).astype(np.float32)
