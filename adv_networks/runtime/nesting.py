@@ -20,7 +20,7 @@ def flattened(model: keras.Model) -> keras.Model:
         >>> [type(layer).__name__ for layer in runtime.flattened(model).layers]
         ['InputLayer', 'Dense', 'ReLU']
     """
-    if not any(_graph_of(layer) for layer in model.layers):
+    if not any(graph_of(layer) for layer in model.layers):
         return model
     image = keras.Input(model.input_shape[1:], name="image")
     return keras.Model(image, _run(model, image), name=model.name)
@@ -39,7 +39,7 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     return model._flatten_layers()
 
 
-def _graph_of(operation: Any) -> Any:
+def graph_of(operation: Any) -> Any:
     """The functional model behind an operation: itself, or the one inside a sequential model; None for other operations."""
     if not isinstance(operation, keras.Model):
         return None
@@ -48,7 +48,7 @@ def _graph_of(operation: Any) -> Any:
 
 
 def _run(operation: Any, *inputs: Any, **options: Any) -> Any:
-    graph = _graph_of(operation)
+    graph = graph_of(operation)
     if graph is None:
         return operation(*inputs, **options)
     return graph._run_through_graph(inputs[0], operation_fn=lambda inner: lambda *a, **k: _run(inner, *a, **k))

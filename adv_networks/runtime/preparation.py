@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from adv_networks.lazy import keras
-from adv_networks.runtime import dropout, faults, graphs, moments, replacements, settings, splitting
+from adv_networks.runtime import dropout, faults, folding, graphs, moments, replacements, settings, splitting
 
 
 def prepare(model: keras.Model, *, replicas: int = 1, double_backprop: bool = False, share_graphs: bool = False) -> keras.Model:
     """Makes a model's calls and gradients as fast as possible here, in place; outputs stay the same, up to rounding.
 
-    Layers get faster forms (`kernels`). If each operation has one thread, batches are split among the cores (`splitting`).
-    `model.save` writes the same file as before. Preparing a model again replaces the first preparation. In mode `plain`, only
-    the changes that results depend on are made.
+    Layers get faster forms (`kernels`), and in inference convolutions take over BN (`folding`). If each operation has one
+    thread, batches are split among the cores (`splitting`). `model.save` writes the same file as before. Preparing a model
+    again replaces the first preparation. In mode `plain`, only the changes that results depend on are made.
 
     Args:
         model: a built Keras model.
@@ -42,6 +42,7 @@ def prepare(model: keras.Model, *, replicas: int = 1, double_backprop: bool = Fa
         from adv_networks.runtime import kernels  # which loads TensorFlow
 
         kernels.accelerate(model)
+        folding.fold_normalisations(model)
     if not plain and replicas == 1:
         splitting.split_batches(model)
     if not plain and share_graphs:
