@@ -130,6 +130,7 @@ def _dataset_and_epsilon(run: Path) -> tuple[str, float]:
 def main() -> int:
     """Runs the benchmark; returns the exit code."""
     from adv_networks import data, evaluation
+    from adv_networks.runtime.start import start_tensorflow
     from benchmarks.side_by_side import write_lines
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -138,6 +139,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--only", nargs="+", choices=own_attacks(), default=list(own_attacks()), help="run only these attacks")
     arguments = parser.parse_args()
+    start_tensorflow()  # With the threads of `main.py`.
     file = ROOT / "benchmarks" / "autoattack.csv"
     with file.open(newline="") as known:
         again = {(_name_of(run), name) for run in arguments.runs for name in arguments.only}
