@@ -5,13 +5,10 @@ Attacks on D2 spend a sixth of their time in BN, those on MobileNetV2 a third (b
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-import dataclasses
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from adv_networks.lazy import keras, tf
@@ -21,46 +18,30 @@ from adv_networks.runtime import nesting, replacements
 _BATCH = 16
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Call:
-    """A call of a model in inference.
-
-    Attributes:
-        normalisations: the BN layer that each convolution takes over.
-        outputs: outputs of these convolutions that have not reached their BN layers yet.
-    """
-
-    normalisations: dict[keras.layers.Layer, keras.layers.BatchNormalization]
-    outputs: dict[keras.layers.BatchNormalization, tf.Tensor] = dataclasses.field(default_factory=dict)
-
-
-_current: contextvars.ContextVar[_Call | None] = contextvars.ContextVar("current", default=None)
-
-
 def fold_normalisations(model: keras.Model) -> None:
     """Makes convolutions take over the BN that follows them in inference, in place; outputs stay the same, up to rounding.
 
-    Only if nothing else gets the output of the convolution. The layers of nested functional and sequential models count.
+    Only in calls with `training=False`, and if nothing else gets the output of the convolution. Nested functional and
+    sequential models count.
     """
     for part in model._flatten_layers():
-        if replacements.is_foreign(part) or not (found := _normalisations(part)):
-            continue
-        for convolution, normalisation in found.items():
-            convolution.call = functools.partial(_convolve, convolution, convolution.call)
-            normalisation.call = functools.partial(_normalise, normalisation, normalisation.call)
-        part.call = functools.partial(_infer, part, part.call)
+        if not replacements.is_foreign(part) and _normalisations(part):
+            part.call = functools.partial(_call, part, part.call)
 
 
 def _normalisations(model: keras.layers.Layer) -> dict[keras.layers.Layer, keras.layers.BatchNormalization]:
     """For each convolution of the model that can take over a BN layer, this layer."""
-    if (graph := nesting.graph_of(model)) is None:
+    graph = nesting.graph_of(model)
+    # A subclass may do anything in its `call`.
+    if graph is None or type(model).call not in (_functional_call(), keras.Sequential.call):
         return {}
     nodes = [node for nodes in graph._nodes_by_depth.values() for node in nodes]
     calls = Counter(node.operation for node in nodes)
     uses = Counter(id(tensor) for tensors in (graph.outputs, *(node.input_tensors for node in nodes)) for tensor in tensors)
     found = {}
     for node in nodes:
-        if type(node.operation) is keras.layers.BatchNormalization and not node.arguments.kwargs.get("training"):
+        is_normalisation = type(node.operation) is keras.layers.BatchNormalization and len(node.input_tensors) == 1
+        if is_normalisation and not node.arguments.kwargs.get("training"):
             (source,) = node.input_tensors
             convolution = source._keras_history.operation
             is_alone = calls[convolution] == calls[node.operation] == uses[id(source)] == 1
@@ -69,14 +50,22 @@ def _normalisations(model: keras.layers.Layer) -> dict[keras.layers.Layer, keras
     return found
 
 
+def _functional_call() -> Callable[..., Any]:
+    """The `call` of functional models, whose class is not public."""
+    from keras.src.models.functional import Functional
+
+    return Functional.call
+
+
 def _fits(convolution: keras.Operation, normalisation: keras.layers.BatchNormalization, shape: tuple[int | None, ...]) -> bool:
     """Whether BN of this convolution's outputs, of this shape, can be a part of the convolution, and gains by it."""
     if type(convolution) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
         return False
     layers = convolution, normalisation
+    dtypes = {dtype for layer in layers for dtype in (layer.compute_dtype, layer.variable_dtype)}
     return (
-        not any(map(replacements.is_foreign, layers))
-        and len({dtype for layer in layers for dtype in (layer.compute_dtype, layer.variable_dtype)}) == 1
+        not any(replacements.is_foreign(layer) or layer.activity_regularizer for layer in layers)
+        and dtypes in ({"float32"}, {"float64"})
         and convolution.data_format == "channels_last"
         and normalisation.axis in (3, -1)
         and convolution.activation in (None, keras.activations.linear)
@@ -85,40 +74,54 @@ def _fits(convolution: keras.Operation, normalisation: keras.layers.BatchNormali
     )
 
 
-@contextlib.contextmanager
-def _during(call: _Call | None) -> Iterator[None]:
-    token = _current.set(call)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+def _call(model: keras.Model, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """`call` of the model, in which convolutions take over BN in inference."""
+    # Without `training`, BN asks the call around this one. A sequential model may have got and lost layers since.
+    found = _normalisations(model) if options.get("training") is False else {}
+    if not found:
+        return call(*arguments, **options)
+    return _functional_call()(_Folded(nesting.graph_of(model), found), *arguments, **options)
 
 
-def _infer(model: keras.Model, call: Callable[..., Any], inputs: Any, **options: Any) -> Any:
-    """`call` of the model, in which convolutions take over BN unless in training."""
-    # A sequential model may have got and lost layers since it was prepared.
-    current = None if options.get("training") else _Call(_normalisations(model))
-    with _during(current):
-        outputs = call(inputs, **options)
-    if not (current and current.outputs):
-        return outputs
-    # The output of a convolution went elsewhere, because a layer that someone wrote has called it.
-    with _during(None):
-        return call(inputs, **options)
+class _Folded:
+    """A functional model, for one call, with other operations in place of some convolutions and BN layers."""
+
+    def __init__(self, graph: keras.Model, normalisations: dict[keras.layers.Layer, keras.layers.BatchNormalization]):
+        self._graph, self._normalisations = graph, normalisations
+        self._done: set[keras.layers.BatchNormalization] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._graph, name)
+
+    def _run_through_graph(self, inputs: Any, operation_fn: Callable[..., Any], **options: Any) -> Any:
+        def operate(operation: keras.Operation) -> Callable[..., Any]:
+            own = operation_fn(operation)
+            if operation in self._normalisations:
+                return functools.partial(self._convolve, operation, own)
+            return functools.partial(self._normalise, operation, own)
+
+        return self._graph._run_through_graph(inputs, operation_fn=operate, **options)
+
+    def _convolve(self, layer: keras.layers.Layer, own: Callable[..., Any], inputs: tf.Tensor) -> tf.Tensor:
+        if getattr(inputs, "_keras_mask", None) is not None:  # Keras' own call would pass it on.
+            return own(inputs)
+        normalisation = self._normalisations[layer]
+        self._done.add(normalisation)
+        return _normalised_convolution(layer, normalisation, tf.cast(inputs, layer.compute_dtype))
+
+    def _normalise(self, operation: keras.Operation, own: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        return arguments[0] if operation in self._done else own(*arguments, **options)
 
 
-def _convolve(layer: keras.layers.Layer, call: Callable[..., tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
-    """The convolution, with BN if this is a call in which it takes it over."""
-    current = _current.get()
-    normalisation = current.normalisations.get(layer) if current else None
-    if normalisation is None:
-        return call(inputs)
+def _normalised_convolution(
+    layer: keras.layers.Layer, normalisation: keras.layers.BatchNormalization, inputs: tf.Tensor
+) -> tf.Tensor:
+    """BN of the convolution, as one convolution."""
     scale = tf.math.rsqrt(normalisation.moving_variance.value + normalisation.epsilon)
     scale = scale * normalisation.gamma.value if normalisation.scale else scale
     shift = (layer.bias.value if layer.use_bias else 0) - normalisation.moving_mean.value
     shift = shift * scale + (normalisation.beta.value if normalisation.center else 0)
-    current.outputs[normalisation] = tf.nn.bias_add(_product(layer, inputs, scale), shift)
-    return current.outputs[normalisation]
+    return tf.nn.bias_add(_product(layer, inputs, scale), shift)
 
 
 def _product(layer: keras.layers.Layer, inputs: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
@@ -128,14 +131,3 @@ def _product(layer: keras.layers.Layer, inputs: tf.Tensor, scale: tf.Tensor) -> 
     options = {name: getattr(layer, name) for name in ("strides", "padding", "dilation_rate", "data_format")}
     # The last axes of a depthwise kernel are the channels of the inputs, and the outputs that each of them has.
     return keras.ops.depthwise_conv(inputs, layer.kernel * tf.reshape(scale, layer.kernel.shape[2:]), **options)
-
-
-def _normalise(
-    layer: keras.layers.BatchNormalization, call: Callable[..., tf.Tensor], inputs: tf.Tensor, **options: Any
-) -> tf.Tensor:
-    """BN of outputs to which the convolution has not applied it yet."""
-    current = _current.get()
-    if current and current.outputs.get(layer) is inputs:
-        del current.outputs[layer]
-        return inputs
-    return call(inputs, **options)

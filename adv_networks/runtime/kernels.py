@@ -52,8 +52,7 @@ def _is_plain_normalisation(layer: keras.layers.Layer) -> bool:
 
 def is_fused(layer: keras.layers.BatchNormalization) -> bool:
     """Whether a BN layer that went through `accelerate` uses its faster form in training."""
-    has_form = layer.compute_dtype == "float32" and _is_plain_normalisation(layer) and replacements.is_replaced(layer, "call")
-    return has_form and layer.trainable and layer.scale and layer.center
+    return getattr(layer.call, "func", None) is _fused_normalisation and layer.trainable and layer.scale and layer.center
 
 
 def _fused_normalisation(layer: keras.layers.BatchNormalization, inputs, training=None, mask=None):

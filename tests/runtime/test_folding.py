@@ -42,19 +42,61 @@ def batch_statistics():
 
 
 class Calls(layers.Layer):
-    """A layer that calls another one, of which the graph knows nothing."""
+    """A layer that calls others, of which the graph knows nothing."""
 
-    def __init__(self, other):
+    def __init__(self, *others):
         super().__init__()
-        self.others = [other]
+        self.others = list(others)
 
     def call(self, x):
-        return self.others[0](x)
+        for other in self.others:
+            x = other(x)
+        return x
 
 
-def behind_the_graph():
-    image, convolution = keras.Input((8, 6, 4)), layers.Conv2D(4, 3)
-    return keras.Model(image, layers.BatchNormalization()(convolution(image)) + Calls(convolution)(image))
+class CallsMethod(layers.Layer):
+    """A layer that calls the method of a model, which does not say whether this is training."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = chain(layers.Conv2D(5, 3), layers.BatchNormalization())
+
+    def call(self, x):
+        return self.inner.call(x)
+
+
+class OwnCall(keras.Model):
+    """A functional model with a `call` of its own."""
+
+    def call(self, x):
+        return super().call(2 * x)
+
+
+def subclassed():
+    image = keras.Input((8, 6, 4))
+    return OwnCall(image, layers.BatchNormalization()(layers.Conv2D(4, 3)(image)))
+
+
+def with_mask():
+    image, mask = keras.Input((8, 6, 4)), keras.Input((6, 4))
+    return keras.Model([image, mask], layers.BatchNormalization()(layers.Conv2D(4, 3)(image), mask=mask))
+
+
+def called_elsewhere(*, deeper, both):
+    """A layer calls the convolution, or it and BN, too, before or after they are called in the graph."""
+    image, parts = keras.Input((8, 6, 4)), (layers.Conv2D(4, 3), layers.BatchNormalization())
+    inside = parts[1](parts[0](image))
+    elsewhere = Calls(*parts[: 1 + both])(image)
+    for _ in range(2 * deeper):
+        elsewhere = layers.ReLU()(elsewhere)
+    return keras.Model(image, inside + elsewhere)
+
+
+def nested_features():
+    """A nested model returns the output of the convolution."""
+    image, other, convolution = keras.Input((8, 6, 4)), keras.Input((8, 6, 4)), layers.Conv2D(4, 3)
+    features = keras.Model(other, convolution(other))
+    return keras.Model(image, layers.BatchNormalization()(convolution(image)) + layers.ReLU()(layers.ReLU()(features(image))))
 
 
 FOLDED = {
@@ -66,6 +108,10 @@ FOLDED = {
     "dilated": lambda: chain(layers.Conv2D(6, 3, dilation_rate=2), layers.BatchNormalization(scale=False)),
     "depthwise": lambda: chain(layers.DepthwiseConv2D(3, 2, depth_multiplier=3), layers.BatchNormalization(center=False)),
     "nested": lambda: chain(layers.Rescaling(2), chain(layers.Conv2D(5, 3), layers.BatchNormalization())),
+    "also in a layer": lambda: called_elsewhere(deeper=False, both=False),
+    "first in a layer": lambda: called_elsewhere(deeper=True, both=False),
+    "in a layer with BN": lambda: called_elsewhere(deeper=False, both=True),
+    "also in a nested model": nested_features,
     "d2": lambda: networks.d2((16, 16, 4), 3, 2),
 }
 LEFT = {
@@ -73,7 +119,9 @@ LEFT = {
     "two outputs": with_two_outputs,
     "twice": twice,
     "batch statistics": batch_statistics,
-    "behind the graph": behind_the_graph,
+    "call of its own": subclassed,
+    "regularised outputs": lambda: chain(layers.Conv2D(5, 3, activity_regularizer="l2"), layers.BatchNormalization()),
+    "half precision": lambda: chain(layers.Conv2D(5, 3, dtype="float16"), layers.BatchNormalization(dtype="float16")),
     "activation": lambda: chain(layers.Conv2D(5, 3, activation="relu"), layers.BatchNormalization()),
     "other axis": lambda: chain(layers.Conv2D(5, 3), layers.BatchNormalization(axis=1)),
     "unknown size": lambda: chain(layers.Conv2D(5, 3), layers.BatchNormalization(), shape=(None, None, 4)),
@@ -126,10 +174,11 @@ def test_outputs_and_gradients_are_those_of_keras(name):
 @pytest.mark.parametrize("name", FOLDED)
 def test_nothing_passes_over_the_outputs_to_normalise_them(name):
     model, other = twin_of(FOLDED[name])
-    rescalings = sum(type(layer) is layers.Rescaling for layer in model.layers)
+    # Rescaling, and the BN of the layer that calls it itself.
+    others = sum(type(layer) is layers.Rescaling for layer in model.layers) + (name == "in a layer with BN")
     runtime.prepare(model)
-    assert normalised_images(other) > rescalings
-    assert normalised_images(model) == rescalings
+    assert normalised_images(other) > others
+    assert normalised_images(model) == others
 
 
 @pytest.mark.parametrize("name", LEFT)
@@ -137,20 +186,31 @@ def test_other_convolutions_are_keras_own(name):
     model, other = twin_of(LEFT[name])
     runtime.prepare(model)
     x = images_for(model)
-    for part, expected in zip(tf.nest.flatten(model(x)), tf.nest.flatten(other(x)), strict=True):
-        np.testing.assert_allclose(part, expected, atol=1e-5)
+    outputs, expected = (tf.nest.flatten([part(x, training=False), part.losses]) for part in (model, other))
+    for part, one in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(part, one, rtol=1e-5, atol=1e-5)
     assert normalised_images(model)
 
 
-@pytest.mark.parametrize("name", ["convolution", "nested"])
+def test_bn_with_a_mask_is_keras_own():
+    model, other = twin_of(with_mask)
+    runtime.prepare(model)
+    x = [tf.ones((7, 8, 6, 4)), tf.ones((7, 6, 4))]
+    np.testing.assert_array_equal(model(x, training=False), other(x, training=False))
+
+
+TRAINED = FOLDED | {"call of its own": subclassed, "call of an inner method": lambda: chain(CallsMethod())}
+
+
+@pytest.mark.parametrize("name", ["convolution", "nested", "call of its own", "call of an inner method"])
 def test_training_is_that_of_keras(name):
-    model, other = twin_of(FOLDED[name])
+    model, other = twin_of(TRAINED[name])
     runtime.prepare(model)
     x = images_for(model)
     np.testing.assert_allclose(model(x, training=True), other(x, training=True), atol=1e-5)
     for weight, expected in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(model(x), other(x), atol=1e-5)
+    np.testing.assert_allclose(model(x, training=False), other(x, training=False), atol=1e-5)
 
 
 def test_layers_that_come_and_go_later_count():
@@ -159,9 +219,10 @@ def test_layers_that_come_and_go_later_count():
     x = images_for(model)
     convolved = keras.Model(model.inputs, model.layers[0].output)(x)
     model.pop()
-    np.testing.assert_array_equal(model(x), convolved)
+    np.testing.assert_array_equal(model(x, training=False), convolved)
     model.add(layers.BatchNormalization(epsilon=0.5))
-    np.testing.assert_allclose(model(x), convolved / np.sqrt(1.5), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model(x, training=False), convolved / np.sqrt(1.5), rtol=1e-5, atol=1e-6)
+    assert not normalised_images(model)
 
 
 def test_layers_that_several_models_share_are_folded_where_they_fit():
@@ -171,8 +232,8 @@ def test_layers_that_several_models_share_are_folded_where_they_fit():
     expected = features(images_for(model)), model(images_for(model))
     for part in (features, model, flat):
         runtime.prepare(part)
-    np.testing.assert_array_equal(features(images_for(model)), expected[0])
-    np.testing.assert_allclose(flat(images_for(model)), expected[1], atol=1e-5)
+    np.testing.assert_array_equal(features(images_for(model), training=False), expected[0])
+    np.testing.assert_allclose(flat(images_for(model), training=False), expected[1], atol=1e-5)
     assert [normalised_images(part) for part in (model, flat)] == [0, 1]
 
 
