@@ -11,7 +11,7 @@ from adv_networks.attacks import Attack, predict
 from adv_networks.attacks.crafting import BATCH_SIZE, craft_all
 from adv_networks.errors import UserError
 from adv_networks.experiments import find_dataset
-from adv_networks.lazy import keras, np, tf
+from adv_networks.lazy import keras, np, scipy, tf
 from adv_networks.storage import pictures
 
 if TYPE_CHECKING:
@@ -119,6 +119,12 @@ class Clusters:
 def to_nearest(vectors: np.ndarray, references: np.ndarray) -> np.ndarray:
     """The distances [N] of vectors [N, n] to the nearest of the references [count, n]."""
     return np.min([np.linalg.norm(vectors - reference, axis=1) for reference in references], 0)
+
+
+def nearest_class(vectors: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """The class [N] of the reference that is nearest to each of the vectors [N, n]; references are [classes, count, n]."""
+    distances = scipy.spatial.distance.cdist(vectors, references.reshape(-1, references.shape[-1]))
+    return distances.argmin(1) // references.shape[1]
 
 
 def plane_of(latents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

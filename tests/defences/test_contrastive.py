@@ -84,6 +84,9 @@ def test_numbers_behind_the_picture_by_hand():
     assert clusters.between_within == pytest.approx(6 / 1.5)
     np.testing.assert_array_equal(clusters.inside(np.array([[6.0, 1.9], [0.5, 1.0]]), np.array([1, 0])), [True, False])
     np.testing.assert_allclose(latent_space.to_nearest(latents, latents[1:3]), [2, 0, 0, 4])
+    # The first class has references at 0 and 10, the second at 4 and 5.
+    near = latent_space.nearest_class(np.array([[1.0], [3.0], [6.0], [9.0]]), np.array([[[0.0], [10.0]], [[4.0], [5.0]]]))
+    assert near.tolist() == [0, 1, 1, 0]
     mean, directions = latent_space.plane_of(latents)
     np.testing.assert_allclose(mean, [3, 0])
     np.testing.assert_allclose(directions, np.eye(2), atol=1e-12)
