@@ -27,8 +27,8 @@ def latent_spaces(made: Made) -> str:
             "## The latent space",
             f"Vectors before the last layer: the mean distance between the classes' centres over that from an image to its own "
             f"centre; the mean distance to the nearest of {_REFERENCES} references a class; and how many of the images that an "
-            f"attack at ε = {_EPSILON} fools lie nearer to another class's centre than that class's mean member does. Also, the "
-            "accuracy on clean images of the nearest of that many references a class, and of the nearest of their centres. "
+            f"attack at ε = {_EPSILON} fools lie nearer to another class's centre than that class's mean member does. Also, "
+            "the accuracy on clean images of the nearest of that many references a class, and of the nearest of their centres. "
             "`report-latent-*.png` shows them in the plane of the clean images (PCA).",
             derived.write(made, _NAME, found),
         ]
