@@ -104,3 +104,23 @@ def test_claims_rest_on_what_appendices_derive_where_the_data_is_complete(game):
     place = ("poster-curves", "digits", "F, 0.1")
     assert numbers[*place, "last tenth"].images == 500
     assert numbers[*place, "effective rank", "rank"].images is None
+
+
+@pytest.mark.slow
+def test_nearest_references_of_a_latent_space_are_those_that_label_images(tmp_path, monkeypatch):
+    small = (("classifier", "mlp"), ("classifier_width", 8))
+    rows = [
+        Row(f"digits, {label}", "contrastive", (*small, ("contrastive_head", head)))
+        for label, head in (("softmax", "softmax"), ("1-NN", "nearest"))
+    ]
+    table = Table("mini", "Latent vectors", ("digits",), tuple(rows), (Column("clean", "clean"),), appendix="latent_spaces")
+    monkeypatch.setitem(TABLES, "mini", table)
+    workspace = Workspace(runs=tmp_path / "runs", results=tmp_path, progress=False)
+    with undrawn():
+        tuple(MakeTables(names=("mini",), request=Request(scale="tiny"), workspace=workspace).run())
+    found = {}
+    for name in ("mini", "report-latent"):
+        with (tmp_path / "tiny" / f"{name}.csv").open() as file:
+            found |= {(line["row"], line["column"]): float(line["measured_percent"]) for line in csv.DictReader(file)}
+    assert found["digits", "nearest of 5 references, clean"] == pytest.approx(found["digits, 1-NN", "clean"], abs=0.01)
+    assert len([column for row, column in found if row == "digits"]) >= 7

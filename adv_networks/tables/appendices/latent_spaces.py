@@ -37,7 +37,7 @@ def latent_spaces(made: Made) -> str:
 
 def _numbers(made: Made, row: str, spec: Experiment) -> Iterator[Number]:
     workspace, classes = made.networks.workspace, find_dataset(spec.dataset).classes
-    tested, training = workspace.images(spec.dataset, "test", spec.test_images), workspace.images(spec.dataset, "train", 0)
+    tested, training = workspace.images(spec.dataset, "test", spec.test_images), workspace.training_and_validation(spec)[0]
     model, count = made.networks.of(spec), len(tested.images)
     more = min(_MORE_REFERENCES, int(np.bincount(training.labels, minlength=classes).min()))
     many = latent_space.latents_of(model, latent_space.references(training, classes, more)).reshape(classes, more, -1)
