@@ -4,13 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 
 from adv_networks import networks, runtime
 from tests.conftest import precision, randomised
 
 pytestmark = [pytest.mark.numerics, pytest.mark.usefixtures("auto")]
-
-layers = keras.layers
 
 
 def chain(*parts, shape=(8, 6, 4)):
