@@ -118,7 +118,7 @@ class Clusters:
 
 def to_nearest(vectors: np.ndarray, references: np.ndarray) -> np.ndarray:
     """The distances [N] of vectors [N, n] to the nearest of the references [count, n]."""
-    return np.min([np.linalg.norm(vectors - reference, axis=1) for reference in references], 0)
+    return scipy.spatial.distance.cdist(vectors, references).min(1)
 
 
 def nearest_class(vectors: np.ndarray, references: np.ndarray) -> np.ndarray:

@@ -4,8 +4,8 @@ Keras composes BN of single operations, each a pass over memory, although Tensor
 a convolution with respect to an image of one channel is slow: 15 ms of the 50 ms that a step of PGD on D1 takes for 250
 images on two cores, while a matrix product and a sum of shifted images take 6. D1's second convolution, which is most of what
 D1 computes, takes half the time with fewer products (`winograd`), which gain little below 16 channels or 8 columns
-(benchmarks). On images of up to four pixels, which the generator of the digits has inside, a dense product is faster
-(`dense_convolution`).
+(benchmarks). On images of up to four pixels with few channels, which the generator of the digits has inside, a dense product
+is faster (`dense_convolution`).
 """
 
 from __future__ import annotations

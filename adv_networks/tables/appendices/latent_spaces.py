@@ -39,9 +39,10 @@ def _numbers(made: Made, row: str, spec: Experiment) -> Iterator[Number]:
     workspace, classes = made.networks.workspace, find_dataset(spec.dataset).classes
     tested, training = workspace.images(spec.dataset, "test", spec.test_images), workspace.training_and_validation(spec)[0]
     model, count = made.networks.of(spec), len(tested.images)
-    more = min(_MORE_REFERENCES, int(np.bincount(training.labels, minlength=classes).min()))
+    fewest = int(np.bincount(training.labels, minlength=classes).min())
+    more = max(_REFERENCES, min(_MORE_REFERENCES, fewest))
     many = latent_space.latents_of(model, latent_space.references(training, classes, more)).reshape(classes, more, -1)
-    references = many[:, :_REFERENCES].reshape(classes * _REFERENCES, -1)
+    references = many[:, :_REFERENCES].reshape(-1, many.shape[-1])
     with workspace.evaluating():
         clean = latent_space.latents_of(model, tested.images)
         attacked = {name: craft_all(spec.attack(text), model, *tested) for name, text in _ATTACKS.items()}
