@@ -1,6 +1,7 @@
-"""In inference, BN scales and shifts each channel. A convolution before it does both on the way, without passes over memory.
+"""Folds BN into the convolution before it, in inference, where BN only scales and shifts each channel.
 
-Attacks on D2 spend a sixth of their time in BN, those on MobileNetV2 a third (benchmarks).
+The convolution then does both at no cost. Attacks on D2 spend a sixth of their time in BN, those on MobileNetV2 a third
+(benchmarks).
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from typing import Any
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import nesting, replacements
 
-# Each call multiplies all weights of the kernel, so batches of this many images must have at least as many values to scale.
+# Every call scales all weights of the kernel. That pays only if so many images have at least as many outputs.
 _BATCH = 16
 
 
 def fold_normalisations(model: keras.Model) -> None:
-    """Makes convolutions take over the BN that follows them in inference, in place; outputs stay the same, up to rounding.
+    """Folds BN into the convolutions before it, in place; outputs stay the same, up to rounding.
 
-    Only in calls with `training=False`, and if nothing else gets the output of the convolution. Nested functional and
-    sequential models count.
+    BN is folded only in calls with `training=False`, and only if nothing else uses the output of the convolution. Nested
+    functional and sequential models are included.
     """
     for part in model._flatten_layers():
         if not replacements.is_foreign(part) and _normalisations(part):
@@ -30,7 +31,7 @@ def fold_normalisations(model: keras.Model) -> None:
 
 
 def _normalisations(model: keras.layers.Layer) -> dict[keras.layers.Layer, keras.layers.BatchNormalization]:
-    """For each convolution of the model that can take over a BN layer, this layer."""
+    """The BN layers of the model that can be folded, by the convolutions before them."""
     graph = nesting.graph_of(model)
     # A subclass may do anything in its `call`.
     if graph is None or type(model).call not in (_functional_call(), keras.Sequential.call):
@@ -58,7 +59,7 @@ def _functional_call() -> Callable[..., Any]:
 
 
 def _fits(convolution: keras.Operation, normalisation: keras.layers.BatchNormalization, shape: tuple[int | None, ...]) -> bool:
-    """Whether BN of this convolution's outputs, of this shape, can be a part of the convolution, and gains by it."""
+    """Whether BN can be folded into this convolution, whose outputs have this shape, and gains by it."""
     if type(convolution) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
         return False
     layers = convolution, normalisation
@@ -75,7 +76,7 @@ def _fits(convolution: keras.Operation, normalisation: keras.layers.BatchNormali
 
 
 def _call(model: keras.Model, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """`call` of the model, in which convolutions take over BN in inference."""
+    """`call` of the model; in inference with BN folded into convolutions."""
     # Without `training`, BN asks the call around this one. A sequential model may have got and lost layers since.
     found = _normalisations(model) if options.get("training") is False else {}
     if not found:
@@ -84,7 +85,7 @@ def _call(model: keras.Model, call: Callable[..., Any], *arguments: Any, **optio
 
 
 class _Folded:
-    """A functional model, for one call, with other operations in place of some convolutions and BN layers."""
+    """Stands for a functional model during one call, and replaces the operations that are folded."""
 
     def __init__(self, graph: keras.Model, normalisations: dict[keras.layers.Layer, keras.layers.BatchNormalization]):
         self._graph, self._normalisations = graph, normalisations

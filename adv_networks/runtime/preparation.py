@@ -9,7 +9,7 @@ from adv_networks.runtime import dropout, faults, folding, graphs, moments, repl
 def prepare(model: keras.Model, *, replicas: int = 1, double_backprop: bool = False, share_graphs: bool = False) -> keras.Model:
     """Makes a model's calls and gradients as fast as possible here, in place; outputs stay the same, up to rounding.
 
-    Layers get faster forms (`kernels`), and in inference convolutions take over BN (`folding`). If each operation has one
+    Layers get faster forms (`kernels`), and in inference BN is folded into convolutions (`folding`). If each operation has one
     thread, batches are split among the cores (`splitting`). `model.save` writes the same file as before. Preparing a model
     again replaces the first preparation. In mode `plain`, only the changes that results depend on are made.
 

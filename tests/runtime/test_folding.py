@@ -1,4 +1,4 @@
-"""BN that convolutions take over in inference, against Keras' own layers in double precision."""
+"""BN folded into convolutions in inference, against Keras' own layers in double precision."""
 
 import keras
 import numpy as np
