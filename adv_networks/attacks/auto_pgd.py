@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
-from adv_networks.attacks.geometry import finite
+from adv_networks.attacks.geometry import finite, where_images
 from adv_networks.attacks.gradient import logits_of, predict
 from adv_networks.attacks.inputs import as_images, as_labels, classes_of
 from adv_networks.attacks.losses import LOSSES
 from adv_networks.attacks.quantities import as_scalar, as_seed, check_epsilon
-from adv_networks.attacks.standing import StrongAttack, attack_standing, likeliest_targets, random_start, where_images
+from adv_networks.attacks.standing import StrongAttack, attack_standing, likeliest_targets, random_start
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import for_loops, mean_over_draws, run_compiled

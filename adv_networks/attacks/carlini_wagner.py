@@ -4,24 +4,24 @@ Carlini and Wagner, 2017, "Towards evaluating the robustness of neural networks"
 image. Its loss is the size of its perturbation plus c times f, which says how far the logits are from the goal:
 f = max(max_{i≠t} Z_i − Z_t, −κ) towards a target t, or max(Z_y − max_{i≠y} Z_i, −κ) away from a label y.
 
-A round of steps is divided into parts. Images that are done leave the batch between parts. If the first success ends an image's
-round, they also leave as soon as they make up half of the batch.
+A round of steps is divided into parts. An image's round ends early if its loss stops falling from part to part or, in some
+attacks, at its first success. Its next round then starts while other images are still in theirs, so that the batch stays full.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 from adv_networks import networks
 from adv_networks.attacks.base import setting
-from adv_networks.attacks.geometry import finite, flat
+from adv_networks.attacks.geometry import finite, per_image, where_images
 from adv_networks.attacks.gradient import logits_of, predict
 from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.minimum_norm import MinimumNormAttack
 from adv_networks.attacks.quantities import as_scalar
-from adv_networks.attacks.standing import where_images
 from adv_networks.attacks.targets import TARGETS, targets_of
 from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, np, tf
@@ -35,9 +35,11 @@ _INSIDE = 0.999999
 _FIRST_MOMENT, _SECOND_MOMENT, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 # A gap must be below zero by this fraction of the largest logit, so that a success survives sums in another order.
 _ROUNDING = 1e-5
-# The maximum number of parts of a round and the minimum number of steps of a part. An image stays in the round if its least
-# loss fell by at least this fraction in one of the last two parts: Adam may increase the loss at first.
+# The maximum number of parts of a round and the minimum number of steps of a part. A round goes on while its least loss falls
+# by at least this fraction in one of the last two parts: Adam may increase the loss at first.
 _PARTS, _SHORTEST, _LEAST_FALL = 10, 20, 1e-4
+# All rounds pause when one in this many has ended, so that others take their places.
+_FULL = 8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,125 +107,141 @@ class Descent(NamedTuple):
     ends: str
 
 
-class Round(NamedTuple):
-    """The result of a round: images, the sizes of their perturbations (infinite for a failure), and the number of queries."""
+class Rounds:
+    """Rounds of Adam on the images of a problem, each image in a round of its own. All that are running advance together.
 
-    images: np.ndarray
-    sizes: np.ndarray
-    queries: np.ndarray
+    An image's rounds do not depend on the other images.
 
-    @property
-    def succeeded(self) -> np.ndarray:
-        """Which images the round succeeded on: booleans [batch]."""
-        return np.isfinite(self.sizes)
-
-
-def descend(
-    model: keras.Model, problem: Problem, rows: np.ndarray, starts: np.ndarray, c: np.ndarray, how: Descent, steps: int
-) -> Round:
-    """A round of Adam on some images of a problem.
+    Attributes:
+        images: the smallest success of each image's last round, or the image it started from, [batch, height, width, channels].
+        sizes: the sizes of their perturbations, infinite for a failure, [batch].
+        slopes: the gradient of the gap between logits at these successes, [batch, height, width, channels].
+        queries: the number of steps taken for each image so far, in all rounds, [batch].
 
     Args:
         model: classifier that returns logits.
-        problem: the problem of the whole batch.
-        rows: the images of the batch that take part.
-        starts: the images in [0,1] to start from, [rows, …].
-        c: the weight of the margin for each image, [rows].
-        how: what is minimised, and what ends the round.
-        steps: maximum number of steps.
+        problem: the problem of the whole batch; its masks and thresholds may change between an image's rounds.
+        how: what is minimised, and what ends a round.
+        steps: maximum number of steps of a round.
     """
-    dtype, count = starts.dtype, len(rows)
-    w = np.arctanh(_INSIDE * (2 * starts - 1)).astype(dtype)
-    state = [w, np.zeros_like(w), np.zeros_like(w)]
-    images, sizes = starts.copy(), np.full(count, np.inf, dtype)
-    queries, before, done = np.zeros(count, np.int64), np.full(count, np.inf), 0
-    fell = np.ones(count, bool)
-    here = np.arange(count)
-    parts = max(1, min(_PARTS, steps // _SHORTEST))
-    for part in range(parts):
-        if not len(here):
-            break
-        least, active, end = np.full(count, np.inf), here, (part + 1) * steps // parts
-        while len(active) and done < end:
-            own = rows[active]
-            arrays = [problem.originals[own], problem.allowed[own], problem.aim.labels[own], problem.threshold[own], c[active]]
-            arrays += [values[active] for values in (*state, images, sizes)]
-            numbers = as_scalar(problem.aim.kappa, dtype), as_scalar(how.rate, dtype), tf.constant(done), tf.constant(end)
-            fixed = how.size, how.margin, how.ends, problem.aim.targeted
-            step, *found, loss, taken = run_compiled(_advance, model, *map(tf.constant, arrays), *numbers, *fixed)
-            for values, new in zip((*state, images, sizes), found, strict=True):
-                values[active] = new
-            queries[active] += taken.numpy()
-            least[active] = np.minimum(least[active], loss.numpy())
-            done = int(step)
-            active = active[np.isinf(sizes[active])]
-        done = end
-        falls = least[here] <= (1 - _LEAST_FALL) * before[here]
-        before[here] = np.minimum(least[here], before[here])
-        stays, fell[here] = falls | fell[here], falls
-        here = here[stays if how.ends == "best" else stays & ~np.isfinite(sizes[here])]
-    return Round(images, sizes, queries)
+
+    def __init__(self, model: keras.Model, problem: Problem, how: Descent, steps: int):
+        self._model, self._problem, self._how = model, problem, how
+        parts = max(1, min(_PARTS, steps // _SHORTEST))
+        self._ends_part = np.zeros(steps, bool)
+        self._ends_part[[(part + 1) * steps // parts - 1 for part in range(parts)]] = True
+        count, dtype = len(problem.originals), problem.originals.dtype
+        self.images, self.sizes = problem.originals.copy(), np.full(count, np.inf, dtype)
+        self.slopes, self.queries = np.zeros_like(self.images), np.zeros(count, np.int64)
+        self._c, self._running = np.zeros(count, dtype), np.zeros(count, bool)
+        self._point = [np.zeros_like(problem.originals) for _ in range(3)]  # w and Adam's two moments
+        self._step = np.zeros(count, np.int32)
+        self._least, self._before, self._fell = np.zeros(count, dtype), np.zeros(count, dtype), np.zeros(count, bool)
+
+    def start(self, rows: np.ndarray, images: np.ndarray, c: np.ndarray) -> None:
+        """Starts rounds of some images of the batch, from these images in [0,1] and with these weights c of the margin."""
+        w, first, second = self._point
+        w[rows], first[rows], second[rows] = np.arctanh(_INSIDE * (2 * images - 1)), 0, 0
+        self.images[rows], self.sizes[rows], self._c[rows] = images, np.inf, c
+        self._step[rows], self._running[rows], self._fell[rows] = 0, True, True
+        self._least[rows], self._before[rows] = np.inf, np.inf
+
+    def ended(self) -> Iterator[np.ndarray]:
+        """Runs the rounds, and yields the rows of those that have ended until none is running; new ones may be started."""
+        while len(rows := np.flatnonzero(self._running)):
+            self._advance(rows)
+            yield rows[~self._running[rows]]
+
+    def sorted(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows whose rounds have succeeded, and the others."""
+        succeeded = np.isfinite(self.sizes[rows])
+        return rows[succeeded], rows[~succeeded]
+
+    def _advance(self, rows: np.ndarray) -> None:
+        """Advances the rounds of these rows until some have ended."""
+        problem, how = self._problem, self._how
+        state = [*self._point, self.images, self.sizes, self.slopes, self._step, self._least, self._before, self._fell]
+        given = [problem.originals, problem.allowed, problem.aim.labels, problem.threshold, self._c]
+        arrays = [tf.constant(values[rows]) for values in (*given, *state)]
+        numbers = [as_scalar(value, problem.originals.dtype) for value in (problem.aim.kappa, how.rate)]
+        fixed = how.size, how.margin, how.ends, problem.aim.targeted
+        *found, running, taken = run_compiled(_advance, self._model, *arrays, *numbers, tf.constant(self._ends_part), *fixed)
+        for values, new in zip((*state, self._running), (*found, running), strict=True):
+            values[rows] = new
+        self.queries[rows] += taken.numpy()
 
 
 def _advance(
-    model, x, allowed, labels, threshold, c, w, first, second, images, sizes, kappa, rate, done, end,
-    size, margin, ends, targeted,
+    model, x, allowed, labels, threshold, c, w, first, second, images, sizes, slopes, step, least, before, fell,
+    kappa, rate, ends_part, size, margin, ends, targeted,
 ):  # fmt: skip
-    """Steps from `done` to `end`, or until half of the images are done if the first success ends an image's round.
+    """Steps of all images, until an eighth of the rounds have ended.
 
-    Returns the number of the last step, the state, the least loss, and the number of steps taken for each image.
+    Returns the state, which rounds are still running, and the number of steps taken for each image.
     """
-    infinity = tf.constant(np.inf, x.dtype)
 
-    def image_of(w):
-        return tf.where(allowed, (tf.tanh(w) + 1) / 2, x)
-
-    def slopes(one, w):
+    def gap_of(one, image):
         with tf.GradientTape() as tape:
-            tape.watch(w)
-            image = image_of(w)
+            tape.watch(image)
             logits = logits_of(one, image)
             gap = -margins(logits, labels) if targeted else margins(logits, labels)
-            change = flat(image - x)
-            by_size = tf.reduce_sum(change**2 if size == "l2" else tf.nn.relu(tf.abs(change) - threshold[:, None]), 1)
-            by_margin = c * (tf.maximum(gap + margin, -kappa) + kappa)
-            total = networks.loss_scale(model) * tf.reduce_sum(by_size + by_margin)
-        gradient = tape.gradient(total, w, unconnected_gradients=tf.UnconnectedGradients.ZERO) / networks.loss_scale(model)
-        return gap + _ROUNDING * tf.reduce_max(tf.abs(logits), 1), by_size, by_margin, finite(gradient)
+            total = networks.loss_scale(model) * tf.reduce_sum(gap)
+        slopes = tape.gradient(total, image, unconnected_gradients=tf.UnconnectedGradients.ZERO) / networks.loss_scale(model)
+        slopes = finite(slopes)
+        counted = where_images(gap + margin >= -kappa, slopes, tf.zeros_like(slopes))
+        by_margin = c * (tf.maximum(gap + margin, -kappa) + kappa)
+        return gap + _ROUNDING * tf.reduce_max(tf.abs(logits), 1), by_margin, slopes, counted
 
     @for_loops
     def evaluate(w):
-        return image_of(w), *mean_over_draws(model, lambda one: slopes(one, w))
+        """The image at w, its gap with slopes, the two parts of its loss, and the loss's gradient by w."""
+        image = tf.where(allowed, (tf.tanh(w) + 1) / 2, x)
+        gap, by_margin, slopes, counted = mean_over_draws(model, lambda one: gap_of(one, image))
+        change = image - x
+        if size == "l2":
+            sizes, by_image = change**2, 2 * change
+        else:
+            beyond = tf.abs(change) - threshold[:, None, None, None]
+            sizes, by_image = tf.nn.relu(beyond), tf.where(beyond > 0, tf.sign(change), 0)
+        by_image += per_image(c, image) * counted
+        gradient = tf.where(allowed, by_image * (1 - tf.tanh(w) ** 2) / 2, 0)
+        return image, gap, slopes, tf.reduce_sum(sizes, (1, 2, 3)), by_margin, gradient
 
-    def advance(step, w, first, second, images, sizes, loss, taken):
-        image, gap, by_size, by_margin, gradient = evaluate(w)
-        works = tf.ones_like(sizes, tf.bool) if ends == "best" else tf.math.is_inf(sizes)
+    def moved(w, first, second, number):
+        corrected = rate * tf.sqrt(1 - _SECOND_MOMENT**number) / (1 - _FIRST_MOMENT**number)
+        return w - per_image(corrected, w) * first / (tf.sqrt(second) + _ADAM_EPSILON)
+
+    def advance(w, first, second, images, sizes, slopes, step, least, before, fell, running, taken):
+        image, gap, own_slopes, by_size, by_margin, gradient = evaluate(w)
         reached = gap + margin <= -kappa if ends == "best" else _is_small(by_size, by_margin, c, ends)
-        reached &= gap < 0
-        better = works & reached & (by_size < sizes)
-        number = tf.cast(step + 1, x.dtype)
+        better = running & reached & (gap < 0) & (by_size < sizes)
         first = _FIRST_MOMENT * first + (1 - _FIRST_MOMENT) * gradient
         second = _SECOND_MOMENT * second + (1 - _SECOND_MOMENT) * gradient**2
-        corrected = rate * tf.sqrt(1 - _SECOND_MOMENT**number) / (1 - _FIRST_MOMENT**number)
-        moved = w - corrected * first / (tf.sqrt(second) + _ADAM_EPSILON)
+        least = tf.minimum(least, by_size + by_margin)
+        falls, judged = least <= (1 - _LEAST_FALL) * before, tf.gather(ends_part, step)
+        is_last = (step + 1 == tf.size(ends_part)) | (judged & ~(falls | fell))
         return (
-            step + 1,
-            where_images(works, moved, w),
+            where_images(running, moved(w, first, second, tf.cast(step + 1, x.dtype)), w),
             first,
             second,
             where_images(better, image, images),
             tf.where(better, by_size, sizes),
-            tf.where(works, tf.minimum(loss, by_size + by_margin), loss),
-            taken + tf.cast(works, tf.int64),
+            where_images(better, own_slopes, slopes),
+            tf.where(is_last, step, step + 1),
+            tf.where(judged, tf.constant(np.inf, x.dtype), least),
+            tf.where(judged, tf.minimum(least, before), before),
+            tf.where(judged, falls, fell),
+            running & ~(is_last if ends == "best" else is_last | better),
+            taken + tf.cast(running, tf.int64),
         )
 
-    def goes_on(step, *state):
-        more = step < end
-        failing = tf.cast(tf.math.is_inf(state[4]), tf.int32)
-        return more if ends == "best" else more & (2 * tf.reduce_sum(failing) > tf.size(failing))
+    def goes_on(*state):
+        running = state[-2]
+        return _FULL * tf.reduce_sum(tf.cast(running, tf.int32)) > (_FULL - 1) * tf.size(running)
 
-    start = done, w, first, second, images, sizes, tf.fill(tf.shape(sizes), infinity), tf.zeros_like(sizes, tf.int64)
-    return tf.while_loop(goes_on, advance, start, parallel_iterations=1)
+    state = w, first, second, images, sizes, slopes, step, least, before, fell
+    state += tf.ones_like(fell), tf.zeros_like(step, tf.int64)
+    return tf.while_loop(goes_on, advance, state, parallel_iterations=1)
 
 
 def _is_small(by_size, by_margin, c, ends):
@@ -248,10 +266,3 @@ def standing(model: keras.Model, x: tf.Tensor, aim: Aim) -> np.ndarray:
     if aim.kappa > 0:
         return np.arange(len(aim.labels))
     return np.flatnonzero(~aim.is_reached(predict(model, x).numpy()))
-
-
-def in_batch(count: int, rows: np.ndarray, values: Any, rest: Any) -> np.ndarray:
-    """An array for the whole batch: `values` in these rows, `rest` in the others."""
-    whole = np.array(np.broadcast_to(rest, (count, *np.shape(values)[1:])))
-    whole[rows] = values
-    return whole

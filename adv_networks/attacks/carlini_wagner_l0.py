@@ -5,16 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
-from adv_networks import networks
 from adv_networks.attacks.base import register, setting
-from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, descend, in_batch, prepared, standing
+from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, Rounds, prepared, standing
 from adv_networks.attacks.distances import CHANGED
-from adv_networks.attacks.gradient import logits_of
-from adv_networks.attacks.losses import margins
 from adv_networks.attacks.minimum_norm import Found
 from adv_networks.attacks.quantities import check_counts, check_factor
 from adv_networks.lazy import keras, np, tf
-from adv_networks.runtime import run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
@@ -102,24 +98,20 @@ def cw_l0(
 def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: float, c: float, factor: float) -> Found:
     """Runs rounds on all images that are not done, each with its own set of pixels and its own c."""
     problem, rows = Problem.of(x, aim), standing(model, x, aim)
-    images, count = problem.originals.copy(), len(x)
-    weight, queries = np.full(count, c, images.dtype), np.ones(count, np.int64)
-    goes_on = in_batch(count, rows, np.ones(len(rows), bool), False)
-    while len(rows := np.flatnonzero(goes_on)):
-        found = descend(model, problem, rows, images[rows], weight[rows], Descent("l2", rate, _MARGIN, "margin"), steps)
-        queries[rows] += found.queries
-        won, lost = rows[found.succeeded], rows[~found.succeeded]
-        images[won] = found.images[found.succeeded]
+    images, weight = problem.originals.copy(), np.full(len(x), c, problem.originals.dtype)
+    rounds = Rounds(model, problem, Descent("l2", rate, _MARGIN, "margin"), steps)
+    rounds.start(rows, images[rows], weight[rows])
+    for ended in rounds.ended():
+        won, lost = rounds.sorted(ended)
+        images[won] = rounds.images[won]
         weight[lost] *= factor
-        goes_on[lost] = weight[lost] <= _LARGEST_C
-        if len(won):
-            queries[won] += 1
-            matters = _what_pixels_matter(model, problem, won, images[won], weight[won])
-            for row, own in zip(won, matters, strict=True):
-                change = np.abs(images[row] - problem.originals[row]).max(-1)
-                _freeze(problem.allowed[row, ..., 0], own, int((change > CHANGED).sum()))
-            goes_on[won] = problem.allowed[won].any((1, 2, 3))
-    return Found(images, queries)
+        for row in won:
+            change = images[row] - problem.originals[row]
+            matters = (np.abs(change) * np.abs(2 * change + weight[row] * rounds.slopes[row])).sum(-1)
+            _freeze(problem.allowed[row, ..., 0], matters, int((np.abs(change).max(-1) > CHANGED).sum()))
+        again = np.concatenate([won[problem.allowed[won].any((1, 2, 3))], lost[weight[lost] <= _LARGEST_C]])
+        rounds.start(again, images[again], weight[again])
+    return Found(images, 1 + rounds.queries)
 
 
 def _freeze(allowed: np.ndarray, matters: np.ndarray, changed: int) -> None:
@@ -128,23 +120,3 @@ def _freeze(allowed: np.ndarray, matters: np.ndarray, changed: int) -> None:
     order = places[np.argsort(matters.ravel()[places], kind="stable")]
     small = int((matters.ravel()[order] <= _MATTERS).sum())
     allowed.flat[order[: max(1, min(small + 1, int(np.ceil(_AT_A_TIME * np.sqrt(changed)))))]] = False
-
-
-def _what_pixels_matter(
-    model: keras.Model, problem: Problem, rows: np.ndarray, images: np.ndarray, c: np.ndarray
-) -> np.ndarray:
-    """Σ |δ| |∂loss/∂x| over the channels of each pixel, [rows, height, width]."""
-    arrays = map(tf.constant, (problem.originals[rows], images, problem.aim.labels[rows], c))
-    slopes = run_compiled(_slopes, model, *arrays, problem.aim.targeted).numpy()
-    return (np.abs(images - problem.originals[rows]) * np.abs(slopes)).sum(-1)
-
-
-def _slopes(model, x, images, labels, c, targeted):
-    """∂(‖δ‖² + c gap)/∂x at some images. The gap is not cut off, because the images are successes and it would be constant."""
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        found = margins(logits_of(model, images), labels)
-        gap = -found if targeted else found
-        total = networks.loss_scale(model) * tf.reduce_sum(c * gap + tf.reduce_sum((images - x) ** 2, (1, 2, 3)))
-    gradient = tape.gradient(total, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return gradient / networks.loss_scale(model)

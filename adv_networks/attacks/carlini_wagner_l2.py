@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
 from adv_networks.attacks.base import register, setting
-from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, descend, in_batch, prepared, standing
+from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, Rounds, prepared, standing
 from adv_networks.attacks.minimum_norm import Found
 from adv_networks.attacks.quantities import check_counts
 from adv_networks.lazy import keras, np, tf
@@ -91,17 +91,18 @@ def cw_l2(
 def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, searches: int, steps: int, rate: float, c: float) -> Found:
     """Bisects c, separately for each image."""
     problem, rows = Problem.of(x, aim), standing(model, x, aim)
-    starts = problem.originals[rows]
-    images, sizes, queries = starts.copy(), np.full(len(rows), np.inf), np.ones(len(rows), np.int64)
-    weight, failed, worked = np.full(len(rows), c, starts.dtype), np.zeros(len(rows)), np.full(len(rows), np.inf)
-    for _ in range(searches if len(rows) else 0):
-        found = descend(model, problem, rows, starts, weight, Descent("l2", rate, 0.0, "best"), steps)
-        better = found.sizes < sizes
-        images[better], sizes[better] = found.images[better], found.sizes[better]
-        queries += found.queries
-        worked = np.where(found.succeeded, np.minimum(worked, weight), worked)
-        failed = np.where(found.succeeded, failed, np.maximum(failed, weight))
-        weight = np.where(np.isfinite(worked), (failed + worked) / 2, 10 * weight).astype(starts.dtype)
-    whole = problem.originals.copy()
-    whole[rows] = images
-    return Found(whole, in_batch(len(whole), rows, queries, 1))
+    originals, count = problem.originals, len(x)
+    images, sizes, left = originals.copy(), np.full(count, np.inf), np.full(count, searches)
+    weight, failed, worked = np.full(count, c, originals.dtype), np.zeros(count), np.full(count, np.inf)
+    rounds = Rounds(model, problem, Descent("l2", rate, 0.0, "best"), steps)
+    rounds.start(rows, originals[rows], weight[rows])
+    for ended in rounds.ended():
+        better = ended[rounds.sizes[ended] < sizes[ended]]
+        images[better], sizes[better] = rounds.images[better], rounds.sizes[better]
+        won, lost = rounds.sorted(ended)
+        worked[won], failed[lost] = np.minimum(worked[won], weight[won]), np.maximum(failed[lost], weight[lost])
+        weight[ended] = np.where(np.isfinite(worked), (failed + worked) / 2, 10 * weight)[ended]
+        left[ended] -= 1
+        again = ended[left[ended] > 0]
+        rounds.start(again, originals[again], weight[again])
+    return Found(images, 1 + rounds.queries)

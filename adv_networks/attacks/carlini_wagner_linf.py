@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, ClassVar
 
 from adv_networks.attacks.base import register, setting
-from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, descend, in_batch, prepared, standing
+from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, Rounds, prepared, standing
 from adv_networks.attacks.minimum_norm import Found
 from adv_networks.attacks.quantities import check_counts, check_factor
 from adv_networks.lazy import keras, np, tf
@@ -95,17 +95,16 @@ def cw_linf(
 def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: float, c: float, factor: float) -> Found:
     """Runs rounds on all images that are not done, each with its own threshold and c."""
     problem, rows = Problem.of(x, aim), standing(model, x, aim)
-    images, count = problem.originals.copy(), len(x)
-    weight, threshold = np.full(count, c, images.dtype), problem.threshold
-    queries, goes_on = np.ones(count, np.int64), in_batch(count, rows, np.ones(len(rows), bool), False)
-    while len(rows := np.flatnonzero(goes_on)):
-        how = Descent("linf", rate, 0.0, "loss")
-        found = descend(model, problem, rows, images[rows], weight[rows], how, steps)
-        queries[rows] += found.queries
-        won, lost = rows[found.succeeded], rows[~found.succeeded]
-        images[won] = found.images[found.succeeded]
+    images, threshold = problem.originals.copy(), problem.threshold
+    weight = np.full(len(x), c, images.dtype)
+    rounds = Rounds(model, problem, Descent("linf", rate, 0.0, "loss"), steps)
+    rounds.start(rows, images[rows], weight[rows])
+    for ended in rounds.ended():
+        won, lost = rounds.sorted(ended)
+        images[won] = rounds.images[won]
         largest = np.abs(images[won] - problem.originals[won]).max((1, 2, 3), initial=0)
         threshold[won] = _SHRINKS * np.minimum(threshold[won], largest)
         weight[lost] *= factor
-        goes_on[won], goes_on[lost] = threshold[won] >= _SMALLEST, weight[lost] < _LARGEST_C
-    return Found(images, queries)
+        again = np.concatenate([won[threshold[won] >= _SMALLEST], lost[weight[lost] < _LARGEST_C]])
+        rounds.start(again, images[again], weight[again])
+    return Found(images, 1 + rounds.queries)

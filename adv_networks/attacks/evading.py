@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks import networks
 from adv_networks.attacks.base import Attack, register, setting
-from adv_networks.attacks.geometry import direction, moved_at_random, project
+from adv_networks.attacks.geometry import direction, moved_at_random, project, where_images
 from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.quantities import as_scalar, as_seed, check_epsilon, check_sizes
-from adv_networks.attacks.standing import where_images
 from adv_networks.experiments import CONVEX_NORMS, SCALES, AttackDefaults, choose
 from adv_networks.lazy import keras, tf
 from adv_networks.runtime import run_compiled

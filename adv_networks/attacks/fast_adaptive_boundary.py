@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
-from adv_networks.attacks.geometry import finite
+from adv_networks.attacks.geometry import finite, where_images
 from adv_networks.attacks.gradient import expected_outputs, logits_of
 from adv_networks.attacks.inputs import as_images, as_labels, classes_of
 from adv_networks.attacks.quantities import as_scalar, check_epsilon
-from adv_networks.attacks.standing import StrongAttack, attack_standing, likeliest_targets, where_images
+from adv_networks.attacks.standing import StrongAttack, attack_standing, likeliest_targets
 from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 

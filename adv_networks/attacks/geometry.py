@@ -84,3 +84,13 @@ def moved_at_random(x: tf.Tensor, radius: float | tf.Tensor, *, seed: tf.Tensor,
     """
     draw = functools.partial(uniform_in_ball, seed=seed, p=p, dtype=x.dtype)
     return x + as_scalar(radius, x.dtype) * replicas.share_of(draw, [tf.shape(x)[0], *x.shape[1:]])
+
+
+def where_images(condition: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """`tf.where` for images [batch, …] and a condition [batch]."""
+    return tf.where(per_image(condition, first), first, second)
+
+
+def per_image(values: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """A value for each image [batch], shaped to be combined with the images [batch, …]."""
+    return tf.reshape(values, [-1, *[1] * (images.shape.rank - 1)])

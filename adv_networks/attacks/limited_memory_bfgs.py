@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from adv_networks import networks
 from adv_networks.attacks.base import register, setting
-from adv_networks.attacks.carlini_wagner import in_batch
 from adv_networks.attacks.geometry import finite
 from adv_networks.attacks.gradient import losses_and_logits, predict
 from adv_networks.attacks.inputs import as_images, as_labels
@@ -87,11 +86,11 @@ def lbfgs(model: keras.Model, x: Array, target: Array, *, searches: int = 10, st
 
 def search(model: keras.Model, x: tf.Tensor, targets: np.ndarray, rows: np.ndarray, *, searches: int, steps: int) -> Found:
     """Searches for some rows of a batch, one after the other."""
-    images, queries = x.numpy().copy(), np.ones(len(rows), np.int64)
-    for number, row in enumerate(rows):
+    images, queries = x.numpy().copy(), np.ones(len(x), np.int64)
+    for row in rows:
         images[row], asked = _search_one(model, images[row], targets[row], searches, steps)
-        queries[number] += asked
-    return Found(images, in_batch(len(images), rows, queries, 1))
+        queries[row] += asked
+    return Found(images, queries)
 
 
 def _search_one(model: keras.Model, x: np.ndarray, target: int, searches: int, steps: int) -> tuple[np.ndarray, int]:

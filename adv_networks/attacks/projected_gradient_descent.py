@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import Attack, register, setting
-from adv_networks.attacks.geometry import moved_at_random
+from adv_networks.attacks.geometry import moved_at_random, where_images
 from adv_networks.attacks.gradient import gradient_attack, losses_and_logits
 from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.losses import LOSSES
@@ -164,4 +164,4 @@ def _replace_weaker(model, training, targeted, best, candidate, y):
 
     (best_fools, best_loss), (fools, loss) = strength(best), strength(candidate)
     stronger = (fools & ~best_fools) | ((fools == best_fools) & (loss > best_loss))
-    return tf.where(tf.reshape(stronger, [-1, *[1] * (best.shape.rank - 1)]), candidate, best)
+    return where_images(stronger, candidate, best)

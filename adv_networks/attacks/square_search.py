@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks.attacks.base import register, setting
+from adv_networks.attacks.geometry import where_images
 from adv_networks.attacks.gradient import logits_of
 from adv_networks.attacks.inputs import as_images, as_labels, classes_of
 from adv_networks.attacks.losses import margins
 from adv_networks.attacks.quantities import as_scalar, as_seed, check_epsilon
-from adv_networks.attacks.standing import Attempt, StrongAttack, attack_standing, where_images
+from adv_networks.attacks.standing import Attempt, StrongAttack, attack_standing
 from adv_networks.lazy import keras, np, tf
 from adv_networks.runtime import run_compiled
 

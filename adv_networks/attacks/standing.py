@@ -73,8 +73,3 @@ def random_start(x: tf.Tensor, rows: np.ndarray, radius: tf.Tensor, seed: tf.Ten
     """Points drawn uniformly from the balls around the images of these rows, clipped to [0,1]."""
     noise = tf.random.stateless_uniform(tf.shape(x), seed, -1, 1, x.dtype)
     return tf.clip_by_value(tf.gather(x + radius * noise, rows), 0, 1)
-
-
-def where_images(condition: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """`tf.where` for images [batch, …] and a condition [batch]."""
-    return tf.where(tf.reshape(condition, [-1, *[1] * (first.shape.rank - 1)]), first, second)
