@@ -180,23 +180,13 @@ def _advance(
     Returns the state, which rounds are still running, and the number of steps taken for each image.
     """
 
-    def gap_of(one, image):
-        with tf.GradientTape() as tape:
-            tape.watch(image)
-            logits = logits_of(one, image)
-            gap = -margins(logits, labels) if targeted else margins(logits, labels)
-            total = networks.loss_scale(model) * tf.reduce_sum(gap)
-        slopes = tape.gradient(total, image, unconnected_gradients=tf.UnconnectedGradients.ZERO) / networks.loss_scale(model)
-        slopes = finite(slopes)
-        counted = where_images(gap + margin >= -kappa, slopes, tf.zeros_like(slopes))
-        by_margin = c * (tf.maximum(gap + margin, -kappa) + kappa)
-        return gap + _ROUNDING * tf.reduce_max(tf.abs(logits), 1), by_margin, slopes, counted
-
     @for_loops
     def evaluate(w):
-        """The image at w, its gap with slopes, the two parts of its loss, and the loss's gradient by w."""
+        """The image at w, its gap and the gap's slopes, the two parts of the loss, and the loss's gradient by w."""
         image = tf.where(allowed, (tf.tanh(w) + 1) / 2, x)
-        gap, by_margin, slopes, counted = mean_over_draws(model, lambda one: gap_of(one, image))
+        gap, by_margin, slopes, counted = mean_over_draws(
+            model, lambda one: _margin(one, image, labels, c, kappa, margin, targeted, networks.loss_scale(model))
+        )
         change = image - x
         if size == "l2":
             sizes, by_image = change**2, 2 * change
@@ -242,6 +232,19 @@ def _advance(
     state = w, first, second, images, sizes, slopes, step, least, before, fell
     state += tf.ones_like(fell), tf.zeros_like(step, tf.int64)
     return tf.while_loop(goes_on, advance, state, parallel_iterations=1)
+
+
+def _margin(model, image, labels, c, kappa, margin, targeted, scale):
+    """The gap between logits, its part of the loss, and the gradients of the gap: its own, and 0 where it is cut off at −κ."""
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        logits = logits_of(model, image)
+        gap = -margins(logits, labels) if targeted else margins(logits, labels)
+        total = scale * tf.reduce_sum(gap)
+    slopes = finite(tape.gradient(total, image, unconnected_gradients=tf.UnconnectedGradients.ZERO) / scale)
+    counted = where_images(gap + margin >= -kappa, slopes, tf.zeros_like(slopes))
+    by_margin = c * (tf.maximum(gap + margin, -kappa) + kappa)
+    return gap + _ROUNDING * tf.reduce_max(tf.abs(logits), 1), by_margin, slopes, counted
 
 
 def _is_small(by_size, by_margin, c, ends):
