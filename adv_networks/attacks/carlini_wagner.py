@@ -197,21 +197,16 @@ def _advance(
         gradient = tf.where(allowed, by_image * (1 - tf.tanh(w) ** 2) / 2, 0)
         return image, gap, slopes, tf.reduce_sum(sizes, (1, 2, 3)), by_margin, gradient
 
-    def moved(w, first, second, number):
-        corrected = rate * tf.sqrt(1 - _SECOND_MOMENT**number) / (1 - _FIRST_MOMENT**number)
-        return w - per_image(corrected, w) * first / (tf.sqrt(second) + _ADAM_EPSILON)
-
     def advance(w, first, second, images, sizes, slopes, step, least, before, fell, running, taken):
         image, gap, own_slopes, by_size, by_margin, gradient = evaluate(w)
         reached = gap + margin <= -kappa if ends == "best" else _is_small(by_size, by_margin, c, ends)
         better = running & reached & (gap < 0) & (by_size < sizes)
-        first = _FIRST_MOMENT * first + (1 - _FIRST_MOMENT) * gradient
-        second = _SECOND_MOMENT * second + (1 - _SECOND_MOMENT) * gradient**2
+        moved, first, second = adam(w, first, second, gradient, rate, tf.cast(step + 1, x.dtype))
         least = tf.minimum(least, by_size + by_margin)
         falls, judged = least <= (1 - _LEAST_FALL) * before, tf.gather(ends_part, step)
         is_last = (step + 1 == tf.size(ends_part)) | (judged & ~(falls | fell))
         return (
-            where_images(running, moved(w, first, second, tf.cast(step + 1, x.dtype)), w),
+            where_images(running, moved, w),
             first,
             second,
             where_images(better, image, images),
@@ -232,6 +227,16 @@ def _advance(
     state = w, first, second, images, sizes, slopes, step, least, before, fell
     state += tf.ones_like(fell), tf.zeros_like(step, tf.int64)
     return tf.while_loop(goes_on, advance, state, parallel_iterations=1)
+
+
+def adam(
+    w: tf.Tensor, first: tf.Tensor, second: tf.Tensor, gradient: tf.Tensor, rate: tf.Tensor, number: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """A step of Adam on images: the new w and the two moments. `number` counts from 1, for all images or for each [batch]."""
+    first = _FIRST_MOMENT * first + (1 - _FIRST_MOMENT) * gradient
+    second = _SECOND_MOMENT * second + (1 - _SECOND_MOMENT) * gradient**2
+    corrected = rate * tf.sqrt(1 - _SECOND_MOMENT**number) / (1 - _FIRST_MOMENT**number)
+    return w - per_image(corrected, w) * first / (tf.sqrt(second) + _ADAM_EPSILON), first, second
 
 
 def _margin(model, image, labels, c, kappa, margin, targeted, scale):

@@ -110,16 +110,11 @@ def evading_pgd(
 
 
 def _evade(model, training, p, x, start, y, epsilon, step_size, steps):
-    def outputs(images):
-        found = networks.discarding_statistics(model, images, training=training)
-        logits, *excess = (tf.cast(own, x.dtype) for own in (found if isinstance(found, (list, tuple)) else [found]))
-        return logits, excess[0] if excess else -tf.ones_like(logits[:, 0])
-
     def evaluated(images):
         """Whether each image is misclassified and not refused, and the gradient of its current objective."""
         with tf.GradientTape() as tape:
             tape.watch(images)
-            logits, excess = outputs(images)
+            logits, excess = logits_and_excess(model, images, training=training)
             fools = margins(logits, y) < 0
             loss = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
             objective = networks.loss_scale(model) * tf.reduce_sum(tf.where(fools, -excess, loss))
@@ -137,3 +132,10 @@ def _evade(model, training, p, x, start, y, epsilon, step_size, steps):
     _, last, best, found = tf.while_loop(lambda step, *_: step < steps, advance, loop, parallel_iterations=1)
     evades, _ = evaluated(last)
     return where_images(evades | ~found, last, best)
+
+
+def logits_and_excess(model: Any, images: tf.Tensor, *, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    """The logits [batch, classes] and the detectors' excess [batch], which is -1 for a classifier alone."""
+    found = networks.discarding_statistics(model, images, training=training)
+    logits, *excess = (tf.cast(own, images.dtype) for own in (found if isinstance(found, (list, tuple)) else [found]))
+    return logits, excess[0] if excess else -tf.ones_like(logits[:, 0])

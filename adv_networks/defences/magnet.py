@@ -159,7 +159,7 @@ class MagNet(InputDefence):
         "reconstruction_error_1", "reconstruction_error_2", "validation_reconstruction_error_1",
         "validation_reconstruction_error_2",
     )  # fmt: skip
-    adaptive = "evading_pgd"
+    adaptive = "evading_cw"
 
     def files(self, spec: Experiment) -> tuple[str, ...]:
         """See `Defence.files`."""

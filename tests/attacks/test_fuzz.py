@@ -127,6 +127,7 @@ def call(rng, model, x, y, epsilon):
         lambda: (attacks.r_fgs(model, x, y, epsilon, alpha=size), "linf"),
         lambda: (attacks.fgs_targeted(model, x, y, epsilon, norm=norm), norm),
         lambda: (attacks.evading_pgd(model, x, y, epsilon, step_size=size, steps=steps, norm=norm), norm),
+        lambda: (attacks.evading_cw(model, x, y, epsilon, rate=size, steps=steps), "linf"),
         lambda: (attacks.apgd(model, x, y, epsilon, steps=steps, loss=["cross_entropy", "dlr"][rng.integers(2)]), "linf"),
         lambda: (attacks.fab(model, x, y, epsilon, targets=2, steps=steps), "linf"),
         lambda: (attacks.square(model, x, y, epsilon, queries=steps), "linf"),

@@ -76,10 +76,10 @@ def test_accuracy_counts_refusals_so():
     assert accuracy(defended, x, np.array([1, 0, 0, 0]), attack=nothing, source=defended) == 0.75
 
 
-def test_attack_that_evades_passes_the_detector_where_plain_pgd_does_not():
+@pytest.mark.parametrize("evading", [attacks.EvadingPGD(epsilon=0.4, steps=40), attacks.EvadingCarliniWagner(epsilon=0.4)])
+def test_attack_that_evades_passes_the_detector_where_plain_pgd_does_not(evading):
     defended, x, y = detected(), images(*itertools.repeat((0.2, 1.0), 4)), np.zeros(4, int)
     assert accuracy(defended, x, y, attack=PGD, source=defended) == 1  # Mislabelled, and refused.
-    evading = attacks.EvadingPGD(epsilon=0.4, steps=40)
     found = evading.craft(defended.crafted_on(evading), x, y).numpy().reshape(-1, 2)
     assert ((found[:, 0] > 0.5) & (found[:, 0] < 0.55)).all()
     assert (np.abs(found - [0.2, 1.0]) <= 0.4 + 1e-6).all()

@@ -30,5 +30,5 @@ def test_strongest_attack_is_the_one_of_the_worst_case_that_leaves_least():
 
 def test_every_defence_of_the_table_has_the_attack_that_knows_it():
     attacks = {cell.row: cell.attack.name for cell in TABLE.cells("cpu", datasets=("digits",)) if cell.column == "Adaptive"}
-    assert attacks["MagNet"] == "evading_pgd" and attacks["standard"] == "restarted_pgd"
+    assert attacks["MagNet"] == "evading_cw" and attacks["standard"] == "restarted_pgd"
     assert attacks["distillation"] == "pgd:steps=40:step_fraction=0.1:loss=margin"
