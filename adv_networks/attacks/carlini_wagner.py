@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from adv_networks import networks
+from adv_networks.attacks.adam import adam_step, at_least_single
 from adv_networks.attacks.base import setting
 from adv_networks.attacks.geometry import finite, per_image, where_images
 from adv_networks.attacks.gradient import logits_of, predict
@@ -30,9 +31,8 @@ from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array
 
-# How near to its bounds a starting pixel may be (arctanh is infinite there), and Adam's parameters, as in the authors' code.
+# How near to its bounds a starting pixel may be (arctanh is infinite there), as in the authors' code.
 _INSIDE = 0.999999
-_FIRST_MOMENT, _SECOND_MOMENT, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 # A gap must be below zero by this fraction of the largest logit, so that a success survives sums in another order.
 _ROUNDING = 1e-5
 # The maximum number of parts of a round and the minimum number of steps of a part. A round goes on while its least loss falls
@@ -71,6 +71,8 @@ class Aim(NamedTuple):
 class Problem(NamedTuple):
     """The perturbations to find for a batch: NumPy arrays, whose first axis is the image.
 
+    They are at least float32: in half precision Adam does not work, and 0.999999 is 1.
+
     Attributes:
         originals: images in [0,1].
         aim: the goal.
@@ -86,7 +88,7 @@ class Problem(NamedTuple):
     @classmethod
     def of(cls, x: tf.Tensor, aim: Aim) -> Problem:
         """The problem in which all pixels may change."""
-        originals = x.numpy()
+        originals = at_least_single(x).numpy()
         return cls(originals, aim, np.ones((*originals.shape[:-1], 1), bool), np.ones(len(originals), originals.dtype))
 
 
@@ -110,7 +112,7 @@ class Descent(NamedTuple):
 class Rounds:
     """Rounds of Adam on the images of a problem, each image in a round of its own. All that are running advance together.
 
-    An image's rounds do not depend on the other images.
+    With a classifier that is not random, an image's rounds do not depend on the other images.
 
     Attributes:
         images: the smallest success of each image's last round, or the image it started from, [batch, height, width, channels].
@@ -127,15 +129,13 @@ class Rounds:
 
     def __init__(self, model: keras.Model, problem: Problem, how: Descent, steps: int):
         self._model, self._problem, self._how = model, problem, how
-        parts = max(1, min(_PARTS, steps // _SHORTEST))
-        self._ends_part = np.zeros(steps, bool)
-        self._ends_part[[(part + 1) * steps // parts - 1 for part in range(parts)]] = True
+        self._numbers = [tf.constant(number, tf.int64) for number in (steps, max(1, min(_PARTS, steps // _SHORTEST)))]
         count, dtype = len(problem.originals), problem.originals.dtype
         self.images, self.sizes = problem.originals.copy(), np.full(count, np.inf, dtype)
         self.slopes, self.queries = np.zeros_like(self.images), np.zeros(count, np.int64)
         self._c, self._running = np.zeros(count, dtype), np.zeros(count, bool)
         self._point = [np.zeros_like(problem.originals) for _ in range(3)]  # w and Adam's two moments
-        self._step = np.zeros(count, np.int32)
+        self._step = np.zeros(count, np.int64)
         self._least, self._before, self._fell = np.zeros(count, dtype), np.zeros(count, dtype), np.zeros(count, bool)
 
     def start(self, rows: np.ndarray, images: np.ndarray, c: np.ndarray) -> None:
@@ -147,12 +147,12 @@ class Rounds:
         self._least[rows], self._before[rows] = np.inf, np.inf
 
     def ended(self) -> Iterator[np.ndarray]:
-        """Runs the rounds, and yields the rows of those that have ended until none is running; new ones may be started."""
+        """Runs the rounds until none is left. Yields the rows whose rounds have just ended; the caller may start new ones."""
         while len(rows := np.flatnonzero(self._running)):
             self._advance(rows)
             yield rows[~self._running[rows]]
 
-    def sorted(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rows whose rounds have succeeded, and the others."""
         succeeded = np.isfinite(self.sizes[rows])
         return rows[succeeded], rows[~succeeded]
@@ -165,7 +165,7 @@ class Rounds:
         arrays = [tf.constant(values[rows]) for values in (*given, *state)]
         numbers = [as_scalar(value, problem.originals.dtype) for value in (problem.aim.kappa, how.rate)]
         fixed = how.size, how.margin, how.ends, problem.aim.targeted
-        *found, running, taken = run_compiled(_advance, self._model, *arrays, *numbers, tf.constant(self._ends_part), *fixed)
+        *found, running, taken = run_compiled(_advance, self._model, *arrays, *numbers, *self._numbers, *fixed)
         for values, new in zip((*state, self._running), (*found, running), strict=True):
             values[rows] = new
         self.queries[rows] += taken.numpy()
@@ -173,7 +173,7 @@ class Rounds:
 
 def _advance(
     model, x, allowed, labels, threshold, c, w, first, second, images, sizes, slopes, step, least, before, fell,
-    kappa, rate, ends_part, size, margin, ends, targeted,
+    kappa, rate, steps, parts, size, margin, ends, targeted,
 ):  # fmt: skip
     """Steps of all images, until an eighth of the rounds have ended.
 
@@ -189,22 +189,26 @@ def _advance(
         )
         change = image - x
         if size == "l2":
-            sizes, by_image = change**2, 2 * change
+            changes, by_image = change**2, 2 * change
         else:
             beyond = tf.abs(change) - threshold[:, None, None, None]
-            sizes, by_image = tf.nn.relu(beyond), tf.where(beyond > 0, tf.sign(change), 0)
+            changes, by_image = tf.nn.relu(beyond), tf.where(beyond > 0, tf.sign(change), 0)
         by_image += per_image(c, image) * counted
-        gradient = tf.where(allowed, by_image * (1 - tf.tanh(w) ** 2) / 2, 0)
-        return image, gap, slopes, tf.reduce_sum(sizes, (1, 2, 3)), by_margin, gradient
+        gradient = finite(tf.where(allowed, by_image * (1 - tf.tanh(w) ** 2) / 2, 0))
+        return image, gap, slopes, tf.reduce_sum(changes, (1, 2, 3)), by_margin, gradient
+
+    def parts_ended(step):
+        """How many parts end within the first steps: part p, from 1, ends after ⌊p · steps / parts⌋."""
+        return ((step + 1) * parts - 1) // steps
 
     def advance(w, first, second, images, sizes, slopes, step, least, before, fell, running, taken):
         image, gap, own_slopes, by_size, by_margin, gradient = evaluate(w)
         reached = gap + margin <= -kappa if ends == "best" else _is_small(by_size, by_margin, c, ends)
         better = running & reached & (gap < 0) & (by_size < sizes)
-        moved, first, second = adam(w, first, second, gradient, rate, tf.cast(step + 1, x.dtype))
+        moved, first, second = adam_step(w, first, second, gradient, rate, tf.cast(step + 1, x.dtype))
         least = tf.minimum(least, by_size + by_margin)
-        falls, judged = least <= (1 - _LEAST_FALL) * before, tf.gather(ends_part, step)
-        is_last = (step + 1 == tf.size(ends_part)) | (judged & ~(falls | fell))
+        falls, judged = least <= (1 - _LEAST_FALL) * before, parts_ended(step + 1) > parts_ended(step)
+        is_last = (step + 1 == steps) | (judged & ~(falls | fell))
         return (
             where_images(running, moved, w),
             first,
@@ -227,16 +231,6 @@ def _advance(
     state = w, first, second, images, sizes, slopes, step, least, before, fell
     state += tf.ones_like(fell), tf.zeros_like(step, tf.int64)
     return tf.while_loop(goes_on, advance, state, parallel_iterations=1)
-
-
-def adam(
-    w: tf.Tensor, first: tf.Tensor, second: tf.Tensor, gradient: tf.Tensor, rate: tf.Tensor, number: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """A step of Adam on images: the new w and the two moments. `number` counts from 1, for all images or for each [batch]."""
-    first = _FIRST_MOMENT * first + (1 - _FIRST_MOMENT) * gradient
-    second = _SECOND_MOMENT * second + (1 - _SECOND_MOMENT) * gradient**2
-    corrected = rate * tf.sqrt(1 - _SECOND_MOMENT**number) / (1 - _FIRST_MOMENT**number)
-    return w - per_image(corrected, w) * first / (tf.sqrt(second) + _ADAM_EPSILON), first, second
 
 
 def _margin(model, image, labels, c, kappa, margin, targeted, scale):

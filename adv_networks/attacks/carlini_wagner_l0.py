@@ -9,7 +9,7 @@ from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, Rounds, prepared, standing
 from adv_networks.attacks.distances import CHANGED
 from adv_networks.attacks.minimum_norm import Found
-from adv_networks.attacks.quantities import check_counts, check_factor
+from adv_networks.attacks.quantities import check_counts, check_factor, check_sizes, check_weight
 from adv_networks.lazy import keras, np, tf
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ def cw_l0(
         True
     """
     check_counts(steps=steps)
+    check_sizes(rate=rate)
+    check_weight(c)
     check_factor(factor)
     x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)
     return tf.constant(search(model, x, aim, steps=steps, rate=rate, c=c, factor=factor).images)
@@ -98,20 +100,22 @@ def cw_l0(
 def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: float, c: float, factor: float) -> Found:
     """Runs rounds on all images that are not done, each with its own set of pixels and its own c."""
     problem, rows = Problem.of(x, aim), standing(model, x, aim)
-    images, weight = problem.originals.copy(), np.full(len(x), c, problem.originals.dtype)
+    # c is in double precision, so that every c above 0 grows.
+    images, weight = problem.originals.copy(), np.full(len(x), float(c))
     rounds = Rounds(model, problem, Descent("l2", rate, _MARGIN, "margin"), steps)
     rounds.start(rows, images[rows], weight[rows])
     for ended in rounds.ended():
-        won, lost = rounds.sorted(ended)
+        won, lost = rounds.split(ended)
         images[won] = rounds.images[won]
         weight[lost] *= factor
         for row in won:
+            # The gap counts in full here: cut off at −κ, its slope would be 0 at every success.
             change = images[row] - problem.originals[row]
             matters = (np.abs(change) * np.abs(2 * change + weight[row] * rounds.slopes[row])).sum(-1)
             _freeze(problem.allowed[row, ..., 0], matters, int((np.abs(change).max(-1) > CHANGED).sum()))
         again = np.concatenate([won[problem.allowed[won].any((1, 2, 3))], lost[weight[lost] <= _LARGEST_C]])
         rounds.start(again, images[again], weight[again])
-    return Found(images, 1 + rounds.queries)
+    return Found(images.astype(x.dtype.as_numpy_dtype), 1 + rounds.queries)
 
 
 def _freeze(allowed: np.ndarray, matters: np.ndarray, changed: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, Rounds, prepared, standing
 from adv_networks.attacks.minimum_norm import Found
-from adv_networks.attacks.quantities import check_counts
+from adv_networks.attacks.quantities import check_counts, check_sizes, check_weight
 from adv_networks.lazy import keras, np, tf
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def cw_l2(
         TensorShape([10, 8, 8, 1])
     """
     check_counts(searches=searches, steps=steps)
+    check_sizes(rate=rate)
+    check_weight(c)
     x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)
     return tf.constant(search(model, x, aim, searches=searches, steps=steps, rate=rate, c=c).images)
 
@@ -93,16 +95,16 @@ def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, searches: int, steps: 
     problem, rows = Problem.of(x, aim), standing(model, x, aim)
     originals, count = problem.originals, len(x)
     images, sizes, left = originals.copy(), np.full(count, np.inf), np.full(count, searches)
-    weight, failed, worked = np.full(count, c, originals.dtype), np.zeros(count), np.full(count, np.inf)
+    weight, failed, worked = np.full(count, float(c)), np.zeros(count), np.full(count, np.inf)
     rounds = Rounds(model, problem, Descent("l2", rate, 0.0, "best"), steps)
     rounds.start(rows, originals[rows], weight[rows])
     for ended in rounds.ended():
         better = ended[rounds.sizes[ended] < sizes[ended]]
         images[better], sizes[better] = rounds.images[better], rounds.sizes[better]
-        won, lost = rounds.sorted(ended)
+        won, lost = rounds.split(ended)
         worked[won], failed[lost] = np.minimum(worked[won], weight[won]), np.maximum(failed[lost], weight[lost])
         weight[ended] = np.where(np.isfinite(worked), (failed + worked) / 2, 10 * weight)[ended]
         left[ended] -= 1
         again = ended[left[ended] > 0]
         rounds.start(again, originals[again], weight[again])
-    return Found(images, 1 + rounds.queries)
+    return Found(images.astype(x.dtype.as_numpy_dtype), 1 + rounds.queries)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from adv_networks.attacks.base import register, setting
 from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, Rounds, prepared, standing
 from adv_networks.attacks.minimum_norm import Found
-from adv_networks.attacks.quantities import check_counts, check_factor
+from adv_networks.attacks.quantities import check_counts, check_factor, check_sizes, check_weight
 from adv_networks.lazy import keras, np, tf
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def cw_linf(
         array([ True,  True])
     """
     check_counts(steps=steps)
+    check_sizes(rate=rate)
+    check_weight(c)
     check_factor(factor)
     x, aim = prepared(model, x, y, targeted=targeted, kappa=kappa)
     return tf.constant(search(model, x, aim, steps=steps, rate=rate, c=c, factor=factor).images)
@@ -96,15 +98,16 @@ def search(model: keras.Model, x: tf.Tensor, aim: Aim, *, steps: int, rate: floa
     """Runs rounds on all images that are not done, each with its own threshold and c."""
     problem, rows = Problem.of(x, aim), standing(model, x, aim)
     images, threshold = problem.originals.copy(), problem.threshold
-    weight = np.full(len(x), c, images.dtype)
+    # In double precision, so that every c above 0 grows.
+    weight = np.full(len(x), float(c))
     rounds = Rounds(model, problem, Descent("linf", rate, 0.0, "loss"), steps)
     rounds.start(rows, images[rows], weight[rows])
     for ended in rounds.ended():
-        won, lost = rounds.sorted(ended)
+        won, lost = rounds.split(ended)
         images[won] = rounds.images[won]
         largest = np.abs(images[won] - problem.originals[won]).max((1, 2, 3), initial=0)
         threshold[won] = _SHRINKS * np.minimum(threshold[won], largest)
         weight[lost] *= factor
         again = np.concatenate([won[threshold[won] >= _SMALLEST], lost[weight[lost] < _LARGEST_C]])
         rounds.start(again, images[again], weight[again])
-    return Found(images, 1 + rounds.queries)
+    return Found(images.astype(x.dtype.as_numpy_dtype), 1 + rounds.queries)

@@ -6,23 +6,23 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks import networks
+from adv_networks.attacks.adam import adam_step, at_least_single
 from adv_networks.attacks.base import register, setting
-from adv_networks.attacks.carlini_wagner import adam
 from adv_networks.attacks.evading import logits_and_excess
 from adv_networks.attacks.geometry import finite, where_images
 from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.losses import margins
-from adv_networks.attacks.quantities import as_scalar, check_counts, check_epsilon, check_sizes
+from adv_networks.attacks.quantities import as_scalar, check_epsilon, check_sizes, check_weight
 from adv_networks.attacks.standing import StrongAttack
 from adv_networks.lazy import keras, np, tf
-from adv_networks.runtime import for_loops, run_compiled
+from adv_networks.runtime import for_loops, mean_over_draws, run_compiled
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
 
 # How far from the ends of its interval a pixel starts, as a share of it: arctanh is infinite there, and flat near them.
 _INSIDE = 0.01
-# How far below 0 the margin and the detectors' excess are pushed, and the factor by which c changes after a round.
+# How far below 0 the margin (_GAP) and the detectors' excess (_BELOW) are pushed, and by what c changes after a round.
 _GAP, _BELOW, _FACTOR = 1.0, 0.05, 10.0
 
 
@@ -71,10 +71,11 @@ def evading_cw(
     """Images within ε in L∞ that are misclassified and not refused, found by Adam on c · margin + the detectors' excess.
 
     An image is a point of its box, the ball's part in [0,1], and is moved in the unbounded space of Carlini and Wagner. Every
-    round starts at the image itself: noise over the whole ball is what detectors refuse. After a round that does not fool the
-    classifier, c is multiplied by 10; after one whose image is refused, c is divided by 10. An image that evades the detectors
-    is done. (Carlini and Wagner, 2017, "Adversarial examples are not easily detected", and "MagNet and 'Efficient defenses
-    against adversarial attacks' are not robust to adversarial examples".)
+    round starts next to the image itself: noise over the whole ball is what detectors refuse. If the classifier is right at the
+    end of a round, c is multiplied by 10 for the next one, otherwise divided by 10. An image is done once it is misclassified
+    and not refused; if that never happens, the last point of the last round is returned. (Carlini and Wagner, 2017,
+    "Adversarial examples are not easily detected", and "MagNet and 'Efficient defenses against adversarial attacks' are not
+    robust to adversarial examples".)
 
     Args:
         model: maps images in [0,1] to logits [batch, classes] and to the detectors' excess [batch], which is at least 0 for a
@@ -101,53 +102,73 @@ def evading_cw(
         >>> attacks.evading_cw(model, x, y, 0.1, steps=10).shape
         TensorShape([2, 8, 8, 1])
     """
-    check_sizes(rate=rate, c=c)
-    check_counts(rounds=rounds)
-    check_epsilon(epsilon, "linf", steps=steps)
+    check_sizes(rate=rate)
+    check_weight(c)
+    check_epsilon(epsilon, "linf", rounds=rounds, steps=steps)
     x = as_images(model, x)
-    labels = as_labels(y, x, model).numpy()
+    dtype, labels = x.dtype, as_labels(y, x, model).numpy()
+    x = at_least_single(x)
     originals, radius, pace = x.numpy(), as_scalar(epsilon, x.dtype), as_scalar(rate, x.dtype)
-    images, weight, stands = originals.copy(), np.full(len(labels), c, originals.dtype), np.ones(len(labels), bool)
+    images, weight = originals.copy(), np.full(len(labels), float(c))
+    gap, excess = (found.numpy() for found in run_compiled(_outcome, model, x, tf.constant(labels)))
+    stands = (gap >= 0) | (excess >= 0)
     for _ in range(rounds):
         if not len(rows := np.flatnonzero(stands)):
             break
-        arrays = map(tf.constant, (originals[rows], labels[rows], weight[rows]))
-        found, fools, evades = run_compiled(_round, model, *arrays, radius, pace, tf.constant(steps))
-        images[rows], stands[rows] = found, ~evades.numpy()
-        weight[rows] *= np.where(fools, 1 / _FACTOR, _FACTOR).astype(weight.dtype)
-    return tf.constant(images)
+        arrays = (tf.constant(own) for own in (originals[rows], labels[rows], weight[rows].astype(originals.dtype)))
+        images[rows], evades, gap, pushed = (
+            found.numpy() for found in run_compiled(_round, model, *arrays, radius, pace, tf.constant(steps))
+        )
+        weight[rows] *= np.where(gap < 0, 1 / _FACTOR, _FACTOR)
+        # If no detector ever pushed, another c would repeat the round: Adam ignores the scale of a gradient.
+        stands[rows] = ~evades & pushed
+    return tf.cast(images, dtype)
+
+
+def _outcome(model, x, labels):
+    """The margin, below 0 for a misclassified image, and the detectors' excess, [batch] each."""
+
+    def of(one):
+        logits, excess = logits_and_excess(one, x)
+        return margins(logits, labels), excess
+
+    return mean_over_draws(model, of)
 
 
 def _round(model, x, labels, c, epsilon, rate, steps):
-    """A round of Adam: the images found, which of them fool the classifier, and which also evade the detectors."""
+    """A round of Adam: the images found, which of them evade, the last margins, and where detectors pushed."""
     low, high = tf.maximum(x - epsilon, 0), tf.minimum(x + epsilon, 1)
 
-    def image_of(w):
-        return low + (high - low) * (tf.tanh(w) + 1) / 2
-
-    @for_loops
-    def evaluate(w):
+    def descent(one, w):
         with tf.GradientTape() as tape:
             tape.watch(w)
-            image = image_of(w)
-            logits, excess = logits_and_excess(model, image)
+            image = low + (high - low) * (tf.tanh(w) + 1) / 2
+            logits, excess = logits_and_excess(one, image)
             gap = margins(logits, labels)
             loss = c * tf.nn.relu(gap + _GAP) + tf.nn.relu(excess + _BELOW)
             total = networks.loss_scale(model) * tf.reduce_sum(loss)
         gradient = tape.gradient(total, w, unconnected_gradients=tf.UnconnectedGradients.ZERO) / networks.loss_scale(model)
-        return image, gap < 0, (gap < 0) & (excess < 0), finite(gradient)
+        return image, gap, excess, finite(gradient)
 
-    def advance(step, w, first, second, best, fools, evaded):
-        image, fools, evades, gradient = evaluate(w)
-        moved = adam(w, first, second, gradient, rate, tf.cast(step + 1, x.dtype))
-        return step + 1, *moved, where_images(evaded, best, image), fools, evaded | evades
+    @for_loops
+    def evaluate(w):
+        return mean_over_draws(model, lambda one: descent(one, w))
 
-    width = tf.maximum(high - low, tf.constant(np.finfo(x.dtype.as_numpy_dtype).tiny, x.dtype))
-    start = tf.atanh(2 * tf.clip_by_value((x - low) / width, _INSIDE, 1 - _INSIDE) - 1)
-    nothing = tf.zeros_like(labels, tf.bool)
-    state = 0, start, tf.zeros_like(x), tf.zeros_like(x), x, nothing, nothing
-    # Once all evade, no step is left to take.
-    *_, best, fools, evaded = tf.while_loop(
-        lambda step, *state: (step < steps) & ~tf.reduce_all(state[-1]), advance, state, parallel_iterations=1
+    def advance(step, w, first, second, best, evaded, gap, pushed):
+        image, gap, excess, gradient = evaluate(w)
+        moved = adam_step(w, first, second, gradient, rate, tf.cast(step + 1, x.dtype))
+        best, evaded = where_images(evaded, best, image), evaded | (gap < 0) & (excess < 0)
+        return step + 1, *moved, best, evaded, gap, pushed | (excess >= -_BELOW)
+
+    # A pixel whose box has no width stays where it is.
+    start = tf.atanh(2 * tf.clip_by_value(tf.math.divide_no_nan(x - low, high - low), _INSIDE, 1 - _INSIDE) - 1)
+    nowhere = tf.zeros_like(labels, tf.bool)
+    state = 0, start, tf.zeros_like(x), tf.zeros_like(x), x, nowhere, tf.zeros_like(c), nowhere
+    *_, best, evaded, gap, pushed = tf.while_loop(
+        # Once all are done, no step is left to take.
+        lambda step, *state: (step < steps) & ~tf.reduce_all(state[4]),
+        advance,
+        state,
+        parallel_iterations=1,
     )
-    return best, fools, evaded
+    return best, evaded, gap, pushed

@@ -62,6 +62,12 @@ def check_factor(factor: float) -> None:
         raise UsageError(f"factor: expected a finite number above 1, received {quoted(factor)}")
 
 
+def check_weight(c: float) -> None:
+    """Raises a UsageError unless a weight c is finite and above 0; a weight of 0 never grows, so the search would never end."""
+    if not 0 < c < float("inf"):
+        raise UsageError(f"c: expected a finite number above 0, received {quoted(c)}")
+
+
 def check_sizes(**sizes: float | tf.Tensor) -> None:
     """Raises a UsageError unless each named size (a radius, a step size) is a single finite number of at least 0.
 

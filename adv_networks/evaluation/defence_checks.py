@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
-from adv_networks.attacks import Attack, EvadingPGD
+from adv_networks.attacks import Attack, EvadingCarliniWagner, EvadingPGD
 from adv_networks.evaluation.defended import Defended, rejected
 from adv_networks.evaluation.outcomes import NOT_APPLICABLE, PASS, WARNING, Check
 from adv_networks.experiments import GRADIENTS
@@ -66,6 +67,9 @@ def _refusals(defended: Defended, x: np.ndarray, pgd: Attack, right: Callable[[A
     if defended.excess is None:
         return Check(name, WARNING, f"{clean}; no attack can follow the rule that refuses them")
     steps = _STEPS * getattr(pgd, "steps", 1)
-    evading = EvadingPGD(epsilon=pgd.epsilon, norm=pgd.norm, seed=pgd.seed, steps=steps)
-    plain, evaded = _percent(right(pgd)), _percent(right(evading))
+    ball: dict[str, Any] = dict(epsilon=pgd.epsilon, seed=pgd.seed, steps=steps)
+    evading: list[Attack] = [EvadingPGD(norm=pgd.norm, **ball)]
+    if pgd.norm in EvadingCarliniWagner.norms:
+        evading.append(EvadingCarliniWagner(**ball))
+    plain, evaded = _percent(right(pgd)), min(_percent(right(attack)) for attack in evading)
     return Check.of(name, plain <= evaded + _SMALL_CHANGE, f"PGD {plain:.1f}%, evading {evaded:.1f}%; {clean}")

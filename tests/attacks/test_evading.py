@@ -51,3 +51,12 @@ def test_images_that_evade_are_found_where_they_exist_and_nowhere_else(attack, s
     assert 0.3 < clearly.mean() < 0.9  # The test is neither trivial nor hopeless.
     assert not (evades & ~possible).any()
     assert evades[clearly].mean() >= share
+
+
+def test_image_that_evades_already_stays_as_it_is():
+    """Pixels at the ends of their box would otherwise start beside the image, here on the other side of the boundary."""
+    image = keras.Input((2, 2, 1))
+    mean = keras.ops.mean(image, (1, 2))
+    model = keras.Model(image, keras.ops.concatenate([mean, keras.ops.full_like(mean, 0.002)], 1))
+    x, y = np.zeros((1, 2, 2, 1), np.float32), np.zeros(1, int)
+    np.testing.assert_array_equal(attacks.evading_cw(model, x, y, 0.3, rounds=1, steps=3), x)

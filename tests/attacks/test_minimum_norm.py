@@ -111,6 +111,38 @@ def test_rounds_of_an_image_do_not_depend_on_the_other_images(attack, linear):
         np.testing.assert_allclose(apart.images, together.images[rows], rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_search_ends_on_a_classifier_that_cannot_be_fooled(dtype):
+    """However small c is at first, it grows: 1e-50 is 0 in single precision, and 2e6 infinite in half."""
+    with precision(dtype):
+        dense = keras.layers.Dense(2)
+        model = keras.Sequential([keras.Input((2, 2, 1)), keras.layers.Flatten(), dense])
+        dense.set_weights([np.zeros((4, 2)), np.array([9.0, 0.0])])
+    x, y = np.full((2, 2, 2, 1), 0.5), np.zeros(2, int)
+    for attack in (attacks.CarliniWagnerLinf(c=1e-50, steps=1), attacks.CarliniWagnerL0(c=1e-45, factor=1.9, steps=1)):
+        np.testing.assert_array_equal(attack.crafted(model, x, y).images, x)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_classifiers_in_half_precision_are_fooled(dtype, linear):
+    with precision(dtype):
+        dense = keras.layers.Dense(5)
+        model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), dense])
+        dense.set_weights([WEIGHTS, BIAS])
+    _, x, _, _ = linear
+    labels = attacks.predict(model, x).numpy().argmax(1)
+    for attack in (
+        attacks.CarliniWagnerL2(searches=4, steps=60, rate=0.05, c=1.0),
+        attacks.CarliniWagnerLinf(steps=60, rate=0.05, c=1.0),
+        attacks.CarliniWagnerL0(steps=60, rate=0.1, c=10.0),
+        attacks.EvadingCarliniWagner(epsilon=0.3),
+    ):
+        images = attack.craft(model, x, labels)
+        assert images.dtype == dtype
+        # Rounding the images to half precision may undo a success that is just beyond the boundary.
+        assert (attacks.predict(model, images).numpy().argmax(1) != labels).mean() >= 0.5
+
+
 def test_few_passes_are_of_images_that_are_done(linear):
     """An image's next round starts while others are in theirs: most of what goes through the network counts as a query."""
     model, x, _, labels = linear
@@ -222,6 +254,9 @@ def test_ball_is_a_threshold_and_queries_are_counted(digits):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda m, x, y: attacks.cw_l0(m, x, y, c=0), "c: expected a finite number above 0, received 0"),
+        (lambda m, x, y: attacks.cw_linf(m, x, y, c=-1.0), "c: expected a finite number above 0, received -1.0"),
+        (lambda m, x, y: attacks.cw_l2(m, x, y, rate=float("nan")), "rate: expected one number of at least 0, received nan"),
         (lambda m, x, y: attacks.cw_l2(m, x, y, kappa=-1), "kappa: expected a value of at least 0, received -1"),
         (lambda m, x, y: attacks.deepfool(m, x, y, norm="l1"), "norm: expected l2 or linf for attack deepfool, received l1"),
         (lambda m, x, y: attacks.deepfool(m, x, y, steps=0), "steps: expected at least 1, received 0"),
