@@ -20,5 +20,5 @@ def adam_step(
 
 
 def at_least_single(images: tf.Tensor) -> tf.Tensor:
-    """The images, in float32 if they are in half precision, where Adam's ε is 0 and β₂ may be 1."""
+    """The images, in float32 if they are in half precision, where Adam's ε rounds to 0 and β₂ may round to 1."""
     return images if images.dtype.size >= 4 else tf.cast(images, tf.float32)

@@ -38,7 +38,7 @@ _ROUNDING = 1e-5
 # The maximum number of parts of a round and the minimum number of steps of a part. A round goes on while its least loss falls
 # by at least this fraction in one of the last two parts: Adam may increase the loss at first.
 _PARTS, _SHORTEST, _LEAST_FALL = 10, 20, 1e-4
-# All rounds pause when one in this many has ended, so that others take their places.
+# All rounds pause when one in this many has ended, so that new ones take their places.
 _FULL = 8
 
 

@@ -63,7 +63,7 @@ def check_factor(factor: float) -> None:
 
 
 def check_weight(c: float) -> None:
-    """Raises a UsageError unless a weight c is finite and above 0; a weight of 0 never grows, so the search would never end."""
+    """Raises a UsageError unless a weight c is finite and above 0; 0 never grows, so the search would never end."""
     if not 0 < c < float("inf"):
         raise UsageError(f"c: expected a finite number above 0, received {quoted(c)}")
 
