@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from adv_networks.attacks.geometry import per_image
 from adv_networks.lazy import tf
 
@@ -13,6 +15,9 @@ def adam_step(
     w: tf.Tensor, first: tf.Tensor, second: tf.Tensor, gradient: tf.Tensor, rate: tf.Tensor, number: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """A step of Adam on images: the new w and the two moments. `number` counts from 1, for all images or for each [batch]."""
+    # A square that overflows would hold a pixel still for good.
+    largest = math.sqrt(gradient.dtype.max) / 2
+    gradient = tf.clip_by_value(gradient, -largest, largest)
     first = _FIRST_MOMENT * first + (1 - _FIRST_MOMENT) * gradient
     second = _SECOND_MOMENT * second + (1 - _SECOND_MOMENT) * gradient**2
     corrected = rate * tf.sqrt(1 - _SECOND_MOMENT**number) / (1 - _FIRST_MOMENT**number)

@@ -60,3 +60,14 @@ def test_image_that_evades_already_stays_as_it_is():
     model = keras.Model(image, keras.ops.concatenate([mean, keras.ops.full_like(mean, 0.002)], 1))
     x, y = np.zeros((1, 2, 2, 1), np.float32), np.zeros(1, int)
     np.testing.assert_array_equal(attacks.evading_cw(model, x, y, 0.3, rounds=1, steps=3), x)
+
+
+def test_detector_with_a_huge_gradient_is_evaded_too():
+    """Adam squares gradients: above 1.8e19 a square is infinite in single precision, and the image stood still."""
+    image = keras.Input((2, 2, 1))
+    mean = keras.ops.mean(image, (1, 2))
+    logits = keras.ops.concatenate([mean, keras.ops.full_like(mean, 0.55)], 1)
+    model = keras.Model(image, [logits, 1e25 * (keras.ops.abs(mean[:, 0] - 0.35) - 0.05)])
+    x, y = np.full((1, 2, 2, 1), 0.6, np.float32), np.zeros(1, int)
+    found = attacks.evading_cw(model, x, y, 0.3, steps=50)
+    assert 0.3 < np.asarray(found).mean() < 0.4
