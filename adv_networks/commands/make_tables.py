@@ -69,7 +69,7 @@ class MakeTables:
         plans = [Plan.of(TABLES[name], self.request, self.workspace) for name in self.names]
         check_all(plans, self.workspace)
         for plan in plans:
-            self.workspace.train(plan.trainings(self.workspace))
+            self.workspace.train(plan.trainings(self.workspace), wait=True)
             if self.workspace.is_chief:
                 yield make_table(plan, self.workspace)
         if self.with_claims and self.workspace.is_chief:

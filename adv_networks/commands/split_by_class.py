@@ -40,7 +40,7 @@ class SplitByClass:
         """See `Command.run`; prints the name of the CSV file."""
         plan = Plan.of(TABLES[self.name], self.request, self.workspace, only_white_box=True)
         plan.check(self.workspace)
-        self.workspace.train(plan.trainings(self.workspace))
+        self.workspace.train(plan.trainings(self.workspace), wait=True)
         if self.workspace.is_chief:
             cells = plan.every_cell
             records = evaluate(cells, Networks(self.workspace), plan.records, keep_outcomes=True)

@@ -41,7 +41,7 @@ class SweepEpsilon:
         """See `Command.run`; prints the name of the CSV file."""
         plan = Plan.of(TABLES[self.name], self.request, self.workspace)
         plan.check(self.workspace)
-        self.workspace.train(plan.trainings(self.workspace))
+        self.workspace.train(plan.trainings(self.workspace), wait=True)
         if self.workspace.is_chief:
             cells = by_epsilon.cells_at(plan.every_cell, self.epsilons)
             rows = by_epsilon.make_rows(cells, evaluate(cells, Networks(self.workspace), plan.records))

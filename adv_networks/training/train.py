@@ -13,7 +13,7 @@ from typing import Any
 
 from adv_networks import data
 from adv_networks.defences import NeededRun, adversaries
-from adv_networks.errors import UsageError
+from adv_networks.errors import UsageError, UserError
 from adv_networks.evaluation import load_model
 from adv_networks.experiments import METHODS, Experiment, find_dataset
 from adv_networks.lazy import keras, tf
@@ -112,8 +112,7 @@ def train(
         if workers.by_chief(lambda: is_reusable(experiment, workdir, data_dir)):
             return workdir
         if workers.is_chief:
-            busy = f"{workdir}: expected to be alone, found another process training there"
-            stack.enter_context(locked(workdir / "lock", wait=wait, busy=busy))
+            _lock(stack, workdir, wait)
         if workers.by_chief(lambda: is_reusable(experiment, workdir, data_dir)):  # by the process that was waited for
             return workdir
         places = dict(data_dir=data_dir, download=download)
@@ -164,6 +163,20 @@ def _check_same(experiment: Experiment, made_of: Mapping[str, Any], workers: Wor
         settings = json.dumps([made_of, experiment.settings()])
         digest = int(hashlib.sha256(settings.encode()).hexdigest()[:8], 16)
         workers.check_same(f"{experiment.name}: digest of settings and training images", digest)
+
+
+def _lock(stack: contextlib.ExitStack, workdir: Path, wait: bool) -> None:
+    """Keeps other processes from training in the directory until the stack closes."""
+    lock = workdir / "lock"
+    try:
+        stack.enter_context(
+            locked(lock, wait=False, busy=f"{workdir}: expected to be alone, found another process training there")
+        )
+    except UserError:
+        if not wait:
+            raise
+        _LOGGER.warning("%s: waiting for another process that trains there", workdir)
+        stack.enter_context(locked(lock, wait=True))
 
 
 def _say_incomplete(experiment: Experiment, images: int) -> None:

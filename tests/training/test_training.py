@@ -393,6 +393,21 @@ def test_directory_in_use_is_refused(tmp_path):
         train(tiny("standard"), tmp_path)
 
 
+def test_directory_in_use_is_waited_for_on_request(tmp_path, caplog):
+    """As by tables. The other process ends without having finished the run: the one that waited trains it."""
+    workspace, spec = training.Workspace(runs=tmp_path, progress=False), tiny("standard")
+    with contextlib.ExitStack() as other:
+        other.enter_context(locked(workspace.of(spec) / "lock", wait=False))
+        waiting = threading.Thread(target=workspace.train, args=([spec],), kwargs=dict(wait=True))
+        waiting.start()
+        while "waiting for another process" not in caplog.text:
+            assert waiting.is_alive()
+            time.sleep(0.01)
+        assert not workspace.is_finished(spec)
+    waiting.join()
+    assert workspace.is_finished(spec)
+
+
 def test_unwritable_directory_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for workdir in (tmp_path / "file" / "run", "/proc/run"):
