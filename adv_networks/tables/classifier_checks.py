@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,8 @@ def check_classifiers(
 ) -> list[check_records.Checked]:
     """The checks of every classifier that is a row of the table. Those in the directory's `checks.csv` are not run again.
 
-    If several rows evaluate one run in different ways, each of them is checked.
+    If several rows evaluate one run in different ways, each of them is checked. A row with columns at several ε is checked
+    once, at the middle one: the checks vary ε themselves.
     """
     if not table.rows_are_classifiers:
         return []
@@ -30,7 +32,8 @@ def check_classifiers(
     for cell, record in match(cells, records):
         if record is not None:
             spec = cell.target
-            rows.setdefault((spec.target_name, spec.bn_evaluation, spec.attack("pgd").settings()), []).append((cell, record))
+            pgd = dataclasses.replace(spec.attack("pgd"), epsilon=0.0).settings()
+            rows.setdefault((spec.target_name, spec.bn_evaluation, pgd), []).append((cell, record))
     file = directory / "checks.csv"
     return [check_records.Checked(pairs[0][0].row, _checked(pairs, networks, file)) for pairs in rows.values()]
 
@@ -44,14 +47,16 @@ def _evaluation(spec: Experiment) -> str:
 
 def _checked(pairs: Sequence[tuple[Cell, Record]], networks: Networks, file: Path) -> list[check_records.CheckRecord]:
     """The checks of one classifier, from its cells and their records."""
-    spec, record = pairs[0][0].target, pairs[0][1]
+    epsilons = sorted({cell.target.epsilon for cell, _ in pairs})
+    middle = epsilons[(len(epsilons) - 1) // 2]
+    spec, record = next((cell.target, own) for cell, own in pairs if cell.target.epsilon == middle)
     # Several columns may show one record by several metrics.
     each = {own.key: (cell, own) for cell, own in pairs if cell.attack.has_source and not cell.attack.composed}
     attacked = list(each.values())
     measured = [
         checks.Measured(cell.column, own.accuracy_percent, cell.is_white_box)
         for cell, own in attacked
-        if cell.attack.access != "unknown" and math.isfinite(cell.attack.epsilon)
+        if cell.attack.access != "unknown" and math.isfinite(cell.attack.epsilon) and cell.target.epsilon == middle
     ]
     changed = [
         checks.Changed(cell.column, own.changed_percent, 100 * own.correct_before / own.images, cell.attack.leaves_failures)

@@ -1,6 +1,7 @@
 """What a table's command trains, evaluates and writes, and how much of it where a part is asked for."""
 
 import csv
+import dataclasses
 import json
 import re
 
@@ -37,7 +38,8 @@ class Rehearsal(Workspace):
         super().__init__(runs=place / "runs", results=place / "results", progress=False, **options)
         vars(self).update(trained=[], asked=[], finished=finished)
 
-    def train(self, specs):
+    def train(self, specs, *, wait):
+        assert wait  # for runs that other processes train
         for spec in specs:
             self.trained.append(spec)
             self.of(spec).mkdir(parents=True, exist_ok=True)
@@ -163,11 +165,11 @@ def test_splits_are_asked_for_that_are_needed(tmp_path, measured):
 
 def test_each_table_is_printed_once_it_is_done(tmp_path, measured):
     class NotOnSVHN(Rehearsal):
-        def train(self, specs):
+        def train(self, specs, *, wait):
             specs = list(specs)
             if any(spec.dataset == "svhn" for spec in specs):
                 raise UserError("no training on svhn")
-            super().train(specs)
+            super().train(specs, wait=wait)
 
     texts = MakeTables(names=("1", "2"), request=Request(), workspace=NotOnSVHN(tmp_path)).run()
     assert next(texts).startswith("Table 1. ")
@@ -383,27 +385,35 @@ def test_run_with_a_directory_of_its_own_has_what_it_builds_upon_beside_it(tmp_p
     assert workspace.of(other) == tmp_path / "runs" / other.name
 
 
-def test_rows_of_one_run_are_checked_as_each_evaluates_it(tmp_path, monkeypatch):
-    settings = {"paper": (), "batch": (("bn_evaluation", "batch"),), "unclipped": (("pgd_clip_start", False),)}
-    columns = (Column("No Noise", "clean"), Column("PGD", "pgd"))
-    rows = tuple(Row(label, "advnet", own) for label, own in settings.items())
-    table, asked = Table("three", "Three evaluations of one run", ("digits",), rows, columns), []
+@pytest.fixture
+def asked(monkeypatch):
+    """What the checks are asked for, instead of the checks: ε, start, statistics, percentages, number of changes."""
+    asked = []
 
     def of_classifier(model, x, y, pgd, measured, *, bn_evaluation, changed):
-        asked.append((pgd.clip_start, bn_evaluation, [one.percent for one in measured]))
+        asked.append((pgd.epsilon, pgd.clip_start, bn_evaluation, [one.percent for one in measured], len(changed)))
         return [checks.Check("one", checks.PASS, "")]
 
     monkeypatch.setattr(checks, "of_classifier", of_classifier)
+    return asked
 
-    class Nothing(Networks):
-        def of(self, spec, file="d.keras"):
-            return None
 
+class Nothing(Networks):
+    def of(self, spec, file="d.keras"):
+        return None
+
+
+def test_rows_of_one_run_are_checked_as_each_evaluates_it(tmp_path, asked):
+    settings = {"paper": (), "batch": (("bn_evaluation", "batch"),), "unclipped": (("pgd_clip_start", False),)}
+    columns = (Column("No Noise", "clean"), Column("PGD", "pgd"))
+    rows = tuple(Row(label, "advnet", own) for label, own in settings.items())
+    table = Table("three", "Three evaluations of one run", ("digits",), rows, columns)
     cells = table.cells("tiny")
     records = [record_of(cell, float(number)) for number, cell in enumerate(cells)]
     networks = Nothing(Workspace(runs=tmp_path / "runs"))
     found = check_classifiers(table, cells, records, networks, tmp_path)
-    assert asked == [(True, "moving", [1.0]), (True, "batch", [3.0]), (False, "moving", [5.0])]
+    ways = [(True, "moving", [1.0]), (True, "batch", [3.0]), (False, "moving", [5.0])]
+    assert asked == [(0.15, *way, 0) for way in ways]
     assert {lines[0].target for _, lines in found} == {"digits-advnet-tiny-s0"}
     assert {row: lines[0].evaluation for row, lines in found} == {
         "paper": "",
@@ -412,6 +422,19 @@ def test_rows_of_one_run_are_checked_as_each_evaluates_it(tmp_path, monkeypatch)
     }
     assert read(tmp_path / "checks.csv", check_records.CheckRecord) == [lines[0] for _, lines in found]
     assert check_classifiers(table, cells, records, networks, tmp_path) == found and len(asked) == 3
+
+
+def test_row_with_columns_at_several_epsilons_is_checked_once_at_the_middle_one(tmp_path, asked):
+    columns = tuple(Column(f"PGD {size}", "pgd", settings=(("epsilon", size),)) for size in (0.3, 0.1, 0.2))
+    table = Table("sweep", "A sweep", ("digits",), (Row("A", "standard"),), columns)
+    cells = table.cells("tiny")
+    records = [
+        dataclasses.replace(record_of(cell, float(number)), key=cell.column, correct_before=8)
+        for number, cell in enumerate(cells)
+    ]
+    found = check_classifiers(table, cells, records, Nothing(Workspace(runs=tmp_path / "runs")), tmp_path)
+    assert asked == [(0.2, True, "moving", [2.0], 3)]
+    assert [(row, [line.evaluation for line in lines]) for row, lines in found] == [("A", ["epsilon = 0.2"])]
 
 
 def test_suites_images_limit_what_nothing_else_limits():
