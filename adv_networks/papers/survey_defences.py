@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from adv_networks.experiments import TABLES, Column, Row, Table
-from adv_networks.papers.survey.tables import CW_L0, CW_L2, CW_LINF
+from adv_networks.papers.survey.tables import CW_L2, CW_LINF
 
 _MNIST = ("mnist",)
 
 # The attacks on MagNet are crafted on Carlini and Wagner's classifier alone, without MagNet.
 _CLASSIFIER = (("classifier", "cnn_cw"),)
 _ALONE = (Row("", "standard", _CLASSIFIER),)
+# Doubles c, like the authors' code. With the factor and the long steps of `CW_L0`, images end further behind the boundary:
+# MagNet brought 64% of 50 training images back or refused them, and 86% with these settings.
+_FINE_CW_L0 = "cw_l0:steps=200:rate=0.05:c=0.01:factor=2"
 _BLACK_BOX = {
     "FGSM Linf 0.005": "fgs:epsilon=0.005",
     "FGSM Linf 0.010": "fgs:epsilon=0.010",
@@ -20,7 +23,7 @@ _BLACK_BOX = {
     "DeepFool Linf": "deepfool:norm=linf",
     "Carlini L2": CW_L2,
     "Carlini Linf": CW_LINF,
-    "Carlini L0": CW_L0,
+    "Carlini L0": _FINE_CW_L0,
 }
 
 # C&W has one search of 100 steps, as the authors state. Their rate of 10 would leave the box at once, so it is 0.1 here.
