@@ -7,7 +7,7 @@ PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 # The tests start many processes, each of which would compile the project's modules again, and pytest those of the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo check test test-all examples docs picture constraints clean
+.PHONY: help demo check test numerics test-all examples docs picture constraints clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' Makefile
@@ -24,9 +24,17 @@ check: $(VENV)/installed-test  ## style, format and types
 test: check  ## run check, and the tests except those of whole trainings, processes and tables: minutes, in two processes
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'not slow and not long'
 
-test-all: test  ## run test, then the tests that it leaves out, and the numerics tests without oneDNN's kernels
+test-all: test numerics  ## run test, numerics, and the tests that they leave out
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'slow and not long'
-	TF_ENABLE_ONEDNN_OPTS=0 $(VENV)/bin/python -m pytest -n 2 --dist worksteal -m 'numerics and not slow and not long'
+
+numerics: $(VENV)/installed-test  ## run the numerics tests six times: with oneDNN's best kernels, its AVX2 kernels or none, accelerated or plain
+	for kernels in TF_ENABLE_ONEDNN_OPTS=1 'ONEDNN_MAX_CPU_ISA=AVX2 XLA_FLAGS=--xla_cpu_max_isa=AVX2' TF_ENABLE_ONEDNN_OPTS=0; do \
+		for runtime in auto plain; do \
+			echo "numerics: $$kernels, $$runtime"; \
+			env $$kernels $(VENV)/bin/python -m pytest -n 2 --dist worksteal --durations=0 --durations-min=60 \
+				-m 'numerics and not slow and not long' --runtime=$$runtime || exit 1; \
+		done; \
+	done
 
 examples: $(VENV)/installed-test  ## run the tests marked long: the documentation's commands, Python and notebook, further tables, and others
 	$(PIP) install --constraint constraints.txt --editable '.[notebook]'

@@ -5,14 +5,13 @@
     python benchmarks/autoattack.py runs/mnist-advnet-cpu-s0 [more runs] --data_dir=DIR
 
 A run may also be a .keras file of one. "AutoAttack" is its four attacks, each on the images that those before it left.
-Prints a table and writes it to benchmarks/autoattack.csv, which keeps its lines of other runs and attacks (--only). The exit
-code is 1 if two accuracies differ by more than a point.
+Prints a table and writes it to benchmarks/autoattack.csv, which keeps its lines of other runs, attacks (--only) and
+machines. The exit code is 1 if two accuracies differ by more than a point.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
 import os
 import sys
@@ -27,6 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 STEPS, QUERIES, TARGETS = 100, 5_000, 9
 SUITE = ("APGD-CE", "APGD-T", "FAB-T", "Square")
+RESULTS = ROOT / "benchmarks" / "autoattack.csv"
+_SIDES = ("own_percent", "own_seconds", "torchattacks_percent", "torchattacks_seconds")
+COLUMNS = ("run", "attack", "images", "epsilon", *_SIDES, "difference")
 
 Attack = Callable[[Any, np.ndarray, np.ndarray, float], np.ndarray]
 
@@ -131,7 +133,7 @@ def main() -> int:
     """Runs the benchmark; returns the exit code."""
     from adv_networks import data, evaluation
     from adv_networks.runtime.start import start_tensorflow
-    from benchmarks.side_by_side import write_lines
+    from benchmarks.results_file import STAMP, ResultsFile
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="+", type=Path)
@@ -139,11 +141,8 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--only", nargs="+", choices=own_attacks(), default=list(own_attacks()), help="run only these attacks")
     arguments = parser.parse_args()
+    file = ResultsFile(RESULTS, (*COLUMNS, *STAMP), ("run", "attack"))
     start_tensorflow()  # With the threads of `main.py`.
-    file = ROOT / "benchmarks" / "autoattack.csv"
-    with file.open(newline="") as known:
-        again = {(_name_of(run), name) for run in arguments.runs for name in arguments.only}
-        lines = [line for line in csv.DictReader(known) if (line["run"], line["attack"]) not in again]
     measured = []
     for run in arguments.runs:
         dataset, epsilon = _dataset_and_epsilon(run)
@@ -151,8 +150,8 @@ def main() -> int:
         d = evaluation.load_classifier(run, dataset)
         for line in accuracies(d, images / np.float32(255), labels, epsilon, arguments.only):
             measured.append(dict(run=_name_of(run), **line))
+            file.add(measured[-1])
             print(*(f"{name}={value}" for name, value in measured[-1].items()), flush=True)
-            write_lines(file, [*lines, *measured])
     return int(any(abs(line["difference"]) > 1 for line in measured))
 
 

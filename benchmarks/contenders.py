@@ -6,6 +6,7 @@ Each contender loads TensorFlow itself, after the mode is chosen, because the ru
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -107,9 +108,9 @@ def literal(dataset: str) -> Callable[[], None]:
     return lambda: float(step())
 
 
-def classifier(dataset: str = "mnist") -> keras.Model:
+def classifier(dataset: str = "mnist", seed: int = 0) -> keras.Model:
     """D with the same weights for all attacks."""
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(seed)
     spec = spec_of(dataset, "standard", logits_initializer="glorot_uniform")
     return networks.classifier(spec)
 
@@ -139,6 +140,17 @@ def trained(images: int) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     """
     x, y = data.load("mnist", "test", data_dir=os.environ.get("TFDS_DATA_DIR"), limit=images)
     return keras.models.load_model(_WEIGHTS), x / np.float32(255), y.astype(np.int32)
+
+
+def grid(mode: str = "auto") -> Callable[[], None]:
+    """A grid of two D1, each a target and a source, against clean images, FGS and PGD-10 on 250 images."""
+    runtime.configure(mode)
+    start_tensorflow()
+    models = {str(seed): runtime.prepare(classifier(seed=seed)) for seed in (0, 1)}
+    spec = spec_of("mnist", "standard")
+    x, y = minibatch(spec, PGD_IMAGES)
+    columns = [attacks.Clean(), spec.attack("fgs"), spec.attack("pgd")]
+    return lambda: evaluation.grid(models, models, columns, x, y)
 
 
 def grid_overhead(images: int = 1_000, rounds: int = 7) -> float:
@@ -174,3 +186,23 @@ def batches(dataset: str, images: int = 20_000) -> Callable[[], None]:
     stream = data.batches(pixels, np.zeros(images), spec.batch_size, training=True, augment=spec.augment_pad)
     iterator = iter(stream)
     return lambda: next(iterator)[0].numpy()
+
+
+def memory_of_steps(dataset: str, generator_width: int) -> float:
+    """The peak resident memory of three advnet steps, in GiB."""
+    step = ours(dataset, generator_width=generator_width)
+    for _ in range(3):
+        step()
+    return _peak()
+
+
+def memory_of_batches(dataset: str, images: int) -> float:
+    """The peak resident memory of fifty batches of a data set of that size, in GiB."""
+    batch = batches(dataset, images)
+    for _ in range(50):
+        batch()
+    return _peak()
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 import adv_networks as an
-from benchmarks.side_by_side import write_lines
+from benchmarks.results_file import write_lines
 from examples.own_architecture import Residual
 
 ROOT = Path(__file__).resolve().parents[1]

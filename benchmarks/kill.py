@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.side_by_side import write_lines
+from benchmarks.results_file import write_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,10 +35,12 @@ SETTINGS = {
     "advnet": ["--steps=30", "--generators=released_mnist", "--width=4"],
     "noise": ["--steps=200"],
     "contrastive": ["--steps=200"],
+    "teacher": ["--steps=200"],
     "distillation": ["--steps=200"],
     "magnet": ["--steps=200"],
     "magnet_grey": ["--steps=100", "--autoencoder_width=1"],
     "defense_gan": ["--steps=100", "--gan_width=4", "--gan_latent=8", "--critic_steps=2", "--projection_steps=2"],
+    "reconstructed": ["--steps=200", "--gan_width=4", "--gan_latent=8", "--critic_steps=2", "--reconstruction_steps=2"],
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from benchmarks.side_by_side import Contender
+from benchmarks.processes import Task
 
 _Call = tuple[str, dict[str, Any]]
 
@@ -56,7 +56,7 @@ _CASES = {
 }
 
 
-def contenders(libraries: Collection[str], most: int | None = None) -> dict[str, dict[str, Contender]]:
+def contenders(libraries: Collection[str], most: int | None = None) -> dict[str, dict[str, Task]]:
     """The contenders by case: this project, and the chosen libraries.
 
     Args:
@@ -66,15 +66,15 @@ def contenders(libraries: Collection[str], most: int | None = None) -> dict[str,
     cases = {}
     for name, case in _CASES.items():
         images = min(case.images, most or case.images)
-        own: dict[str, Contender] = {
-            "ours": ("benchmarks.contenders", "minimum_norm", dict(name=case.ours[0], images=images, options=case.ours[1]))
+        own: dict[str, Task] = {
+            "ours": Task("benchmarks.contenders", "minimum_norm", dict(name=case.ours[0], images=images, options=case.ours[1]))
         }
         if case.foolbox and "foolbox" in libraries:
             arguments: dict[str, Any] = dict(kind=case.foolbox[0], images=images, options=case.foolbox[1])
-            own["foolbox (TensorFlow)"] = ("benchmarks.tensorflow_libraries", "foolbox_minimum_norm", arguments)
+            own["foolbox (TensorFlow)"] = Task("benchmarks.tensorflow_libraries", "foolbox_minimum_norm", arguments)
         if case.art and "art" in libraries:
             arguments = dict(kind=case.art[0], images=images, options=case.art[1], labels=case.labels)
-            own["art (TensorFlow)"] = ("benchmarks.tensorflow_libraries", "art_minimum_norm", arguments)
+            own["art (TensorFlow)"] = Task("benchmarks.tensorflow_libraries", "art_minimum_norm", arguments)
         if len(own) > 1:
             cases[f"D1 {name}, {images} images"] = own
     return cases

@@ -235,9 +235,9 @@ def _pgd(loss: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, epsilon:
     return adversarial
 
 
-def pgd_training(dataset: str, channels_last: bool = True, compiled: bool = False) -> Callable[[], None]:
-    """The step of adversarial training with PGD-10, without a gradient of θ in the attack."""
-    spec = spec_of(dataset, "pgd")
+def training(dataset: str, method: str, channels_last: bool = True, compiled: bool = False) -> Callable[[], None]:
+    """A step of `standard` training, or of `pgd` training with PGD-10, without a gradient of θ in the attack."""
+    spec = spec_of(dataset, method)
     d, _ = _players(dataset)
     if not channels_last:
         d = d.to(memory_format=torch.contiguous_format)
@@ -254,11 +254,13 @@ def pgd_training(dataset: str, channels_last: bool = True, compiled: bool = Fals
     of_images, of_d = _compiled(attacked, trained) if compiled else (attacked, trained)
 
     def step() -> float:
-        d.requires_grad_(False)
-        adversarial = _pgd(of_images, x, spec.epsilon)
-        d.requires_grad_(True)
+        images = x
+        if method == "pgd":
+            d.requires_grad_(False)
+            images = _pgd(of_images, x, spec.epsilon)
+            d.requires_grad_(True)
         optimizer.zero_grad()
-        loss = of_d(adversarial)
+        loss = of_d(images)
         loss.backward()
         optimizer.step()
         return loss.item()

@@ -13,7 +13,8 @@ import math
 
 from adv_networks import networks
 from benchmarks.contenders import spec_of
-from benchmarks.floor import Product, products_of
+from benchmarks.floor import products_of
+from benchmarks.operations import Operation
 
 PASSES = 4
 KERNELS_PER_PRODUCT = 4
@@ -36,15 +37,21 @@ class Gpu:
 GPUS = (Gpu("H100", 67e12, 3.35e12, 4e-6), Gpu("4 x GTX 1080 Ti", 11.3e12, 484e9, 6e-6, 4, 12e9))
 
 
-def flops(product: Product) -> float:
+def flops(product: Operation) -> float:
     """The number of operations, two per multiply-add. A gradient of a convolution takes as many as the convolution."""
     return 2.0 * math.prod(product.outputs) * math.prod(product.kernel[:-1])
 
 
-def _seconds_of(product: Product, gpu: Gpu) -> float:
+def _seconds_of(product: Operation, gpu: Gpu) -> float:
     """The seconds of a product and the operations that follow it, without launches."""
     touched = 4 * sum(map(math.prod, (product.inputs, product.outputs, product.kernel)))
     return max(flops(product) / gpu.flops, touched / gpu.bandwidth) + PASSES * 4 * math.prod(product.outputs) / gpu.bandwidth
+
+
+def estimates(dataset: str, width: int) -> dict[str, float]:
+    """The seconds of a step by GPU."""
+    parts = {gpu.name: seconds(dataset, width, gpu) for gpu in GPUS}
+    return {name: max(computing, launching) + moving for name, (computing, launching, moving) in parts.items()}
 
 
 def seconds(dataset: str, width: int, gpu: Gpu, batch: int = 64) -> tuple[float, float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 # The setting and the values of each quantity. A step of advnet on CIFAR10 has batch size 64, width 8 and one replica, except
@@ -14,8 +14,13 @@ VARIED = {
 }
 
 
-def draw(file: Path, seconds: Mapping[str, Sequence[float]]) -> None:
-    """Draws a panel for each quantity of `VARIED`, with logarithmic axes and a dotted line for proportional growth."""
+def draw(file: Path, seconds: Mapping[str, Mapping[int, float]]) -> None:
+    """Draws a panel for each quantity of `VARIED`, with logarithmic axes and a dotted line for proportional growth.
+
+    Args:
+        file: the picture.
+        seconds: by quantity and value; values that are missing are left out.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
@@ -23,8 +28,11 @@ def draw(file: Path, seconds: Mapping[str, Sequence[float]]) -> None:
     figure = Figure(figsize=(9, 3), layout="constrained")
     for axis, (what, (_, values)) in zip(figure.subplots(1, len(VARIED), sharey=True), VARIED.items(), strict=True):
         measured = seconds[what]
-        axis.loglog(values, measured, marker="o", color="#0072b2", label="measured")
-        axis.loglog(values, [measured[0] * value / values[0] for value in values], ":", color="black", label="proportional")
+        axis.loglog([*measured], [*measured.values()], marker="o", color="#0072b2", label="measured")
+        if measured:
+            first, least = next(iter(measured.items()))
+            proportional = [least * value / first for value in values]
+            axis.loglog(values, proportional, ":", color="black", label="proportional")
         axis.set_xticks(values, map(str, values))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel(what)

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import importlib
 import math
-import multiprocessing
-import os
-import resource
-import signal
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(ROOT))  # Spawned processes need it too.
-
-# Environment variables that choose kernels and threads.
-_SETTINGS = (
-    "TF_ENABLE_ONEDNN_OPTS",
-    "ONEDNN_MAX_CPU_ISA",
-    "ATEN_CPU_CAPABILITY",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
-
-# A module, its function that returns the call to time, and the function's arguments.
-Contender = tuple[str, str, dict[str, Any]]
+from benchmarks.processes import TIMEOUT, Answering, Failed, Task
 
 
-def _work(contender: Contender, pipe: Connection) -> None:
-    module, function, arguments = contender
-    call = getattr(importlib.import_module(module), function)(**arguments)
+def _time(contender: Task, pipe: Connection) -> None:
+    """Answers each number of calls with the mean seconds of one, until that number is 0."""
+    call = contender.result()
     call()
     call()
     pipe.send("ready")
@@ -44,47 +22,38 @@ def _work(contender: Contender, pipe: Connection) -> None:
         began = perf_counter()
         for _ in range(count):
             call()
-        pipe.send(((perf_counter() - began) / count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        pipe.send((perf_counter() - began) / count)
 
 
 class Contestant:
-    """A contender in its own process, which may end at any time."""
+    """A contender in its own process, which may end at any time. The contender's function returns the call to time."""
 
-    def __init__(self, contender: Contender):
-        context = multiprocessing.get_context("spawn")
-        self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_work, args=(contender, other), daemon=True)
-        self._process.start()
-        other.close()
+    def __init__(self, contender: Task, timeout: float):
+        self._process = Answering(_time, contender, timeout)
         self.failure: str | None = None
 
     def ask(self, count: int) -> float:
-        """The mean seconds of `count` calls; NaN if the process has ended."""
+        """The mean seconds of `count` calls; NaN if the contender has failed."""
         if self.failure is None:
-            try:
-                self._pipe.send(count)
-                return self._pipe.recv()[0]
-            except (EOFError, OSError):
-                self._note_failure()
-        return math.nan
+            self._process.send(count)
+        return self._answer()
 
     def wait_until_ready(self) -> None:
         """Waits until the contender has made its first calls, or has failed."""
-        try:
-            self._pipe.recv()
-        except (EOFError, OSError):
-            self._note_failure()
+        self._answer()
+
+    def _answer(self) -> float:
+        if self.failure is None:
+            try:
+                return self._process.receive()
+            except Failed as failed:
+                self.failure = str(failed)
+        return math.nan
 
     def end(self) -> None:
         """Ends the process, so that the next contenders have the machine for themselves."""
-        if self.failure is None:
-            self._pipe.send(0)
-        self._process.join()
-
-    def _note_failure(self) -> None:
-        self._process.join()
-        code = self._process.exitcode
-        self.failure = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        self._process.send(0)
+        self._process.end()
 
 
 class Times(NamedTuple):
@@ -94,14 +63,15 @@ class Times(NamedTuple):
     failures: dict[str, str]
 
 
-def seconds_per_call(contenders: Mapping[str, Contender], rounds: int = 7, least: float = 0.5) -> Times:
+def seconds_per_call(contenders: Mapping[str, Task], rounds: int = 7, least: float = 0.5, timeout: float = TIMEOUT) -> Times:
     """Times each contender in every round, in the order A B C C B A …. A turn takes `least` seconds, or one call.
 
-    If a contender's process ends early (a crash, an exception), it drops out, and the others continue.
+    If a contender's process ends early (a crash, an exception) or gives no answer within `timeout` seconds, it drops out, and
+    the others continue.
     """
     contestants = {}
     for name, contender in contenders.items():
-        contestants[name] = Contestant(contender)
+        contestants[name] = Contestant(contender, timeout)
         contestants[name].wait_until_ready()
     first = {name: contestant.ask(1) for name, contestant in contestants.items()}
     counts = {name: max(1, round(least / one)) for name, one in first.items() if not math.isnan(one)}
@@ -116,34 +86,6 @@ def seconds_per_call(contenders: Mapping[str, Contender], rounds: int = 7, least
 
 
 def quartiles(slower: Sequence[float], faster: Sequence[float]) -> list[float]:
-    """The lower quartile, the median and the upper quartile of the rounds' ratios."""
-    return statistics.quantiles((a / b for a, b in zip(slower, faster, strict=True)), method="inclusive")
-
-
-def write_lines(file: Path, lines: Sequence[Mapping[str, Any]]) -> None:
-    """Writes a benchmark's lines as CSV."""
-    with file.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-
-
-def machine() -> str:
-    """The processor, its number of cores, its widest instructions, environment variables, and versions of the libraries."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    from adv_networks.runtime import processor
-
-    words = [f"{processor.cores()} x {processor.name()} ({_instructions(processor.features())})"]
-    words += [f"{name}={os.environ[name]}" for name in _SETTINGS if name in os.environ]
-    for package in ("tensorflow", "keras", "torch", "foolbox", "adversarial-robustness-toolbox", "torchattacks"):
-        try:
-            words.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            words.append(f"no {package}")
-    return ", ".join(words)
-
-
-def _instructions(features: frozenset[str]) -> str:
-    names = {"avx512_vnni": "AVX-512 VNNI", "avx512f": "AVX-512", "avx2": "AVX2"}
-    return next((name for feature, name in names.items() if feature in features), "no AVX2")
+    """The lower quartile, the median and the upper quartile of the rounds' ratios; of one round, its ratio three times."""
+    ratios = [a / b for a, b in zip(slower, faster, strict=True)]
+    return statistics.quantiles(ratios, method="inclusive") if len(ratios) > 1 else ratios * 3

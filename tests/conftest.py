@@ -24,16 +24,23 @@ import pytest
 from adv_networks import runtime
 from adv_networks.runtime.start import set_environment
 
-set_environment()  # before the tests import TensorFlow
-
 IMAGES_UNDER_ATTACK = 2_000
 SMALL = ("--scale=tiny", "--steps=3", "--generators=released_mnist", "--width=4", "--validation=0", "--noprogress")
 # Where it does not matter which classifier is trained: a perceptron's graphs are built in two thirds of the time.
 SMALLEST = (*SMALL, "--classifier=mlp", "--classifier_width=8")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--runtime", choices=runtime.MODES, default="auto", help="the runtime's mode in tests that choose none")
+
+
 def pytest_configure(config):
-    """Imports ART once by itself: it writes a file at its first import, which fails where two test processes do so at once."""
+    """Chooses TensorFlow's kernels before the tests import it, and imports ART once by itself.
+
+    ART writes a file at its first import, which fails where two test processes do so at once.
+    """
+    runtime.configure(config.getoption("runtime"))
+    set_environment()
     if not hasattr(config, "workerinput") and not (Path.home() / ".art" / "config.json").exists():
         subprocess.run([sys.executable, "-c", "import art"], capture_output=True)
 

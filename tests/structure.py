@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import fnmatch
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,10 @@ LEVELS = (
 USERS = ("tests", "benchmarks", "examples", "docs")  # They may import everything, and are imported by nothing above.
 
 LONGEST_MODULE = 300
+# What depends on the processor, which only `runtime` knows.
+_OF_PROCESSORS = re.compile(
+    "onednn|winograd|cpuinfo|avx|malloc|sched_getaffinity|cpu_count|(intra|inter)_?op", re.IGNORECASE
+)  # fmt: skip
 MOST_REPLACEMENTS = 10
 
 # What a command needs before it knows whether it will compute anything.
@@ -350,6 +355,17 @@ def absl_flags(code: Code) -> list[str]:
             lines = {line for line, name in used if f"{name}.".startswith("absl.flags.")}
             found += [module.at(line, "uses absl's flags") for line in sorted(lines)]
     return found
+
+
+def processor_lore(code: Code) -> list[str]:
+    """Words about processors, kernels and threads in the library outside runtime/, in code or in comments."""
+    return [
+        module.at(line, f"names {found[0]}, which only runtime knows")
+        for module in code.modules
+        if module.path.startswith((f"{LIBRARY}/", "flags/", "main.py")) and module.part != "runtime"
+        for line, text in enumerate(module.text.splitlines(), 1)
+        if (found := _OF_PROCESSORS.search(text))
+    ]
 
 
 def long_modules(code: Code) -> list[str]:

@@ -17,6 +17,7 @@ RULES = [
     structure.private_names_of_ours,
     structure.private_names_of_others,
     structure.absl_flags,
+    structure.processor_lore,
     structure.long_modules,
     structure.early_loads,
 ]
@@ -136,6 +137,8 @@ PLANTED = [
     (structure.absl_flags, "adv_networks/storage/records.py", "from absl import flags", "uses absl's flags"),
     (structure.absl_flags, "benchmarks/memory.py", "import absl.flags as given", "uses absl's flags"),
     (structure.absl_flags, "adv_networks/training/checkpoints.py", "import absl\nabsl.flags.FLAGS", "uses absl's flags"),
+    (structure.processor_lore, "adv_networks/attacks/__init__.py", "import os\nSHARED = os.cpu_count()", "names cpu_count"),
+    (structure.processor_lore, "flags/__init__.py", "# faster with AVX-512", "names AVX"),
     (structure.long_modules, "adv_networks/runtime/__init__.py", "# more\n" * 300, "lines, expected at most 300"),
     (structure.early_loads, "adv_networks/__init__.py", "import tensorflow", "loads tensorflow when adv_networks is"),
     (
@@ -174,7 +177,7 @@ ALLOWED = {
     "adv_networks/lazy.py": "keras = tf = None",
     "adv_networks/storage/__init__.py": "from ..errors import Error\nfrom . import files\n",
     "adv_networks/storage/files.py": "import os\nos._exit\n_own = 1\n_own",
-    "adv_networks/runtime/graphs.py": "from tensorflow.python.eager import backprop\nbackprop._vspace\nimport keras.src",
+    "adv_networks/runtime/graphs.py": "# AVX\nfrom tensorflow.python.eager import backprop as b\nb._vspace\nimport keras.src",
     "adv_networks/attacks/__init__.py": (
         "import importlib\nfrom adv_networks.lazy import tf\nfrom collections import namedtuple\n"
         "def add():\n    return tf.raw_ops.Add\nnamedtuple('Pair', 'a b')(1, 2)._replace(a=3)\n"

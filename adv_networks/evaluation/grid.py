@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
+from adv_networks import runtime
 from adv_networks.attacks import Attack, Clean
 from adv_networks.attacks.inputs import as_arrays
 from adv_networks.evaluation.defended import Target, as_defended, gradient_of, target_hash
@@ -132,6 +133,7 @@ def grid(
                 seconds=round((time.perf_counter() - started) / len(missing), 2),
                 commit=commit(),
                 versions=versions(*attack.packages),
+                runtime=runtime.choices(),
             )
             new = [
                 Record(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import sys
@@ -41,17 +40,20 @@ def set_environment() -> None:
 def start_tensorflow(*, quiet: bool = True, sharing: bool = True) -> None:
     """Imports TensorFlow and lists its devices.
 
-    On two cores without a GPU, each operation then has one thread and two operations run at once, as splitting batches among
-    the cores requires. If the environment sets the numbers of threads, or TensorFlow has already started, they do not change.
+    Without a GPU, TensorFlow then has the threads that are fastest on this number of cores (`processor.threads`). If the
+    environment sets the numbers of threads, they do not change; if TensorFlow has already started, a warning says so.
 
     Args:
         quiet: whether TensorFlow's messages are shown only if it fails.
         sharing: whether batches will be split among the cores.
     """
     set_environment()
-    if not quiet:
-        _start(sharing)
-        return
+    late = _start(sharing) if not quiet else _start_quietly(sharing)
+    if late:
+        warnings.warn(late, stacklevel=2)
+
+
+def _start_quietly(sharing: bool) -> str | None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tempfile  # which takes long to load
 
@@ -61,7 +63,7 @@ def start_tensorflow(*, quiet: bool = True, sharing: bool = True) -> None:
     with tempfile.TemporaryFile() as messages:
         os.dup2(messages.fileno(), 2)
         try:
-            _start(sharing)
+            return _start(sharing)
         except BaseException:
             messages.seek(0)
             os.write(kept, messages.read())
@@ -71,22 +73,30 @@ def start_tensorflow(*, quiet: bool = True, sharing: bool = True) -> None:
             os.close(kept)
 
 
-def _start(sharing: bool) -> None:
+def _start(sharing: bool) -> str | None:
+    """Starts TensorFlow, and returns what could not be set because it had started before."""
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     if settings.is_plain():
-        return
+        return None
     # Building a graph makes objects by the ten thousand. Without this, the garbage collector would search TensorFlow's modules
     # again and again, which took a tenth of the time to the first step.
     gc.freeze()
     given = {"TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"} & os.environ.keys()
-    # With more cores the graphs would grow, and the gain has not been measured.
-    if gpus or given or not sharing or processor.cores() != 2:
-        return
-    with contextlib.suppress(RuntimeError):  # TensorFlow has started and keeps its threads.
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(2)
+    threads = processor.threads(processor.cores())
+    if gpus or given or not sharing or threads is None:
+        return None
+    within, at_once = threads
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(within)
+        tf.config.threading.set_inter_op_parallelism_threads(at_once)
+    except RuntimeError:
+        return (
+            "TensorFlow had started before adv_networks could choose its threads, and keeps its own, so that batches are not "
+            "shared among the cores: call start_tensorflow before any other use of TensorFlow"
+        )
+    return None
 
 
 BEFORE_TENSORFLOW.append(set_environment)

@@ -1,9 +1,8 @@
-"""The provenance of a result: commit, library versions, machine."""
+"""The provenance of a result: commit and library versions."""
 
 from __future__ import annotations
 
 import functools
-import os
 import platform
 from pathlib import Path
 
@@ -40,8 +39,3 @@ def _version(package: str) -> str:
     from importlib import metadata  # which takes long to load
 
     return metadata.version(package)
-
-
-def machine() -> str:
-    """Processor type and number of cores."""
-    return f"{platform.machine()}, {os.cpu_count()} cores"

@@ -28,8 +28,9 @@ class Record:
 
     A random target labels each image `draws` times, and `correct` counts its answers.
     For a user's own data set, `class_names` are the classes, as JSON, and `split` is how its images were split.
-    `gradient` is the gradient that the attack got from a classifier behind a defence (`experiments.GRADIENTS`); it is empty if
-    there is no defence.
+    `runtime` says which kernels and threads computed it, which can change results by rounding.
+    `gradient` is the gradient that the attack got from a classifier behind a defence (`experiments.GRADIENTS`), or "each" for
+    all in turn; it is empty if there is no defence.
     """
 
     key: str
@@ -82,6 +83,7 @@ class Record:
     split: str = ""
     rejected_percent: float | None = None
     gradient: str = ""
+    runtime: str = ""
 
     limits: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType(
         {**_COUNTED, **{f"{share}_percent": (0, 100) for share in _SHARES}}

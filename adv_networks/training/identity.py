@@ -13,8 +13,9 @@ from typing import Any
 from adv_networks import data, runtime
 from adv_networks.errors import UserError
 from adv_networks.experiments import METHODS, SETTINGS, Experiment
+from adv_networks.runtime import processor
 from adv_networks.storage.hashes import images_hash
-from adv_networks.storage.provenance import commit, machine, versions
+from adv_networks.storage.provenance import commit, versions
 from adv_networks.storage.run_directories import describe, listed_steps
 
 # Identities of training images by their origin: a table needs one for each run, and hashing SVHN's extra images takes seconds.
@@ -164,7 +165,7 @@ def described(
     provenance = dict(
         commit=joined("commit", commit(), "+"),
         versions=joined("versions", versions(), "; "),
-        machine=joined("machine", f"{machine()}, {runtime.choices()}", "; "),
+        machine=joined("machine", f"{processor.describe()}, {runtime.choices()}", "; "),
         validation_images=validation_images,
         **made_of,
     )

@@ -8,6 +8,8 @@ import tensorflow as tf
 from adv_networks import networks, runtime
 from tests.conftest import precision, randomised
 
+pytestmark = pytest.mark.numerics
+
 
 def gradients(model, x, along):
     x, along = (tf.convert_to_tensor(part, model.compute_dtype) for part in (x, along))

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from adv_networks import runtime
 
+pytestmark = pytest.mark.numerics
+
 DROP = keras.optimizers.schedules.PiecewiseConstantDecay([1], [0.1, 0.01])
 
 
@@ -50,7 +52,7 @@ def test_parameters_and_slots_are_those_of_keras(name, settings, dtype):
     ],
     ids=["SGD", "Adam"],
 )
-def test_an_update_is_one_operation_a_parameter(optimizer, operation):
+def test_an_update_is_one_operation_a_parameter(optimizer, operation, auto):
     optimizer, parameters = optimizer(), [keras.Variable(np.ones(size)) for size in (2, 3, 4)]
     optimizer.build(parameters)
     apply = tf.function(lambda *parts: optimizer.apply(parts, parameters))

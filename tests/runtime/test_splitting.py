@@ -15,7 +15,7 @@ from adv_networks.runtime.determinism import make_deterministic
 from adv_networks.runtime.start import start_tensorflow
 from tests.conftest import precision, randomised, shallow_networks
 
-pytestmark = pytest.mark.usefixtures("shallow")
+pytestmark = [pytest.mark.numerics, pytest.mark.usefixtures("shallow", "auto")]
 
 
 @pytest.fixture

@@ -65,6 +65,21 @@ def test_garbage_collector_leaves_imported_modules_alone_unless_the_runtime_is_p
     assert f"frozen {frozen}" in output
 
 
+def test_who_has_used_tensorflow_before_is_told_that_batches_are_not_shared():
+    fake = """
+class Started:
+    def __getattr__(self, name):
+        raise RuntimeError("started")
+sys.modules['tensorflow'] = tf = types.ModuleType('tensorflow')
+tf.config = types.SimpleNamespace(list_physical_devices=lambda kind: [], threading=Started())
+start.processor.features = lambda: frozenset()
+start.processor.cores = lambda: 2
+"""
+    assert said(f"{fake}start.start_tensorflow()").count("batches are not shared among the cores") == 1
+    assert "Warning" not in said(f"{fake}start.start_tensorflow()", TF_NUM_INTRAOP_THREADS="2")
+    assert "Warning" not in said(f"{fake}configure('plain'); start.start_tensorflow()")
+
+
 @pytest.mark.slow
 def test_the_first_use_of_tensorflow_starts_it_so():
     output = said(f"{SLOW}from adv_networks.lazy import tf\n{SHOW}\ntf.constant\n{SHOW}", TF_CPP_MIN_LOG_LEVEL="3")
@@ -88,6 +103,18 @@ def test_processors_are_told_apart_by_their_instruction_sets(features, by_defaul
     assert processor.gains_by_onednn(frozenset(features)) == gains
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(1, None), (2, (1, 2)), (4, None), (8, None), (16, None)])
+def test_threads_depend_on_the_number_of_cores(cores, threads):
+    assert processor.threads(cores) == threads
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000\n", None), ("200000 100000\n", 2), ("150000 100000", 2), ("20000 100000", 1)]
+)
+def test_a_container_may_have_fewer_cores_than_its_machine(quota, cores):
+    assert processor.cores_of_quota(quota) == cores
+
+
 def test_this_processor_is_described():
-    assert processor.name()
+    assert processor.name() in processor.describe()
     assert 1 <= processor.cores() <= (os.cpu_count() or 1)

@@ -23,6 +23,14 @@ def test_killed_runs_go_on_and_end_with_the_same_bits(start, tmp_path):
     assert any(one.inside_write for one in found)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["teacher", "reconstructed"])
+def test_killed_classifier_of_a_defence_goes_on_and_ends_with_the_same_bits(method, start, tmp_path):
+    small = ["--classifier=mlp", "--classifier_width=4", "--pgd_steps=2", "--test_images=16"]
+    found = kill.kills(method, 1, 0, tmp_path, lambda arguments: start([*arguments, *small]))
+    assert [one.identical and one.tidy for one in found] == [True], found
+
+
 def test_second_process_is_refused_until_the_first_is_killed(start, tmp_path):
     arguments = ["--method=standard", "--steps=100000", *SMALL, f"--workdir={tmp_path}/run", f"--results={tmp_path}/results"]
     first = start(arguments)
