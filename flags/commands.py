@@ -89,7 +89,7 @@ def _of_table(invocation: tuple[str, ...]) -> Command:
     if values.table == "claims":
         from adv_networks.commands.make_claims import MakeClaims
 
-        return MakeClaims(request=request, workspace=workspace)
+        return MakeClaims(request=request, workspace=workspace, tables_from=tuple(map(Path, values.tables_from or ())))
     from adv_networks.commands.make_tables import MakeTables, names_of_all
 
     names = names_of_all(request) if values.table == "all" else bundles().get(values.table, (values.table,))

@@ -107,11 +107,7 @@ TABLES_AND_REPORTS.has(
     "attack the table's networks at each of these ε, and draw curves [none]",
 )
 TABLES_AND_REPORTS.has(
-    flags.DEFINE_bool(
-        "by_class",
-        False,
-        "with --table: instead of the table, give the accuracy of each class, clean and under the table's white-box attacks",
-    ),
+    flags.DEFINE_bool("by_class", False, "with --table: give each class's accuracy, clean and white-box, instead of the table"),
     "--by_class",
     "give the accuracy of each class instead of the table [off]",
 )
@@ -125,6 +121,11 @@ TABLES_AND_REPORTS.has(
     ),
     "--table=1",
     "make a table (--list), all tables, or the claims; train what is missing [none]",
+)
+TABLES_AND_REPORTS.has(
+    flags.DEFINE_list("tables_from", None, "with --table=claims: tables written in or below these directories count too"),
+    "--tables_from=results",
+    "let the claims rest on the tables in or below these directories too [none]",
 )
 ATTACKS.has(
     flags.DEFINE_enum(
@@ -164,11 +165,7 @@ TABLES_AND_REPORTS.has(
     "train nothing; leave cells without a finished run empty [off]",
 )
 OUTPUT.has(
-    flags.DEFINE_bool(
-        "list",
-        False,
-        "print the data sets, methods, networks, attacks and tables, how complete the tables are, and the runs' states",
-    ),
+    flags.DEFINE_bool("list", False, "print data sets, methods, networks, attacks, and the state of tables and runs"),
     "--list",
     "list data sets, methods, networks, attacks, tables, and the state of the runs [off]",
 )
@@ -253,7 +250,8 @@ OUTPUT.has(
     "directory of records and tables [results]",
 )
 # A shell variable that is not set leaves such a value empty, which would otherwise mean the default.
-for _name in ("model", "attack", "save_adversarial", "save_predictions", "data_dir", "workdir", "runs", "results"):
+_PATHS = ("save_adversarial", "save_predictions", "data_dir", "workdir", "runs", "results", "tables_from")
+for _name in ("model", "attack", *_PATHS):
     flags.register_validator(_name, lambda value: value is None or len(value) > 0, "must not be empty")
 DEVICES.has(
     flags.DEFINE_enum(

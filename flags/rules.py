@@ -149,6 +149,8 @@ _OF_ONE = frozenset({"save_adversarial", "save_predictions"})
 _OF_GRIDS = frozenset({"attack_suite", "attack", "strategy", "replicas", "runtime"})
 OF_RUNS = ("strategy", "replicas", "checkpoint_seconds", "runtime")
 _OF_TRAINING = _OF_RESULTS | _OF_DATA | {"seed", *OF_RUNS}
+# Which of our classifiers stands behind a defence, where it is not the user's own.
+_OF_OURS = frozenset({"behind"})
 _OF_EVALUATION = frozenset(
     name for name, field in SETTINGS.items() if field.metadata["part"] in ("perturbation", "pgd", "frozen", "test")
 )
@@ -161,9 +163,9 @@ READ_BY: dict[str, frozenset[str]] = {
     "--report": _OF_RESULTS | {"report", "open"},
     "--verify": frozenset({"verify", "scale", "runtime"}),
     "--model --method=generator": (_OF_GRIDS | _OF_ONE | _OF_TRAINING | {"model", "method"}) - {"against"},
-    "--model --defence": _OF_GRIDS | _OF_ONE | _OF_TRAINING | {"model", "input_range", "defence"},
-    "--model": _OF_GRIDS | _OF_ONE | _OF_EVALUATION | _OF_DATA | {"model", "input_range"},
-    "--table=claims": _OF_RESULTS | {"table", "seed"},
+    "--model --defence": (_OF_GRIDS | _OF_ONE | _OF_TRAINING | {"model", "input_range", "defence"}) - _OF_OURS,
+    "--model": (_OF_GRIDS | _OF_ONE | _OF_EVALUATION | _OF_DATA | {"model", "input_range"}) - _OF_OURS,
+    "--table=claims": _OF_RESULTS | {"table", "seed", "tables_from"},
     "--table": _OF_GRIDS | _OF_TRAINING | {"table", "seeds", "epsilons", "by_class", "plan", "finished_only"},
     "one run": _OF_GRIDS | _OF_ONE | _OF_TRAINING | {"method", "workdir"},
 }

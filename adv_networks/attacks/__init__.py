@@ -26,6 +26,7 @@ from adv_networks.attacks.composed import Clean, Worst
 from adv_networks.attacks.crafting import BATCH_SIZE, craft_all
 from adv_networks.attacks.deepfool import DeepFool, deepfool
 from adv_networks.attacks.distances import distances
+from adv_networks.attacks.each_gradient import EachGradient
 from adv_networks.attacks.evading import EvadingPGD, evading_pgd
 from adv_networks.attacks.evading_carlini_wagner import EvadingCarliniWagner, evading_cw
 from adv_networks.attacks.fast_adaptive_boundary import FAB, fab
@@ -51,10 +52,10 @@ from adv_networks.attacks.universal_perturbation import Universal, universal_per
 
 __all__ = [
     "APGD", "BATCH_SIZE", "FAB", "FGS", "JSMA", "LBFGS", "PGD", "Attack", "CarliniWagnerL0", "CarliniWagnerL2",
-    "CarliniWagnerLinf", "Clean", "Crafted", "DeepFool", "EvadingCarliniWagner", "EvadingPGD", "ForeignAttack", "Generator",
-    "Iterative", "LeastLikely", "MinimumNormAttack", "OnePixel", "Photo", "RandomisedFGS", "RestartedPGD", "Square",
-    "Substitute", "TargetedFGS", "Universal", "Worst", "apgd", "craft_all", "cw_l0", "cw_l2", "cw_linf", "deepfool",
+    "CarliniWagnerLinf", "Clean", "Crafted", "DeepFool", "EachGradient", "EvadingCarliniWagner", "EvadingPGD", "ForeignAttack",
+    "Generator", "Iterative", "LeastLikely", "MinimumNormAttack", "OnePixel", "Photo", "RandomisedFGS", "RestartedPGD",
+    "Square", "Substitute", "TargetedFGS", "Universal", "Worst", "apgd", "craft_all", "cw_l0", "cw_l2", "cw_linf", "deepfool",
     "difference_of_logits_ratio", "distances", "evading_cw", "evading_pgd", "fab", "fgs", "fgs_targeted", "generator",
-    "iterative", "jsma", "lbfgs", "least_likely", "named", "one_pixel", "pgd", "predict", "r_fgs", "register",
-    "restarted_pgd", "square", "train_substitute", "universal_perturbation",
+    "iterative", "jsma", "lbfgs", "least_likely", "named", "one_pixel", "pgd", "predict", "r_fgs", "register", "restarted_pgd",
+    "square", "train_substitute", "universal_perturbation",
 ]  # fmt: skip

@@ -47,7 +47,8 @@ class Crafted(NamedTuple):
 
     `changed` refers to the attack's raw result, before it is restricted to the ball. `queries` counts evaluations and gradients
     of the classifier alike; it is None if the attack does not count them. `wrapped` holds the images of the inner attack if
-    this attack wraps another one, else None.
+    this attack wraps another one, else None. `started_from` holds the images that distances count from if they are
+    not the given ones, else None.
 
     Examples:
         >>> import keras, numpy as np
@@ -63,6 +64,7 @@ class Crafted(NamedTuple):
     changed: np.ndarray
     queries: np.ndarray | None = None
     wrapped: tf.Tensor | None = None
+    started_from: tf.Tensor | None = None
 
 
 def are_changed(x: Array, moved: Array) -> np.ndarray:
@@ -99,6 +101,8 @@ class Attack:
         wraps: whether it works on the images of another attack, its field `wrapped`, which its argument `attack` names.
         evades: whether it also follows the detectors of a defence. Its source then has their excess as a second output
             (`evaluation.Defended.with_excess`).
+        follows_each: whether it follows each gradient of a defence in turn. Its source then has an output for each
+            (`evaluation.Defended.with_each_gradient`).
         composed: whether it crafts nothing and combines the results of other attacks.
         of_first_records: whether it existed when the first records were written and keeps their keys.
 
@@ -123,6 +127,7 @@ class Attack:
     learns: ClassVar[bool] = False
     wraps: ClassVar[bool] = False
     evades: ClassVar[bool] = False
+    follows_each: ClassVar[bool] = False
     composed: ClassVar[bool] = False
     of_first_records: ClassVar[bool] = False
 

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from adv_networks.attacks.base import register, setting
+from adv_networks.attacks.base import Crafted, are_changed, register, setting
 from adv_networks.attacks.carlini_wagner import Aim, CarliniWagner, Descent, Problem, Rounds, prepared, standing
+from adv_networks.attacks.geometry import where_images
+from adv_networks.attacks.inputs import as_images
 from adv_networks.attacks.minimum_norm import Found
 from adv_networks.attacks.quantities import check_counts, check_sizes, check_weight
+from adv_networks.attacks.targets import TARGETS
+from adv_networks.errors import UsageError
 from adv_networks.lazy import keras, np, tf
 
 if TYPE_CHECKING:
     from adv_networks.attacks.inputs import Array, Seed
+
+# The images that may be perturbed: the given one, or an empty one.
+STARTS = ("image", "black", "white")
 
 
 @register("cw_l2", "Carlini and Wagner in l2: Adam on ‖δ‖² + c f, c by bisection")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CarliniWagnerL2(CarliniWagner):
     """The attack `cw_l2` as a column of tables, with the numbers of the authors' code.
+
+    `start="black"` or `"white"` draws on an empty image what the classifier takes for the target class of each image.
 
     Examples:
         >>> import keras, numpy as np
@@ -37,6 +46,29 @@ class CarliniWagnerL2(CarliniWagner):
     steps: int = setting(10_000, "maximum number of Adam steps for each", least=1)
     rate: float = setting(0.01, "Adam's learning rate", above=0)
     c: float = setting(1e-3, "first weight of the margin, multiplied by 10 until it succeeds, then bisected", above=0)
+    start: str = setting("image", "what is perturbed: the image, or black or white with a target", choices=STARTS, omitted=True)
+
+    def __post_init__(self) -> None:
+        """Also refuses a start without a target: an empty image has no label to move away from."""
+        super().__post_init__()
+        if self.start != "image" and self.target == "none":
+            raise UsageError(f"target: expected one of {', '.join(TARGETS)} with start {self.start}, received none")
+
+    def crafted(
+        self, source: keras.Model, x: Array, y: Array, *, seed: Seed = 0, training: bool = False, state: Any = None
+    ) -> Crafted:
+        """See `Attack.crafted`. From black or white, targets and distances are those of the black or white image.
+
+        The given image is returned where nothing was drawn: no image of the target class is found, or the start has that class.
+        """
+        how = dict(seed=seed, training=training, state=state)
+        if self.start == "image":
+            return super().crafted(source, x, y, **how)
+        x = as_images(source, x)
+        start = tf.fill(tf.shape(x), tf.constant(float(self.start == "white"), x.dtype))
+        found = super().crafted(source, start, y, **how)
+        drawn = are_changed(start, found.images)
+        return found._replace(images=where_images(drawn, found.images, x), started_from=start)
 
     def search(self, source: keras.Model, x: tf.Tensor, y: tf.Tensor, *, seed: Seed = 0) -> Found:
         """See `MinimumNormAttack.search`."""

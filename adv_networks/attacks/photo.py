@@ -48,11 +48,6 @@ class Photo(Wrapper):
     quality: int = setting(80, "quality of the JPEG file", least=1, most=100)
 
     @property
-    def access(self) -> str:
-        """What the inner attack reads."""
-        return self.wrapped.access
-
-    @property
     def learns(self) -> bool:
         """Whether the inner attack learns."""
         return self.wrapped.learns

@@ -192,6 +192,12 @@ def jsma(
     Each colour channel of a pixel is a separate value. ART's SaliencyMapMethod differs: it raises the two values of the
     target's largest gradients, whatever those of the other classes are, and one pair more than `share` allows.
 
+    Prefer `of="log_probabilities"` as an attack. The map of logits, the default, counts every other class alike, even those far
+    from likely. It passes over pairs that raise the target's logit most, and finds no pair where all raise the others' sum. Of
+    50 digits and a D1 trained on FGS it moves 32 to the runner-up, ART 42 and the map of log-probabilities 44, each by a median
+    of 4 pixels; with `share=1` the two maps move 46 and 50. The default stays because the lecture's results were measured with
+    it.
+
     Args:
         model: classifier that returns logits.
         x: images in [0,1], [batch, height, width, channels].
@@ -200,8 +206,8 @@ def jsma(
             other class that needs the fewest pairs; or one class per image, integers [batch].
         share: the largest fraction of an image's values that may change (Υ), above 0 and at most 1.
         theta: by how much a value is raised, above 0 and at most 1.
-        of: the outputs that the saliency map differentiates, one of `OUTPUTS`. "probabilities" fool most, but their gradients
-            vanish if the target is improbable; "log_probabilities" give the same map, and do not.
+        of: the outputs that the saliency map differentiates, one of `OUTPUTS`. The gradients of "probabilities" vanish if the
+            target is improbable; "log_probabilities" give the same map, and do not.
 
     Returns:
         Images of the shape of x. An image that does not reach its target is returned unchanged. So is, unless targets are given

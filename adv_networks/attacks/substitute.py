@@ -68,16 +68,6 @@ class Substitute(Wrapper):
         """See `Attack.learning_images`."""
         return self.images
 
-    @property
-    def has_ball(self) -> bool:
-        """Whether the inner attack has a ball."""
-        return self.wrapped.has_ball
-
-    @property
-    def norms(self) -> tuple[str, ...]:
-        """The norms of the inner attack."""
-        return self.wrapped.norms
-
     def check(self, *, classes: int, bn_evaluation: str = "moving") -> None:
         """See `Attack.check`.
 

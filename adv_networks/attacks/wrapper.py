@@ -33,6 +33,21 @@ class Wrapper(Attack):
             object.__setattr__(self, name, getattr(self.wrapped, name))
 
     @property
+    def access(self) -> str:
+        """What the inner attack reads."""
+        return self.wrapped.access
+
+    @property
+    def has_ball(self) -> bool:
+        """Whether the inner attack has a ball."""
+        return self.wrapped.has_ball
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The norms of the inner attack."""
+        return self.wrapped.norms
+
+    @property
     def title(self) -> str:
         """Its name, which contains that of the inner attack, and the inner attack's ball."""
         has_ball = self.wrapped.has_ball and math.isfinite(self.epsilon)

@@ -21,6 +21,7 @@ from adv_networks.claims.predicates import (
     Number,
     Numbers,
     Predicate,
+    Scope,
     Verdict,
     Z,
     above,
@@ -36,7 +37,7 @@ from adv_networks.claims.predicates import (
     most_of,
     not_highest,
 )
-from adv_networks.claims.render import FIELDS, as_lines, as_markdown, as_text
+from adv_networks.claims.render import FIELDS, Part, as_lines, as_markdown, as_text
 from adv_networks.claims.sources import COMPLETENESS, SOURCES, Claim, Grid, Judgement, Source, cell_key, measured, register
 
 __all__ = [
@@ -53,7 +54,9 @@ __all__ = [
     "Key",
     "Number",
     "Numbers",
+    "Part",
     "Predicate",
+    "Scope",
     "Source",
     "Verdict",
     "Z",

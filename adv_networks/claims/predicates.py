@@ -11,12 +11,13 @@ agree with its text.
 - "effective" attack: one that leaves little accuracy (rather than one that takes much of it away).
 - "white-box": the columns FGS and PGD; clean images have claims of their own.
 
-A cell is a proportion p of n images, with standard deviation sqrt(p (1 - p) / n). The standard deviation of a mean of n values
-between 0 and 1, such as a confidence, is at most as large. A comparison is a weighted sum of cells. Cells that are added are
-taken as fully correlated with one another, and cells that are subtracted as independent of these: a > b is decided if |a - b|
-exceeds z sqrt(var a + var b), z = 1.96. The cells share their test images, so their errors are positively correlated, and the
-rule is conservative: it leaves more undecided than it must. It does not cover the variation between trainings (another seed
-gives another network).
+A cell is a proportion p of n images, with standard deviation sqrt(p (1 - p) / n). Two successes and two failures are added
+first (Agresti and Coull), because otherwise 0 of 100 images would have no error at all. The standard
+deviation of a mean of n values between 0 and 1, such as a confidence, is at most as large. A comparison is a weighted sum of
+cells, each with the error of its own n. Cells that are added are taken as fully correlated with one another, and cells that are
+subtracted as independent of these: a > b is decided if |a - b| exceeds z sqrt(var a + var b), z = 1.96. The cells share their
+test images, so their errors are positively correlated, and the rule is conservative: it leaves more undecided than it must. It
+does not cover the variation between trainings (another seed gives another network).
 """
 
 from __future__ import annotations
@@ -43,21 +44,30 @@ class Verdict(enum.StrEnum):
     NOT_MEASURED = "not measured"
 
 
+class Scope(enum.StrEnum):
+    """Which test images a number is of. A verdict has the first scope in this order that one of its numbers has."""
+
+    SPLIT = "on another split"
+    PART = "on a part of the images"
+    ALL = ""
+
+
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """A percentage of images (accuracy, error, success), or a mean over images (confidence); without `images`, a count.
-
-    `own_split`: of test images that are not the data set's official ones, or not all of them.
-    """
+    """A percentage of images (accuracy, error, success), or a mean over images (confidence); without `images`, a count."""
 
     value: float
     images: int | None
-    own_split: bool = False
+    scope: Scope = Scope.ALL
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of a binomial proportion, in points; 0 for a count."""
-        return 0.0 if self.images is None else math.sqrt(self.value * (100 - self.value) / self.images)
+        """The standard deviation of a proportion of so many images, in points; 0 for a count. It is above 0 at 0 and 100%."""
+        if self.images is None:
+            return 0.0
+        images = self.images + 4
+        percent = (self.value * self.images + 200) / images
+        return math.sqrt(percent * (100 - percent) / images)
 
 
 Numbers = Mapping[Key, Number]

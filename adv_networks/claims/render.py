@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from adv_networks.claims.predicates import Number, Numbers, Verdict
+from adv_networks.claims.predicates import Number, Numbers, Scope, Verdict
 from adv_networks.claims.sources import Claim, Judgement, Source
 
 FIELDS = ("section", "claim", "measured", "published", "published_as_printed", "not_measured_cells", "cells")
+
+# A table and one of its data sets.
+Part = tuple[str, str]
+
+_NO_PLACES: Mapping[Part, str] = MappingProxyType({})
+_SCOPES = {
+    Scope.PART: "On a part of the images: a number is of the first test images only. Its sampling error is that of so many "
+    "images, and such verdicts are counted apart.",
+    Scope.SPLIT: "On another split: a number's test images are not those of the official split. Such verdicts are counted "
+    "apart.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +39,7 @@ class _Line:
 
     @property
     def measured_verdict(self) -> str:
-        return self.measured.verdict.value + ", on another split" * self.measured.own_split
+        return _of_scope(self.measured.verdict, self.measured.scope)
 
     @property
     def published_verdict(self) -> str:
@@ -36,7 +48,7 @@ class _Line:
     def evidence(self) -> str:
         """The cells by table and row, each as measured (published), with a dash for a number that does not exist.
 
-        A number of too few test images, or only of the first, does not count.
+        A number of too few test images does not count, and one of a part of them names how many.
         """
         grouped: dict[tuple[str, str], dict[str, list[str]]] = {}
         for (key, own), (_, papers) in zip(self.measured.cells, self.published.cells, strict=True):
@@ -65,22 +77,26 @@ def as_lines(source: Source, numbers: Numbers) -> list[dict[str, Any]]:
     return lines
 
 
-def as_markdown(source: Source, numbers: Numbers, *, scale: str) -> str:
+def as_markdown(source: Source, numbers: Numbers, *, scale: str, places: Mapping[Part, str] = _NO_PLACES) -> str:
     """A page of Markdown: counts, readings, disagreements between text, tables and measurements, then all claims by section.
 
-    `scale` describes, in Markdown, the scale of the measured numbers.
+    `scale` describes, in Markdown, the scale of the measured numbers. `places` has the directory of each table and data
+    set; it is empty if all are from the file's own.
     """
     lines = _lines(source, numbers)
+    from_places = _places(source, places)
+    where = "\n\n".join(["in the directories of these tables:", _list(from_places)]) if from_places else "beside this file."
     counts = [[f"{len(lines)} claims", *Verdict], ["---", *["---:"] * len(Verdict)]]
     counts += [[who, *map(str, found.values())] for who, found in _counts(lines).items()]
     parts = [
         f"# The {source.kind}'s statements about its tables",
-        f"Scale {scale}. How the numbers came about is said in {source.tables} beside this file.",
+        f"Scale {scale}. How the numbers came about is said in {source.tables} {where}",
         _table(counts),
     ]
-    parts += ["\n".join(f"- {reading}" for reading in source.readings)]
+    said = [text for scope, text in _SCOPES.items() if any(line.measured.scope == scope for line in lines)]
+    parts += [_list((*source.readings, *said))]
     for title, notes in _findings(source, lines):
-        parts += [f"## {title}", "\n".join(f"- {note}" for note in notes) or "None."]
+        parts += [f"## {title}", _list(notes) or "None."]
     for section, subject in source.sections.items():
         body = [["claim", "measured", "published", "cells: measured (published), in %"], ["---"] * 4]
         body += [
@@ -90,8 +106,8 @@ def as_markdown(source: Source, numbers: Numbers, *, scale: str) -> str:
         ]
         parts += [f"## {_section_title(section)}: {subject}", _table(body)]
     if source.not_in_tables:
-        notes = [f"- {where}: {what}." for where, what in source.not_in_tables]
-        parts += ["## What the text says and no table can show", "\n".join(notes)]
+        notes = [f"{section}: {what}." for section, what in source.not_in_tables]
+        parts += ["## What the text says and no table can show", _list(notes)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -115,12 +131,36 @@ def _shown(number: Number | None) -> str:
     """A number as text: two decimals, or none for a count."""
     if number is None:
         return "–"
-    return f"{number.value:g}" if number.images is None else f"{number.value:.2f}"
+    if number.images is None:
+        return f"{number.value:g}"
+    return f"{number.value:.2f}" + f" of {number.images:,}" * (number.scope == Scope.PART)
+
+
+def _of_scope(verdict: str, scope: Scope) -> str:
+    """A verdict, or whose verdict it is, followed by its test images unless these are all."""
+    return f"{verdict}, {scope}" if scope else str(verdict)
 
 
 def _of_published(verdict: Verdict) -> str:
     """The verdict on published cells; "not published" if a cell has no published number."""
     return "not published" if verdict == Verdict.NOT_MEASURED else verdict.value
+
+
+def _list(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _places(source: Source, places: Mapping[Part, str]) -> list[str]:
+    """By directory, the tables on which the source's claims rest, with their data sets."""
+    needed = {key[:2] for claim in source.claims for key in claim.predicate.cells()}
+    found: dict[str, dict[str, list[str]]] = {}
+    for (table, dataset), place in places.items():
+        if (table, dataset) in needed:
+            found.setdefault(place, {}).setdefault(_table_title(table), []).append(dataset)
+    return [
+        f"`{place}`: " + ", ".join(f"{title} ({', '.join(datasets)})" for title, datasets in own.items()) + "."
+        for place, own in sorted(found.items())
+    ]
 
 
 def _table(lines: Iterable[Sequence[str]]) -> str:
@@ -136,13 +176,12 @@ def _section_title(section: str) -> str:
 
 
 def _counts(lines: Sequence[_Line]) -> dict[str, dict[Verdict, int]]:
-    """The number of claims for each verdict: measured, measured on another split than the official one, and published."""
-    measured: dict[bool, list[Verdict]] = {False: [], True: []}
-    for line in lines:
-        measured[line.measured.own_split].append(line.measured.verdict)
-    verdicts = {"measured": measured[False], "published": [line.published.verdict for line in lines]}
-    if measured[True]:
-        verdicts = {"measured": measured[False], "measured, on another split": measured[True], **verdicts}
+    """The number of claims for each verdict: measured on all test images, measured on others, and published."""
+    verdicts: dict[str, list[Verdict]] = {"measured": []}
+    for scope in reversed(Scope):
+        if found := [line.measured.verdict for line in lines if line.measured.scope == scope]:
+            verdicts[_of_scope("measured", scope)] = found
+    verdicts["published"] = [line.published.verdict for line in lines]
     return {who: {verdict: given.count(verdict) for verdict in Verdict} for who, given in verdicts.items()}
 
 
@@ -154,7 +193,7 @@ def _findings(source: Source, lines: Sequence[_Line]) -> list[tuple[str, list[st
 
     def differing(published: Verdict, measured: Verdict) -> list[str]:
         chosen = [line for line in lines if (line.published.verdict, line.measured.verdict) == (published, measured)]
-        return [name(line) + " (on another split)" * line.measured.own_split for line in chosen]
+        return [name(line) + (f" ({scope})" if (scope := line.measured.scope) else "") for line in chosen]
 
     holds, fails = Verdict.HOLDS, Verdict.FAILS
     return [

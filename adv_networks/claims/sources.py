@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from adv_networks.claims.predicates import Key, Number, Numbers, Predicate, Verdict, Z
+from adv_networks.claims.predicates import Key, Number, Numbers, Predicate, Scope, Verdict, Z
 
-# How complete a number's data can be, least complete first (`tables.completeness`), and the kinds that claims may rest on.
+# How complete a number's data can be, least complete first (`tables.completeness`). Claims rest on those that have a scope.
 COMPLETENESS = ("subset", "split", "limited", "part", "complete")
-_COUNTED = frozenset({"split", "part", "complete"})
+_SCOPES = {"split": Scope.SPLIT, "limited": Scope.PART, "part": Scope.ALL, "complete": Scope.ALL}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +45,12 @@ class Judgement:
         return tuple(key for key, number in self.cells if number is None)
 
     @property
-    def own_split(self) -> bool:
-        """Whether the verdict depends on a number of another split of the data set than the official one."""
-        return self.verdict != Verdict.NOT_MEASURED and any(number and number.own_split for _, number in self.cells)
+    def scope(self) -> Scope:
+        """The test images that the verdict is of."""
+        if self.verdict == Verdict.NOT_MEASURED:
+            return Scope.ALL
+        found = {number.scope for _, number in self.cells if number}
+        return next(scope for scope in Scope if scope in found)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,7 +111,7 @@ def _judge(claim: Claim, numbers: Numbers, z: float, order: Mapping[Key, int]) -
 
 
 def measured(rows: Iterable[Mapping[str, Any]]) -> dict[Key, Number]:
-    """The numbers of table rows (`tables.make_table`) by cell, without those of too few test images, or only of the first.
+    """The numbers of table rows (`tables.make_table`) by cell, without those of too few test images to measure anything.
 
     A row has table, dataset, row, column, `measured_percent` and images. Optional are `metric` (default: accuracy), `data`
     (`COMPLETENESS`; default: "complete"), and `interval_low`, which is None if the number is not a proportion of images.
@@ -117,10 +120,10 @@ def measured(rows: Iterable[Mapping[str, Any]]) -> dict[Key, Number]:
         cell_key(row["table"], row["dataset"], row["row"], row["column"], row.get("metric", "accuracy")): Number(
             row["measured_percent"],
             None if row.get("interval_low", 0) is None else row["images"],
-            own_split=row.get("data") == "split",
+            _SCOPES[row.get("data", "complete")],
         )
         for row in rows
-        if row["measured_percent"] is not None and row.get("data", "complete") in _COUNTED
+        if row["measured_percent"] is not None and row.get("data", "complete") in _SCOPES
     }
 
 

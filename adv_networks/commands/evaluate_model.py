@@ -287,7 +287,7 @@ def _as_text(
     )
     before = found["No Noise"].own.right
     attacked = {label: one.own.measures(before) for label, one in every.items() if one.attack.has_source}
-    lines += ["What each attack did to the images:", measures.as_text(attacked)]
+    lines.append(measures.as_text(attacked))
     checked_row = check_records.Checked("model", check_records.records_of("this classifier", checked, "", ()))
     return "\n".join([*lines, check_records.as_text([checked_row])])
 

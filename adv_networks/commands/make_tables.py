@@ -17,7 +17,7 @@ from adv_networks.experiments import METHODS, TABLES, generator_file
 from adv_networks.storage import pictures
 from adv_networks.storage.files import write_whole
 from adv_networks.storage.records import read
-from adv_networks.tables import along_training
+from adv_networks.tables import along_training, attack_measures
 from adv_networks.tables.appendices import APPENDICES, Made
 from adv_networks.tables.classifier_checks import check_classifiers
 from adv_networks.tables.evaluate import evaluate, is_attackable
@@ -99,7 +99,9 @@ def make_table(plan: Plan, workspace: Workspace) -> str:
     _copy_pictures(plan, workspace)
     _draw_galleries(plan, networks)
     completed = [row for row in rows if request.datasets is None or row["dataset"] in request.datasets]
-    return "\n".join(filter(None, [tables.as_text(table, completed, scale=request.scale), check_records.as_text(checked)]))
+    parts = [tables.as_text(table, completed, scale=request.scale)]
+    parts += [attack_measures.as_text(table, tables.match(plan.cells[0], records, hashes)), check_records.as_text(checked)]
+    return "\n".join(filter(None, parts))
 
 
 def _copy_pictures(plan: Plan, workspace: Workspace) -> None:

@@ -14,6 +14,7 @@ from adv_networks.commands.planning import Plan
 from adv_networks.evaluation import check_records
 from adv_networks.evaluation.exports import Exports
 from adv_networks.experiments import ADAPTIVE, METHODS, WHITE_BOX, Column, Experiment, Row, Table
+from adv_networks.tables import attack_measures, members
 from adv_networks.tables.classifier_checks import check_classifiers
 from adv_networks.tables.evaluate import evaluate
 from adv_networks.tables.networks import Networks
@@ -75,7 +76,10 @@ class RunExperiment:
         self._export(plan, networks)
         rows = tables.make_table(plan.table, records, scale=spec.scale, seed=spec.seed, **request.options)
         checked = check_classifiers(plan.table, plan.every_cell, records, networks, plan.records)
-        yield "\n".join(filter(None, [tables.as_text(plan.table, rows, scale=spec.scale), check_records.as_text(checked)]))
+        parts = [tables.as_text(plan.table, rows, scale=spec.scale)]
+        parts.append(members.as_text(spec, members.transfer(spec, networks, plan.records)))
+        parts += [attack_measures.as_text(plan.table, tables.match(plan.every_cell, records)), check_records.as_text(checked)]
+        yield "\n".join(filter(None, parts))
 
     def _export(self, plan: Plan, networks: Networks) -> None:
         """Writes the requested files, for the classifier under the attacks of the grid."""

@@ -44,7 +44,8 @@ class Defence:
         settings: the settings that the source gives this method on every data set.
         Settings: a dataclass of the settings that only this method has, `spec.own`, which become flags; None for none.
         validated: the attacks that its classifier is validated under, besides its own generator.
-        adaptive: the attack that knows how this defence works (`--attack=adaptive`), by its name for `--attack`.
+        adaptive: the attack that knows how this defence works (`--attack=adaptive`), by its name for `--attack`; read through
+            `adaptive_for`.
         metrics: the columns of its runs' `metrics.csv` besides those of `training.logs.METRICS`.
         pictured: how many images `pictures` shows.
 
@@ -91,6 +92,10 @@ class Defence:
         """The run of the classifier that it stands in front of; None for a method that stands in front of none."""
         return None
 
+    def adaptive_for(self, spec: Experiment) -> str:
+        """The attack that knows how this defence works with these settings; see `adaptive`."""
+        return self.adaptive
+
     def check(self, spec: Experiment) -> None:
         """Raises a UsageError if the settings contradict one another, or ask for something that the method does not have."""
         if self.trains_classifier and spec.class_weights != "none" and "classes" not in self.reads:
@@ -100,6 +105,10 @@ class Defence:
         """The names of a finished run's files: `.keras` files, first the one that other runs build on, and pictures."""
         generators = [generator_file(position) for position in range(len(spec.generators) * self.trains_generator)]
         return (*["d.keras"] * self.trains_classifier, *generators, "perturbations.png")
+
+    def member_files(self, spec: Experiment) -> tuple[str, ...]:
+        """The files of the single classifiers of a run that has several; `d.keras` is then their mean."""
+        return ()
 
     def multiply_adds(self, spec: Experiment) -> float:
         """Multiply-adds of a step, per image; a forward pass, one back to the inputs and one to the weights cost the same."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adv_networks import networks
+from adv_networks.attacks.crafting import BATCH_SIZE, batches_of, on_devices
 from adv_networks.defences.base import register, setting
 from adv_networks.defences.input_defence import Defended, InputDefence
 from adv_networks.defences.needed_run import NeededRun
@@ -143,6 +144,20 @@ def projected(
     return StraightThrough(projection)(image) if straight_through else projection(image)
 
 
+def nearest(generator: keras.Model, images: np.ndarray, **options: Any) -> Iterator[np.ndarray]:
+    """The generator's images nearest to the given ones, floats in [0,1], batch by batch.
+
+    Args:
+        generator: maps latent vectors to images in [0,1].
+        images: uint8 or floats in [0,1], [N, height, width, channels].
+        options: L, R and the learning rate (`projected`).
+    """
+    image = keras.Input(images.shape[1:])
+    run = functools.partial(run_compiled, raw_outputs, keras.Model(image, projected(image, generator, **options)), False)
+    unlabelled = np.zeros(len(images), np.int32)
+    return on_devices(lambda number, x, y: run(tf.constant(x)).numpy(), batches_of(images, unlabelled, BATCH_SIZE))
+
+
 @register
 class DefenseGAN(InputDefence):
     """Defense-GAN of Samangouei et al., 2018, with their GAN for MNIST.
@@ -161,7 +176,8 @@ class DefenseGAN(InputDefence):
     knows_classifier = False
     settings: ClassVar[Mapping[str, Any]] = MappingProxyType(dict(batch_size=250))
     metrics = ("critic_distance", "critic_penalty", "generator_learning_rate", "validation_critic_distance")
-    adaptive = "pgd:steps=40:step_fraction=0.1:gradient=exact"
+    # Which gradient is the best one depends on the number of descent steps.
+    adaptive = "each_gradient:attack=apgd_ce:steps=50"
 
     def behind(self, spec: Experiment) -> Experiment:
         """See `Defence.behind`."""
@@ -217,10 +233,8 @@ class DefenseGAN(InputDefence):
 
     def pictures(self, players: GAN, shown: Images, spec: Experiment) -> dict[str, Any]:
         """The generator's reconstructions of a few images."""
-        x, own = shown.images / np.float32(255), spec.own
-        image = keras.Input(x.shape[1:])
-        made = projected(image, players.generator, steps=_STEPS_OF_PICTURES, restarts=1, rate=own.projection_rate)
-        found = run_compiled(raw_outputs, keras.Model(image, made), False, tf.constant(x)).numpy()
+        x, descent = shown.images / np.float32(255), dict(steps=_STEPS_OF_PICTURES, restarts=1, rate=spec.own.projection_rate)
+        found = np.concatenate(list(nearest(players.generator, x, **descent)))
         above = [find_dataset(spec.dataset).class_name(label) for label in shown.labels.tolist()]
         limit = float(np.abs(found - x).max())
         return {"reconstructions": pictures.perturbations(x, {"nearest of G": found}, limit, [above] * 2)}

@@ -32,6 +32,8 @@ DETECTORS = ("error_1", "error_2", "divergence_10", "divergence_40")
 PARTS = ("both", "detector", "reformer", "none")
 _FILES = ("autoencoder_1.keras", "autoencoder_2.keras")
 _HELD_OUT = "held_out.npy"
+# The adaptive attack on a classifier behind the reformer alone, which is differentiable and refuses nothing.
+_WITHOUT_DETECTORS = "apgd_targeted:steps=50"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,6 +162,10 @@ class MagNet(InputDefence):
         "validation_reconstruction_error_2",
     )  # fmt: skip
     adaptive = "evading_cw"
+
+    def adaptive_for(self, spec: Experiment) -> str:
+        """See `Defence.adaptive_for`; without detectors there is nothing to evade."""
+        return self.adaptive if spec.own.magnet_parts in ("both", "detector") else _WITHOUT_DETECTORS
 
     def files(self, spec: Experiment) -> tuple[str, ...]:
         """See `Defence.files`."""

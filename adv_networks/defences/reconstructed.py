@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from adv_networks.attacks.crafting import BATCH_SIZE, batches_of, on_devices
 from adv_networks.data import Images
 from adv_networks.defences.base import Defence, register, setting
-from adv_networks.defences.defense_gan import GENERATOR, GANSettings, projected
+from adv_networks.defences.defense_gan import GENERATOR, GANSettings, nearest
 from adv_networks.defences.needed_run import NeededRun
 from adv_networks.defences.players import Players
 from adv_networks.defences.standard import standard_step
@@ -19,7 +17,6 @@ from adv_networks.defences.updates import Scalars
 from adv_networks.errors import UserError
 from adv_networks.experiments import Experiment
 from adv_networks.lazy import keras, np, tf
-from adv_networks.runtime import raw_outputs, run_compiled
 from adv_networks.storage.arrays import load_npy
 from adv_networks.storage.files import remove_leftovers
 from adv_networks.storage.hashes import check_hashed, images_hash, write_hashed
@@ -88,11 +85,6 @@ class Reconstructed(Defence):
 
 def reconstructions(generator: keras.Model, images: Images, spec: Experiment) -> np.ndarray:
     """The generator's images nearest to the given ones, uint8 [N, height, width, channels]."""
-    own, image = spec.own, keras.Input(images.images.shape[1:])
+    own = spec.own
     options = dict(steps=own.reconstruction_steps, restarts=own.reconstruction_restarts, rate=own.reconstruction_rate)
-    run = functools.partial(run_compiled, raw_outputs, keras.Model(image, projected(image, generator, **options)), False)
-
-    def made(number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return np.round(255 * run(tf.constant(x)).numpy()).astype(np.uint8)
-
-    return np.concatenate(list(on_devices(made, batches_of(*images, BATCH_SIZE))))
+    return np.concatenate([np.round(255 * made).astype(np.uint8) for made in nearest(generator, images.images, **options)])

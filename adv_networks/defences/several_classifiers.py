@@ -110,7 +110,11 @@ class SeveralClassifiers(AdversarialNetwork):
     def files(self, spec: Experiment) -> tuple[str, ...]:
         """See `Defence.files`."""
         mean, *others = super().files(spec)
-        return (mean, *(member_file(position) for position in range(len(spec.own.classifiers))), *others)
+        return (mean, *self.member_files(spec), *others)
+
+    def member_files(self, spec: Experiment) -> tuple[str, ...]:
+        """See `Defence.member_files`."""
+        return tuple(member_file(position) for position in range(len(spec.own.classifiers)))
 
     def multiply_adds(self, spec: Experiment) -> float:
         """See `Defence.multiply_adds`; slightly too many, because the generators ascend once for all classifiers."""

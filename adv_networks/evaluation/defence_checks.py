@@ -9,7 +9,6 @@ from typing import Any
 from adv_networks.attacks import Attack, EvadingCarliniWagner, EvadingPGD
 from adv_networks.evaluation.defended import Defended, rejected
 from adv_networks.evaluation.outcomes import NOT_APPLICABLE, PASS, WARNING, Check
-from adv_networks.experiments import GRADIENTS
 from adv_networks.lazy import np
 
 # In points: how much less accuracy an attack that knows more may leave.
@@ -47,9 +46,8 @@ def _gradient_is_its_own(defended: Defended, pgd: Attack) -> Check:
 def _no_gradient_is_better(defended: Defended, pgd: Attack, right: Callable[[Attack], np.ndarray]) -> Check:
     """Passes if no other gradient makes PGD leave less accuracy than the gradient that attacks get."""
     name = "no other gradient of the defence makes PGD stronger"
-    offered = {"exact": defended.model, "straight_through": defended.surrogate, "none": defended.undefended}
     own = pgd.gradient or defended.gradient
-    names = [gradient for gradient in GRADIENTS if offered[gradient] is not None]
+    names = list(defended.offered)
     if names == [own]:
         return Check(name, NOT_APPLICABLE, f"attacks already get its only gradient: {own}")
     left = {gradient: _percent(right(dataclasses.replace(pgd, gradient=gradient))) for gradient in names}

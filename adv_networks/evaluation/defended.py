@@ -68,6 +68,18 @@ class Defended:
         logits = (self.model if self.surrogate is None else self.surrogate)(image)
         return keras.Model(image, [logits, keras.ops.max(self.excess(image), 1)])
 
+    @functools.cached_property
+    def offered(self) -> dict[str, keras.Model]:
+        """The networks that attacks can be crafted on, by the name of the gradient that each gives; first the exact one."""
+        every = {"exact": self.model, "straight_through": self.surrogate, "none": self.undefended}
+        return {gradient: network for gradient, network in every.items() if network is not None}
+
+    @functools.cached_property
+    def with_each_gradient(self) -> keras.Model:
+        """A model with the outputs of each network of `offered`, for attacks that follow each gradient."""
+        image = keras.Input(self.model.input_shape[1:])
+        return keras.Model(image, [network(image) for network in self.offered.values()])
+
     def crafted_on(self, attack: Attack) -> keras.Model:
         """The network that an attack is crafted on: the one whose gradient the attack asks for.
 
@@ -76,12 +88,13 @@ class Defended:
         """
         if attack.evades and self.excess is not None:
             return self.with_excess
-        offered = {"exact": self.model, "straight_through": self.surrogate, "none": self.undefended}
-        network = offered[attack.gradient or self.gradient]
-        if network is None:
-            names = " or ".join(name for name, own in offered.items() if own is not None)
-            raise UsageError(f"gradient of attack {attack.name}: expected {names}, received {attack.gradient}")
-        return network
+        if attack.follows_each and len(self.offered) > 1:
+            return self.with_each_gradient
+        gradient = attack.gradient or self.gradient
+        if gradient not in self.offered:
+            expected = " or ".join(self.offered)
+            raise UsageError(f"gradient of attack {attack.name}: expected {expected}, received {attack.gradient}")
+        return self.offered[gradient]
 
 
 # A classifier that can be evaluated.
@@ -120,11 +133,11 @@ def crafted_on(source: Target | None, attack: Attack) -> keras.Model | None:
 def gradient_of(source: Target | None, attack: Attack) -> str:
     """The gradient of the source that an attack followed, as records name it.
 
-    It is empty if the attack follows no gradient, or if no defence stands in front of the source.
+    It is empty if the attack follows no gradient, or if no defence stands in front of the source; "each" for all in turn.
     """
     if not isinstance(source, Defended) or not attack.reads_gradients:
         return ""
-    return attack.gradient or source.gradient
+    return "each" if attack.follows_each else attack.gradient or source.gradient
 
 
 def target_hash(target: Target) -> str:

@@ -19,17 +19,18 @@ from adv_networks.lazy import np, scipy, tf
 _NORMS = ("l0", "l2", "linf")
 # The first number of the seeds for a random target's answers.
 _SCORING = 1
-# The titles of the columns of `as_text`, and the measure that each shows.
+_HEADING = "What each attack did to the images; distances are median / mean of the successes:"
+# The titles of the columns of `as_text`, and the measures that each shows.
 _SHOWN = {
-    "changed %": "changed_percent",
-    "success %": "success_percent",
-    "destroyed %": "destruction_percent",
-    "confidence %": "confidence_percent",
-    "median L0": "l0_median",
-    "median L2": "l2_median",
-    "median L∞": "linf_median",
-    "queries": "queries_mean",
-    "refused %": "rejected_percent",
+    "changed %": ("changed_percent",),
+    "success %": ("success_percent",),
+    "destroyed %": ("destruction_percent",),
+    "confidence %": ("confidence_percent",),
+    "L0": ("l0_median", "l0_mean"),
+    "L2": ("l2_median", "l2_mean"),
+    "L∞": ("linf_median", "linf_mean"),
+    "queries": ("queries_mean",),
+    "refused %": ("rejected_percent",),
 }
 
 
@@ -102,23 +103,39 @@ class PerImage:
 
 
 def as_text(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """The measures of attacks (`PerImage.measures`) as aligned columns, one row per attack; a missing measure is a dash.
+    """The measures of attacks (`PerImage.measures`) as aligned columns under a heading, one row per attack.
+
+    A missing measure is a dash. A column without any is left out.
 
     Args:
         found: measures by the attack's label.
+
+    Examples:
+        >>> from adv_networks.evaluation import measures
+        >>> print(measures.as_text({"PGD": {"success_percent": 50.0, "l2_median": 1.25, "l2_mean": 1.5}}))
+        What each attack did to the images; distances are median / mean of the successes:
+             success %          L2
+        PGD         50  1.25 / 1.5
     """
-    # Few classifiers refuse images.
-    refuses = any(measures.get("rejected_percent") is not None for measures in found.values())
-    shown = {title: field for title, field in _SHOWN.items() if refuses or field != "rejected_percent"}
+    shown = {
+        title: fields
+        for title, fields in _SHOWN.items()
+        if any(measures.get(field) is not None for measures in found.values() for field in fields)
+    }
     rows = [["", *shown]]
     for label, measures in found.items():
-        values = (measures.get(field) for field in shown.values())
-        rows.append([label, *("-" if value is None else f"{value:.4g}" for value in values)])
+        rows.append([label, *(_written([measures.get(field) for field in fields]) for fields in shown.values())])
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    return "\n".join(
+    lines = [
         "  ".join([row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))])
         for row in rows
-    )
+    ]
+    return "\n".join([_HEADING, *lines])
+
+
+def _written(values: Sequence[float | None]) -> str:
+    """One measure, or a median and a mean."""
+    return " / ".join("-" if value is None else f"{value:.4g}" for value in values) if set(values) != {None} else "-"
 
 
 def _mean(values: np.ndarray) -> float | None:
@@ -174,6 +191,7 @@ def measure(
         made = crafted(attack, network, x, y, seed=(attack.seed, number), training=training, state=state)
         moved = made.images.numpy()
         original = x / np.float32(255) if x.dtype == np.uint8 else x
+        original = original if made.started_from is None else made.started_from.numpy()
         shared = dict(
             changed=made.changed, distances={norm: distances(original, moved, norm) for norm in _NORMS}, queries=made.queries
         )

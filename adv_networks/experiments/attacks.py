@@ -41,6 +41,7 @@ class Attack(Protocol):
     composed: bool
     learns: bool
     evades: bool
+    follows_each: bool
     gradient: str
     epsilon: float
     norm: str

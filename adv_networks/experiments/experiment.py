@@ -90,7 +90,7 @@ class Experiment(SharedSettings):
     @property
     def adaptive(self) -> str:
         """The attack that knows how this method's defence works, as a text of the attack grammar."""
-        return METHODS[self.method].adaptive
+        return METHODS[self.method].adaptive_for(self)
 
     @property
     def finite_difference_step(self) -> float:

@@ -28,7 +28,6 @@ class Method(Protocol):
     static_examples: bool
     settings: Mapping[str, Any]
     Settings: type | None
-    adaptive: str
 
     @property
     def trains_generator(self) -> bool:
@@ -43,6 +42,9 @@ class Method(Protocol):
 
     def behind(self, spec: Experiment) -> Experiment | None:
         """The run of the classifier that this method stands in front of; None if it stands in front of none."""
+
+    def adaptive_for(self, spec: Experiment) -> str:
+        """The attack that knows how this defence works with these settings, as a text of the attack grammar."""
 
     def check(self, spec: Experiment) -> None:
         """Raises a UsageError if the experiment's settings contradict one another."""

@@ -16,7 +16,7 @@ class Row:
     In columns with a surrogate, the surrogate is a run of the table's protocol, or the one of `sources` that has the column's
     method. `published` names the table and the row whose published numbers these cells are compared with, None meaning its
     own. In a transposed table, the labels of the attacks are put between `prefix` and `suffix`. `attack` replaces the attacks
-    of the columns.
+    of the columns, and `gradient` is the gradient of the row's defence that they follow, empty for the defence's choice.
 
     Examples:
         >>> from adv_networks.experiments import Row
@@ -34,6 +34,7 @@ class Row:
     prefix: str = ""
     suffix: str = ""
     attack: str | None = None
+    gradient: str = ""
 
     def surrogate(self, method: str) -> Row:
         """The row that describes the surrogates of that method."""

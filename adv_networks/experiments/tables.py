@@ -186,7 +186,7 @@ class Table:
                     dataset, method, protocol=reading.protocol or protocol, scale=scale, seed=other_seed, **settings
                 )
         target, source = (other, own) if column.target else (own, other)
-        attack = target.attack(row.attack or column.attack)
+        attack = target.attack(f"{row.attack or column.attack}{f':gradient={row.gradient}' * bool(row.gradient)}")
         if column.worst_of:
             attack = dataclasses.replace(attack, parts=column.worst_of)
         from_source = "" if column.source is None else f" from {METHODS[column.source].letter}'"

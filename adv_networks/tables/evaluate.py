@@ -63,7 +63,7 @@ def _evaluate_alike(cells: Sequence[Cell], networks: Networks, directory: Path, 
         *networks.workspace.images(cells[0].dataset, "test", cells[0].target.test_images),
         known=read(directory / "records.csv"),
         wanted=lambda target, source, attack: (target, source, attack) in wanted,
-        provenance={cell.target.target_name: _provenance(cell.target, networks.workspace) for cell in cells},
+        provenance={cell.target.target_name: provenance(cell.target, networks.workspace) for cell in cells},
         bn_evaluation=cells[0].target.bn_evaluation,
         on_records=save,
         hashes=targets.hashes() | sources.hashes(),
@@ -97,7 +97,8 @@ def worst_records(cells: Sequence[Cell], records: Sequence[Record], outcomes: di
     return [evaluation.worst(cell.attack, own, outcomes) for cell, own in zip(wanted, parts, strict=True) if all(own)]
 
 
-def _provenance(spec: Experiment, workspace: Workspace) -> dict[str, Any]:
+def provenance(spec: Experiment, workspace: Workspace) -> dict[str, Any]:
+    """The fields of a record that say which run its target is of, and what that was trained on."""
     description = describe(workspace.of(spec))
     if description is None:
         raise UserError(f"{workspace.of(spec)}: expected a trained run, found none")

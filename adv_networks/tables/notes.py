@@ -57,9 +57,12 @@ def notes_of(cells: Sequence[tuple[Cell, Record | None]]) -> list[str]:
         return []
     specs, records = experiments_of(cell for cell, _ in measured), [record for _, record in measured]
     notes.append(f"Seeds {_listed(spec.seed for spec in specs)}; protocol {_listed(spec.protocol for spec in specs)}.")
+    made_by = [_listed(record.versions for record in records)]
+    if any(record.runtime for record in records):  # which older records do not have
+        made_by.append(_listed(record.runtime or "unknown" for record in records))
     notes.append(
         f"Trained at commit {_listed(record.training_commit for record in records)}, "
-        f"evaluated at {_listed(record.commit for record in records)}; {_listed(record.versions for record in records)}."
+        f"evaluated at {_listed(record.commit for record in records)}; {'; '.join(made_by)}."
     )
     return notes
 

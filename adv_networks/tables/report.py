@@ -173,6 +173,7 @@ def _provenance(records: Sequence[Record]) -> str:
         "trained at commit": "training_commit",
         "evaluated at commit": "commit",
         "versions": "versions",
+        "kernels and threads": "runtime",
         "test images and labels (hash)": "images_hash",
         "weights under attack (hash)": "target_hash",
     }

@@ -311,6 +311,11 @@ def test_own_classifier_meets_them_too(classifier, with_foolbox, run, tmp_path):
             2,
             "target of .*: expected one of runner_up, least_likely, next, received true",
         ),
+        (
+            ["--attack=art:TargetedUniversalPerturbation"],
+            2,
+            r"another one than art:TargetedUniversalPerturbation, which asks the classifier about images outside \[0,1\]",
+        ),
         (["--attack=art:DeepFool:target=next"], 2, "attack art:DeepFool.*: expected an argument among .*, received target"),
         (["--attack=foolbox:L2PGD"], 2, "norm of foolbox:L2PGD: expected l2, its own, .* received linf"),
         (["--attack=foolbox:L2PGD:norm=l2"], 2, "epsilon of foolbox:L2PGD:norm=l2: expected a value .* received none"),
@@ -332,7 +337,7 @@ def test_own_classifier_meets_them_too(classifier, with_foolbox, run, tmp_path):
         ),
     ],
 )
-def test_wrong_attacks_are_one_line_before_any_training(arguments, code, said, run, with_foolbox, tmp_path, monkeypatch):
+def test_wrong_attacks_are_one_line_before_any_training(arguments, code, said, run, with_art, with_foolbox, tmp_path):
     found, output, error = run(*arguments, *SMALLEST)
     assert (found, output, error.count("\n")) == (code, "", 1) and re.search(said, error), error
     assert not (tmp_path / "runs").exists()

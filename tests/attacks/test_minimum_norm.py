@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.special
+import sklearn.neural_network
 import tensorflow as tf
 
-from adv_networks import attacks, evaluation
+from adv_networks import attacks, data, evaluation
 from adv_networks.attacks.distances import distances
 from adv_networks.errors import UsageError
 from tests.conftest import precision
@@ -14,6 +16,7 @@ from tests.conftest import precision
 RNG = np.random.default_rng(1)
 WEIGHTS, BIAS = RNG.normal(size=(16, 5)), RNG.normal(size=5)
 COUNT = 50
+LBFGS_COUNT = 25  # One after the other, half a second each.
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +173,24 @@ def test_black_and_white_become_pictures_of_every_class(linear):
         assert (attacks.predict(model, found).numpy().argmax(1) == np.arange(5)).mean() >= 0.8
 
 
+@pytest.mark.parametrize(("start", "value"), [("black", 0.0), ("white", 1.0)])
+def test_start_of_the_grammar_is_that_picture_and_distances_count_from_it(start, value, linear):
+    (model, x, *_), labels = linear, np.arange(12) % 5
+    empty, targets = np.full_like(x, value), (labels + 1) % 5
+    drawn = attacks.cw_l2(model, empty, targets, targeted=True, searches=3, steps=100, c=1, rate=0.1).numpy()
+    attack = attacks.named(f"cw_l2:start={start}:target=next:searches=3:steps=100:c=1:rate=0.1", 0.1)
+    found = attack.crafted(model, x, labels)
+    moved = found.changed
+    assert moved.any() and not moved.all()  # Empty images already have one of the classes.
+    np.testing.assert_array_equal(found.images, np.where(moved[:, None, None, None], drawn, x))
+    assert (attacks.predict(model, found.images).numpy().argmax(1) == targets)[moved].all()
+    (measured,) = evaluation.measure([model], x, labels, attack, model)
+    np.testing.assert_allclose(measured.distances["l2"][moved], distances(empty, drawn, "l2")[moved])
+    held = attacks.CarliniWagnerL2(start=start, target="next", searches=3, steps=100, c=1.0, rate=0.1, epsilon=1e-3)
+    np.testing.assert_array_equal(held.craft(model, x, labels), x)
+    assert "start" in attack.settings() and "start" not in attacks.CarliniWagnerL2().settings()
+
+
 def test_lbfgs_is_as_near_as_scipys_constrained_minimum(linear):
     model, x, _, labels = linear
     targets = ((labels + 1) % 5)[:4]
@@ -187,6 +208,60 @@ def test_lbfgs_is_as_near_as_scipys_constrained_minimum(linear):
         )
         ratios.append(np.linalg.norm(own - image) / np.sqrt(least.fun))
     assert min(ratios) > 1 - 1e-6 and np.median(ratios) <= 1.05 and max(ratios) <= 1.1, ratios
+
+
+def trained_perceptron():
+    """A perceptron of 16 tanh units in double precision, with weights that scikit-learn has trained on the digits."""
+    images, labels = data.load("digits", "train")
+    fitted = sklearn.neural_network.MLPClassifier((16,), activation="tanh", max_iter=60, random_state=0)
+    fitted.fit(images.reshape(-1, 64) / 255, labels)
+    with precision("float64"):
+        layers = [keras.layers.Flatten(), keras.layers.Dense(16, "tanh"), keras.layers.Dense(10)]
+        model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    (first, second), (one, two) = fitted.coefs_, fitted.intercepts_
+    model.set_weights([first, one, second, two])
+    return model
+
+
+def nearest_by_scipy(weights, image, target, searches, steps):
+    """The distance of the nearest image with the target class: L-BFGS-B on c‖r‖² + ℓ(x + r, t), log c by bisection."""
+    kernel, bias, second, second_bias = weights
+
+    def logits(flat):
+        return np.tanh(flat @ kernel + bias) @ second + second_bias
+
+    def loss(flat, c):
+        hidden = np.tanh(flat @ kernel + bias)
+        errors = scipy.special.softmax(logits(flat)) - np.eye(10)[target]
+        value = c * ((flat - image) ** 2).sum() - scipy.special.log_softmax(logits(flat))[target]
+        return value, 2 * c * (flat - image) + kernel @ ((1 - hidden**2) * (second @ errors))
+
+    low, high, nearest = 1e-3, 10.0, np.inf
+    for _ in range(searches):
+        c = np.sqrt(low * high)
+        how = dict(jac=True, method="L-BFGS-B", bounds=[(0, 1)] * 64, options=dict(maxiter=steps))
+        found = scipy.optimize.minimize(loss, image, (c,), **how).x
+        if logits(found).argmax() == target:
+            nearest, low = min(nearest, np.linalg.norm(found - image)), c
+        else:
+            high = c
+    return nearest
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_lbfgs_reaches_what_scipy_does_and_no_farther_on_digits():
+    model, (images, labels) = trained_perceptron(), data.load("digits", "test")
+    logits = attacks.predict(model, images / 255).numpy()
+    right = np.flatnonzero(logits.argmax(1) == labels)[:LBFGS_COUNT]
+    x, logits = images[right] / 255, logits[right]
+    logits[np.arange(LBFGS_COUNT), labels[right]] = -np.inf
+    targets = logits.argmax(1)
+    found = attacks.lbfgs(model, x, targets, searches=9, steps=60).numpy()
+    reached, size = attacks.predict(model, found).numpy().argmax(1) == targets, distances(x, found, "l2")
+    nearest = [nearest_by_scipy(model.get_weights(), *own, 9, 60) for own in zip(x.reshape(-1, 64), targets, strict=True)]
+    assert reached.sum() >= np.isfinite(nearest).sum() > 0
+    assert np.median(size[reached]) <= 1.05 * np.median(np.array(nearest)[np.isfinite(nearest)])
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +340,8 @@ def test_ball_is_a_threshold_and_queries_are_counted(digits):
         (lambda m, x, y: attacks.named("cw_l0:norm=l2", 0.1).check(classes=5), "norm: expected l0 for attack cw_l0"),
         (lambda m, x, y: attacks.fgs(m, x, y, 3, norm="l0"), "norm: expected one of linf, l2, l1, received l0"),
         (lambda m, x, y: attacks.named("cw_l2:kappa=-1", 0.1), "kappa: expected a value of at least 0"),
+        (lambda m, x, y: attacks.named("cw_l2:start=grey", 0.1), "start: expected one of image, black, white, received grey"),
+        (lambda m, x, y: attacks.named("cw_l2:start=black", 0.1), "target: expected one of .* with start black, received none"),
     ],
 )
 def test_wrong_arguments_are_one_line(call, message, linear):

@@ -30,11 +30,20 @@ def test_more_images_decide_what_fewer_do_not():
     assert of(claims.above(0, 91), 90.34, images=40_000) == FAILS
 
 
+def test_none_and_all_of_few_images_have_an_error_too():
+    # All of 199, and 2 of 4 more, are 99.01%: ± 1.96 sqrt(99.01 · 0.99 / 203) = 1.36.
+    assert of(claims.above(0, 99), 100.0, images=199) == UNDECIDED
+    assert of(claims.above(0, 98.6), 100.0, images=199) == HOLDS
+    # 2 of 104 are 1.92%: ± 2.64. 2 of 10,004 are 0.02%: ± 0.028.
+    assert of(claims.below(0, 2), 0.0, images=100) == UNDECIDED
+    assert of(claims.below(0, 2.7), 0.0, images=100) == HOLDS
+    assert of(claims.below(0, 0.03), 0.0) == HOLDS
+
+
 def test_greater_by_points_and_what_touches_the_bound():
-    # 0 and 100% have no sampling error here.
-    assert of(claims.greater(0, 1, by=99.99), 100.0, 0.0) == HOLDS
+    assert of(claims.greater(0, 1, by=99.99), 100.0, 0.0, z=0) == HOLDS
     assert of(claims.greater(0, 1, by=100), 100.0, 0.0) == UNDECIDED
-    assert of(claims.greater(0, 1, by=100.01), 100.0, 0.0) == FAILS
+    assert of(claims.greater(0, 1, by=100.01), 100.0, 0.0, z=0) == FAILS
     # A negative `by`: less than ten points lower. ± 1.38.
     assert of(claims.greater(0, 1, by=-10), 50.0, 58.5) == HOLDS
     assert of(claims.greater(0, 1, by=-10), 50.0, 59.5) == UNDECIDED

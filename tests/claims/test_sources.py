@@ -3,7 +3,7 @@
 import pytest
 
 from adv_networks import claims
-from adv_networks.claims import Claim, Number, Source, Verdict
+from adv_networks.claims import Claim, Number, Scope, Source, Verdict
 
 HOLDS, FAILS, UNDECIDED, NOT_MEASURED = Verdict
 CLEAN, ATTACKED = (("t", "digits", "net", column) for column in ("clean", "FGS"))
@@ -42,8 +42,8 @@ def test_published_verdicts_and_cells_in_the_order_of_the_tables():
     judged = SOURCE.judge_published()
     assert [one.verdict for one in judged] == [HOLDS, HOLDS, HOLDS, NOT_MEASURED]
     assert [key for key, _ in judged[0].cells] == [CLEAN, ATTACKED]
-    # 180 of 360 are 50 points; with the 20 of FGS 70, of which the 20 alone have a sampling error, 4.1.
-    assert judged[2].claim.predicate.interval(SOURCE.published(), 1.96) == pytest.approx((70 - 4.132, 70 + 4.132), abs=1e-3)
+    # 180 of 360 are 50 points; with the 20 of FGS 70. Only the 20 have an error: 74 of 364, ± 1.96 sqrt(20.33 · 79.67 / 364).
+    assert judged[2].claim.predicate.interval(SOURCE.published(), 1.96) == pytest.approx((70 - 4.1345, 70 + 4.1345), abs=1e-3)
     assert judged[3].missing == (OWN,)
 
 
@@ -54,6 +54,23 @@ def test_measured_rows_are_cells_by_metric():
     assert [one.verdict for one in SOURCE.judge(numbers)] == [UNDECIDED, FAILS, NOT_MEASURED, NOT_MEASURED]
     assert claims.measured([row(CLEAN, 98.0, metric="accuracy")]) == {CLEAN: Number(98.0, 360)}
     assert claims.measured([row(CLEAN, None)]) == {}
+
+
+def test_a_part_of_the_images_is_judged_by_its_own_sampling_error():
+    """By hand: 98% of 360 and 80 or 91% of 40 differ by 18 and 7 points, ± 1.96 sqrt(0.7 + 39.9 or 25.2) = 12.5 and 10.0."""
+    for attacked, verdict in ((80.0, HOLDS), (91.0, UNDECIDED)):
+        numbers = claims.measured([row(CLEAN, 98.0), row(ATTACKED, attacked, data="limited", images=40)])
+        (judged, *others) = SOURCE.judge(numbers)
+        assert (judged.verdict, judged.scope) == (verdict, Scope.PART)
+        assert {one.scope for one in others} == {Scope.ALL}
+        assert numbers[ATTACKED] == Number(attacked, 40, Scope.PART)
+        assert f"FGS {attacked:.2f} of 40 (20.00)" in claims.as_lines(SOURCE, numbers)[0]["cells"]
+    assert SOURCE.judge(claims.measured([row(CLEAN, 98.0), row(ATTACKED, 91.0)]))[0].verdict == HOLDS
+
+
+def test_another_split_is_said_before_a_part_of_the_images():
+    numbers = claims.measured([row(CLEAN, 98.0, data="split"), row(ATTACKED, 20.0, data="limited")])
+    assert SOURCE.judge(numbers)[0].scope == Scope.SPLIT
 
 
 def test_lines_show_numbers_metrics_counts_and_what_is_missing():

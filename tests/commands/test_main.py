@@ -17,6 +17,8 @@ import pytest
 from absl import flags as absl_flags
 
 from adv_networks import networks
+from adv_networks.experiments import experiment
+from adv_networks.training import train
 from flags import rules
 from flags.groups import GROUPS
 from tests.conftest import SMALL, SMALLEST, randomised, written_at
@@ -148,6 +150,22 @@ def test_plan_passes_on_what_its_runs_are_told(run, tmp_path):
     )
 
 
+@pytest.mark.slow
+def test_run_and_table_print_the_distances_that_further_attacks_needed(run, tmp_path):
+    asked = ("--attack=deepfool:steps=5", *SMALLEST, "--steps=60", "--learning_rate=0.05", "--test_images=60")
+    code, output, error = run("--method=standard", *asked)
+    assert code == 0, error
+    (file,) = (tmp_path / "results").rglob("records.csv")
+    with file.open() as handle:
+        (record,) = (row for row in csv.DictReader(handle) if row["attack"] == "deepfool:steps=5")
+    middle, mean, success = (float(record[field]) for field in ("l2_median", "l2_mean", "success_percent"))
+    numbers = rf".* {success:.4g} .* {middle:.4g} / {mean:.4g} "
+    assert re.search(rf"^What each attack did.*\n.*\nFGS .*\nPGD .*\ndeepfool:steps=5{numbers}", output, re.MULTILINE), output
+    code, output, _ = run("--table=digits", "--finished_only", *asked)
+    assert code == 0 and re.search(rf"^deepfool:steps=5{numbers}", output, re.MULTILINE), output
+    assert "What each attack" not in run("--table=digits", "--finished_only", *asked[1:])[1]
+
+
 def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
     randomised(networks.d1((8, 8, 1), 10, 4)).save(tmp_path / "mine.keras")
     own = (f"--model={tmp_path}/mine.keras", "--input_range=0,1", "--dataset=digits")
@@ -239,6 +257,25 @@ def test_own_classifier_is_attacked_in_another_norm(run, tmp_path):
         (["--attack="], "must not be empty"),
         (["--from="], "must not be empty"),
         (["--save_adversarial="], "must not be empty"),
+        (["--classifier=vgg"], r"--classifier=vgg: must be one of d1, d2, .* a \.keras file or module:function"),
+        (["--method=distillation", "--temperature=0"], r"--temperature=0\.0: must be above 0"),
+        (["--method=contrastive", "--contrastive_margin=0"], r"--contrastive_margin=0\.0: must be above 0"),
+        (["--method=defense_gan", "--projection_steps=0"], "--projection_steps=0: 0 is not a positive integer"),
+        (["--method=defense_gan", "--projection_restarts=0"], "--projection_restarts=0: 0 is not a positive integer"),
+        (["--attack=r_fgs:alpha=-0.1"], r"attack r_fgs: alpha: expected a value of at least 0 .*, received -0\.1"),
+        (["--attack=r_fgs:alpha=0.3:epsilon=0.2"], r"alpha: expected a value of at least 0 and below ε 0\.2, received 0\.3"),
+        (["--attack=cw_l2:kappa=-1"], r"attack cw_l2: kappa: expected a value of at least 0 .*, received -1\.0"),
+        (["--attack=cw_l0:kappa=inf"], "attack cw_l0: kappa: expected a value of at least 0 .*, received inf"),
+        (["--attack=cw_linf:c=0"], r"attack cw_linf: c: expected a value above 0 .*, received 0\.0"),
+        (["--attack=evading_cw:c=-1"], r"attack evading_cw: c: expected a value .*, received -1\.0"),
+        (["--attack=one_pixel:population=3"], "attack one_pixel: population: expected a value of at least 4 .*, received 3"),
+        (["--attack=photo:quality=0:attack=fgs"], "attack photo: quality: expected a value of at least 1 .*, received 0"),
+        (["--attack=photo:quality=101:attack=fgs"], "quality: expected a value of at least 1 and of at most 100, received 101"),
+        (["--weight_l1=-1"], r"--weight_l1=-1: -1\.0 is not a non-negative number"),
+        (["--weight_decay=-1"], r"--weight_decay=-1: -1\.0 is not a non-negative number"),
+        (["--method=defense_gan", "--gan_penalty=-1"], r"--gan_penalty=-1: -1\.0 is not a non-negative number"),
+        (["--dropout=1"], r"--dropout=1\.0: must be below 1"),
+        (["--input_dropout=-0.1"], r"--input_dropout=-0\.1: -0\.1 is not a non-negative number"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments, message, run):
@@ -277,6 +314,23 @@ def test_bad_files_and_directories_are_one_line_and_exit_code_1(run, tmp_path):
         assert (code, output, error.count("\n")) == (1, "", 1), error
         assert re.search(message, error)
     assert records.read_text() == damaged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "file"), [("magnet", "autoencoder_1.keras"), ("defense_gan", "generator.keras")])
+def test_damaged_network_of_a_defence_is_one_line_and_exit_code_1(method, file, run, tmp_path):
+    """A missing one is saved again from the run's checkpoint; without a checkpoint the run is trained again."""
+    settings = dict(steps=1, classifier="mlp", classifier_width=8, validation=10)
+    spec = experiment("digits", method, scale="tiny", **settings)
+    for own in (spec.behind(), spec):
+        train(own, tmp_path / "runs" / own.name, progress=False)
+    network = tmp_path / "runs" / spec.name / file
+    network.write_bytes(network.read_bytes()[:500])
+    asked = [f"--{name}={value}" for name, value in settings.items()]
+    code, output, error = run(f"--method={method}", "--scale=tiny", "--noprogress", *asked)
+    assert (code, output, error.count("\n")) == (1, "", 1), error
+    assert re.search(rf"{file}: expected the file that its run saved, .*, found another", error)
+    assert network.stat().st_size == 500
 
 
 def test_every_flag_is_in_one_group_with_an_example_of_it():

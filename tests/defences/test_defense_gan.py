@@ -1,5 +1,7 @@
 """Defense-GAN: its penalty by hand, its projection against SciPy, its gradients against finite differences, and its runs."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -125,6 +127,23 @@ def test_each_gradient_is_the_finite_difference_of_what_it_claims_to_be(float64)
     assert np.abs(gradient("exact") - gradient("straight_through")).max() > 1e-3
     for model in (defended.model, defended.surrogate):
         np.testing.assert_allclose(losses(model, x, y), losses(classifier, nearest, y), atol=1e-9)
+
+
+def test_adaptive_attack_fools_what_any_gradient_of_the_defence_fools():
+    """Of a random classifier behind a random generator."""
+    classifier = randomised(keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)]))
+    spec = tiny(projection_steps=4, projection_rate=1.0, epsilon=0.1)
+    defended = METHODS["defense_gan"].wrap(classifier, {GENERATOR: generator_of("tanh")}, spec)
+    x = np.random.default_rng(1).random((80, *SHAPE)).astype(np.float32)
+    y, adaptive = np.argmax(defended.model(x), 1), spec.attack("adaptive")
+
+    def right(attack):
+        return evaluation.correct_masks([defended], x, y, attack, defended)[0]
+
+    alone = [right(dataclasses.replace(adaptive.wrapped, gradient=gradient)) for gradient in defended.offered]
+    assert list(defended.offered) == ["exact", "straight_through", "none"]
+    np.testing.assert_array_equal(right(adaptive), np.all(alone, 0))
+    assert 0 < right(adaptive).sum() < alone[1].sum(), "expected the straight-through gradient to be weaker here"
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3)])

@@ -112,10 +112,13 @@ GAMES = {
     "own examples": ("ensemble", dict(own_examples=True)),
     "several adversaries": ("advnet+ensemble", dict(generators=("g1", "g2"))),
     "noise": ("noise", {}),
+    "teacher": ("teacher", dict(temperature=5.0)),
     "distillation": ("distillation", dict(temperature=5.0)),
     "contrastive": ("contrastive", {}),
     "autoencoders": ("magnet", dict(validation=10, autoencoder_learning_rate=1e-3)),
+    "grey": ("magnet_grey", dict(autoencoder_width=1, autoencoder_learning_rate=1e-3, alone=0.0, diversity=5.0)),
     "GAN": ("defense_gan", dict(gan_width=2, gan_latent=3, critic_steps=2)),
+    "reconstructed": ("reconstructed", {}),
 }
 GAMES_AND_REPLICAS = [*((game, 2) for game in GAMES), ("adversarial network", 4)]
 

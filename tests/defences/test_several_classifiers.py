@@ -7,10 +7,10 @@ import scipy.special
 import tensorflow as tf
 
 from adv_networks import data, defences, evaluation
-from adv_networks.attacks import predict
+from adv_networks.attacks import fgs, predict
 from adv_networks.errors import UsageError
 from adv_networks.experiments import METHODS, experiment
-from tests.conftest import randomised, run_eagerly
+from tests.conftest import SMALLEST, randomised, run_eagerly
 
 SMALL = dict(
     classifiers=("d1", "mlp"), generators=("released_mnist", "released_mnist"), classifier_width=4, generator_width=4,
@@ -105,6 +105,32 @@ def test_every_classifier_is_a_file_and_attacks_transfer_between_them(played):
     assert {(record.target, record.source) for record in records} == {
         (target, source) for target in ("d.keras", *members) for source in members
     }
+
+
+@pytest.mark.slow
+def test_run_prints_every_classifier_and_the_transfer_between_them(run, tmp_path):
+    options = ("--steps=60", "--learning_rate=0.05", "--classifiers=mlp,mlp", "--test_images=100")
+    command = ("--method=advnet_several", *(own for own in SMALLEST if not own.startswith("--classifier=")), *options)
+    code, output, error = run(*command)
+    assert code == 0, error
+    heading, *lines = output.partition("Each classifier and their mean")[2].splitlines()[1:5]
+    columns = [name.strip() for name in heading.strip().split("  ")]
+    rows = {line[:10].strip(): dict(zip(columns, map(float, line[10:].split()), strict=True)) for line in lines[:3]}
+    assert list(rows) == ["mean", "d-1 (mlp)", "d-2 (mlp)"]
+    (directory,) = (tmp_path / "runs").glob("*advnet_several*")
+    models = {label: keras.models.load_model(directory / f"{label[:3].strip()}.keras") for label in list(rows)[1:]}
+    models["mean"] = keras.models.load_model(directory / "d.keras")
+    x, y = data.load("digits", "test", limit=100)
+    x = x / np.float32(255)
+    for source, model in models.items():
+        adversarial = fgs(model, x, y, 0.15)
+        for target, attacked in models.items():
+            right = 100 * np.mean(predict(attacked, adversarial).numpy().argmax(1) == y)
+            assert rows[target][f"FGS {source}"] == pytest.approx(right, abs=0.01)
+    assert rows["d-1 (mlp)"]["FGS d-1 (mlp)"] < rows["d-1 (mlp)"]["No Noise"]
+    (records,) = (tmp_path / "results").rglob("records.csv")
+    written = records.read_bytes()
+    assert run(*command)[:2] == (0, output) and records.read_bytes() == written
 
 
 def test_two_of_a_family_are_two_classifiers(tmp_path):

@@ -167,3 +167,41 @@ def test_checks_fail_where_attacks_get_another_gradient_than_the_strongest():
 def test_any_function_of_evaluation_takes_one():
     found = evaluation.evaluate(detected(), images((0.2, 1.0)), np.zeros(1, int), ["clean", "pgd"], epsilon=0.4)
     assert found == {"clean": 1, "pgd": 1, "worst": 1}
+
+
+def with_two_halves_of_a_gradient():
+    """A classifier whose exact gradient is zero for a dark first pixel, and a stand-in whose is zero for a bright one."""
+    classifier, image = by_first_pixel(), keras.Input(SHAPE)
+
+    def model(dark, bright):
+        return keras.Model(image, classifier(keras.ops.where(image < 0.5, dark, bright)))
+
+    still = keras.ops.stop_gradient(image)
+    return Defended(model=model(still, image), surrogate=model(image, still))
+
+
+def test_attack_by_each_gradient_fools_what_any_of_them_fools():
+    x, y, defended = images((0.25, 1.0), (0.75, 1.0), (0.05, 1.0)), np.array([0, 1, 0]), with_two_halves_of_a_gradient()
+    each = attacks.named("each_gradient:attack=pgd:steps=10:random_start=False", 0.4)
+
+    def right(attack):
+        return evaluation.correct_masks([defended], x, y, attack, defended)[0].tolist()
+
+    found = {name: right(dataclasses.replace(each.wrapped, gradient=name)) for name in ("exact", "straight_through")}
+    assert found == {"exact": [True, False, True], "straight_through": [False, True, True]}
+    assert right(each) == [False, False, True]
+    (record,) = grid({"a": defended}, {"a": defended}, [each], x, y)
+    assert (record.gradient, record.changed_percent) == ("each", 100.0)
+
+
+def test_attack_by_each_gradient_of_a_classifier_alone_is_that_attack():
+    x, y = images((0.2, 1.0), (0.8, 1.0), (0.05, 1.0)), np.array([0, 1, 0])
+    each = attacks.named("each_gradient:attack=pgd:steps=5", 0.2)
+    one, other = (attack.craft(by_first_pixel(), x, y, seed=(0, 1)) for attack in (each, each.wrapped))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("inner", ["pgd:gradient=exact", "square", "universal", "clean", "evading_pgd"])
+def test_attack_by_each_gradient_needs_an_attack_that_follows_any(inner):
+    with pytest.raises(UsageError, match=f"expected an attack that follows any gradient, received {inner}"):
+        attacks.named(f"each_gradient:attack={inner}", 0.2).check(classes=3)

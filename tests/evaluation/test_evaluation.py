@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from adv_networks import attacks, data, evaluation, networks
+from adv_networks import attacks, data, evaluation, networks, runtime
 from adv_networks.attacks import APGD
 from adv_networks.attacks.composed import Clean, Worst
 from adv_networks.defences import STATIC_ATTACKS
@@ -184,6 +184,7 @@ def test_grid_crafts_once_per_source_and_attack_and_scores_every_target(images, 
         assert record.correct == round(expected * COUNT)
         assert (record.images, record.epsilon) == (COUNT, 0.1)
     assert by_name["a", "", "clean"].source_hash == ""
+    assert {record.runtime for record in found} == {runtime.choices()}
 
 
 def test_grid_computes_no_known_record_again(images, models):

@@ -304,6 +304,14 @@ def test_defence_is_trained_for_an_own_classifier_and_evaluated_before_and_after
     assert code == 2 and "--defence needs --model" in errors
 
 
+@pytest.mark.parametrize("defence", [["--defence=defense_gan"], []])
+def test_classifier_behind_a_defence_is_the_own_one(defence, run):
+    own = ["--model=mine.keras", "--dataset=digits", "--input_range=0,1"]
+    code, output, errors = run(*own, "--behind=reconstructed", *defence)
+    assert (code, output, errors.count("\n")) == (2, "", 1)
+    assert "--model" in errors and "expected no --behind, received it" in errors
+
+
 class AlwaysNoise(keras.layers.GaussianNoise):
     def call(self, inputs, training=None):
         return super().call(inputs, training=True)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from adv_networks.claims import SOURCES, Verdict
+from adv_networks.claims import SOURCES, Number, Verdict
 from adv_networks.experiments import TABLES, experiments_of
 from adv_networks.papers.published import published
 
@@ -54,15 +54,19 @@ PRINTED = {
         "4": (HOLDS, 4, 4),
         "5": (HOLDS, 4, 4),
         # Of our own photographs there is nothing published.
-        **{f"{number} {dataset}": (NOT_MEASURED, None, None) for dataset in ("cifar10", "mnist") for number in (3, 4, 5)},
+        **{f"{number} {dataset}": (NOT_MEASURED, None, None) for dataset in ("cifar10", "mnist") for number in (2, 3, 4, 5)},
         "6": (HOLDS, None, None),
         "7": (HOLDS, 2, 2),
-        "8": (HOLDS, 9, 9),
-        "9": (HOLDS, 6, 6),
+        "8 mnist": (HOLDS, 3, 3),
+        "8 imagenet": (HOLDS, 6, 6),
+        "9 mnist": (HOLDS, 2, 2),
+        "9 imagenet": (HOLDS, 4, 4),
         "10": (HOLDS, 8, 8),
         "11": (HOLDS, 2, 2),
         "12": (HOLDS, 2, 2),
         **dict.fromkeys(("13", "14"), (NOT_MEASURED, None, None)),
+        # A figure, and pictures.
+        **dict.fromkeys(("15", "27 cifar10", "27 mnist"), (NOT_MEASURED, None, None)),
         "16": (HOLDS, 20, 20),
         "17": (HOLDS, 20, 20),
         "18": (HOLDS, 56, 56),
@@ -129,6 +133,37 @@ def test_about_a_hundred_photographs_decide_one_of_four_and_both_top_5():
     assert themselves == [UNDECIDED, HOLDS, UNDECIDED, HOLDS]
 
 
+TRANSFER, SMALL, PHOTOGRAPHS = "survey-transfer", "survey-small", "photographs"
+
+
+@pytest.mark.parametrize(
+    ("number", "place", "cells", "verdict"),
+    [
+        ("15", (TRANSFER, "mnist"), {"κ 0 from A'": 12.5, "κ 20 from A'": 100.0}, HOLDS),
+        ("15", (TRANSFER, "mnist"), {"κ 0 from A'": 12.5, "κ 20 from A'": 24.0}, UNDECIDED),  # 11.5 ± 7.5 points
+        ("15", (TRANSFER, "mnist"), {"κ 0 from A'": 12.5, "κ 20 from A'": 12.5}, FAILS),
+        ("27 mnist", (SMALL, "mnist"), {"Universal": 60.0, "One pixel": 5.0}, HOLDS),
+        ("27 mnist", (SMALL, "mnist"), {"Universal": 24.0, "One pixel": 5.0}, FAILS),
+        ("27 cifar10", (SMALL, "cifar10"), {"Universal": 60.0, "One pixel": 0.5}, UNDECIDED),  # 0.5 ± 1.7
+    ],
+)
+def test_claims_on_figures_compare_what_they_name(number, place, cells, verdict):
+    claim = next(claim for claim in SOURCES["survey"].claims if claim.number == number)
+    numbers = {(*place, "standard (A)", column, "attack success rate"): Number(value, 200) for column, value in cells.items()}
+    assert claim.predicate.verdict(numbers, 1.96) == verdict
+
+
+@pytest.mark.parametrize(("iterative", "verdict"), [((1.9, 3.7), HOLDS), ((1.9, 4.3), FAILS)])
+def test_the_iterative_attack_changes_less_at_both_epsilons(iterative, verdict):
+    claim = next(claim for claim in SOURCES["survey"].claims if claim.number == "2 mnist")
+    numbers = {
+        (PHOTOGRAPHS, "mnist", f"{attack} {epsilon}", "standard (A)", "mean l2"): Number(value, None)
+        for attack, values in (("fast", (2.1, 4.2)), ("iter. basic", iterative))
+        for epsilon, value in zip(("0.1", "0.2"), values, strict=True)
+    }
+    assert claim.predicate.verdict(numbers, 1.96) == verdict
+
+
 @pytest.mark.parametrize("source", PRINTED)
 def test_claims_are_in_one_line_on_published_cells_of_their_source(source):
     claims = SOURCES[source].claims
@@ -167,8 +202,9 @@ def test_every_published_number_has_its_cell(source):
 def test_every_table_of_attacks_and_defences_is_in_some_claim():
     used = {key for source in PRINTED for claim in SOURCES[source].claims for key in claim.predicate.cells()}
     tables = {key[0] for key in used}
-    of_ours = {"1", "poster-game", "photographs", "report-noise", "report-contrastive", "survey-defensegan-steps", *DERIVED}
-    assert tables == {key[0] for source in PRINTED for key in published(source)} | of_ours
+    of_ours = {"1", "poster-game", "photographs", "report-noise", "report-contrastive"}
+    of_ours |= {"survey-defensegan-steps", "survey-transfer", "survey-small"}
+    assert tables == {key[0] for source in PRINTED for key in published(source)} | of_ours | DERIVED
 
 
 def test_every_published_number_of_the_lecture_has_its_cell_but_those_on_imagenet():
@@ -186,11 +222,42 @@ def test_every_published_number_of_the_lecture_has_its_cell_but_those_on_imagene
 
 def test_substitutes_learn_the_defended_classifier_that_they_attack():
     cells = {cell.measured_cell[2:]: cell for cell in TABLES["survey-defensegan-black"].cells("paper")}
-    assert len(cells) == 56
+    assert len(cells) == 56 + 16  # and Defense-GAN's on clean images, which are not published
     cell = cells["B/E", "Defense-GAN-Rec"]
     assert (cell.source, cell.target.own.behind, cell.target.classifier) == (None, "reconstructed", "dg_b")
+    clean = [cells["B/E", f"no attack, Defense-GAN-{name}"] for name in ("Rec", "Orig")]
+    assert [(cell.attack.kind, cell.target.own.behind) for cell in clean] == [("clean", "reconstructed"), ("clean", "standard")]
     assert (cell.attack.network, cell.attack.wrapped.epsilon, cell.is_white_box) == ("dg_e", 0.3, False)
     assert cells["D/B", "adversarial training 0.15"].target.epsilon == 0.15
+
+
+def test_white_box_attacks_follow_the_gradient_of_the_published_row_and_those_of_ours():
+    cells = {cell.measured_cell[2:]: cell for cell in TABLES["survey-defensegan-white"].cells("paper")}
+    gradients = {"": "none", ", straight-through": "straight_through", ", through the descent": "exact"}
+    for attack in ("FGSM 0.3", "RAND+FGSM 0.3/0.05", "CW L2"):
+        found = {name: cells[f"{attack} / model C", f"Defense-GAN{name}"].attack.gradient for name in gradients}
+        assert found == gradients
+    assert not cells["FGSM 0.3 / model C", "MagNet"].attack.gradient
+
+
+@pytest.mark.parametrize("table", ["survey-defensegan-white", "survey-defensegan-black"])
+def test_defenses_beside_defense_gan_are_those_of_the_published_numbers(table):
+    """MagNet refuses no image, and FGSM adversarial training learns from clean images too; a CPU can pay for the descent."""
+    for cell in TABLES[table].cells("cpu"):
+        own, column = cell.target.own, cell.column
+        if column == "MagNet":
+            assert own.magnet_parts == "reformer"
+        if "Defense-GAN" in column:
+            assert (own.projection_steps, own.projection_restarts) == (100, 4)
+        if column.startswith("adversarial training"):
+            assert own.fgs_clean_weight == 0.5
+
+
+def test_lectures_ensemble_training_adds_the_models_own_examples():
+    rows = {cell.row: cell.target.own for cell in TABLES["survey-ensemble"].cells("cpu")}
+    assert all(own.own_examples for row, own in rows.items() if "A_adv-ens" in row)
+    assert all(own.fgs_clean_weight == 0.5 for row, own in rows.items() if row.startswith("A_adv ("))
+    assert len(rows) == 5
 
 
 def test_one_gan_and_one_magnet_stand_in_front_of_all_classifiers():
@@ -201,7 +268,8 @@ def test_one_gan_and_one_magnet_stand_in_front_of_all_classifiers():
     assert {name for name in runs if "defense_gan" in name or "magnet" in name} == in_front
     assert {f"mnist-standard-paper-s0-classifier=dg_{letter}" for letter in "abcd"} < runs
     targets = {cell.target.target_name for cell in cells if cell.target.method == "defense_gan"}
-    assert {f"mnist-defense_gan-paper-s0-classifier=dg_{letter}" for letter in "abcd"} < targets
+    descent = "projection_restarts=4-projection_steps=100"
+    assert {f"mnist-defense_gan-paper-s0-classifier=dg_{letter}-{descent}" for letter in "abcd"} < targets
     cell = next(cell for cell in cells if cell.measured_cell[2:] == ("A/B", "Defense-GAN-Rec"))
     assert cell.target.behind().name == "mnist-reconstructed-paper-s0-classifier=dg_a" in runs
 

@@ -5,12 +5,15 @@ import csv
 import numpy as np
 import pytest
 
-from adv_networks import claims, tables
+from adv_networks import claims, data, tables
 from adv_networks.commands.base import Request
 from adv_networks.commands.make_tables import MakeTables
-from adv_networks.experiments import TABLES, Column, Row, Table
+from adv_networks.evaluation import load_model
+from adv_networks.experiments import TABLES, Column, Row, Table, experiment
+from adv_networks.networks.projection import Projection
 from adv_networks.tables import statements
-from adv_networks.tables.appendices import APPENDICES, Made
+from adv_networks.tables.appendices import APPENDICES, Made, derived
+from adv_networks.tables.appendices.derived import Number
 from adv_networks.tables.appendices.generator_curves import effective_rank, epochs_to_convergence, mean_cosine
 from adv_networks.training import Workspace
 from tests.training.helpers import undrawn
@@ -46,6 +49,15 @@ def test_panels_are_of_what_is_measured(tmp_path):
     said = APPENDICES["panels_by_epsilon"](Made(table, (), rows, None, tmp_path))
     assert said == "`mini-epsilon.png`: the same as curves." and (tmp_path / "mini-epsilon.png").exists()
     assert APPENDICES["panels_by_epsilon"](Made(table, (), rows[2:], None, tmp_path)) == ""
+
+
+def test_numbers_of_two_data_sets_are_told_apart(tmp_path):
+    made = Made(Table("mini", "", ("digits", "mnist"), (), ()), (), [dict(data="complete")], None, tmp_path)
+    numbers = {"digits": 0.1, "mnist": 0.2}
+    found = [("L = 1", experiment(name, "standard"), [Number("noise", "error", own, 5)]) for name, own in numbers.items()]
+    said = derived.write(made, "mini-errors", found)
+    assert said.splitlines()[2:] == ["| digits, L = 1 | 0.1 |", "| mnist, L = 1 | 0.2 |"]
+    assert derived.write(made, "mini-errors", found[:1]).splitlines()[2:] == ["| L = 1 | 0.1 |"]
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +136,25 @@ def test_nearest_references_of_a_latent_space_are_those_that_label_images(tmp_pa
             found |= {(line["row"], line["column"]): float(line["measured_percent"]) for line in csv.DictReader(file)}
     assert found["digits", "nearest of 5 references, clean"] == pytest.approx(found["digits, 1-NN", "clean"], abs=0.01)
     assert len([column for row, column in found if row == "digits"]) >= 7
+
+
+@pytest.mark.slow
+def test_reconstruction_errors_are_of_the_images_that_the_generator_makes(tmp_path, monkeypatch):
+    small = (("classifier", "mlp"), ("classifier_width", 8), ("gan_width", 2), ("gan_latent", 3), ("projection_restarts", 2))
+    rows = [Row(f"L = {steps}", "defense_gan", (*small, ("projection_steps", steps))) for steps in (1, 8)]
+    rows.insert(0, Row("no defense", "standard", small[:2]))
+    table = Table("mini", "By steps", ("digits",), tuple(rows), (Column("clean", "clean"),), appendix="reconstruction_errors")
+    monkeypatch.setitem(TABLES, "mini", table)
+    workspace = Workspace(runs=tmp_path / "runs", results=tmp_path, progress=False)
+    request = Request(scale="tiny", overrides={"steps": 4, "test_images": 20})
+    with undrawn():
+        tuple(MakeTables(names=("mini",), request=request, workspace=workspace).run())
+    (file,) = tmp_path.rglob("mini-reconstruction.csv")
+    with file.open() as lines:
+        found = {(line["row"], line["column"]): float(line["measured_percent"]) for line in csv.DictReader(lines)}
+    assert found.keys() == {(f"L = {steps}", name) for steps in (1, 8) for name in ("clean images", "noise")}
+    assert all(found["L = 8", name] < found["L = 1", name] for name in ("clean images", "noise"))
+    (generator,) = (tmp_path / "runs").rglob("generator.keras")
+    x, spec = data.load("digits", "test", limit=20).images / np.float32(255), experiment("digits", "defense_gan")
+    projection = Projection(load_model(generator), steps=8, restarts=2, rate=spec.own.projection_rate)
+    assert found["L = 8", "clean images"] == pytest.approx(np.mean((projection(x) - x) ** 2), rel=1e-4)

@@ -2,10 +2,11 @@
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
-from adv_networks import claims
+from adv_networks import claims, tables
 from adv_networks.claims import SOURCES, Verdict
 from adv_networks.commands.base import Request
 from adv_networks.commands.make_claims import MakeClaims
@@ -42,10 +43,8 @@ def test_measured_like_published_is_judged_like_published():
     assert judge(without) == judged
 
 
-@pytest.mark.parametrize(
-    "change", [dict(measured_percent=None), dict(data="limited"), dict(data="subset"), dict(data=None), None]
-)
-def test_a_cell_missing_or_of_the_first_test_images_leaves_its_claims_unmeasured(change):
+@pytest.mark.parametrize("change", [dict(measured_percent=None), dict(data="subset"), dict(data=None), None])
+def test_a_cell_missing_or_of_too_few_test_images_leaves_its_claims_unmeasured(change):
     key = ("2", "svhn", "standard (A)", "PGD")
     rows = []
     for row in published_rows():
@@ -61,20 +60,24 @@ def test_a_cell_missing_or_of_the_first_test_images_leaves_its_claims_unmeasured
     assert affected == 4
 
 
-def test_claims_on_another_split_are_judged_and_counted_apart():
-    rows = [row | dict(data="split" if row["dataset"] == "svhn" else "part") for row in published_rows()]
+@pytest.mark.parametrize(("data", "scope"), [("split", "on another split"), ("limited", "on a part of the images")])
+def test_claims_of_other_test_images_are_judged_and_counted_apart(data, scope):
+    rows = [row | dict(data=data if row["dataset"] == "svhn" else "part") for row in published_rows()]
     judged = judge(rows)
     assert [one.verdict for one in judged] == [one.verdict for one in PAPER.judge_published()]
-    apart = [one for one in judged if one.own_split]
+    apart = [one for one in judged if one.scope == scope]
     assert {any(key[1] == "svhn" for key, _ in one.cells) for one in apart} == {True}
+    assert {one.scope for one in set(judged) - set(apart)} == {claims.Scope.ALL}
     text, total = claims.as_markdown(PAPER, claims.measured(rows), scale="cpu"), {}
-    for who, chosen in (("measured", set(judged) - set(apart)), ("measured, on another split", set(apart))):
+    for who, chosen in (("measured", set(judged) - set(apart)), (f"measured, {scope}", set(apart))):
         verdicts = [one.verdict for one in chosen]
         total |= {who: len(verdicts)}
         assert f"| {who} | {' | '.join(str(verdicts.count(verdict)) for verdict in Verdict)} |" in text
-    assert sum(total.values()) == len(judged) and total["measured, on another split"] > 0
+    assert sum(total.values()) == len(judged) and total[f"measured, {scope}"] > 0
+    assert f"\n- {scope[0].upper()}{scope[1:]}: " in text
     (line, *_) = [line for line in claims.as_lines(PAPER, claims.measured(rows)) if "svhn" in line["cells"]]
-    assert line["measured"].endswith(", on another split")
+    assert line["measured"].endswith(f", {scope}")
+    assert (" of 26,032 (" in line["cells"]) == (data == "limited")
 
 
 def test_fewer_images_decide_less():
@@ -127,6 +130,69 @@ def test_disagreements_of_measured_and_published_are_listed():
     gained = text.split(", holds here\n")[1].split("##")[0]
     assert "- 4.1: B stays above 90% under white-box FGS and PGD\n" in lost
     assert gained.strip() == "- 4.2: Of the surrogates B' leaves every model lowest, under FGS and under PGD"
+
+
+def part_of(dataset, count, data, percent):
+    """Rows of Table 4, as if this many of its cells had been measured."""
+    rows = [row for row in published_rows(data=data) if (row["table"], row["dataset"]) == ("4", dataset)]
+    return [row | {"measured_percent": percent if number < count else None} for number, row in enumerate(rows)]
+
+
+def test_each_part_of_a_table_comes_from_one_directory():
+    """From that with most cells, then that with the most complete ones, then the first."""
+    first, second, third = map(Path, ("first", "second", "third"))
+    rows, places = statements.gathered(
+        {
+            first: [
+                *part_of("mnist", 3, "complete", 1.0),
+                *part_of("svhn", 3, "limited", 1.0),
+                *part_of("cifar10", 3, "part", 1.0),
+            ],
+            second: [
+                *part_of("mnist", 4, "limited", 2.0),
+                *part_of("svhn", 3, "part", 2.0),
+                *part_of("cifar10", 3, "part", 2.0),
+            ],
+            third: part_of("mnist", 18, "subset", 3.0),
+        }
+    )
+    assert places == {("4", "mnist"): second, ("4", "svhn"): second, ("4", "cifar10"): first}
+    found = {(row["dataset"], row["measured_percent"], row["data"]) for row in rows}
+    assert found == {("mnist", 2.0, "limited"), ("svhn", 2.0, "part"), ("cifar10", 1.0, "part")}
+    assert len(rows) == 4 + 3 + 3
+
+
+def test_claims_rest_on_tables_of_other_directories_too(run, tmp_path):
+    own, other = tmp_path / "results" / "cpu", tmp_path / "elsewhere" / "cpu-steps=5"
+    merge(own / "records.csv", [record_of(cell, 50.0, key=f"cell {n}") for n, cell in enumerate(TABLES["1"].cells("cpu"))])
+    records = [record_of(cell, 40.0, key=f"cell {n}") for n, cell in enumerate(TABLES["3"].cells("cpu"))]
+    rows = tables.make_table(TABLES["3"], records, scale="cpu")
+    tables.write(TABLES["3"], rows, other, scale="cpu")
+    ignored = [row | {"measured_percent": 10.0} for row in rows]
+    for place in (other / "seed1", other.with_name("cpu-released"), other.with_name("tiny")):
+        tables.write(TABLES["3"], ignored, place, scale="cpu")
+    code, _, error = run("--table=claims", f"--tables_from={tmp_path / 'elsewhere'},{tmp_path / 'results'}")
+    assert (code, error) == (0, "")
+    with (own / "claims.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    judged = {line["section"]: line["cells"] for line in lines if line["measured"] != NOT_MEASURED}
+    assert " 50.00 (" in judged["4.1"] and " 40.00 (" in judged["4.3"] and "4.5" not in judged
+    text = (own / "claims.md").read_text(encoding="utf-8")
+    assert f"- `{other.as_posix()}`: Table 3 (cifar10).\n" in text and "results/cpu`: Table 1 (mnist)" in text
+    assert not (other / "claims.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--table=claims", "--tables_from="], 2, "must not be empty"),
+        (["--table=claims", "--tables_from=nowhere"], 1, "expected results of scale cpu in or below nowhere, found none"),
+        (["--table=1", "--tables_from=results"], 2, "expected no --tables_from"),
+    ],
+)
+def test_wrong_directories_are_refused_in_one_line(run, flags, code, message):
+    found, _, error = run(*flags)
+    assert found == code and message in error and error.count("\n") == 1
 
 
 def claims_by_command(tmp_path, *, seed=0):

@@ -51,6 +51,8 @@ def runner(attack: ForeignAttack) -> Runner:
         UsageError: there is no such attack, or it does not take the arguments.
     """
     kind = find(attack, _KINDS)
+    if attack.algorithm in _REFUSED:
+        raise UsageError(f"attack: expected another one than {attack.name}, {_REFUSED[attack.algorithm]}")
     accepted = inspect.signature(kind).parameters
     target = target_of(attack, accepted, can="targeted" in accepted, must=attack.algorithm in _TARGETED)
     # The first parameter is the classifier.
@@ -74,6 +76,10 @@ _KINDS = {
 
 # Attacks that always treat the given labels as targets.
 _TARGETED = frozenset({"SaliencyMapMethod"})
+# Attacks that cannot run on our classifiers, and why.
+_REFUSED = {
+    "TargetedUniversalPerturbation": "which asks the classifier about images outside [0,1]; our universal is untargeted",
+}
 
 
 class DeclaredAttack(EvasionAttack):

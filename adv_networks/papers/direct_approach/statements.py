@@ -387,9 +387,8 @@ _READINGS = (
     "sides taken as independent; they share their test images, so this is conservative. The published numbers are taken to be "
     "of all test images.",
     "One network stands for each model; how far another seed's would be from it is not in that error.",
-    "Not measured: a cell is missing, or of too few test images or only the first. A dash stands for it.",
-    "On another split: a cell's test images are not those of the official split. Such claims are counted apart. A number "
-    "of all test images counts even if the training images were not complete, which the table says.",
+    "Not measured: a cell is missing, or of too few test images. A dash stands for it. A number of all test images counts even "
+    "if the training images were not complete, which the table says.",
 )
 
 SOURCE = Source(

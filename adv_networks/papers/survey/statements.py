@@ -27,12 +27,14 @@ from adv_networks.claims import (
 from adv_networks.experiments import Column, Row, Table, declare_tables
 from adv_networks.papers import photographs
 from adv_networks.papers.published import all_test_images, published_numbers
+from adv_networks.papers.survey.tables import CW_L2, ONE_PIXEL, UNIVERSAL
 
 _FGSM = Grid("survey-fgsm", "mnist")
 _FGSM_CIFAR10 = Grid("survey-fgsm", "cifar10")
 _PHYSICAL = Grid("survey-physical", "imagenet")
 _RANDOMISED = {"mnist": Grid("survey-rand", "mnist"), "imagenet": Grid("survey-rand", "imagenet")}
 _ENSEMBLE = Grid("survey-ensemble", "mnist")
+_TRANSFER = Grid("survey-transfer", "mnist")
 _DISTILLATION = Grid("survey-distillation", "mnist")
 _GRADIENTS = Grid("survey-distillation-gradients", "mnist")
 _MAGNET = Grid("survey-magnet", "mnist")
@@ -66,7 +68,7 @@ declare_tables(
         (Column("clean", "clean"), _CRAFTING, Column("FGS", "fgs"), Column("PGD", "pgd"),
          Column("PGD on logits / 100", "pgd:temperature=100"), Column("PGD on the margin", "pgd:loss=margin"),
          Column("JSMA on logits", "jsma", metric="attack success rate"),
-         Column("C&W L2", "cw_l2:c=0.01:searches=5:steps=200", metric="attack success rate")),
+         Column("C&W L2", CW_L2, metric="attack success rate")),
         appendix="vanishing_gradients",
     ),
 )  # fmt: skip
@@ -131,20 +133,26 @@ def _randomised() -> Iterator[_Statement]:
     def errors(dataset: str, network: str) -> tuple[Key, Key]:
         return tuple(_RANDOMISED[dataset](attack, network, "error") for attack in ("RAND+FGSM", "FGSM"))
 
-    # By data set and measure: the network with adversarial training, then the others.
-    groups = [("mnist", "A_adv", ("A", "B"))]
-    groups += [("imagenet", f"v3_adv, top-{top}", (f"v3, top-{top}", f"v4, top-{top}")) for top in (1, 5)]
-    every = [(dataset, network) for dataset, trained, others in groups for network in (trained, *others)]
-    yield "8", "Randomised FGSM makes every network err more than FGSM", all_of(greater(*errors(*one)) for one in every)
-    yield (
-        "9",
-        "It gains most on the networks of adversarial training",
-        all_of(
-            Between(tuple(zip((1, -1, -1, 1), (*errors(dataset, trained), *errors(dataset, other)), strict=True)), 0)
-            for dataset, trained, others in groups
-            for other in others
-        ),
-    )
+    # By data set, for each measure: the network with adversarial training, then the others.
+    groups = {
+        "mnist": [("A_adv", ("A", "B"))],
+        "imagenet": [(f"v3_adv, top-{top}", (f"v3, top-{top}", f"v4, top-{top}")) for top in (1, 5)],
+    }
+    for dataset, networks in groups.items():
+        yield (
+            f"8 {dataset}",
+            f"On {dataset} randomised FGSM makes every network err more than FGSM",
+            all_of(greater(*errors(dataset, network)) for trained, others in networks for network in (trained, *others)),
+        )
+        yield (
+            f"9 {dataset}",
+            f"On {dataset} it gains most on the networks of adversarial training",
+            all_of(
+                Between(tuple(zip((1, -1, -1, 1), (*errors(dataset, trained), *errors(dataset, other)), strict=True)), 0)
+                for trained, others in networks
+                for other in others
+            ),
+        )
 
 
 def _ensemble() -> Iterator[_Statement]:
@@ -190,6 +198,27 @@ def _distillation() -> Iterator[_Statement]:
             ]
         ),
     )
+
+
+def _confidence() -> Iterator[_Statement]:
+    unsure, sure = (_TRANSFER("standard (A)", f"κ {kappa} from A'", "attack success rate") for kappa in (0, 20))
+    yield (
+        "15",
+        f"Carlini and Wagner's examples transfer better the surer they are: κ = 20 by over {MUCH} points better than κ = 0",
+        greater(sure, unsure, MUCH),
+    )
+
+
+def _small() -> Iterator[_Statement]:
+    for dataset in ("cifar10", "mnist"):
+        universal, pixel = (
+            Grid("survey-small", dataset)("standard (A)", column, "attack success rate") for column in (UNIVERSAL, ONE_PIXEL)
+        )
+        yield (
+            f"27 {dataset}",
+            f"On {dataset} one perturbation for all images fools a network on most, and a single pixel on some",
+            all_of([above(universal, 50), above(pixel, 0)]),
+        )
 
 
 def _magnet() -> Iterator[_Statement]:
@@ -305,6 +334,8 @@ _SECTIONS = {
     "randomised FGSM": ("a random step before the gradient's", _randomised),
     "ensemble adversarial training": ("other networks' examples in training", _ensemble),
     "distillation": ("a network trained on another's soft labels", _distillation),
+    "Carlini and Wagner": ("examples of growing confidence", _confidence),
+    "small changes": ("one perturbation for all images, and a single pixel", _small),
     "MagNet": ("autoencoders that detect and reform", _magnet),
     "Defense-GAN": ("images projected on a generator's", _defense_gan),
 }
@@ -331,7 +362,8 @@ SOURCE = Source(
     readings=(
         'Wang, 2019, "Security & robustness of deep learning", a lecture with the tables of the papers that it quotes. Claims '
         "whose numbers are missing rest on its figures.",
-        "Errors, confidences and success rates are in % like accuracies.",
+        "Errors, confidences and success rates are in % like accuracies. A mean l2 is of the changes that fool the network, "
+        "and has no sampling error here.",
         f"Most: more than half of the cases; much: more than {MUCH} points; close: within {CLOSE}.",
         "Undecided: within the sampling error of the images. Photographs are about 100 a row, as the percentages tell; the "
         "other numbers are taken to be of all test images (of ImageNet all validation images), less the 150 of Defense-GAN's "

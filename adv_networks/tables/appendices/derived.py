@@ -23,9 +23,9 @@ class Number(NamedTuple):
     images: int
 
 
-def write(made: Made, name: str, found: Mapping[str, tuple[Experiment, Iterable[Number]]]) -> str:
-    """Writes `<name>.csv` with the numbers, by row and run; returns them as a Markdown table."""
-    lines = [_line(made, name, row, spec, number) for row, (spec, numbers) in found.items() for number in numbers]
+def write(made: Made, name: str, found: Iterable[tuple[str, Experiment, Iterable[Number]]]) -> str:
+    """Writes `<name>.csv` with the numbers of each row and run; returns them as a Markdown table."""
+    lines = [_line(made, name, row, spec, number) for row, spec, numbers in found for number in numbers]
     write_text(made.directory / f"{name}.csv", csv_text(FIELDS, lines))
     return _markdown(lines)
 
@@ -40,7 +40,9 @@ def _line(made: Made, name: str, row: str, spec: Experiment, number: Number) -> 
 
 def _markdown(lines: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(line["column"] for line in lines))
-    found = {(line["row"], line["column"]): line["measured_percent"] for line in lines}
-    body = [[row, *(f"{found[row, column]:.4g}" for column in columns)] for row in dict.fromkeys(row for row, _ in found)]
+    several = len({line["dataset"] for line in lines}) > 1
+    rows = [f"{line['dataset']}, {line['row']}" if several else line["row"] for line in lines]
+    found = {(row, line["column"]): line["measured_percent"] for row, line in zip(rows, lines, strict=True)}
+    body = [[row, *(f"{found[row, column]:.4g}" for column in columns)] for row in dict.fromkeys(rows)]
     cells = [["run", *columns], ["---"] + ["---:"] * len(columns), *body]
     return "\n".join("| " + " | ".join(own) + " |" for own in cells)

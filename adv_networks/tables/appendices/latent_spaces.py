@@ -21,7 +21,7 @@ _ATTACKS = {"FGSM": f"fgs:epsilon={_EPSILON}", "PGD": f"pgd:epsilon={_EPSILON}"}
 def latent_spaces(made: Made) -> str:
     """Writes `report-latent.csv` and a picture of each latent space; returns the numbers as Markdown."""
     runs = {cell.row.rpartition(",")[0]: cell.target for cell in made.cells if cell.row.endswith("softmax")}
-    found = {row: (spec, list(_numbers(made, row, spec))) for row, spec in runs.items()}
+    found = [(row, spec, list(_numbers(made, row, spec))) for row, spec in runs.items()]
     return "\n\n".join(
         [
             "## The latent space",

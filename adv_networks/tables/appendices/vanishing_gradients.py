@@ -14,7 +14,7 @@ from adv_networks.tables.appendices.derived import SHARE, Number
 def vanishing_gradients(made: Made) -> str:
     """Writes `<table>-gradients.csv`; returns its numbers as Markdown."""
     runs = {cell.row: cell.target for cell in made.cells}
-    found = {row: (spec, list(_numbers(made, spec))) for row, spec in runs.items()}
+    found = [(row, spec, list(_numbers(made, spec))) for row, spec in runs.items()]
     return "\n\n".join(
         [
             "## Gradients at test time",
