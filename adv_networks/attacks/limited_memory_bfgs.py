@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from adv_networks import networks
@@ -12,6 +14,7 @@ from adv_networks.attacks.gradient import losses_and_logits, predict
 from adv_networks.attacks.inputs import as_images, as_labels
 from adv_networks.attacks.minimum_norm import Found, MinimumNormAttack
 from adv_networks.attacks.quantities import check_counts
+from adv_networks.attacks.side_by_side import side_by_side
 from adv_networks.attacks.targets import TARGETS, targets_of
 from adv_networks.lazy import keras, np, scipy, tf
 from adv_networks.runtime import mean_over_draws, run_compiled
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 _FIRST_C, _SMALLER = 10.0, 0.1
 
 
-@register("lbfgs", "box-constrained L-BFGS, Eq. 2, image by image: for small samples")
+@register("lbfgs", "box-constrained L-BFGS, Eq. 2, with a search of its own for each image: for small samples")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LBFGS(MinimumNormAttack):
     """The attack `lbfgs` as a column of tables.
@@ -51,8 +54,8 @@ class LBFGS(MinimumNormAttack):
 def lbfgs(model: keras.Model, x: Array, target: Array, *, searches: int = 10, steps: int = 100) -> tf.Tensor:
     """Box-constrained L-BFGS: minimises c‖r‖² + ℓ(D(x + r), t) with x + r in [0,1], for the largest c at which it reaches t.
 
-    Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow and Fergus, 2014, "Intriguing properties of neural networks". Images
-    are attacked one after the other.
+    Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow and Fergus, 2014, "Intriguing properties of neural networks". Each
+    image has a search of its own; what the searches ask the classifier at the same time goes through it as one batch.
 
     Args:
         model: classifier that returns logits.
@@ -85,38 +88,46 @@ def lbfgs(model: keras.Model, x: Array, target: Array, *, searches: int = 10, st
 
 
 def search(model: keras.Model, x: tf.Tensor, targets: np.ndarray, rows: np.ndarray, *, searches: int, steps: int) -> Found:
-    """Searches for some rows of a batch, one after the other."""
+    """Searches for some rows of a batch, side by side."""
     images, queries = x.numpy().copy(), np.ones(len(x), np.int64)
-    for row in rows:
-        images[row], asked = _search_one(model, images[row], targets[row], searches, steps)
+    y = tf.constant(targets[rows], tf.int32)
+
+    def answer(points: Sequence[np.ndarray]) -> Sequence[tuple[float, np.ndarray, int]]:
+        answers = run_compiled(_loss, model, tf.constant(np.stack(points)), y)
+        return list(zip(*(values.numpy() for values in answers), strict=True))
+
+    of_image = functools.partial(_search_one, searches=searches, steps=steps)
+    of_rows = [functools.partial(of_image, x=images[row].copy(), target=targets[row]) for row in rows]
+    for row, (found, asked) in zip(rows, side_by_side(of_rows, answer), strict=True):
+        images[row] = found
         queries[row] += asked
     return Found(images, queries)
 
 
-def _search_one(model: keras.Model, x: np.ndarray, target: int, searches: int, steps: int) -> tuple[np.ndarray, int]:
+def _search_one(
+    ask: Callable[[np.ndarray], tuple[float, np.ndarray, int]], *, x: np.ndarray, target: int, searches: int, steps: int
+) -> tuple[np.ndarray, int]:
     """The nearest image found that has the target class, and the number of queries."""
     best, nearest, asked = x, np.inf, 0
     c, failed, worked = _FIRST_C, np.inf, 0.0
-    y = tf.constant([target], tf.int32)
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal asked, best, nearest
         asked += 1
         point = flat.reshape(x.shape).astype(x.dtype)
-        value, slope, label = run_compiled(_loss, model, tf.constant(point[None]), y)
+        value, slope, label = ask(point)
         away = np.float64(point) - x
         size = float((away**2).sum())
-        if int(label[0]) == target and size < nearest:
+        if label == target and size < nearest:
             best, nearest = point, size
-        return c * size + float(value[0]), (2 * c * away + slope[0].numpy()).ravel()
+        return c * size + float(value), (2 * c * away + slope).ravel()
 
     for _ in range(searches):
         found = scipy.optimize.minimize(
             loss, np.float64(x).ravel(), jac=True, method="L-BFGS-B", bounds=[(0, 1)] * x.size, options={"maxiter": steps}
         )
         # Success is judged at the minimum: a line search may pass through the target class far from it.
-        minimum = found.x.reshape(1, *x.shape).astype(x.dtype)
-        succeeded = int(predict(model, minimum).numpy().argmax()) == target
+        succeeded = ask(found.x.reshape(x.shape).astype(x.dtype))[2] == target
         asked += 1
         worked, failed = (max(worked, c), failed) if succeeded else (worked, min(failed, c))
         c = _SMALLER * c if not worked else 2 * c if np.isinf(failed) else (worked + failed) / 2

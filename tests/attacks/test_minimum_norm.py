@@ -16,7 +16,6 @@ from tests.conftest import precision
 RNG = np.random.default_rng(1)
 WEIGHTS, BIAS = RNG.normal(size=(16, 5)), RNG.normal(size=5)
 COUNT = 50
-LBFGS_COUNT = 25  # One after the other, half a second each.
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +190,16 @@ def test_start_of_the_grammar_is_that_picture_and_distances_count_from_it(start,
     assert "start" in attack.settings() and "start" not in attacks.CarliniWagnerL2().settings()
 
 
+def test_lbfgs_of_a_batch_is_that_of_each_image_alone(linear):
+    model, x, _, labels = linear
+    attack = attacks.LBFGS(searches=4, steps=20)
+    together = attack.crafted(model, x, labels)
+    alone = [attack.crafted(model, x[row : row + 1], labels[row : row + 1]) for row in range(len(x))]
+    np.testing.assert_allclose(together.images, np.concatenate([one.images for one in alone]), rtol=0, atol=1e-9)
+    assert together.queries.tolist() == [int(one.queries[0]) for one in alone]
+    assert len(set(together.queries.tolist())) > 1  # Some searches end before others.
+
+
 def test_lbfgs_is_as_near_as_scipys_constrained_minimum(linear):
     model, x, _, labels = linear
     targets = ((labels + 1) % 5)[:4]
@@ -248,14 +257,13 @@ def nearest_by_scipy(weights, image, target, searches, steps):
     return nearest
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_lbfgs_reaches_what_scipy_does_and_no_farther_on_digits():
     model, (images, labels) = trained_perceptron(), data.load("digits", "test")
     logits = attacks.predict(model, images / 255).numpy()
-    right = np.flatnonzero(logits.argmax(1) == labels)[:LBFGS_COUNT]
+    right = np.flatnonzero(logits.argmax(1) == labels)[:COUNT]
     x, logits = images[right] / 255, logits[right]
-    logits[np.arange(LBFGS_COUNT), labels[right]] = -np.inf
+    logits[np.arange(COUNT), labels[right]] = -np.inf
     targets = logits.argmax(1)
     found = attacks.lbfgs(model, x, targets, searches=9, steps=60).numpy()
     reached, size = attacks.predict(model, found).numpy().argmax(1) == targets, distances(x, found, "l2")
