@@ -185,7 +185,11 @@ def test_other_convolutions_are_keras_own(name):
     model, other = twin_of(LEFT[name])
     runtime.prepare(model)
     x = images_for(model)
-    outputs, expected = (tf.nest.flatten([part(x, training=False), part.losses]) for part in (model, other))
+    try:
+        expected = tf.nest.flatten([other(x, training=False), other.losses])
+    except tf.errors.AbortedError:  # TensorFlow asks the processor, not oneDNN's limit on it, whether oneDNN has float16.
+        pytest.skip("oneDNN, limited to AVX2 on a processor that has float16, has no convolution of it")
+    outputs = tf.nest.flatten([model(x, training=False), model.losses])
     for part, one in zip(outputs, expected, strict=True):
         np.testing.assert_allclose(part, one, rtol=1e-5, atol=1e-5)
     assert normalised_images(model)
