@@ -15,7 +15,7 @@ def seconds_by_kind(dataset: str, method: str, batch: int, repeats: int) -> dict
     """The seconds of a step's operations by kind, with the threads and kernels of `start_tensorflow`.
 
     As in our steps, each core takes some of the images where the batch is split. Convolutions are TensorFlow's own; BN has the
-    form of the runtime, `kernels.normalise`, with the moments of the whole batch.
+    form of the runtime, `normalisation.normalise`, with the moments of the whole batch.
     """
     from adv_networks.runtime import splitting
     from adv_networks.runtime.start import start_tensorflow
@@ -78,11 +78,11 @@ def _layer(operation: Operation, parts: int) -> Callable[[], object]:
 def _forward(operation: Operation) -> tuple[Callable[[list[tf.Tensor]], list[tf.Tensor]], list[tf.Variable]]:
     """What a layer does with the parts of a batch, and its weights."""
     if operation.kind == BN:
-        from adv_networks.runtime import kernels
+        from adv_networks.runtime import normalisation
 
         layer = keras.layers.BatchNormalization(momentum=0.997, epsilon=1e-5)
         layer.build(operation.inputs)
-        return lambda images: kernels.normalise(layer, images), [layer.gamma.value, layer.beta.value]
+        return lambda images: normalisation.normalise(layer, images), [layer.gamma.value, layer.beta.value]
     if operation.kind == RELU:
         return lambda images: [tf.nn.relu(part) for part in images], []
     if not operation.stride:

@@ -20,7 +20,12 @@ def choices() -> str:
         return f"plain: {words[0]}"
     parts = splitting.parts_per_batch()
     words.append(f"batches in {parts} parts" if parts > 1 else "batches whole")
-    return f"auto: {', '.join([*words, 'fast layers', 'fused updates'])}"
+    from adv_networks.runtime import normalisation  # which loads TensorFlow
+
+    words += ["fast layers", "fused updates"]
+    if normalisation.is_fused_slow():
+        words.append("BN of single operations")
+    return f"auto: {', '.join(words)}"
 
 
 def uses_onednn() -> bool:

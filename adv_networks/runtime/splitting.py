@@ -170,8 +170,8 @@ def _part(number: int, value: Any) -> Any:
 
 
 def _normalise(layer: keras.layers.BatchNormalization, parts: _Parts, mask: None = None) -> _Parts:
-    from adv_networks.runtime import kernels  # which loads TensorFlow
+    from adv_networks.runtime import normalisation  # which loads TensorFlow
 
-    if kernels.is_fused(layer) and parts.tensors[0].shape.rank == 4:
-        return _Parts(kernels.normalise(layer, parts.tensors))
+    if normalisation.is_fused(layer) and parts.tensors[0].shape.rank == 4:
+        return _Parts(normalisation.normalise(layer, parts.tensors))
     return _Parts(_split(layer(tf.concat(parts.tensors, 0), training=True), len(parts.tensors)))
