@@ -14,7 +14,9 @@ _HELD = (
     Column("Square", "square:steps=100"),
     Column("Adaptive", ADAPTIVE),
 )
-_UNBOUNDED = "cw_l2:searches=2:steps=50:c=0.1:rate=0.05"
+# On 200 training images of MNIST this fools every image of A, B and C. With 2 × 50 steps from c = 0.1 at a rate of 0.05, 53, 96
+# and 64% keep their labels.
+_UNBOUNDED = "cw_l2:searches=3:steps=80:c=10:rate=0.2"
 # Attacks already follow the mean gradient over draws. Averaging over draws at test time too would cost ten times as much.
 _NOISE = (("noise_draws", 1),)
 
