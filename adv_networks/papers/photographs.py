@@ -70,6 +70,7 @@ declare_tables(
         (Row(_A, "standard"),),
         tuple(_columns()),
         transposed=True,
+        appendix="photographed_images",
     ),
     Table(
         "photographs-alone",

@@ -15,6 +15,7 @@ from adv_networks.tables import statements
 from adv_networks.tables.appendices import APPENDICES, Made, derived
 from adv_networks.tables.appendices.derived import Number
 from adv_networks.tables.appendices.generator_curves import effective_rank, epochs_to_convergence, mean_cosine
+from adv_networks.tables.appendices.photographed_images import crafted
 from adv_networks.training import Workspace
 from tests.training.helpers import undrawn
 
@@ -158,3 +159,23 @@ def test_reconstruction_errors_are_of_the_images_that_the_generator_makes(tmp_pa
     x, spec = data.load("digits", "test", limit=20).images / np.float32(255), experiment("digits", "defense_gan")
     projection = Projection(load_model(generator), steps=8, restarts=2, rate=spec.own.projection_rate)
     assert found["L = 8", "clean images"] == pytest.approx(np.mean((projection(x) - x) ** 2), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_photographed_images_are_drawn_with_the_label_that_the_classifier_gives_each(tmp_path, monkeypatch):
+    columns = (Column("clean", "clean"), Column("photos of clean", "photo"), Column("fast", "fgs:epsilon=0.2"))
+    rows = (Row("A", "standard", (("classifier", "mlp"), ("classifier_width", 8))),)
+    table = Table("mini", "Photographs", ("digits",), rows, columns, appendix="photographed_images", transposed=True)
+    monkeypatch.setitem(TABLES, "mini", table)
+    workspace = Workspace(runs=tmp_path / "runs", results=tmp_path, progress=False)
+    request = Request(scale="tiny", overrides={"steps": 40, "test_images": 20})
+    with undrawn():
+        tuple(MakeTables(names=("mini",), request=request, workspace=workspace).run())
+    assert next(tmp_path.rglob("mini-digits.png")).stat().st_size > 10_000
+    images, labels = data.load("digits", "test", limit=8)
+    x, model = images / np.float32(255), load_model(next((tmp_path / "runs").rglob("d.keras")))
+    drawn = {cell.row: crafted(cell, model, images, labels) for cell in table.cells("tiny")}
+    assert drawn["clean"][0] == pytest.approx(x)
+    assert 0 < np.abs(drawn["fast"][0] - x).max() <= 0.2 + 1e-6 < np.abs(drawn["photos of clean"][0] - x).max()
+    for found, texts in drawn.values():
+        assert texts == [str(label) for label in model.predict(found, verbose=0).argmax(1)]

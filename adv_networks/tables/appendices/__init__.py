@@ -14,6 +14,7 @@ from adv_networks.tables.appendices.generator_curves import generator_curves
 from adv_networks.tables.appendices.latent_spaces import latent_spaces
 from adv_networks.tables.appendices.panels_by_epsilon import panels_by_epsilon
 from adv_networks.tables.appendices.photograph_curves import photograph_curves
+from adv_networks.tables.appendices.photographed_images import photographed_images
 from adv_networks.tables.appendices.reconstruction_errors import reconstruction_errors
 from adv_networks.tables.appendices.strongest import strongest
 from adv_networks.tables.appendices.vanishing_gradients import vanishing_gradients
@@ -26,6 +27,7 @@ APPENDICES: dict[str, Callable[[Made], str]] = {
         latent_spaces,
         panels_by_epsilon,
         photograph_curves,
+        photographed_images,
         reconstruction_errors,
         strongest,
         vanishing_gradients,
