@@ -29,7 +29,7 @@ _PER_IMAGE = frozenset({
 _PER_IMAGE_BY_AXIS = frozenset({
     "Concatenate", "Softmax", "LayerNormalization", "GroupNormalization", "UnitNormalization", "BatchNormalization",
 })
-# Layers that do nothing in inference, and draw numbers for the whole batch in training.
+# Layers that do nothing in inference. In training they draw numbers for the whole batch, which is put together for them.
 _RANDOM = frozenset({
     "Dropout", "SpatialDropout1D", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout",
 })
@@ -66,12 +66,14 @@ def treats_images_alone(model: keras.Model, *, training: bool) -> bool:
 
     BN counts as such in training too, because here it gets the moments of all parts.
     """
-    if isinstance(model, keras.Sequential):
-        # Keras runs these without the graph of operations that training needs.
-        return not training and all(_is_known(layer, training) for layer in model.layers)
-    if not hasattr(model, "_run_through_graph"):  # A subclassed model may compute anything.
-        return False
-    return all(_is_known(operation, training) for operation in model.operations)
+    graph = _graph_of(model)
+    return graph is not None and all(_is_known(operation, training) for operation in graph.operations)
+
+
+def _graph_of(model: keras.Model) -> keras.Model | None:
+    """The functional model that computes a model's outputs; None if it is subclassed, and may compute anything."""
+    graph = getattr(model, "_functional", None) if isinstance(model, keras.Sequential) else model
+    return graph if hasattr(graph, "_run_through_graph") else None
 
 
 class _Parts:
@@ -90,7 +92,7 @@ def _call(model: keras.Model, call: Callable[..., tf.Tensor], parts: int, inputs
     if training:
         if not size:
             return call(inputs, *arguments, **options)
-        return tf.concat(model._run_through_graph(_Parts(_split(inputs, parts)), _on_parts).tensors, 0)
+        return tf.concat(_through(model, _Parts(_split(inputs, parts))).tensors, 0)
     if size is None:
         size = tf.shape(inputs)[0]
         # No part may be empty, because some operations refuse empty inputs.
@@ -104,15 +106,13 @@ def _is_known(operation: keras.Operation, training: bool) -> bool:
     if not isinstance(operation, keras.layers.Layer):
         return (kind in _REDUCTIONS and _spares_first_axis(operation)) or (kind in _ELEMENTWISE and _is_aligned(operation))
     if isinstance(operation, keras.Model):
-        return not training and treats_images_alone(operation, training=False)
+        return not replacements.is_foreign(operation) and treats_images_alone(operation, training=training)
     # Look it up by name, because not every release has all of them; a class with the same name must be Keras' own.
     if type(operation) is not getattr(keras.layers, kind, None) or replacements.is_foreign(operation):
         return False
     if kind in _PER_IMAGE_BY_AXIS:
         return _spares_first_axis(operation)
-    if kind in _RANDOM:
-        return not training
-    return kind in _PER_IMAGE and _is_keras_own(getattr(operation, "activation", None))
+    return kind in _RANDOM or (kind in _PER_IMAGE and _is_keras_own(getattr(operation, "activation", None)))
 
 
 def _is_keras_own(activation: Any) -> bool:
@@ -148,12 +148,24 @@ def _split(batch: tf.Tensor, parts: int) -> list[tf.Tensor]:
     return tf.split(batch, [end - start for start, end in itertools.pairwise(bounds)], num=parts)
 
 
-def _on_parts(operation: keras.Operation) -> Callable[..., _Parts]:
-    """In training: the operation on each part, or BN of all parts with their common moments."""
-    if isinstance(operation, keras.layers.BatchNormalization):
-        return functools.partial(_normalise, operation)
+def _through(model: keras.Model, parts: Any) -> Any:
+    """The parts after a model, in training."""
+    return _graph_of(model)._run_through_graph(parts, _on_parts)
 
-    def call(*arguments: Any, **options: Any) -> _Parts:
+
+def _on_parts(operation: keras.Operation) -> Callable[..., Any]:
+    """In training: the operation on each part, or on all together, such as BN with their common moments.
+
+    As in Keras, a layer is in training mode even if the model's graph says otherwise.
+    """
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        if isinstance(operation, keras.Model):
+            return _through(operation, *arguments)
+        if isinstance(operation, keras.layers.BatchNormalization):
+            return _normalise(operation, *arguments)
+        if type(operation).__name__ in _RANDOM:
+            return _together(operation, *arguments)
         given = (arguments, options)
         parts = next(len(leaf.tensors) for leaf in keras.tree.flatten(given) if isinstance(leaf, _Parts))
         outputs = []
@@ -169,9 +181,14 @@ def _part(number: int, value: Any) -> Any:
     return value.tensors[number] if isinstance(value, _Parts) else value
 
 
-def _normalise(layer: keras.layers.BatchNormalization, parts: _Parts, mask: None = None) -> _Parts:
+def _normalise(layer: keras.layers.BatchNormalization, parts: _Parts) -> _Parts:
     from adv_networks.runtime import normalisation  # which loads TensorFlow
 
     if normalisation.is_fused(layer) and parts.tensors[0].shape.rank == 4:
         return _Parts(normalisation.normalise(layer, parts.tensors))
+    return _together(layer, parts)
+
+
+def _together(layer: keras.layers.Layer, parts: _Parts) -> _Parts:
+    """A layer of the whole batch."""
     return _Parts(_split(layer(tf.concat(parts.tensors, 0), training=True), len(parts.tensors)))

@@ -222,14 +222,30 @@ def test_a_model_whose_own_method_was_replaced_is_left_alone(parts):
     np.testing.assert_array_equal(runtime.prepare(model)(x), centred(x))
 
 
-@pytest.mark.parametrize("mode", ["training", "inference"])
-def test_layers_that_draw_are_split_in_inference_alone(mode, parts):
-    parts(2)
-    layers = [keras.layers.Conv2D(2, 3), keras.layers.Dropout(0.5), keras.layers.AveragePooling2D(2), keras.layers.Flatten()]
-    inner = keras.Sequential([keras.Input((4, 4, 1)), *layers])
-    model = runtime.prepare(keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Rescaling(2), inner]))
-    found = sizes_of_convolved_batches(model, (4, 4, 1), training=mode == "training")
-    assert found == ([6] if mode == "training" else [3, 3])
+LAYERS_OF_BATCHES = {
+    "dropout": lambda: keras.layers.Dropout(0.5),
+    "noise": lambda: keras.layers.GaussianNoise(0.5),
+    "normalisation": keras.layers.BatchNormalization,
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"training": True}, {"training": False}], ids=["as called", "on", "off"])
+@pytest.mark.parametrize("name", LAYERS_OF_BATCHES)
+def test_nested_models_are_split_in_training_and_draw_for_the_whole_batch(name, options, parts):
+    image = keras.Input((4, 4, 1))
+    inner = keras.Model(image, LAYERS_OF_BATCHES[name]()(keras.layers.Conv2D(2, 3)(image), **options))
+    last = (keras.layers.AveragePooling2D(2), keras.layers.Flatten(), keras.layers.Dense(3))
+    model = randomised(keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Rescaling(2), inner, *last]))
+    kept, x, found = model.get_weights(), np.random.default_rng(0).random((6, 4, 4, 1), np.float32), []
+    for count in (1, 2):
+        parts(count)
+        runtime.prepare(model)
+        assert sizes_of_convolved_batches(model, (4, 4, 1), training=True) == [6 // count] * count
+        model.set_weights(kept)
+        with runtime.dropping(tf.constant([0, 1])):
+            found.append([model(x, training=True), *model.get_weights()])
+    for whole, split in zip(*found, strict=True):
+        np.testing.assert_allclose(split, whole, rtol=1e-5, atol=1e-5)
 
 
 def test_a_plain_runtime_splits_nothing(parts, plain):
