@@ -2,7 +2,8 @@
 
 TensorFlow itself splits every operation. The operations of a small network then wait for each other's threads, and each core
 must fetch what the other has written: on two cores a step of the adversarial network took up to a quarter longer (benchmarks).
-A batch is split only if every layer is known to treat each image separately.
+A batch is split only if every layer is known to treat each image separately. In training, a few layers get the whole batch, put
+together again: those that draw random numbers, and BN where it is not shared (`normalisation`).
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ def split_batches(model: keras.Model) -> None:
 def treats_images_alone(model: keras.Model, *, training: bool) -> bool:
     """Whether every layer and operation of the model is known to compute each image's outputs from that image alone.
 
-    BN counts as such in training too, because here it gets the moments of all parts.
+    BN counts as such in training too, because here it gets the moments of all parts, and so do layers that draw, because they
+    get the whole batch.
     """
     graph = _graph_of(model)
     return graph is not None and all(_is_known(operation, training) for operation in graph.operations)
