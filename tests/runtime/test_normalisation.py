@@ -69,7 +69,7 @@ def test_batches_of_a_size_that_the_graph_does_not_know_have_the_same_moments():
         np.testing.assert_allclose(known, unknown, rtol=1e-6)
 
 
-def test_the_form_is_among_the_choices_of_the_runtime():
+def test_the_form_is_among_the_choices_of_the_runtime(auto):
     assert ("BN of single operations" in runtime.choices()) == normalisation.is_fused_slow()
 
 
