@@ -186,7 +186,7 @@ def _part(number: int, value: Any) -> Any:
 def _normalise(layer: keras.layers.BatchNormalization, parts: _Parts) -> _Parts:
     from adv_networks.runtime import normalisation  # which loads TensorFlow
 
-    if normalisation.is_fused(layer) and parts.tensors[0].shape.rank == 4:
+    if normalisation.is_accelerated(layer) and parts.tensors[0].shape.rank == 4:
         return _Parts(normalisation.normalise(layer, parts.tensors))
     return _together(layer, parts)
 

@@ -29,7 +29,7 @@ def photographed_images(made: Made) -> str:
         stem = f"{layout.stem(made.table)}-{dataset}"
         pictures.image_rows(made.directory / stem, rows)
         files.append(f"`{stem}.png`")
-    return f"{' and '.join(files)}: the first {_SHOWN} test images under each column's attack, and what A takes them for."
+    return f"{' and '.join(files)}: the first {_SHOWN} test images under each attack, and the class that each is taken for."
 
 
 def crafted(cell: Cell, classifier: keras.Model, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, list[str]]:
